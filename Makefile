@@ -1,0 +1,111 @@
+# Drawbridge. `make` builds build/drawbridge; `make help` lists the rest.
+#
+# One archive holds everything but main.c; the program and each test link against it.
+# `make SANITIZE=address,undefined` (or thread) builds the same into a folder of its own.
+
+CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+BUILD_ROOT ?= build
+ifdef SANITIZE
+B := $(BUILD_ROOT)/san-$(firstword $(subst $(comma), ,$(SANITIZE)))
+else
+B := $(BUILD_ROOT)
+endif
+comma := ,
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
+  -Wmissing-prototypes -Wold-style-definition -Wundef -Wvla -Wformat=2 -Wcast-qual \
+  -Wwrite-strings -Wswitch-enum -Wnull-dereference -Wdouble-promotion -Wimplicit-fallthrough -Werror
+ifneq (,$(findstring gcc,$(CC)))
+WARN += -Wlogical-op -Wduplicated-cond -Wjump-misses-init
+endif
+CPPFLAGS += -I. -I/usr/include/lua5.1
+CFLAGS ?= -O2 -g
+CFLAGS += -std=c11 -D_GNU_SOURCE -fno-common -fno-omit-frame-pointer -pthread $(WARN)
+LDLIBS := -luv -lhiredis -lssl -lcrypto -lzstd -lsqlite3 -llzf -lxxhash -lmicrohttpd -lcurl -ljansson \
+  -lyaml -llua5.1 -lm -pthread
+ifdef SANITIZE
+CFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -O1
+LDFLAGS += -fsanitize=$(SANITIZE)
+else
+LDLIBS := -ljemalloc $(LDLIBS)
+endif
+
+MODULES := lib/base lib/net lib/redis lib/control gateway syncer server state
+SOURCES := $(wildcard $(addsuffix /*.c,$(MODULES)) $(addsuffix /*/*.c,gateway syncer server state))
+OBJECTS := $(SOURCES:%.c=$(B)/obj/%.o)
+ARCHIVE := $(B)/libdrawbridge.a
+UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c tests/unit/*/*/*/test_*.c))
+SIM := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/sim/sim_*.c))
+HELPERS := $(wildcard tests/support/*.c)
+HELPER_OBJECTS := $(HELPERS:%.c=$(B)/obj/%.o)
+TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/tools/*.c))
+
+.PHONY: all deps unit sim e2e test test-long demo bench asan fuzz tidy format layers tools help clean
+.SECONDARY:
+all: $(B)/drawbridge
+
+help:
+	@echo 'make          build $(B)/drawbridge'
+	@echo 'make demo     move a live Redis, and back, on this machine'
+	@echo 'make test     everything that CI runs (under 15 minutes); make test-long: the rest'
+	@echo 'make bench    side by side with redis-server, nutcracker and haproxy'
+	@echo 'make asan | fuzz | tidy | format | layers | unit | sim | e2e | clean'
+
+deps:
+	@sh deploy/deps.sh
+
+$(B)/drawbridge: $(B)/obj/main.o $(ARCHIVE)
+	@echo "link $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(ARCHIVE): $(OBJECTS)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "cc $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/tests/%: $(B)/obj/tests/%.o $(HELPER_OBJECTS) $(ARCHIVE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+# Unit tests and simulations: built here by SANITIZE, run one after the other.
+build-unit: $(UNIT)
+build-sim: $(SIM)
+tools: $(TOOLS)
+SAN := SANITIZE=address,undefined
+unit:
+	@$(MAKE) --no-print-directory $(SAN) build-unit
+	@sh tests/run-binaries.sh $(BUILD_ROOT)/san-address/tests/unit
+sim:
+	@$(MAKE) --no-print-directory $(SAN) build-sim
+	@sh tests/run-binaries.sh $(BUILD_ROOT)/san-address/tests/sim
+e2e: all tools
+	@python3 tests/e2e/run.py
+layers:
+	@sh tests/layers.sh
+asan:
+	@$(MAKE) --no-print-directory $(SAN) all
+test:
+	@sh tests/run.sh
+test-long:
+	@sh tests/run.sh --long
+demo:
+	@sh deploy/demo/demo.sh
+bench:
+	@sh tests/bench/bench.sh
+fuzz:
+	@sh tests/fuzz/fuzz.sh
+tidy:
+	@clang-tidy --quiet $(SOURCES) -- $(CPPFLAGS) -std=c11 -D_GNU_SOURCE
+format:
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+clean:
+	rm -rf $(BUILD_ROOT)
