@@ -8,12 +8,12 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 BUILD_ROOT ?= build
+comma := ,
 ifdef SANITIZE
 B := $(BUILD_ROOT)/san-$(firstword $(subst $(comma), ,$(SANITIZE)))
 else
 B := $(BUILD_ROOT)
 endif
-comma := ,
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
   -Wmissing-prototypes -Wold-style-definition -Wundef -Wvla -Wformat=2 -Wcast-qual \
@@ -43,7 +43,7 @@ HELPERS := $(wildcard tests/support/*.c)
 HELPER_OBJECTS := $(HELPERS:%.c=$(B)/obj/%.o)
 TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/tools/*.c))
 
-.PHONY: all deps unit sim e2e test test-long demo bench asan fuzz tidy format layers tools help clean
+.PHONY: build-unit build-sim all deps unit sim e2e test test-long demo bench asan fuzz tidy format layers tools help clean
 .SECONDARY:
 all: $(B)/drawbridge
 
