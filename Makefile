@@ -3,6 +3,8 @@
 # One archive holds everything but main.c; the program and each test link against it.
 # `make SANITIZE=address,undefined` (or thread) builds the same into a folder of its own.
 
+# Debian's own Python: python3-redis is installed for that one.
+PYTHON ?= /usr/bin/python3
 CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
@@ -88,7 +90,7 @@ sim:
 	@$(MAKE) --no-print-directory $(SAN) build-sim
 	@sh tests/run-binaries.sh $(BUILD_ROOT)/san-address/tests/sim
 e2e: all tools
-	@python3 tests/e2e/run.py
+	@$(PYTHON) tests/e2e/run.py
 layers:
 	@sh tests/layers.sh
 asan:

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """run.py [NAME ...] -- run the end-to-end tests, test_*.py beside this file, one process each.
 
 Ends with a line "N passed, M failed". A test file is a program: exit code 0 is passed.
