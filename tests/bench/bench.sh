@@ -1,0 +1,7 @@
+#!/bin/sh
+# bench.sh [PART ...] -- us and the peers of Debian, in turn, in one run; prints ratios. Parts: gateway server copy.
+set -eu
+cd "$(dirname "$0")/../.."
+sh deploy/deps.sh
+make -s -j"$(nproc)" all
+exec /usr/bin/python3 tests/bench/bench.py "$@"
