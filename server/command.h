@@ -1,0 +1,50 @@
+/* command.h -- the commands that this server has, and how they are called.
+ *
+ * lib/redis/command.h knows every command of Redis 7.0: arity, flags, keys. Here the names are bound to
+ * functions, one table per group of commands:
+ *
+ *     static const struct command_binding bindings[] = {
+ *         {"lpush", list_push_left}, {"client|list", client_list}, ...
+ *     };
+ *     void list_commands_bind(struct engine *engine) { command_bind(engine, bindings, COUNT(bindings)); }
+ *
+ * A container command ("object", "xgroup") is bound either by its subcommands ("object|encoding") or as
+ * a whole. What is not bound answers as an unknown command. groups.c lists all groups.
+ *
+ * When a handler runs: arity was checked, the client may run it, the engine's clock was read
+ * (engine->now_ms). The handler writes exactly one reply, or blocks the client (block.h).
+ */
+#ifndef SERVER_COMMAND_H
+#define SERVER_COMMAND_H
+
+#include "lib/base/slice.h"
+
+struct client;
+struct engine;
+
+typedef void command_run(struct client *c); /* the one function type that tables need */
+
+struct command_binding {
+    const char *name; /* lower case, "container|sub" */
+    command_run *run;
+};
+
+struct redis_command; /* lib/redis/command.h */
+
+struct command {
+    const struct redis_command *spec; /* never NULL */
+    const char *name;                 /* lower case: "get", "client|list" */
+    command_run *run;
+    uint64_t calls, micros, rejected, failed;
+};
+
+void command_bind(struct engine *engine, const struct command_binding *bindings, size_t count);
+/* By name; case does not matter; a container with its subcommand in SUB (else empty). NULL: unknown. */
+struct command *command_find(struct engine *engine, struct slice name, struct slice sub);
+
+/* All groups, in groups.c. */
+void command_groups_bind(struct engine *engine);
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+#endif

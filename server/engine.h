@@ -1,0 +1,130 @@
+/* engine.h -- the server as a whole: what every command can reach, and where the parts are plugged in.
+ *
+ * One thread runs everything here: the loop, the commands, all hooks. A turn of the loop:
+ *
+ *     read sockets, parse --> execute (batches) --> before_reply hooks (AOF) --> write replies --> free clients
+ *
+ * Parts that the core does not know (persistence, replication) attach themselves by the registration
+ * functions below, from one function each that groups.c names.
+ */
+#ifndef SERVER_ENGINE_H
+#define SERVER_ENGINE_H
+
+#include "lib/base/clock.h"
+#include "lib/base/rand.h"
+#include "server/client.h"
+#include "server/command.h"
+#include "server/config.h"
+#include "server/keyspace.h"
+#include "server/propagate.h"
+#include "server/settings.h"
+
+#include <uv.h>
+
+#define SERVER_VERSION "7.0.15" /* the Redis whose behaviour this is */
+
+enum role { ROLE_MASTER, ROLE_REPLICA };
+
+struct engine_stats {
+    uint64_t connections, rejected_connections, commands, hits, misses, expired, evicted, net_in_bytes, net_out_bytes,
+        pubsub_messages, errors, unexpected_errors, expired_time_cap_reached, peak_clients, reads, writes;
+    uint64_t expire_cycle_us, lazyfreed;
+    double ops_per_second;
+    size_t memory_peak;
+};
+
+struct engine {
+    struct settings settings;
+    const struct clock *clock;
+    int64_t now_ms;  /* wall clock, read before every batch; what commands call now */
+    uint64_t now_us; /* monotonic */
+    struct rng rng;
+    uv_loop_t *loop;
+    struct db *dbs; /* settings.databases */
+    int db_count;
+    struct db_observer *observer; /* NULL: no point in time is being kept */
+    enum role role;
+    bool loading;       /* a file or a full copy is being loaded: commands answer -LOADING */
+    bool expire_active; /* DEBUG SET-ACTIVE-EXPIRE */
+    bool shutting_down;
+    uint64_t dirty; /* changes since the last save */
+    struct engine_stats stats;
+    char run_id[41];
+    int64_t started_ms;
+    char *config_file; /* absolute, or NULL */
+
+    struct client *clients; /* all with a socket */
+    uint64_t client_count, next_client_id;
+    struct client *current; /* whose command runs now, or NULL */
+    int nesting;            /* of executions: EXEC, scripts */
+
+    /* What the other parts of the core keep; each file has its own. */
+    struct engine_commands *commands;
+    struct engine_config *config;
+    struct engine_propagate *propagation;
+    struct engine_block *blocking;
+    struct engine_pubsub *pubsub;
+    struct engine_monitor *monitor;
+    struct engine_slowlog *slowlog;
+    struct engine_latency *latency;
+    struct engine_hooks *hooks;
+    struct engine_lazy *lazy;
+    struct engine_net *net;
+    struct engine_pause *pause;
+    struct engine_errors *errors;
+    /* Those of the other groups, set by them. */
+    void *persistence, *replication;
+};
+
+static inline int64_t engine_now_ms(const struct engine *engine) { return engine->now_ms; }
+/* Read the clocks again (after something that took long). */
+void engine_read_clock(struct engine *engine);
+
+/* A line in the log, in Redis's form. LEVEL: '.' debug, '-' verbose, '*' notice, '#' warning. */
+void engine_log(struct engine *engine, char level, const char *fmt, ...) PRINTF(3, 4);
+
+/* ---- plugging in; each for the life of the engine ---- */
+
+typedef void engine_hook(struct engine *engine);
+enum hook_kind {
+    HOOK_BEFORE_REPLY, /* each turn that executed something, before any reply is sent */
+    HOOK_TICK,         /* settings.hz times a second */
+    HOOK_STARTED,      /* settings read, listening not yet: load data here */
+    HOOK_READY,        /* listening */
+    HOOK_SHUTDOWN,     /* SHUTDOWN or a signal; see engine_shutdown */
+    HOOK_FLUSHED,      /* FLUSHALL was executed */
+    HOOK_KINDS
+};
+void engine_hook_add(struct engine *engine, enum hook_kind kind, engine_hook *fn);
+
+/* A part of an INFO section ("persistence", "replication", ...): called to append "name:value\r\n" lines. */
+void engine_info_add(struct engine *engine, const char *section, void (*fn)(struct engine *engine, struct buf *out));
+
+/* DEBUG NAME ...: HELP_LINE as in DEBUG HELP. */
+void engine_debug_add(struct engine *engine, const char *name, command_run *run, const char *help_line);
+
+/* May the command run now? A gate writes the error and answers false (MISCONF, READONLY, NOREPLICAS, LOADING
+ * are such). Called for every command before it runs, queued ones too. */
+typedef bool command_gate(struct client *c, const struct command *command);
+void engine_gate_add(struct engine *engine, command_gate *gate);
+
+/* WAIT: how many replicas have confirmed everything up to now; replication sets it. */
+struct engine_acks {
+    int64_t (*offset)(struct engine *engine);                  /* of the master's stream */
+    int (*confirmed)(struct engine *engine, int64_t offset);  /* replicas that have OFFSET */
+    void (*ask)(struct engine *engine);                        /* REPLCONF GETACK * */
+};
+void engine_acks_set(struct engine *engine, const struct engine_acks *acks);
+void engine_acks_changed(struct engine *engine); /* some replica confirmed more: WAIT looks again */
+
+/* SHUTDOWN: `veto` may be NULL; true with WHY set refuses (an RDB could not be saved). */
+enum shutdown_flag { SHUTDOWN_SAVE = 1, SHUTDOWN_NOSAVE = 2, SHUTDOWN_NOW = 4, SHUTDOWN_FORCE = 8 };
+typedef bool shutdown_step(struct engine *engine, unsigned flags, struct why *why);
+void engine_shutdown_add(struct engine *engine, shutdown_step *step);
+/* Ends the loop. Not called for KILL. ERR_STATE: a step refused. */
+MUST_CHECK enum err engine_shutdown(struct engine *engine, unsigned flags, struct why *why);
+
+/* Run FN(ARG) on the helper thread, in order with everything else that is given to it. */
+void engine_helper_run(void (*fn)(void *arg), void *arg);
+
+#endif
