@@ -1,0 +1,99 @@
+"""walk.py -- read every key of a Redis-protocol server and compare two servers: the independent reader of the tests.
+
+    walk(port)              {(db, key): (type, value, expire_at_ms)}; our own checkpoint keys are left out
+    differences(a, b)       list of sentences, empty when both sides are equal
+
+It shares no code with the program: python3-redis reads, this file compares. Values keep all their
+bits: scores come as the server's own text; streams come by XINFO STREAM FULL without the times
+that are not part of the data (delivery, seen and active time).
+"""
+import redis
+
+OURS = (b"drawbridge:checkpoint:", b"drawbridge:marker:")
+DATABASES = 16
+
+
+def connect(port, db=0, **options):
+    return redis.Redis(port=port, db=db, socket_timeout=60, **options)
+
+
+def read_zset(r, key):
+    flat = r.execute_command("ZRANGE", key, 0, -1)
+    with r.pipeline(transaction=False) as p:
+        for member in flat:
+            p.execute_command("ZSCORE", key, member)
+        scores = p.execute()
+    return list(zip(flat, [repr(float(s)) for s in scores]))
+
+
+def as_dict(flat):
+    return {flat[i]: flat[i + 1] for i in range(0, len(flat), 2)} if isinstance(flat, list) else dict(flat)
+
+
+def stream_group(group):
+    group = as_dict(group)
+    pending = sorted((bytes(p[0]), bytes(p[1])) for p in group[b"pending"])
+    consumers = sorted((as_dict(c)[b"name"], sorted(bytes(p[0]) for p in as_dict(c)[b"pending"])) for c in group[b"consumers"])
+    return (group[b"name"], group[b"last-delivered-id"], group[b"entries-read"], pending, consumers)
+
+
+def read_stream(r, key):
+    r.response_callbacks = {}
+    full = as_dict(r.execute_command("XINFO", "STREAM", key, "FULL", "COUNT", 0))
+    head = tuple((name, full.get(name)) for name in (b"length", b"last-generated-id", b"max-deleted-entry-id",
+                                                      b"entries-added", b"recorded-first-entry-id"))
+    return head, full[b"entries"], sorted(stream_group(g) for g in full[b"groups"])
+
+
+def read_value(r, kind, key):
+    if kind == b"string":
+        return r.get(key)
+    if kind == b"list":
+        return r.lrange(key, 0, -1)
+    if kind == b"set":
+        return sorted(r.smembers(key))
+    if kind == b"hash":
+        return sorted(r.hgetall(key).items())
+    if kind == b"zset":
+        return read_zset(r, key)
+    if kind == b"stream":
+        with connect(r.connection_pool.connection_kwargs["port"], r.connection_pool.connection_kwargs["db"]) as raw:
+            return read_stream(raw, key)
+    raise ValueError(f"{key!r}: what is a {kind!r}?")
+
+
+def walk_db(port, db, into):
+    with connect(port, db) as r:
+        keys = [k for k in r.scan_iter(count=1000) if not k.startswith(OURS)]
+        for first in range(0, len(keys), 1000):
+            part = keys[first:first + 1000]
+            with r.pipeline(transaction=False) as p:
+                for key in part:
+                    p.execute_command("TYPE", key)
+                    p.execute_command("PEXPIRETIME", key)
+                answers = p.execute()
+            for at, key in enumerate(part):
+                kind, expire = answers[2 * at: 2 * at + 2]
+                if kind != b"none":
+                    into[(db, key)] = (kind, read_value(r, kind, key), expire)
+
+
+def walk(port):
+    """Every key of every database that INFO names."""
+    everything = {}
+    with connect(port) as r:
+        databases = [int(name[2:]) for name in r.info("keyspace") if name.startswith("db")]
+    for db in databases:
+        walk_db(port, db, everything)
+    return everything
+
+
+def differences(a, b, most=20):
+    """What differs between two walks, as sentences; keys that expired between the walks are not told apart from lost ones."""
+    found = []
+    for name in sorted(set(a) | set(b)):
+        if a.get(name) != b.get(name):
+            found.append(f"db {name[0]} key {name[1]!r}: {str(a.get(name))[:200]} | {str(b.get(name))[:200]}")
+            if len(found) >= most:
+                break
+    return found
