@@ -1,0 +1,171 @@
+"""bridge.py -- a whole bridge for end-to-end tests: legacy, target, gateway(s), syncer, state, live clients.
+
+    with Bridge("name", target="bundled") as b:
+        b.fill(20000)
+        clients = b.clients(3)
+        b.verb("start", "--yes"); b.wait_phase("level", audit=True)
+        b.verb("cutover", "--yes", "--wait")
+        b.kill("syncer"); b.restart("syncer")
+        b.check_clients(clients)
+
+Every role is a process of its own, so that each can be killed with -9 and started again. All ports
+are free ones of 127.0.0.1, all files are in a temporary folder, which is kept when the test fails.
+"""
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+sys.path.insert(0, os.path.join(TOP, "deploy", "demo"))
+from stage import PROGRAM, Clients, Stage, free_port, wait_for_redis  # noqa: E402
+import walk  # noqa: E402
+
+CONFIG = """\
+migration: test
+legacy:  {{ address: "127.0.0.1:{legacy}" }}
+target:  {{ address: "127.0.0.1:{target}" }}
+{server}
+gateway: {{ listen: "127.0.0.1:{gateway}", loops: 2, admin: gateway.sock }}
+syncer:  {{ spool: {{ dir: spool, limit: 1GB }} }}
+state:   {{ ledger: ledger.db, control: "unix:control.sock", api: "unix:api.sock" }}
+run_dir: .
+gates:   {{ lag: 1s, audit_age: 1h }}
+cutover: {{ max_hold: {max_hold}, max_blackout: 20s }}
+"""
+
+
+class Bridge(Stage):
+    def __init__(self, name, target="bundled", max_hold="3s", gateways=1, legacy_options=(), seed=None):
+        super().__init__(tempfile.mkdtemp(prefix=f"drawbridge-{name}-"))
+        self.seed = int(os.environ.get("SEED", seed if seed is not None else random.randrange(1 << 30)))
+        self.random = random.Random(self.seed)
+        print(f"{name}: SEED={self.seed} folder {self.folder}", flush=True)
+        self.kind = target
+        self.ports = {n: free_port() for n in ("legacy", "target", "gateway", "gateway2")}
+        self.commands = {}
+        self.processes = {}
+        server = f"server:  {{ port: {self.ports['target']}, dir: server }}" if target == "bundled" else ""
+        self.write("drawbridge.yaml", CONFIG.format(server=server, max_hold=max_hold, **self.ports))
+        for folder in ("legacy-data", "server"):
+            os.makedirs(os.path.join(self.folder, folder))
+        self.legacy_options = legacy_options
+        self.gateways = gateways
+
+    def write(self, name, text):
+        with open(os.path.join(self.folder, name), "w", encoding="utf-8") as out:
+            out.write(text)
+
+    def redis_command(self, side, folder, *options):
+        return ("redis-server", "--port", str(self.ports[side]), "--dir", os.path.join(self.folder, folder),
+                "--save", "", "--repl-diskless-sync-delay", "0", "--repl-backlog-size", "32mb", *options)
+
+    def __enter__(self):
+        self.commands["legacy"] = self.redis_command("legacy", "legacy-data", *self.legacy_options)
+        if self.kind == "bundled":
+            self.commands["target"] = (PROGRAM, "server", "--port", str(self.ports["target"]), "--dir",
+                                       os.path.join(self.folder, "server"), "--appendonly", "yes")
+        else:
+            self.commands["target"] = self.redis_command("target", "server", "--appendonly", "yes")
+        for role in ("state", "syncer", "gateway"):
+            self.commands[role] = (PROGRAM, role, "drawbridge.yaml")
+        if self.gateways == 2:
+            self.commands["gateway2"] = (PROGRAM, "gateway", "drawbridge.yaml", "--name", "second", "--listen",
+                                         f"127.0.0.1:{self.ports['gateway2']}", "--admin", "gateway2.sock")
+        for role in self.commands:
+            self.restart(role)
+        wait_for_redis(self.ports["gateway"])
+        return self
+
+    def __exit__(self, kind, *_):
+        self.close()
+        if kind is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            for role in self.commands:
+                print(f"--- the end of {role}.log\n{self.log_tail(role, 12)}")
+
+    def restart(self, role):
+        """Start ROLE (again). A server is waited for; the others are not."""
+        old = self.log_tail(role, 400)
+        self.processes[role] = self.start(role, *self.commands[role])
+        if old:
+            self.write(f"{role}.{int(time.time() * 1000)}.log", old)
+        if role in ("legacy", "target"):
+            wait_for_redis(self.ports[role])
+
+    def kill(self, role):
+        """kill -9, and wait until it is gone."""
+        process = self.processes[role]
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def pause(self, role):
+        self.processes[role].send_signal(signal.SIGSTOP)
+
+    def go_on(self, role):
+        self.processes[role].send_signal(signal.SIGCONT)
+
+    def fill(self, count, side="legacy"):
+        """COUNT keys of five types in three databases, a part with expiry times, as one pipe of commands."""
+        pick = self.random
+        lines = []
+        for number in range(count):
+            if number % (count // 3 + 1) == 0:
+                lines.append(f"SELECT {3 * number // count}")
+            kind = number % 5
+            key, word = f"fill:{number}", f"{pick.random()}"
+            lines.append((f"SET {key} {word * pick.randrange(1, 9)}", f"RPUSH {key} " + f"{word} " * pick.randrange(1, 30),
+                          f"SADD {key} {word} {number} x{number}", f"HSET {key} f {word} g {number} h {word * 5}",
+                          f"ZADD {key} {word} a 1e-9 b {number} c")[kind])
+            if number % 7 == 3:
+                lines.append(f"PEXPIRE {key} {pick.randrange(10 ** 6, 10 ** 8)}")
+        subprocess.run(["redis-cli", "-p", str(self.ports[side]), "--pipe"], input="\r\n".join(lines) + "\r\n", text=True,
+                       check=True, stdout=subprocess.DEVNULL)
+
+    def clients(self, count=3, ops_per_s=150, port="gateway"):
+        return Clients(self, self.ports[port], count, ops_per_s)
+
+    def status(self):
+        return self.verb("status", wanted=(0, 1, 3, 5))
+
+    def wait_phase(self, *phases, timeout_s=60, audit=False):
+        """Wait for one of PHASES; with AUDIT, run one audit as soon as the link follows."""
+        until = time.monotonic() + timeout_s
+        status, asked = {}, False
+        while time.monotonic() < until:
+            try:
+                status = self.status()
+            except SystemExit:  # state is dead or just starting
+                time.sleep(0.3)
+                continue
+            if status.get("phase") in phases:
+                return status
+            if audit and not asked and status.get("phase") == "following":
+                asked = True
+                self.audit()
+            time.sleep(0.1)
+        raise AssertionError(f"not in phase {phases} after {timeout_s} s: " + json.dumps(status)[:3000])
+
+    def audit(self, wanted=0):
+        result = self.verb("audit", "start", "--wait", "--yes", wanted=(0, 5))
+        assert result.get("differences") == wanted, f"audit: {json.dumps(result)[:2000]}"
+        return result
+
+    def check_clients(self, clients, errors=0):
+        """Nothing lost, doubled or wrong; at most ERRORS failed commands (0 when nothing of theirs was killed)."""
+        total = clients.finish()
+        assert not (total["lost"] or total["doubled"] or total["wrong"]) and total["errors"] <= errors, json.dumps(total)[:4000]
+        assert total["commands"] > 0
+        return total
+
+    def check_equal(self):
+        """Both sides at rest: an independent walk finds no difference."""
+        found = walk.differences(walk.walk(self.ports["legacy"]), walk.walk(self.ports["target"]))
+        assert not found, "legacy | target\n" + "\n".join(found)
