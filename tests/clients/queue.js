@@ -1,0 +1,41 @@
+// queue.js PORT SECONDS -- BullMQ through the gateway: jobs are added and worked on for SECONDS, then counted.
+// Prints one line of JSON: added, done, twice, failed, errors. Ends with 0 when every added job was done exactly once.
+'use strict';
+const { Queue, Worker } = require('bullmq');
+
+const port = Number(process.argv[2]);
+const until = Date.now() + 1000 * Number(process.argv[3]);
+const connection = { host: '127.0.0.1', port, maxRetriesPerRequest: null };
+const errors = [];
+const done = new Map();
+let failed = 0;
+let added = 0;
+
+const queue = new Queue('drawbridge-test', { connection });
+const worker = new Worker('drawbridge-test', async (job) => {
+  done.set(job.data.number, (done.get(job.data.number) || 0) + 1);
+  return job.data.number * 2;
+}, { connection, concurrency: 4 });
+queue.on('error', (error) => errors.push(`queue: ${error.message}`));
+worker.on('error', (error) => errors.push(`worker: ${error.message}`));
+worker.on('failed', () => { failed += 1; });
+
+async function produce() {
+  while (Date.now() < until) {
+    await queue.add('job', { number: added }, { delay: added % 5 === 0 ? 300 : 0, removeOnComplete: 100 });
+    added += 1;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+async function main() {
+  await produce();
+  for (let i = 0; i < 200 && done.size < added; i += 1) await new Promise((resolve) => setTimeout(resolve, 100));
+  const twice = [...done.values()].filter((count) => count > 1).length;
+  console.log(JSON.stringify({ added, done: done.size, twice, failed, errors: errors.slice(0, 10) }));
+  await worker.close();
+  await queue.close();
+  process.exit(done.size === added && !twice && !failed && !errors.length && added > 0 ? 0 : 1);
+}
+
+main().catch((error) => { console.log(JSON.stringify({ error: String(error.stack), errors })); process.exit(1); });

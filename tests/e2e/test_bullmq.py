@@ -1,0 +1,38 @@
+#!/usr/bin/python3
+"""BullMQ through the gateway, during a cutover and a rollback between two real Redis: no error, no lost or doubled job."""
+import json
+import os
+import subprocess
+import time
+
+from bridge import TOP, Bridge
+
+CLIENTS = os.path.join(TOP, "tests", "clients")
+
+
+def install():
+    if not os.path.isdir(os.path.join(CLIENTS, "node_modules", "bullmq")):
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=CLIENTS, check=True)
+
+
+def main():
+    install()
+    with Bridge("bullmq", target="redis") as b:
+        b.fill(1000)
+        queue = subprocess.Popen(["node", os.path.join(CLIENTS, "queue.js"), str(b.ports["gateway"]), "25"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            b.verb("start", "--yes")
+            b.wait_phase("level", audit=True)
+            b.verb("cutover", "--yes", "--wait")
+            time.sleep(3)
+            b.verb("rollback", "--yes", "--wait")
+            out, _ = queue.communicate(timeout=60)
+        finally:
+            queue.kill()
+        print(out)
+        assert queue.returncode == 0, out
+        assert json.loads(out.strip().splitlines()[-1])["added"] > 100
+
+
+main()
