@@ -1,0 +1,33 @@
+/* dump.h -- the payload of DUMP and RESTORE.
+ *
+ *     <RDB type, 1> <serialised value> <RDB version, 2, little end first> <CRC64 of all before, 8>
+ *
+ * Payloads are written with the lowest version whose readers know the type, because servers refuse
+ * a version above their own (Redis 7.0 cluster.c, verifyDumpPayload).
+ */
+#ifndef LIB_REDIS_DUMP_H
+#define LIB_REDIS_DUMP_H
+
+#include "lib/base/buf.h"
+#include "lib/redis/rdb.h"
+
+#define DUMP_BYTES_MIN 11u /* type and ten bytes at the end; such a one has no value yet */
+
+/* Append a payload of VALUE, the serialised form as value_raw() gives it. */
+void dump_put(struct buf *out, uint8_t rdb_type, struct slice value);
+
+/* Check version (up to 11) and checksum, and tell type and serialised value (in PAYLOAD). The
+ * value itself is not looked at. ERR_CORRUPT. */
+MUST_CHECK enum err dump_open(struct slice payload, uint8_t *rdb_type, struct slice *value,
+                              struct why *why);
+
+/* dump_open(), check the whole value as a reader of files does, then call HANDLER's pieces for it:
+ * all or none. KEY names the key (db, key, expiry ...); its types are set here. value_raw() and
+ * the callbacks around keys are not called. */
+MUST_CHECK enum err dump_read(struct slice payload, struct rdb_limits limits, struct rdb_key *key,
+                              const struct rdb_handler *handler, struct why *why);
+
+/* Whether dump_read() would take it. */
+MUST_CHECK enum err dump_check(struct slice payload, struct rdb_limits limits, struct why *why);
+
+#endif
