@@ -131,8 +131,7 @@ const struct command *command_find_sub(const struct command *container, struct s
 const struct command *command_named(const char *name) {
     for (size_t i = 0; i < ROWS; i++)
         if (strcmp(table[i].name, name) == 0) return &table[i];
-    ASSERT(!"no such command");
-    return NULL;
+    UNREACHABLE("no such command");
 }
 
 const struct command *command_lookup(size_t argc, const struct slice *argv) {
