@@ -181,9 +181,8 @@ enum step resp_request_next(struct resp_request *request, const struct resp_requ
 }
 
 size_t resp_request_wants(const struct resp_request *request) {
-    if (request->want > 0 && request->bulk > 0)
-        return request->at + (size_t)request->bulk + 2;
-    return request->at + 1;
+    if (request->want <= 0 || request->bulk == BULK_UNREAD) return 0;
+    return request->at + (size_t)request->bulk + 2;
 }
 
 static int hex_digit(uint8_t c) {

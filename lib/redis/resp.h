@@ -118,14 +118,15 @@ void resp_request_close(struct resp_request *request);
 /* Read one request from the front of BYTES (multibulk or inline).
  *   STEP_DONE  request->argv, argc are set; the request takes *used_bytes from BYTES.
  *   STEP_MORE  show the same bytes again with more behind them (they may have moved);
- *              what was read is not read again. request_wants() says how many bytes at least.
+ *              what was read is not read again. See resp_request_wants().
  *   STEP_FAIL  WHY has the words of Redis ("Protocol error: ..."): answer "-ERR words", hang up.
  */
 MUST_CHECK enum step resp_request_next(struct resp_request *request,
                                        const struct resp_request_limits *limits,
                                        struct slice bytes, size_t *used_bytes, struct why *why);
 
-/* After STEP_MORE: the size that the bytes must reach before it makes sense to come again. */
+/* After STEP_MORE: the size that the bytes must reach before it makes sense to come again, or 0 if
+ * that is not known. */
 size_t resp_request_wants(const struct resp_request *request);
 
 /* Split a line into words as redis-cli and inline commands do, with quotes and escapes. The words
