@@ -1,0 +1,60 @@
+/* ledger_members.c -- waived gates, and who took part. */
+#include "state/db.h"
+#include "state/ledger_tables.h"
+
+#include <inttypes.h>
+
+enum err ledger_add_waiver(struct ledger *ledger, int64_t migration, const struct waiver *waiver,
+                           struct why *why) {
+    enum err err = db_run(ledger_db(ledger), why,
+                          "INSERT OR REPLACE INTO waivers VALUES (?,?,?,?,?,?)", "tiiitt",
+                          waiver->gate, migration, waiver->at_ms, waiver->until_ms, waiver->who,
+                          waiver->reason);
+    if (err) return why_add(why, err, "waiver");
+    return ledger_note(ledger, migration, "gate.waived", waiver->who, NULL, why,
+                       "gate %s is waived for %" PRId64 " s: %s", waiver->gate,
+                       (waiver->until_ms - waiver->at_ms) / 1000, waiver->reason);
+}
+
+struct each_waiver {
+    ledger_on_waiver *on_waiver;
+    void *self;
+};
+
+static enum err each_waiver(void *self, struct sqlite3_stmt *row, struct why *why) {
+    struct each_waiver *each = self;
+    struct waiver w = {.at_ms = db_int(row, 1), .until_ms = db_int(row, 2)};
+    db_copy_text(row, 0, w.gate, sizeof w.gate);
+    db_copy_text(row, 3, w.who, sizeof w.who);
+    db_copy_text(row, 4, w.reason, sizeof w.reason);
+    return each->on_waiver(each->self, &w, why);
+}
+
+enum err ledger_each_waiver(struct ledger *ledger, int64_t migration, ledger_on_waiver *on_waiver,
+                            void *self, struct why *why) {
+    struct each_waiver each = {on_waiver, self};
+    return db_query(ledger_db(ledger), why, each_waiver, &each,
+                    "SELECT gate, at_ms, until_ms, who, reason FROM waivers WHERE migration = ?",
+                    "i", migration);
+}
+
+enum err ledger_member_joined(struct ledger *ledger, int64_t migration,
+                              const struct member_row *member, struct why *why) {
+    enum err err = db_run(ledger_db(ledger), why,
+                          "INSERT OR REPLACE INTO members VALUES (?,?,?,?,?,?)", "tttiii",
+                          member->role, member->name, member->version, member->pid,
+                          (int64_t)member->epoch, ledger_now(ledger));
+    if (err) return why_add(why, err, "member");
+    return ledger_note(ledger, migration, "member.joined", "state", NULL, why,
+                       "%s %s (version %s, process %" PRId64 ") is here", member->role, member->name,
+                       member->version, member->pid);
+}
+
+enum err ledger_member_left(struct ledger *ledger, int64_t migration,
+                            const struct member_row *member, const char *reason, struct why *why) {
+    enum err err = db_run(ledger_db(ledger), why, "DELETE FROM members WHERE role = ? AND name = ?",
+                          "tt", member->role, member->name);
+    if (err) return why_add(why, err, "member");
+    return ledger_note(ledger, migration, "member.left", "state", NULL, why, "%s %s is gone: %s",
+                       member->role, member->name, reason);
+}
