@@ -1,0 +1,240 @@
+/* digest.c -- digests of keys that do not depend on how they are stored (C31).
+ *
+ * All numbers are hashed as eight bytes, little end first. h() is XXH3-128, + is modulo 2^128:
+ *     key      h(db, type, expiry, size, h(name), value)
+ *     string   h(bytes)                         list   h of (size, bytes) one after the other
+ *     set      sum of h(member)                 hash   sum of h(h(field), h(value))
+ *     zset     sum of h(h(member), score bits)
+ *     stream   h(h of the entries one after the other, last id, max deleted id, entries added)
+ *              + sum of groups: h(1, h(name), last id, entries read)
+ *              + sum of consumers: h(2, h(group), h(name))
+ *              + sum of pending entries: h(3, h(group), h(consumer), id)
+ *     size     elements; of a stream its entries
+ */
+#include "lib/redis/digest.h"
+
+#include "lib/base/mem.h"
+#include "lib/redis/bytes.h"
+
+#include <stdio.h>
+#include <xxhash.h>
+
+struct digester {
+    struct rdb_handler handler;
+    enum err (*emit)(void *self, const struct digest_key *key, struct why *why);
+    void *self;
+    uint32_t (*slot_of)(struct slice key);
+
+    struct digest sum;   /* of what has no order */
+    uint64_t size;       /* elements so far */
+    XXH3_state_t *state; /* of what has one */
+    struct rdb_stream stream;
+    struct digest group, consumer; /* names of the current ones */
+};
+
+void digest_add(struct digest *sum, struct digest more) {
+    sum->low += more.low;
+    sum->high += more.high + (sum->low < more.low);
+}
+
+void digest_take(struct digest *sum, struct digest less) {
+    uint64_t borrow = sum->low < less.low;
+    sum->low -= less.low;
+    sum->high -= less.high + borrow;
+}
+
+void digest_write(struct digest digest, char text[DIGEST_TEXT_SIZE]) {
+    snprintf(text, DIGEST_TEXT_SIZE, "%016llx%016llx", (unsigned long long)digest.high,
+             (unsigned long long)digest.low);
+}
+
+static struct digest from_xxh(XXH128_hash_t hash) {
+    return (struct digest){.low = hash.low64, .high = hash.high64};
+}
+
+static struct digest of_bytes(struct slice bytes) {
+    return from_xxh(XXH3_128bits(bytes.data, bytes.size));
+}
+
+static struct digest of_numbers(const uint64_t *numbers, size_t count) {
+    uint8_t bytes[8 * 8];
+    ASSERT(count <= 8);
+    for (size_t i = 0; i < count; i++) bytes_put_le(bytes + 8 * i, numbers[i], 8);
+    return of_bytes(slice_from(bytes, 8 * count));
+}
+
+static struct digest of_pair(struct digest a, struct digest b) {
+    return of_numbers((uint64_t[]){a.low, a.high, b.low, b.high}, 4);
+}
+
+/* ---- elements, by order */
+
+static void ordered_number(struct digester *d, uint64_t number) {
+    uint8_t bytes[8];
+    bytes_put_le(bytes, number, 8);
+    ASSERT(XXH3_128bits_update(d->state, bytes, 8) == XXH_OK);
+}
+
+static void ordered_text(struct digester *d, struct slice text) {
+    ordered_number(d, text.size);
+    if (text.size) ASSERT(XXH3_128bits_update(d->state, text.data, text.size) == XXH_OK);
+}
+
+static enum err on_key_begin(void *self, const struct rdb_key *key, uint64_t count,
+                             struct why *why) {
+    (void)count, (void)why;
+    struct digester *d = self;
+    d->sum = (struct digest){0};
+    d->size = 0;
+    if (key->type == VALUE_LIST || key->type == VALUE_STREAM)
+        ASSERT(XXH3_128bits_reset(d->state) == XXH_OK);
+    return OK;
+}
+
+static enum err on_string(void *self, struct slice value, struct why *why) {
+    (void)why;
+    struct digester *d = self;
+    d->size = 1;
+    d->sum = of_bytes(value);
+    return OK;
+}
+
+static enum err on_list_item(void *self, struct slice item, struct why *why) {
+    (void)why;
+    struct digester *d = self;
+    d->size++;
+    ordered_text(d, item);
+    return OK;
+}
+
+static enum err on_set_member(void *self, struct slice member, struct why *why) {
+    (void)why;
+    struct digester *d = self;
+    d->size++;
+    digest_add(&d->sum, of_bytes(member));
+    return OK;
+}
+
+static enum err on_hash_field(void *self, struct slice field, struct slice value, struct why *why) {
+    (void)why;
+    struct digester *d = self;
+    d->size++;
+    digest_add(&d->sum, of_pair(of_bytes(field), of_bytes(value)));
+    return OK;
+}
+
+static enum err on_zset_member(void *self, struct slice member, double score, struct why *why) {
+    (void)why;
+    struct digester *d = self;
+    struct digest name = of_bytes(member);
+    uint64_t bits;
+    memcpy(&bits, &score, sizeof bits);
+    d->size++;
+    digest_add(&d->sum, of_numbers((uint64_t[]){name.low, name.high, bits}, 3));
+    return OK;
+}
+
+/* ---- streams */
+
+static enum err on_entry(void *self, struct stream_id id, struct rdb_fields *fields,
+                         struct why *why) {
+    (void)why;
+    struct digester *d = self;
+    struct slice field, value;
+    d->size++;
+    ordered_number(d, id.ms);
+    ordered_number(d, id.seq);
+    ordered_number(d, fields->count);
+    while (rdb_fields_next(fields, &field, &value)) {
+        ordered_text(d, field);
+        ordered_text(d, value);
+    }
+    return OK;
+}
+
+static enum err on_stream(void *self, const struct rdb_stream *s, struct why *why) {
+    (void)why;
+    struct digester *d = self;
+    struct digest entries = from_xxh(XXH3_128bits_digest(d->state));
+    d->sum = of_numbers((uint64_t[]){entries.low, entries.high, s->last_id.ms, s->last_id.seq,
+                                     s->max_deleted_id.ms, s->max_deleted_id.seq, s->entries_added},
+                        7);
+    return OK;
+}
+
+static enum err on_group(void *self, const struct rdb_group *group, struct why *why) {
+    (void)why;
+    struct digester *d = self;
+    d->group = of_bytes(group->name);
+    digest_add(&d->sum, of_numbers((uint64_t[]){1, d->group.low, d->group.high, group->last_id.ms,
+                                                group->last_id.seq, (uint64_t)group->entries_read},
+                                   6));
+    return OK;
+}
+
+static enum err on_consumer(void *self, const struct rdb_consumer *consumer, struct why *why) {
+    (void)why;
+    struct digester *d = self;
+    d->consumer = of_bytes(consumer->name);
+    digest_add(&d->sum, of_numbers((uint64_t[]){2, d->group.low, d->group.high, d->consumer.low,
+                                                d->consumer.high},
+                                   5));
+    return OK;
+}
+
+static enum err on_consumer_pending(void *self, struct stream_id id, struct why *why) {
+    (void)why;
+    struct digester *d = self;
+    digest_add(&d->sum, of_numbers((uint64_t[]){3, d->group.low, d->group.high, d->consumer.low,
+                                                d->consumer.high, id.ms, id.seq},
+                                   7));
+    return OK;
+}
+
+static enum err on_key_end(void *self, const struct rdb_key *key, struct why *why) {
+    struct digester *d = self;
+    struct digest name = of_bytes(key->key), value = d->sum;
+    if (key->type == VALUE_LIST) value = from_xxh(XXH3_128bits_digest(d->state));
+    struct digest_key out = {.key = key, .slot = d->slot_of ? d->slot_of(key->key) : 0};
+    out.digest = of_numbers((uint64_t[]){key->db, (uint64_t)key->type, (uint64_t)key->expire_at_ms,
+                                         d->size, name.low, name.high, value.low, value.high},
+                            8);
+    return d->emit(d->self, &out, why);
+}
+
+struct digester *digester_new(enum err (*emit)(void *self, const struct digest_key *key,
+                                               struct why *why),
+                              void *self, uint32_t (*slot_of)(struct slice key)) {
+    struct digester *d = NEW(struct digester);
+    d->emit = emit;
+    d->self = self;
+    d->slot_of = slot_of;
+    d->state = XXH3_createState();
+    ASSERT(d->state != NULL);
+    d->handler = (struct rdb_handler){
+        .self = d,
+        .key_begin = on_key_begin,
+        .string = on_string,
+        .list_item = on_list_item,
+        .set_member = on_set_member,
+        .hash_field = on_hash_field,
+        .zset_member = on_zset_member,
+        .entry = on_entry,
+        .stream = on_stream,
+        .group = on_group,
+        .consumer = on_consumer,
+        .consumer_pending = on_consumer_pending,
+        .key_end = on_key_end,
+    };
+    return d;
+}
+
+void digester_free(struct digester *d) {
+    if (d == NULL) return;
+    XXH3_freeState(d->state);
+    mem_free(d);
+}
+
+const struct rdb_handler *digester_handler(struct digester *d) {
+    return &d->handler;
+}
