@@ -66,8 +66,7 @@ static double lp_score(const uint8_t *lp, uint32_t at) {
     return isnan(score) ? 0 : score;
 }
 
-/* Whole numbers in the range that Redis's double2ll accepts are stored as integers. */
-static bool score_as_int(double score, int64_t *number) {
+bool zset_score_as_int(double score, int64_t *number) {
     if (!(score >= (double)(-INT64_MAX / 2) && score <= (double)(INT64_MAX / 2))) return false;
     *number = (int64_t)score;
     return (double)*number == score;
@@ -76,7 +75,7 @@ static bool score_as_int(double score, int64_t *number) {
 static void lp_put_score(uint8_t **lp, uint32_t member, double score) {
     int64_t number;
     char text[NUMBER_TEXT];
-    if (score_as_int(score, &number)) {
+    if (zset_score_as_int(score, &number)) {
         lp_insert_number(lp, member, number, LP_AFTER);
     } else {
         lp_insert(lp, member, slice_from(text, number_write_double(text, score)), LP_AFTER);
@@ -200,7 +199,7 @@ static bool add_to_big(struct zset *big, struct slice member, double score) {
         big_insert(big, item_new(member, score));
         return true;
     }
-    if (item->score == score) return false;
+    if (memcmp(&item->score, &score, sizeof score) == 0) return false; /* 0 and -0 differ */
     ztree_remove(&big->order, item);
     item->score = score;
     ztree_add(&big->order, item);

@@ -71,6 +71,9 @@ typedef void zset_visit_fn(void *ctx, struct slice member, double score);
 uint64_t zset_scan(const struct value *zset, uint64_t cursor, size_t want, zset_visit_fn *visit,
                    void *ctx);
 
+/* Whether a listpack stores SCORE as an integer: a whole number in the range of Redis's double2ll. */
+bool zset_score_as_int(double score, int64_t *number);
+
 /* Turn a big set that is within the limits into a listpack (ZUNIONSTORE and its like do). */
 void zset_compact(struct value *zset, const struct type_limits *limits);
 
