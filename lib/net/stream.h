@@ -86,25 +86,24 @@ void stream_flush(struct stream *stream);
 /* Bytes written and not yet given to the kernel. */
 size_t stream_queued_bytes(const struct stream *stream);
 
-/* No on_bytes until resumed. Nested pauses do not count: one resume is enough. With TLS, bytes that
- * were decrypted already wait. A paused stream does not notice that the peer has gone until it is
- * resumed or written to, but for resets. */
+/* No on_bytes until resumed. Pauses do not nest: one resume is enough. A paused stream does not
+ * notice that the peer has gone until it is resumed, or has something to send. */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
 bool stream_is_paused(const struct stream *stream);
 
 bool stream_is_open(const struct stream *stream); /* after on_open and before any end */
 
-/* Send what is queued, then end. Reading stops at once. */
+/* Send what is queued, then end. Reading stops at once. Of a stream that is not open yet it is
+ * stream_abort(). */
 void stream_close(struct stream *stream);
 /* End without sending. Twice is fine, after stream_close() too. */
 void stream_abort(struct stream *stream);
 /* stream_abort() without on_closed: SELF is not touched any more. For owners that go away. */
 void stream_drop(struct stream *stream);
 
-const char *stream_peer(const struct stream *stream);  /* "10.0.0.7:51234", "unix:/path", or what
-                                                          was dialled until it is connected */
-const char *stream_local(const struct stream *stream); /* our own address, likewise */
+const char *stream_peer(const struct stream *stream);  /* "10.0.0.7:51234", or what was dialled */
+const char *stream_local(const struct stream *stream); /* our own address */
 int stream_fd(const struct stream *stream);            /* -1 before it is connected */
 bool stream_is_tls(const struct stream *stream);
 struct loop *stream_loop(const struct stream *stream);
