@@ -4,8 +4,9 @@
  *
  * Mappings and plain or quoted scalars only: no lists, anchors, aliases or tags, one document, 16
  * levels, 256 KB. A mapping at a bool option ("tls: { ca: ... }", also "tls: {}") sets it to true.
- * A null value leaves the default. Errors carry their place:
- *     "bridge.yaml:7:3: gates.lagg: there is no such option; did you mean gates.lag?"
+ * A null value leaves the default. Whether required options are there is for options_check() to
+ * say. Errors carry their place: "bridge.yaml:7:3: gates.lagg: there is no such option; did you
+ * mean gates.lag?"
  */
 #ifndef LIB_BASE_YAML_H
 #define LIB_BASE_YAML_H

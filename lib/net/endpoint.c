@@ -64,8 +64,8 @@ enum err endpoint_parse(struct endpoint *endpoint, const char *text, uint16_t de
                         struct why *why) {
     struct endpoint made = {0};
     enum err err;
-    if (strncmp(text, "unix:", 5) == 0) {
-        err = parse_unix(&made, text + 5, why);
+    if (strncmp(text, "unix:", 5) == 0 || *text == '/') {
+        err = parse_unix(&made, *text == '/' ? text : text + 5, why);
         if (err == OK) *endpoint = made;
         return err;
     }

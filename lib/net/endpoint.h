@@ -1,4 +1,5 @@
-/* endpoint.h -- where to connect or listen: "host:port", "[::1]:port", ":port" or "unix:/path".
+/* endpoint.h -- where to connect or listen: "host:port", "[::1]:port", ":port", "unix:/path"
+ * or "/path".
  *
  * A host name stays a name: it is resolved anew at each dial, because clouds move addresses.
  * Zeroed is "none". The TLS strings are owned; endpoint_close() frees them.

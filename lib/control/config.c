@@ -1,0 +1,183 @@
+/* config.c -- load and check drawbridge.yaml. Its options are in config_table.c. */
+#include "lib/control/config.h"
+
+#include "lib/base/mem.h"
+#include "lib/base/yaml.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define NAME_BYTES_MAX 64
+#define REDIS_PORT 6379
+
+static char *copy_text(const char *text) {
+    return text ? mem_strdup(text) : NULL;
+}
+
+/* ---- what is made from the texts ---- */
+
+static enum err finish_side(struct config_side *side, const char *name, struct why *why) {
+    enum err err = endpoint_parse(&side->endpoint, side->address, REDIS_PORT, why);
+    if (err) return why_add(why, err, "%s.address", name);
+    const struct config_tls *tls = &side->tls;
+    side->endpoint.tls = (struct tls_options){
+        .on = tls->on,
+        .insecure = tls->insecure,
+        .ca = copy_text(tls->ca),
+        .cert = copy_text(tls->cert),
+        .key = copy_text(tls->key),
+        .server_name = copy_text(tls->server_name),
+    };
+    const char *command = side->commands.psync;
+    size_t size = strlen(command);
+    if (size == 0 || size > NAME_BYTES_MAX || strpbrk(command, " \t\r\n"))
+        return why_set(why, ERR_CONFIG, "%s.commands.psync: found '%.80s', expected one word", name,
+                       command);
+    return OK;
+}
+
+/* FILE in run_dir is meant when the text is missing; FILE NULL: then it is not wanted. */
+static enum err finish_listen(struct drawbridge_config *config, struct config_listen *listen,
+                              const char *name, const char *file, struct why *why) {
+    if (listen->text == NULL && file == NULL) return OK;
+    if (listen->text == NULL) {
+        struct buf path = {0};
+        buf_printf(&path, "unix:%s/%s.sock", config->run_dir, file);
+        listen->text = mem_strdup(buf_text(&path));
+        buf_close(&path);
+    }
+    enum err err = endpoint_parse(&listen->endpoint, listen->text, 0, why);
+    return err ? why_add(why, err, "%s", name) : OK;
+}
+
+static enum err finish_gateway_tls(struct drawbridge_config *config, struct why *why) {
+    struct tls_options *tls = &config->gateway.tls.listen.endpoint.tls;
+    if (!config->gateway.tls.on) return OK;
+    if (config->gateway.tls.listen.text == NULL)
+        return why_set(why, ERR_CONFIG, "gateway.tls.listen is missing: where do clients connect?");
+    if (config->gateway.tls.cert == NULL)
+        return why_set(why, ERR_CONFIG,
+                       "gateway.tls.cert is missing: a TLS port needs a certificate");
+    *tls = (struct tls_options){
+        .on = true,
+        .ca = copy_text(config->gateway.tls.ca),
+        .cert = copy_text(config->gateway.tls.cert),
+        .key = copy_text(config->gateway.tls.key),
+    };
+    return OK;
+}
+
+/* Names end up in paths, metrics and CLIENT SETNAME. */
+static enum err check_name(const char *option, const char *name, struct why *why) {
+    size_t size = strlen(name);
+    size_t good = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+    if (size > 0 && size <= NAME_BYTES_MAX && good == size && *name != '.') return OK;
+    return why_set(why, ERR_CONFIG,
+                   "%s: found '%.80s', expected 1 to %d letters, digits, '-', '_' or '.'", option,
+                   name, NAME_BYTES_MAX);
+}
+
+static enum err check_different_sides(const struct drawbridge_config *config, struct why *why) {
+    if (!endpoint_equal(&config->legacy.endpoint, &config->target.endpoint)) return OK;
+    return why_set(why, ERR_CONFIG, "legacy.address and target.address are the same, %s",
+                   config->legacy.address);
+}
+
+static enum err finish_listens(struct drawbridge_config *config, struct why *why) {
+    const struct {
+        struct config_listen *listen;
+        const char *name, *file;
+    } all[] = {
+        {&config->gateway.listen, "gateway.listen", NULL},
+        {&config->gateway.tls.listen, "gateway.tls.listen", NULL},
+        {&config->gateway.admin, "gateway.admin", config->gateway.name},
+        {&config->gateway.metrics, "gateway.metrics", NULL},
+        {&config->syncer.metrics, "syncer.metrics", NULL},
+        {&config->state.control, "state.control", "control"},
+        {&config->state.api, "state.api", "api"},
+        {&config->state.console, "state.console", NULL},
+        {&config->state.metrics, "state.metrics", NULL},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        enum err err = finish_listen(config, all[i].listen, all[i].name, all[i].file, why);
+        if (err) return err;
+    }
+    return finish_gateway_tls(config, why);
+}
+
+static enum err finish(struct drawbridge_config *config, const char *name, const bool *seen,
+                       struct why *why) {
+    for (size_t i = 0; i < config_options.count; i++)
+        if (seen[i] && strncmp(config_options.table[i].name, "server.", 7) == 0)
+            config->server.wanted = true;
+    config->path = mem_strdup(name);
+    enum err err = check_name("migration", config->migration, why);
+    if (err == OK) err = check_name("gateway.name", config->gateway.name, why);
+    if (err == OK) err = check_name("syncer.name", config->syncer.name, why);
+    if (err == OK) err = finish_side(&config->legacy, "legacy", why);
+    if (err == OK) err = finish_side(&config->target, "target", why);
+    if (err == OK) err = check_different_sides(config, why);
+    if (err == OK) err = finish_listens(config, why);
+    return err;
+}
+
+/* ---- loading ---- */
+
+static enum err override(struct drawbridge_config *config, const struct config_override *overrides,
+                         bool *seen, struct why *why) {
+    for (; overrides && overrides->name; overrides++) {
+        enum err err = options_set(&config_options, config, overrides->name, overrides->text, why);
+        if (err) return why_add(why, err, "on the command line");
+        seen[options_find(&config_options, overrides->name) - config_options.table] = true;
+    }
+    return OK;
+}
+
+/* PATH NULL: from TEXT, which is called NAME. */
+static enum err load(struct drawbridge_config *config, const char *path, struct slice text,
+                     const char *name, const struct config_override *overrides, struct why *why) {
+    *config = (struct drawbridge_config){0};
+    options_default(&config_options, config);
+    bool *seen = NEW_ARRAY(bool, config_options.count);
+    enum err err = path ? yaml_read_file(path, &config_options, config, seen, why)
+                        : yaml_read(text, name, &config_options, config, seen, why);
+    if (err == OK) err = override(config, overrides, seen, why);
+    if (err == OK) {
+        err = options_check(&config_options, seen, why);
+        if (err == OK) err = finish(config, name, seen, why);
+        if (err) (void)why_add(why, err, "%s", name);
+    }
+    mem_free(seen);
+    if (err) config_close(config);
+    return err;
+}
+
+enum err config_load(struct drawbridge_config *config, const char *path,
+                     const struct config_override *overrides, struct why *why) {
+    return load(config, path, slice_from(NULL, 0), path, overrides, why);
+}
+
+enum err config_read(struct drawbridge_config *config, struct slice text, const char *name,
+                     const struct config_override *overrides, struct why *why) {
+    return load(config, NULL, text, name, overrides, why);
+}
+
+void config_close(struct drawbridge_config *config) {
+    options_close(&config_options, config);
+    mem_free(config->path);
+    endpoint_close(&config->legacy.endpoint);
+    endpoint_close(&config->target.endpoint);
+    endpoint_close(&config->gateway.tls.listen.endpoint);
+    *config = (struct drawbridge_config){0};
+}
+
+enum err config_start_log(const struct drawbridge_config *config, const char *role,
+                          struct why *why) {
+    log_set((enum log_format)config->log.format, (enum log_level)config->log.level, role);
+    if (config->log.file == NULL) return OK;
+    return log_to_file(config->log.file, why);
+}
+
+void config_example(struct buf *out) {
+    yaml_write_example(&config_options, out);
+}

@@ -1,0 +1,143 @@
+/* config_table.c -- every option of drawbridge.yaml: the one list, from which the example file and
+ * the documentation are made. */
+#include "lib/control/config.h"
+
+#include <stddef.h>
+
+#define AT(field) offsetof(struct drawbridge_config, field)
+#define KB (INT64_C(1) << 10)
+#define MB (INT64_C(1) << 20)
+#define GB (INT64_C(1) << 30)
+#define TB (INT64_C(1) << 40)
+#define SECOND INT64_C(1000)
+#define HOUR (INT64_C(3600) * SECOND)
+#define DAY (24 * HOUR)
+
+/* What both sides have. */
+#define SIDE(side, what, sample)                                                                   \
+    {.name = #side ".address", .type = OPTION_STRING, .offset = AT(side.address),                  \
+     .required = true, .example = sample, .help = what},                                           \
+    {.name = #side ".tls", .type = OPTION_BOOL, .offset = AT(side.tls.on),                         \
+     .help = "Speak TLS to it; true, or a section with the following."},                           \
+    {.name = #side ".tls.ca", .type = OPTION_STRING, .offset = AT(side.tls.ca),                    \
+     .example = "/etc/ssl/certs",                                                                  \
+     .help = "File or folder of certificates to trust; else the system's."},                       \
+    {.name = #side ".tls.cert", .type = OPTION_STRING, .offset = AT(side.tls.cert),                \
+     .help = "Our certificate, if it asks for one (PEM)."},                                        \
+    {.name = #side ".tls.key", .type = OPTION_STRING, .offset = AT(side.tls.key),                  \
+     .help = "The key of our certificate; else it is in the certificate's file."},                 \
+    {.name = #side ".tls.server_name", .type = OPTION_STRING, .offset = AT(side.tls.server_name),  \
+     .help = "The name that its certificate must have; else the host of the address."},            \
+    {.name = #side ".tls.insecure", .type = OPTION_BOOL, .offset = AT(side.tls.insecure),          \
+     .fallback = "false", .help = "Accept any certificate. For tests."},                           \
+    {.name = #side ".auth.user", .type = OPTION_STRING, .offset = AT(side.auth.user),              \
+     .help = "The user of AUTH; else the default user."},                                          \
+    {.name = #side ".auth.password", .type = OPTION_SECRET, .offset = AT(side.auth.password),      \
+     .example = "file:/etc/drawbridge/" #side ".pass", .help = "The password of AUTH."},           \
+    {.name = #side ".commands.psync", .type = OPTION_STRING, .offset = AT(side.commands.psync),    \
+     .fallback = "PSYNC", .help = "What it calls PSYNC; clouds rename it."}
+
+static const struct option table[] = {
+    {.name = "migration", .type = OPTION_STRING, .offset = AT(migration), .required = true,
+     .example = "prod-cart", .help = "The migration's name, as the ledger and people call it."},
+    SIDE(legacy, "The Redis that clients use before the migration, host:port.",
+         "cart.abc123.euw1.cache.example:6379"),
+    SIDE(target, "The Redis that they use after it: the bundled server, or any Redis or Valkey.",
+         "127.0.0.1:6400"),
+    {.name = "target.cluster", .type = OPTION_BOOL, .offset = AT(target.cluster),
+     .fallback = "false", .help = "The target is a Cluster."},
+
+    {.name = "server.port", .type = OPTION_INT, .offset = AT(server.port), .fallback = "6400",
+     .min = 1, .max = 65535, .help = "Port of the bundled server. With this section, `up` starts it."},
+    {.name = "server.dir", .type = OPTION_STRING, .offset = AT(server.dir),
+     .fallback = "/var/lib/drawbridge/server", .help = "Folder of its data."},
+    {.name = "server.config", .type = OPTION_STRING, .offset = AT(server.config),
+     .example = "/etc/drawbridge/server.conf", .help = "More settings for it, in redis.conf's syntax."},
+
+    {.name = "gateway.name", .type = OPTION_STRING, .offset = AT(gateway.name),
+     .fallback = "gateway", .help = "Which gateway this is, when there are several."},
+    {.name = "gateway.listen", .type = OPTION_STRING, .offset = AT(gateway.listen.text),
+     .example = "0.0.0.0:6379", .help = "Where clients connect."},
+    {.name = "gateway.tls", .type = OPTION_BOOL, .offset = AT(gateway.tls.on),
+     .help = "A second, TLS port for clients; a section with the following."},
+    {.name = "gateway.tls.listen", .type = OPTION_STRING, .offset = AT(gateway.tls.listen.text),
+     .example = "0.0.0.0:6380", .help = "Where clients connect with TLS."},
+    {.name = "gateway.tls.cert", .type = OPTION_STRING, .offset = AT(gateway.tls.cert),
+     .example = "/etc/drawbridge/gateway.pem", .help = "Its certificate with chain (PEM)."},
+    {.name = "gateway.tls.key", .type = OPTION_STRING, .offset = AT(gateway.tls.key),
+     .example = "/etc/drawbridge/gateway.key", .help = "The key of the certificate (PEM)."},
+    {.name = "gateway.tls.ca", .type = OPTION_STRING, .offset = AT(gateway.tls.ca),
+     .help = "Clients must show a certificate signed by one of these; else none is asked for."},
+    {.name = "gateway.auth.user", .type = OPTION_STRING, .offset = AT(gateway.auth.user),
+     .help = "The user that clients name in AUTH; else the default user."},
+    {.name = "gateway.auth.password", .type = OPTION_SECRET, .offset = AT(gateway.auth.password),
+     .example = "file:/etc/drawbridge/clients.pass", .help = "The password that clients give."},
+    {.name = "gateway.loops", .type = OPTION_INT, .offset = AT(gateway.loops), .fallback = "auto",
+     .min = 1, .max = 64, .zero = "auto", .help = "Event loops; auto: one for each core."},
+    {.name = "gateway.max_clients", .type = OPTION_INT, .offset = AT(gateway.max_clients),
+     .fallback = "10000", .min = 1, .max = 1000000, .live = true,
+     .help = "More clients than this are refused."},
+    {.name = "gateway.admin", .type = OPTION_STRING, .offset = AT(gateway.admin.text),
+     .example = "/run/drawbridge/gateway.sock",
+     .help = "Its own admin socket; else NAME.sock in run_dir."},
+    {.name = "gateway.metrics", .type = OPTION_STRING, .offset = AT(gateway.metrics.text),
+     .example = "127.0.0.1:9379", .help = "Where /metrics is served; else nowhere."},
+
+    {.name = "syncer.name", .type = OPTION_STRING, .offset = AT(syncer.name), .fallback = "syncer",
+     .help = "Which syncer this is, when there are several."},
+    {.name = "syncer.spool.dir", .type = OPTION_STRING, .offset = AT(syncer.spool.dir),
+     .fallback = "/var/lib/drawbridge/spool", .help = "Folder of the spool."},
+    {.name = "syncer.spool.limit", .type = OPTION_SIZE, .offset = AT(syncer.spool.limit),
+     .fallback = "100GB", .min = 64 * MB, .max = 1024 * TB, .live = true,
+     .help = "Bytes that may wait on disk; beyond it the syncer stops reading."},
+    {.name = "syncer.copy.throttle.ops", .type = OPTION_INT,
+     .offset = AT(syncer.copy.throttle.ops), .fallback = "unlimited", .min = 1,
+     .max = 1000000000, .zero = "unlimited", .live = true,
+     .help = "Commands per second that the copy may send to the target."},
+    {.name = "syncer.copy.throttle.bytes", .type = OPTION_SIZE,
+     .offset = AT(syncer.copy.throttle.bytes), .fallback = "unlimited", .min = 64 * KB,
+     .max = 1024 * GB, .zero = "unlimited", .live = true,
+     .help = "Bytes per second that the copy may send to the target."},
+    {.name = "syncer.metrics", .type = OPTION_STRING, .offset = AT(syncer.metrics.text),
+     .example = "127.0.0.1:9380", .help = "Where /metrics is served; else nowhere."},
+
+    {.name = "state.ledger", .type = OPTION_STRING, .offset = AT(state.ledger),
+     .fallback = "/var/lib/drawbridge/ledger.db", .help = "The ledger's file (SQLite)."},
+    {.name = "state.control", .type = OPTION_STRING, .offset = AT(state.control.text),
+     .example = "unix:/run/drawbridge/control.sock",
+     .help = "Where gateways and syncers report; else control.sock in run_dir."},
+    {.name = "state.api", .type = OPTION_STRING, .offset = AT(state.api.text),
+     .example = "unix:/run/drawbridge/api.sock",
+     .help = "The HTTP API of the command line; else api.sock in run_dir."},
+    {.name = "state.console", .type = OPTION_STRING, .offset = AT(state.console.text),
+     .example = "127.0.0.1:8380", .help = "The console in a browser; else none."},
+    {.name = "state.metrics", .type = OPTION_STRING, .offset = AT(state.metrics.text),
+     .example = "127.0.0.1:9381", .help = "Where /metrics is served; else nowhere."},
+
+    {.name = "log.format", .type = OPTION_CHOICE, .offset = AT(log.format), .fallback = "text",
+     .choices = "text|json", .help = "What a log line looks like."},
+    {.name = "log.level", .type = OPTION_CHOICE, .offset = AT(log.level), .fallback = "info",
+     .choices = "debug|info|warn|error", .live = true, .help = "The least that is logged."},
+    {.name = "log.file", .type = OPTION_STRING, .offset = AT(log.file),
+     .help = "Log to this file; else to standard error."},
+    {.name = "run_dir", .type = OPTION_STRING, .offset = AT(run_dir),
+     .fallback = "/run/drawbridge", .help = "Folder of sockets."},
+
+    {.name = "gates.lag", .type = OPTION_DURATION, .offset = AT(gates.lag), .fallback = "200ms",
+     .min = 1, .max = HOUR, .live = true, .help = "Lag up to which both sides count as level."},
+    {.name = "gates.audit_age", .type = OPTION_DURATION, .offset = AT(gates.audit_age),
+     .fallback = "24h", .min = SECOND, .max = 365 * DAY, .live = true,
+     .help = "How old the audit without differences may be."},
+    {.name = "cutover.max_hold", .type = OPTION_DURATION, .offset = AT(cutover.max_hold),
+     .fallback = "500ms", .min = 10, .max = 60 * SECOND, .live = true,
+     .help = "How long clients may be held at a barrier before they go on at the old side."},
+    {.name = "cutover.max_blackout", .type = OPTION_DURATION, .offset = AT(cutover.max_blackout),
+     .fallback = "10s", .min = 100, .max = HOUR, .live = true,
+     .help = "How long commands may wait in all when something dies at a barrier."},
+};
+
+const struct options config_options = {
+    .table = table,
+    .count = sizeof table / sizeof *table,
+    .title = "drawbridge.yaml -- one migration: every option, its default and its bounds.",
+};
