@@ -209,9 +209,10 @@ uint64_t hash_scan(const struct value *hash, uint64_t cursor, size_t want, hash_
         return 0;
     }
     struct scan scan = {visit, ctx, 0};
-    do {
+    for (size_t steps = 0; steps / 10 <= want && scan.seen < want; steps++) {
         cursor = table_scan(hash->ptr, cursor, scan_item, &scan);
-    } while (cursor && scan.seen < want);
+        if (cursor == 0) break;
+    }
     return cursor;
 }
 

@@ -290,6 +290,22 @@ size_t zset_count_below(const struct value *zset, zset_below_fn *below, const vo
     return count;
 }
 
+size_t zset_count_score(const struct value *zset, double score, bool up_to) {
+    if (zset->encoding == ENC_SKIPLIST) {
+        const struct zset *big = zset->ptr;
+        return ztree_count_score(&big->order, score, up_to);
+    }
+    const uint8_t *lp = zset->ptr;
+    size_t count = 0;
+    for (uint32_t at = lp_first(lp); at != LP_NONE; count++) {
+        uint32_t score_at = lp_next(lp, at);
+        double found = lp_score(lp, score_at);
+        if (up_to ? found > score : found >= score) break;
+        at = lp_next(lp, score_at);
+    }
+    return count;
+}
+
 void zset_iter_init(struct zset_iter *iter, const struct value *zset, size_t rank, bool backward) {
     *iter = (struct zset_iter){.zset = zset, .backward = backward};
     if (zset->encoding == ENC_SKIPLIST) {
@@ -361,9 +377,10 @@ uint64_t zset_scan(const struct value *zset, uint64_t cursor, size_t want, zset_
     }
     struct zset *big = zset->ptr;
     struct scan scan = {visit, ctx, 0};
-    do {
+    for (size_t steps = 0; steps / 10 <= want && scan.seen < want; steps++) {
         cursor = table_scan(&big->members, cursor, scan_item, &scan);
-    } while (cursor && scan.seen < want);
+        if (cursor == 0) break;
+    }
     return cursor;
 }
 

@@ -50,6 +50,9 @@ void zset_remove_ranks(struct value *zset, size_t rank, size_t count);
 typedef bool zset_below_fn(struct slice member, double score, const void *bound);
 size_t zset_count_below(const struct value *zset, zset_below_fn *below, const void *bound);
 
+/* How many members have a score below SCORE, or up to it. */
+size_t zset_count_score(const struct value *zset, double score, bool up_to);
+
 /* A walk from RANK on, in either direction; empty if RANK >= zset_length(). Dies with any change. */
 struct zset_iter {
     const struct value *zset;

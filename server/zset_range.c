@@ -80,18 +80,6 @@ static bool range_read(struct client *c, struct range *r, struct slice low, stru
 
 /* ---- finding */
 
-static bool before_low_score(struct slice member, double score, const void *bound) {
-    const struct score_bound *b = bound;
-    (void)member;
-    return b->open ? score <= b->score : score < b->score;
-}
-
-static bool within_high_score(struct slice member, double score, const void *bound) {
-    const struct score_bound *b = bound;
-    (void)member;
-    return b->open ? score < b->score : score <= b->score;
-}
-
 static int lex_compare(struct slice member, const struct lex_bound *b) {
     return b->end ? -b->end : slice_compare(member, b->member);
 }
@@ -121,8 +109,8 @@ static void range_find(const struct value *zset, const struct range *r, bool bac
         return;
     }
     if (r->by == BY_SCORE) {
-        *first = zset_count_below(zset, before_low_score, &r->low_score);
-        behind = zset_count_below(zset, within_high_score, &r->high_score);
+        *first = zset_count_score(zset, r->low_score.score, r->low_score.open);
+        behind = zset_count_score(zset, r->high_score.score, !r->high_score.open);
     } else {
         *first = zset_count_below(zset, before_low_lex, &r->low_lex);
         behind = zset_count_below(zset, within_high_lex, &r->high_lex);

@@ -277,6 +277,22 @@ size_t ztree_count_below(const struct ztree *tree, ztree_below_fn *below, const 
     return rank;
 }
 
+size_t ztree_count_score(const struct ztree *tree, double score, bool up_to) {
+    size_t rank = 0;
+    const struct znode *node = tree->root;
+    while (node) {
+        unsigned before = 0; /* of at most FAN slots, side by side in a few cache lines */
+        while (before < node->used &&
+               (up_to ? node->slots[before].score <= score : node->slots[before].score < score))
+            before++;
+        if (node->height == 0) return rank + before;
+        if (before == 0) return rank;
+        for (unsigned i = 0; i + 1 < before; i++) rank += node->links[i].count;
+        node = node->links[before - 1].child;
+    }
+    return rank;
+}
+
 size_t ztree_rank(const struct ztree *tree, double score, struct slice member) {
     size_t rank = 0;
     const struct znode *node = tree->root;

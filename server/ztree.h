@@ -47,6 +47,9 @@ void ztree_build(struct ztree *tree, struct zitem **items, size_t count);
 typedef bool ztree_below_fn(const struct zitem *item, const void *bound);
 size_t ztree_count_below(const struct ztree *tree, ztree_below_fn *below, const void *bound);
 
+/* How many items have a score below SCORE, or up to it. Looks at no item. */
+size_t ztree_count_score(const struct ztree *tree, double score, bool up_to);
+
 /* How many items lie before (SCORE, MEMBER). */
 size_t ztree_rank(const struct ztree *tree, double score, struct slice member);
 

@@ -75,6 +75,9 @@ static void compare_all(const struct ztree *tree, const struct model *model, str
     size_t below = 0;
     while (below < model->count && model->items[below]->score < item->score) below++;
     assert_int_equal(ztree_count_below(tree, score_below, &item->score), below);
+    assert_int_equal(ztree_count_score(tree, item->score, false), below);
+    while (below < model->count && model->items[below]->score <= item->score) below++;
+    assert_int_equal(ztree_count_score(tree, item->score, true), below);
 }
 
 static void run(uint64_t seed, unsigned scores, unsigned most) {
