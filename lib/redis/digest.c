@@ -4,7 +4,7 @@
  *     key      h(db, type, expiry, size, h(name), value)
  *     string   h(bytes)                         list   h of (size, bytes) one after the other
  *     set      sum of h(member)                 hash   sum of h(h(field), h(value))
- *     zset     sum of h(h(member), score bits)
+ *     zset     sum of h(h(member), score bits; -0 is 0)
  *     stream   h(h of the entries one after the other, last id, max deleted id, entries added)
  *              + sum of groups: h(1, h(name), last id, entries read)
  *              + sum of consumers: h(2, h(group), h(name))
@@ -128,6 +128,7 @@ static enum err on_zset_member(void *self, struct slice member, double score, st
     struct digester *d = self;
     struct digest name = of_bytes(member);
     uint64_t bits;
+    if (score == 0) score = 0; /* small sorted sets of Redis do not keep the sign of zero */
     memcpy(&bits, &score, sizeof bits);
     d->size++;
     digest_add(&d->sum, of_numbers((uint64_t[]){name.low, name.high, bits}, 3));
