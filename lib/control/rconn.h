@@ -11,8 +11,9 @@
  *
  * Replies come from servers we do not trust: they are read within RESP limits, a reply that nobody
  * asked for ends the connection, and an error reply is a reply (it is for the caller to judge).
- * RESP3 push messages and pub/sub messages go to on_push.
- * The password is sent and not kept in any buffer longer than needed, and never logged.
+ * RESP3 push messages go to on_push, and so do arrays that come while no reply is due (pub/sub in
+ * RESP2).
+ * The password is never logged.
  */
 #ifndef LIB_CONTROL_RCONN_H
 #define LIB_CONTROL_RCONN_H

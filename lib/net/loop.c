@@ -215,6 +215,7 @@ static void expect_closing(uv_handle_t *handle, void *unused) {
 
 void loop_close(struct loop *loop) {
     if (loop == NULL) return;
+    begin_turn(loop);
     /* First what closed objects still have to do, then our own handles. */
     for (int i = 0; i < 1000; i++) {
         end_of_part(loop);
