@@ -153,7 +153,7 @@ static bool bmove_serve(struct client *c, struct slice key, struct entry *e) {
     return true; /* with a wrong type at the destination it has got the error */
 }
 
-static const struct block_how bmove_how = {bmove_serve, reply_null, TYPE_LIST};
+static const struct block_how bmove_how = {bmove_serve, reply_null_array, TYPE_LIST};
 
 static void bmove(struct client *c, enum list_end from, enum list_end to, struct slice timeout) {
     int64_t deadline_ms;
