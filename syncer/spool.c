@@ -229,6 +229,23 @@ bool spool_holds(struct spool *spool, const char *replid, uint64_t offset) {
     return holds;
 }
 
+bool spool_copy_replid(struct spool *spool, char replid[REPLID_SIZE + 1]) {
+    pthread_mutex_lock(&spool->lock);
+    bool copy = spool->meta.kind == SPOOL_COPY || spool->meta.kind == SPOOL_RECEIVING;
+    if (copy) memcpy(replid, spool->meta.history[0].replid, REPLID_SIZE + 1);
+    pthread_mutex_unlock(&spool->lock);
+    return copy;
+}
+
+void spool_replid_at(struct spool *spool, uint64_t offset, char replid[REPLID_SIZE + 1]) {
+    pthread_mutex_lock(&spool->lock);
+    const struct spool_meta *m = &spool->meta;
+    replid[0] = '\0';
+    for (size_t i = 0; i < m->histories; i++)
+        if (i == 0 || m->history[i].from <= offset) memcpy(replid, m->history[i].replid, REPLID_SIZE + 1);
+    pthread_mutex_unlock(&spool->lock);
+}
+
 /* ---- writing ---- */
 
 enum err spool_start_copy(struct spool *spool, const char *replid, uint64_t offset, struct why *why) {

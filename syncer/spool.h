@@ -53,6 +53,12 @@ bool spool_has_room(struct spool *spool);
 /* Whether a reader could start at OFFSET of history REPLID. */
 bool spool_holds(struct spool *spool, const char *replid, uint64_t offset);
 
+/* The replication id under which the RDB was taken; false when there is no RDB. */
+MUST_CHECK bool spool_copy_replid(struct spool *spool, char replid[REPLID_SIZE + 1]);
+
+/* What the history is called behind OFFSET; of two ids that meet there, the newer one. */
+void spool_replid_at(struct spool *spool, uint64_t offset, char replid[REPLID_SIZE + 1]);
+
 /* Writer: a full copy. spool_finish_rdb() makes it durable; only then does the stream follow. */
 MUST_CHECK enum err spool_start_copy(struct spool *spool, const char *replid, uint64_t offset, struct why *why);
 MUST_CHECK enum err spool_write_rdb(struct spool *spool, struct slice bytes, size_t *taken, struct why *why);
