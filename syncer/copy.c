@@ -18,7 +18,7 @@
 #define FLUSH_BYTES (128u << 10)
 #define WINDOW_COMMANDS 4096u
 #define WINDOW_BYTES (16u << 20)
-#define CHECKPOINT_MS 1000
+#define CHECKPOINT_MS 200
 
 /* A command whose answer is still to come. */
 struct sent {
