@@ -33,12 +33,13 @@ struct table {
     uint64_t count;             /* items */
     int64_t due_ms;             /* a lower bound of what table_due() was told; INT64_MAX when none */
     uint32_t segments;          /* how many differ */
+    uint32_t children;          /* child buckets */
     uint8_t depth;
 };
 
-/* The hash of a key, seeded by table_seed() (or by the kernel at the first use). */
+/* The hash of a key, seeded by table_seed(); engine_new() takes the seed from the kernel. */
 uint64_t table_hash(struct slice key);
-void table_seed(uint64_t seed); /* before the first item of the process is added; for tests */
+void table_seed(uint64_t seed); /* before the first item of the process is added */
 
 void table_init(struct table *table, const struct table_type *type);
 /* Frees the table's own memory, not the items: walk them first. It is then empty and usable. */
@@ -70,15 +71,14 @@ const void *table_peek(const struct table *table, uint64_t hash);
  * item that it is given out of the table, and nothing else. The cursor's low 16 bits are 0. */
 uint64_t table_scan(struct table *table, uint64_t cursor, void (*fn)(void *ctx, void *item), void *ctx);
 
-/* Walk all items of a table that does not change meanwhile, except that the item just returned may be
- * taken out with table_iter_take(). Order: by bucket. */
+/* Walk all items of a table that does not change meanwhile. */
 struct table_iter {
-    struct table *table;
+    const struct table *table;
     uint64_t place;        /* directory index */
     uint32_t bucket, slot; /* in its segment */
     struct bucket *at;     /* the bucket or its child */
 };
-void table_iter_init(struct table_iter *iter, struct table *table);
+void table_iter_init(struct table_iter *iter, const struct table *table);
 void *table_iter_next(struct table_iter *iter); /* NULL at the end */
 
 /* A random item, each with the same probability; NULL when empty. */
