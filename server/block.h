@@ -45,6 +45,12 @@ void block_key_ready(struct db *db, struct slice key);
 void block_serve_ready(struct engine *engine);  /* after each outermost command */
 void block_check_timeouts(struct engine *engine);
 void block_forget(struct client *c); /* the client goes away */
+size_t block_count(const struct engine *engine);
+bool block_waits_by(const struct client *c, const struct block_how *how);
+int block_type(const struct client *c); /* enum type, or -1 */
+/* CLIENT UNBLOCK; false when the client is not blocked in a way that can time out. */
+bool block_unblock(struct client *c, bool with_error);
+int64_t block_next_deadline(struct engine *engine); /* 0: none */
 /* SWAPDB, FLUSHALL and role changes. */
 void block_scan_db(struct db *db);
 void block_end_all(struct engine *engine, const char *error);

@@ -59,7 +59,7 @@ struct client {
     struct db *db; /* the selected one */
     int argc;
     struct slice *argv; /* see above for who owns the bytes */
-    const struct command *command; /* the one that runs (or is blocked) */
+    const struct command *command; /* of lib/redis/command.h: the one that runs (or is blocked) */
     uint64_t flags;     /* enum client_flag */
     int resp;           /* 2 or 3 */
     struct buf out;     /* replies not yet sent */
@@ -77,7 +77,7 @@ struct client {
     uv_poll_t *poll;
     struct buf in;
     struct client *next, *prev; /* engine->clients */
-    struct client *next_pending; /* lists of this turn */
+    struct client *next_pending, *next_ready; /* lists of this turn */
     bool is_pending_out, is_pending_free, is_ready, wants_write;
     bool authenticated;
     char *name, *lib_name, *lib_ver; /* NULL: none; mem_free */
@@ -87,6 +87,7 @@ struct client {
     uint64_t soft_limit_since_ms; /* monotonic; 0: below */
     size_t collected; /* bytes of a fake client's replies */
     struct client_block *block;   /* while CLIENT_BLOCKED */
+    int64_t wait_offset, wait_replicas; /* WAIT */
     struct client_pubsub *pubsub; /* NULL: no subscription ever */
     struct client_multi *multi;   /* NULL: never in MULTI or WATCH */
     const struct command *last_command;
@@ -95,6 +96,7 @@ struct client {
     unsigned key_partition;
     uint64_t bytes_in, commands;
     void *request; /* the reader of requests */
+    bool again, rewound; /* turn.c */
 };
 
 /* A client for an open, connected socket; the core reads requests from it. NULL: over maxclients. */

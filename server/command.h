@@ -1,6 +1,6 @@
-/* command.h -- the commands that this server has, and how they are called.
+/* command.h -- which commands this server has, and how they are called.
  *
- * lib/redis/command.h knows every command of Redis 7.0: arity, flags, keys. Here the names are bound to
+ * lib/redis/command.h knows every command of Redis 7.0: arity, flags, keys. Here its names are bound to
  * functions, one table per group of commands:
  *
  *     static const struct command_binding bindings[] = {
@@ -17,7 +17,7 @@
 #ifndef SERVER_COMMAND_H
 #define SERVER_COMMAND_H
 
-#include "lib/base/slice.h"
+#include "lib/redis/command.h"
 
 struct client;
 struct engine;
@@ -25,24 +25,21 @@ struct engine;
 typedef void command_run(struct client *c); /* the one function type that tables need */
 
 struct command_binding {
-    const char *name; /* lower case, "container|sub" */
+    const char *name; /* a row of lib/redis/command.h */
     command_run *run;
 };
 
-struct redis_command; /* lib/redis/command.h */
-
-struct command {
-    const struct redis_command *spec; /* never NULL */
-    const char *name;                 /* lower case: "get", "client|list" */
-    command_run *run;
+/* What the server knows about a row of the table; engine->uses[command->index]. */
+struct command_use {
+    command_run *run; /* NULL: not bound */
     uint64_t calls, micros, rejected, failed;
 };
 
 void command_bind(struct engine *engine, const struct command_binding *bindings, size_t count);
-/* By name; case does not matter; a container with its subcommand in SUB (else empty). NULL: unknown. */
-struct command *command_find(struct engine *engine, struct slice name, struct slice sub);
+/* The row of a request, if it is bound; NULL with the error replied. The arity fits. */
+const struct command *command_resolve(struct client *c, int argc, const struct slice *argv);
 
-/* All groups, in groups.c. */
+/* All groups and parts, in groups.c. */
 void command_groups_bind(struct engine *engine);
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))

@@ -33,6 +33,11 @@ struct engine_stats {
     size_t memory_peak;
 };
 
+struct engine_rate { /* the last sample, and what it gave */
+    uint64_t at_us, commands, in_bytes, out_bytes;
+    double in_per_second, out_per_second;
+};
+
 struct engine {
     struct settings settings;
     const struct clock *clock;
@@ -47,8 +52,10 @@ struct engine {
     bool loading;       /* a file or a full copy is being loaded: commands answer -LOADING */
     bool expire_active; /* DEBUG SET-ACTIVE-EXPIRE */
     bool shutting_down;
+    bool save_was_set; /* while options are read: `save` lines add up */
     uint64_t dirty; /* changes since the last save */
     struct engine_stats stats;
+    struct engine_rate rate;
     char run_id[41];
     int64_t started_ms;
     char *config_file; /* absolute, or NULL */
@@ -59,7 +66,7 @@ struct engine {
     int nesting;            /* of executions: EXEC, scripts */
 
     /* What the other parts of the core keep; each file has its own. */
-    struct engine_commands *commands;
+    struct command_use *uses; /* command_count of them */
     struct engine_config *config;
     struct engine_propagate *propagation;
     struct engine_block *blocking;
@@ -72,6 +79,7 @@ struct engine {
     struct engine_net *net;
     struct engine_pause *pause;
     struct engine_errors *errors;
+    struct batch *batch;
     /* Those of the other groups, set by them. */
     void *persistence, *replication;
 };
@@ -123,8 +131,5 @@ typedef bool shutdown_step(struct engine *engine, unsigned flags, struct why *wh
 void engine_shutdown_add(struct engine *engine, shutdown_step *step);
 /* Ends the loop. Not called for KILL. ERR_STATE: a step refused. */
 MUST_CHECK enum err engine_shutdown(struct engine *engine, unsigned flags, struct why *why);
-
-/* Run FN(ARG) on the helper thread, in order with everything else that is given to it. */
-void engine_helper_run(void (*fn)(void *arg), void *arg);
 
 #endif

@@ -59,6 +59,26 @@ struct entry *entry_new(struct slice key, const struct value *value, int64_t exp
 /* Free the entry with its value (big ones on the helper thread) or without (the value was taken). */
 void entry_free(struct entry *e);
 void entry_free_shell(struct entry *e);
+/* Whether a string entry can take VALUE and the expiry where it is, without being allocated anew. */
+bool entry_fits(const struct entry *e, const struct value *value, int64_t expiry_ms);
+/* Then: put them there. VALUE may borrow from the entry itself. */
+void entry_overwrite(struct entry *e, const struct value *value, int64_t expiry_ms);
+void entry_overwrite_expiry(struct entry *e, int64_t expiry_ms); /* it expires already */
+/* A new entry with the same key and value and another expiry (-1: none). The value moves over: free
+ * the old one with entry_free_shell(). */
+struct entry *entry_with_expiry(const struct entry *e, int64_t expiry_ms);
+/* Make a string raw and writable with NEW_SIZE bytes. The result is E, or a new entry: then free the old
+ * one with entry_free_shell(). */
+struct entry *entry_string_resize(struct entry *e, size_t new_size, uint8_t **bytes);
+/* The 24 bits for LRU and LFU (access.c). */
+static inline uint32_t entry_access(const struct entry *e) {
+    return (uint32_t)e->access[0] | (uint32_t)e->access[1] << 8 | (uint32_t)e->access[2] << 16;
+}
+static inline void entry_set_access(struct entry *e, uint32_t access) {
+    e->access[0] = (uint8_t)access;
+    e->access[1] = (uint8_t)(access >> 8);
+    e->access[2] = (uint8_t)(access >> 16);
+}
 /* Bytes in memory, with the value. */
 size_t entry_memory(const struct entry *e, size_t samples);
 

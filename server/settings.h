@@ -53,15 +53,17 @@ struct settings {
     struct save_point { int64_t seconds, changes; } save_points[SAVE_POINTS_MAX];
     int save_count;
     char *dbfilename;
-    bool rdbcompression, rdbchecksum, stop_writes_on_bgsave_error, rdb_save_incremental_fsync;
+    bool rdbcompression, rdbchecksum, stop_writes_on_bgsave_error, rdb_save_incremental_fsync, rdb_del_sync_files;
     bool appendonly;
     int64_t appendfsync;
     char *appendfilename, *appenddirname;
-    bool aof_load_truncated, aof_use_rdb_preamble, aof_timestamp_enabled, no_appendfsync_on_rewrite;
+    bool aof_load_truncated, aof_use_rdb_preamble, aof_timestamp_enabled, aof_rewrite_incremental_fsync,
+        no_appendfsync_on_rewrite;
+    int64_t auto_aof_rewrite_percentage, auto_aof_rewrite_min_size;
     char *replicaof; /* "host port", or empty */
     char *masterauth, *masteruser;
     bool replica_serve_stale_data, replica_read_only, repl_diskless_sync, repl_disable_tcp_nodelay;
-    int64_t repl_diskless_sync_delay_s, repl_ping_replica_period_s, repl_timeout_s, repl_backlog_size,
+    int64_t repl_diskless_sync_delay_s, repl_diskless_sync_max_replicas, repl_ping_replica_period_s, repl_timeout_s, repl_backlog_size,
         repl_backlog_ttl_s, replica_priority, min_replicas_to_write, min_replicas_max_lag_s;
     char *replica_announce_ip;
     int64_t replica_announce_port;

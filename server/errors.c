@@ -1,0 +1,54 @@
+/* errors.c -- errorstats: how often each error code was replied. */
+#include "server/errors.h"
+
+#include "lib/base/mem.h"
+#include "server/engine.h"
+
+#include <stdio.h>
+
+#define CODES_MAX 128 /* a script or module may invent codes; then all others are counted as one */
+
+struct engine_errors {
+    size_t count;
+    struct {
+        char code[64];
+        uint64_t times;
+    } codes[CODES_MAX];
+};
+
+static void count_code(struct engine *engine, const char *code) {
+    if (engine->errors == NULL) engine->errors = NEW(struct engine_errors);
+    struct engine_errors *errors = engine->errors;
+    size_t i = 0;
+    while (i < errors->count && strcmp(errors->codes[i].code, code) != 0) i++;
+    if (i == errors->count) {
+        if (errors->count == CODES_MAX) return;
+        snprintf(errors->codes[i].code, sizeof errors->codes[i].code, "%s", code);
+        errors->codes[i].times = 0;
+        errors->count++;
+    }
+    errors->codes[i].times++;
+}
+
+void errors_count(struct client *c, struct slice text) {
+    char code[64] = "ERR";
+    const uint8_t *space = memchr(text.data, ' ', text.size);
+    size_t size = space ? (size_t)(space - text.data) : text.size;
+    if (size > 0 && size < sizeof code) {
+        memcpy(code, text.data, size);
+        code[size] = '\0';
+    }
+    c->flags |= CLIENT_FAILED;
+    c->engine->stats.errors++;
+    count_code(c->engine, code);
+}
+
+void errors_info(struct engine *engine, struct buf *out) {
+    for (size_t i = 0; engine->errors && i < engine->errors->count; i++)
+        buf_printf(out, "errorstat_%s:count=%llu\r\n", engine->errors->codes[i].code,
+                   (unsigned long long)engine->errors->codes[i].times);
+}
+
+void errors_reset(struct engine *engine) {
+    if (engine->errors) engine->errors->count = 0;
+}

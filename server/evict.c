@@ -1,0 +1,99 @@
+/* evict.c -- eviction by sampling: of a few random keys the one that is worth least goes. */
+#include "server/evict.h"
+
+#include "lib/base/mem.h"
+#include "server/access.h"
+#include "server/engine.h"
+#include "server/pause.h"
+
+#include <malloc.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#define HAVE_JEMALLOC 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HAVE_JEMALLOC 0
+#endif
+#endif
+#ifndef HAVE_JEMALLOC
+#define HAVE_JEMALLOC 1
+#endif
+#if HAVE_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#endif
+
+#define EVICTIONS_PER_COMMAND 64
+
+size_t memory_used(struct engine *engine) {
+#if HAVE_JEMALLOC
+    uint64_t epoch = 1;
+    size_t size = sizeof epoch, used = 0;
+    (void)mallctl("epoch", &epoch, &size, &epoch, size);
+    size = sizeof used;
+    (void)mallctl("stats.allocated", &used, &size, NULL, 0);
+#else
+    size_t used = mallinfo2().uordblks;
+#endif
+    if (used > engine->stats.memory_peak) engine->stats.memory_peak = used;
+    return used;
+}
+
+/* The higher the sooner it goes. */
+static uint64_t worthless(const struct engine *engine, const struct entry *e) {
+    switch ((enum maxmemory_policy)engine->settings.maxmemory_policy) {
+    case EVICT_VOLATILE_TTL: return UINT64_MAX - (uint64_t)entry_expiry(e);
+    case EVICT_VOLATILE_LFU:
+    case EVICT_ALLKEYS_LFU: return (uint64_t)(255 - access_frequency(engine, e));
+    case EVICT_VOLATILE_LRU:
+    case EVICT_ALLKEYS_LRU: return (uint64_t)access_idle_s(engine, e);
+    case EVICT_VOLATILE_RANDOM:
+    case EVICT_ALLKEYS_RANDOM:
+    case EVICT_NOTHING: break;
+    }
+    return 0;
+}
+
+static bool only_volatile(int64_t policy) {
+    return policy <= EVICT_VOLATILE_TTL;
+}
+
+static bool evict_one(struct engine *engine) {
+    struct entry *worst = NULL;
+    struct db *worst_db = NULL;
+    bool wants_expiry = only_volatile(engine->settings.maxmemory_policy);
+    for (int d = 0; d < engine->db_count; d++) {
+        struct db *db = &engine->dbs[d];
+        if (wants_expiry ? db->expires == 0 : db_size(db) == 0) continue;
+        int64_t samples = engine->settings.maxmemory_samples;
+        for (int64_t i = 0, tries = samples * 20; i < samples && tries > 0; tries--) {
+            struct entry *e = db_random(db, &engine->rng);
+            if (e == NULL || (wants_expiry && !entry_expires(e))) continue;
+            i++;
+            if (worst && worthless(engine, e) <= worthless(engine, worst)) continue;
+            worst = e;
+            worst_db = db;
+        }
+    }
+    if (worst == NULL) return false;
+    struct slice key = entry_key(worst);
+    key = slice_from(mem_dup(key.data, key.size), key.size);
+    struct slice op[] = {engine->settings.lazyfree_lazy_eviction ? SLICE("UNLINK") : SLICE("DEL"), key};
+    propagate(engine, worst_db->id, 2, op);
+    (void)db_delete(worst_db, key);
+    engine->stats.evicted++;
+    key_touched(NULL, worst_db, key);
+    notify_key(worst_db, NOTIFY_EVICTED, "evicted", key);
+    mem_free((void *)(uintptr_t)key.data);
+    return true;
+}
+
+bool evict_until_under(struct engine *engine) {
+    size_t limit = (size_t)engine->settings.maxmemory;
+    if (engine->role == ROLE_REPLICA || engine->loading || engine->settings.import_mode) return true;
+    for (int i = 0;; i++) {
+        if (memory_used(engine) <= limit) return true;
+        if (engine->settings.maxmemory_policy == EVICT_NOTHING || pause_is_active(engine)) return false;
+        if (i == EVICTIONS_PER_COMMAND) return true; /* going on with the next command */
+        if (!evict_one(engine)) return false;
+    }
+}

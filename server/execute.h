@@ -1,0 +1,18 @@
+/* execute.h -- from a parsed request to the call of its handler. For the core only. */
+#ifndef SERVER_EXECUTE_H
+#define SERVER_EXECUTE_H
+
+#include "server/engine.h"
+
+/* Check, then queue (MULTI) or call. SPEC: what command_lookup() says, or NULL to look it up here. False: the
+ * client was paused and nothing happened; offer the request again later. */
+bool execute_request(struct client *c, int argc, struct slice *argv, const struct command *spec);
+/* Run the client's command (c->command, c->argv) without checks: EXEC does. */
+void execute_call(struct client *c);
+/* Refuse the command: the reply is ERROR, a transaction that is being queued is spoilt. */
+void execute_reject(struct client *c, const char *fmt, ...) PRINTF(2, 3);
+
+/* Everything that is ready is read and executed, in batches. */
+void turn_run(struct engine *engine);
+
+#endif

@@ -1,0 +1,33 @@
+/* groups.c -- the list of everything that plugs itself into the engine. */
+#include "server/groups.h"
+
+#include "server/command.h"
+#include "server/config_inside.h"
+#include "server/latency.h"
+#include "server/monitor.h"
+#include "server/multi.h"
+#include "server/pubsub.h"
+#include "server/slowlog.h"
+#include "server/types.h"
+
+void command_groups_bind(struct engine *engine) {
+    types_register();
+    types_bind(engine);
+    connection_commands_bind(engine);
+    client_commands_bind(engine);
+    string_commands_bind(engine);
+    generic_commands_bind(engine);
+    expire_commands_bind(engine);
+    scan_commands_bind(engine);
+    object_commands_bind(engine);
+    server_commands_bind(engine);
+    info_commands_bind(engine);
+    command_commands_bind(engine);
+    debug_commands_bind(engine);
+    config_commands_bind(engine);
+    multi_commands_bind(engine);
+    pubsub_commands_bind(engine);
+    monitor_commands_bind(engine);
+    slowlog_commands_bind(engine);
+    latency_commands_bind(engine);
+}

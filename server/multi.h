@@ -1,0 +1,24 @@
+/* multi.h -- MULTI, EXEC, WATCH: the queue of a transaction and the keys it depends on. */
+#ifndef SERVER_MULTI_H
+#define SERVER_MULTI_H
+
+#include "server/keyspace.h"
+
+void multi_commands_bind(struct engine *engine);
+/* Queue the client's command; the bytes are copied. */
+void multi_queue(struct client *c);
+/* The flags of all queued commands, or-ed. */
+uint32_t multi_queued_flags(const struct client *c);
+/* End the transaction without executing, and unwatch. */
+void multi_discard(struct client *c);
+void multi_unwatch(struct client *c);
+/* KEY changed: transactions that watch it will fail. */
+void multi_key_changed(struct db *db, struct slice key);
+/* DB is going to be emptied, or (OTHER given) exchanged with OTHER. */
+void multi_db_changes(struct db *db, struct db *other);
+void multi_forget(struct client *c);
+size_t multi_queued(const struct client *c); /* commands; for CLIENT LIST */
+/* A copy of arguments in one block, bytes and all; mem_free(). */
+struct slice *args_copy(int argc, const struct slice *argv);
+
+#endif

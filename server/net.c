@@ -1,0 +1,404 @@
+/* net.c -- sockets of the server: accept, read, write; all non-blocking. */
+#include "server/net.h"
+
+#include "lib/base/mem.h"
+#include "lib/redis/resp.h"
+#include "server/engine.h"
+#include "server/output.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define READ_BYTES (16u << 10)
+#define ACCEPTS_PER_TURN 1000
+#define WRITE_BYTES_PER_TURN (4u << 20) /* of one client, so that the others get their turn */
+#define OUT_KEEP (32u << 10)
+#define LISTENERS_MAX 17
+
+struct listener {
+    int fd;
+    bool is_unix;
+    uv_poll_t poll;
+};
+
+struct engine_net {
+    struct client *ready, **ready_end;     /* with input to look at */
+    struct client *outgoing, **outgoing_end; /* with output to write, or to be freed */
+    struct listener listeners[LISTENERS_MAX];
+    int listener_count;
+    uint16_t port;
+};
+
+static struct engine_net *net_of(struct engine *engine) {
+    if (engine->net == NULL) {
+        engine->net = NEW(struct engine_net);
+        engine->net->ready_end = &engine->net->ready;
+        engine->net->outgoing_end = &engine->net->outgoing;
+    }
+    return engine->net;
+}
+
+/* ---- the lists of a turn ---- */
+
+void net_ready(struct client *c) {
+    struct engine_net *net = net_of(c->engine);
+    if (c->is_ready || c->flags & (CLIENT_CLOSE_NOW | CLIENT_FAKE)) return;
+    c->is_ready = true;
+    c->next_ready = NULL;
+    *net->ready_end = c;
+    net->ready_end = &c->next_ready;
+}
+
+struct client *net_take_ready(struct engine *engine) {
+    struct engine_net *net = net_of(engine);
+    struct client *c = net->ready;
+    if (c == NULL) return NULL;
+    net->ready = c->next_ready;
+    if (net->ready == NULL) net->ready_end = &net->ready;
+    c->is_ready = false;
+    return c;
+}
+
+void client_wake_writer(struct client *c) {
+    struct engine_net *net = net_of(c->engine);
+    if (c->is_pending_out) return;
+    c->is_pending_out = true;
+    if (c->flags & CLIENT_FAKE) return; /* its owner looks at `out` */
+    c->next_pending = NULL;
+    *net->outgoing_end = c;
+    net->outgoing_end = &c->next_pending;
+}
+
+void client_close_later(struct client *c) {
+    c->flags |= CLIENT_CLOSE_NOW;
+    client_wake_writer(c);
+}
+
+bool output_open_slow(struct client *c) {
+    if (c->flags & (CLIENT_MUTE | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_CLOSE_NOW)) return false;
+    client_wake_writer(c);
+    return true;
+}
+
+static void drop_ready(struct client *c) {
+    struct engine_net *net = net_of(c->engine);
+    if (!c->is_ready) return;
+    struct client **at = &net->ready;
+    while (*at != c) at = &(*at)->next_ready;
+    *at = c->next_ready;
+    if (*at == NULL) net->ready_end = at;
+    c->is_ready = false;
+}
+
+void net_forget(struct client *c) {
+    drop_ready(c);
+}
+
+/* ---- reading ---- */
+
+static void read_some(struct client *c) {
+    size_t want = READ_BYTES;
+    size_t need = resp_request_wants(c->request);
+    if (need > buf_size(&c->in) + want) want = need - buf_size(&c->in);
+    uint8_t *room = buf_room(&c->in, want);
+    ssize_t got = read(c->fd, room, c->in.cap - c->in.end);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (got <= 0) {
+        client_close_later(c);
+        return;
+    }
+    buf_filled(&c->in, (size_t)got);
+    c->bytes_in += (uint64_t)got;
+    c->engine->stats.net_in_bytes += (uint64_t)got;
+    c->engine->stats.reads++;
+    c->active_ms = c->engine->now_us / 1000;
+    if (buf_size(&c->in) > (uint64_t)c->engine->settings.client_query_buffer_limit) {
+        engine_log(c->engine, '#', "Closing client that reached max query buffer length: %s", c->peer);
+        client_close_later(c);
+        return;
+    }
+    net_ready(c);
+}
+
+static void want_events(struct client *c);
+
+static void on_poll(uv_poll_t *poll, int status, int events) {
+    struct client *c = poll->data;
+    if (c == NULL || c->flags & CLIENT_CLOSE_NOW) return;
+    if (status < 0) {
+        client_close_later(c);
+        return;
+    }
+    if (events & UV_WRITABLE) client_wake_writer(c);
+    if (events & (UV_READABLE | UV_DISCONNECT)) read_some(c);
+}
+
+static void want_events(struct client *c) {
+    if (c->poll == NULL) return;
+    (void)uv_poll_start(c->poll, UV_READABLE | (c->wants_write ? UV_WRITABLE : 0), on_poll);
+}
+
+/* ---- writing ---- */
+
+static bool is_master_or_replica(const struct client *c) {
+    return c->flags & (CLIENT_MASTER | CLIENT_REPLICA);
+}
+
+/* Write until the socket takes no more; false when the client is gone. */
+static bool write_some(struct client *c, bool *blocked) {
+    size_t written = 0;
+    *blocked = false;
+    for (;;) {
+        if (buf_size(&c->out) == 0 && c->refill) c->refill(c);
+        struct slice rest = buf_slice(&c->out);
+        if (rest.size == 0) return true;
+        if (written > WRITE_BYTES_PER_TURN && !is_master_or_replica(c)) break;
+        ssize_t put = write(c->fd, rest.data, rest.size);
+        c->engine->stats.writes++;
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0 && errno == EAGAIN) break;
+        if (put < 0) return false;
+        written += (size_t)put;
+        buf_consume(&c->out, (size_t)put);
+        c->engine->stats.net_out_bytes += (uint64_t)put;
+    }
+    *blocked = true;
+    return true;
+}
+
+static void flush_client(struct client *c) {
+    bool blocked = false;
+    if (!(c->flags & CLIENT_CLOSE_NOW) && c->fd >= 0 && !write_some(c, &blocked)) c->flags |= CLIENT_CLOSE_NOW;
+    if (c->flags & CLIENT_CLOSING && !blocked) c->flags |= CLIENT_CLOSE_NOW;
+    if (c->flags & CLIENT_CLOSE_NOW) {
+        client_free_closed(c);
+        return;
+    }
+    if (!blocked) buf_shrink(&c->out, OUT_KEEP);
+    if (blocked != c->wants_write) {
+        c->wants_write = blocked;
+        want_events(c);
+    }
+}
+
+void output_flush(struct engine *engine) {
+    struct engine_net *net = net_of(engine);
+    while (net->outgoing != NULL) {
+        struct client *c = net->outgoing;
+        net->outgoing = c->next_pending;
+        if (net->outgoing == NULL) net->outgoing_end = &net->outgoing;
+        c->is_pending_out = false;
+        flush_client(c);
+    }
+}
+
+/* ---- connections ---- */
+
+static void on_poll_closed(uv_handle_t *handle) {
+    mem_free(handle);
+}
+
+void net_start(struct client *c) {
+    c->poll = NEW(uv_poll_t);
+    if (uv_poll_init(c->engine->loop, c->poll, c->fd) != 0) {
+        mem_free(c->poll);
+        c->poll = NULL;
+        client_close_later(c);
+        return;
+    }
+    c->poll->data = c;
+    want_events(c);
+}
+
+void net_stop(struct client *c) {
+    struct engine_net *net = net_of(c->engine);
+    drop_ready(c);
+    if (c->is_pending_out) {
+        struct client **at = &net->outgoing;
+        while (*at != NULL && *at != c) at = &(*at)->next_pending;
+        if (*at == c) {
+            *at = c->next_pending;
+            if (*at == NULL) net->outgoing_end = at;
+        }
+        c->is_pending_out = false;
+    }
+    if (c->poll == NULL) return;
+    uv_poll_stop(c->poll);
+    c->poll->data = NULL;
+    uv_close((uv_handle_t *)c->poll, on_poll_closed);
+    c->poll = NULL;
+}
+
+static void name_address(const struct sockaddr_storage *address, char *text, size_t room) {
+    char host[INET6_ADDRSTRLEN] = "?";
+    if (address->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
+        snprintf(text, room, "%s:%d", host, ntohs(in->sin_port));
+    } else if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)address;
+        inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof host);
+        snprintf(text, room, "[%s]:%d", host, ntohs(in->sin6_port));
+    }
+}
+
+static bool is_loopback(const struct client *c) {
+    return c->flags & CLIENT_UNIX || strncmp(c->peer, "127.", 4) == 0 || strncmp(c->peer, "[::1]", 5) == 0;
+}
+
+static void refuse(struct client *c, const char *error) {
+    buf_printf(&c->out, "-%s\r\n", error);
+    c->engine->stats.rejected_connections++;
+    client_close_after_reply(c);
+}
+
+static const char protected_text[] =
+    "DENIED Drawbridge is running in protected mode because protected mode is enabled and no password is set for the "
+    "default user. In this mode connections are only accepted from the loopback interface. Set a password "
+    "(requirepass), or disable protected mode (CONFIG SET protected-mode no) if the network is safe.";
+
+static void welcome(struct engine *engine, int fd, bool is_unix) {
+    struct client *c = client_new(engine, fd, is_unix);
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    if (is_unix) {
+        snprintf(c->peer, sizeof c->peer, "%.50s:0", engine->settings.unixsocket);
+        snprintf(c->local, sizeof c->local, "%.50s:0", engine->settings.unixsocket);
+    } else {
+        int one = 1;
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        if (engine->settings.tcp_keepalive_s > 0) {
+            int idle = (int)engine->settings.tcp_keepalive_s, interval = idle / 3 > 0 ? idle / 3 : 1, count = 3;
+            (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+            (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+            (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+            (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+        }
+        if (getpeername(fd, (struct sockaddr *)&address, &size) == 0) name_address(&address, c->peer, sizeof c->peer);
+        size = sizeof address;
+        if (getsockname(fd, (struct sockaddr *)&address, &size) == 0) name_address(&address, c->local, sizeof c->local);
+    }
+    engine->stats.connections++;
+    if (engine->client_count > (uint64_t)engine->settings.maxclients) refuse(c, "ERR max number of clients reached");
+    else if (engine->settings.protected_mode && engine->settings.requirepass[0] == '\0' && !is_loopback(c))
+        refuse(c, protected_text);
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events) {
+    struct listener *listener = poll->data;
+    struct engine *engine = poll->loop->data;
+    (void)events;
+    if (status < 0) return;
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) return; /* none left, or no descriptors: they wait in the backlog */
+        welcome(engine, fd, listener->is_unix);
+    }
+}
+
+/* ---- listening ---- */
+
+static enum err add_listener(struct engine *engine, int fd, bool is_unix, struct why *why) {
+    struct engine_net *net = net_of(engine);
+    if (net->listener_count == LISTENERS_MAX) {
+        close(fd);
+        return why_set(why, ERR_LIMIT, "more than %d addresses to listen at", LISTENERS_MAX);
+    }
+    struct listener *l = &net->listeners[net->listener_count];
+    *l = (struct listener){.fd = fd, .is_unix = is_unix};
+    if (uv_poll_init(engine->loop, &l->poll, fd) != 0) {
+        close(fd);
+        return why_set(why, ERR_IO, "poll a listening socket");
+    }
+    l->poll.data = l;
+    net->listener_count++;
+    (void)uv_poll_start(&l->poll, UV_READABLE, on_connection);
+    return OK;
+}
+
+static enum err listen_tcp(struct engine *engine, const char *host, struct why *why) {
+    struct sockaddr_storage address = {0};
+    struct sockaddr_in *in = (struct sockaddr_in *)&address;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address;
+    uint16_t port = (uint16_t)engine->settings.port;
+    bool any = strcmp(host, "*") == 0, any6 = strcmp(host, "::*") == 0;
+    socklen_t size = sizeof *in;
+    if (any || inet_pton(AF_INET, host, &in->sin_addr) == 1) {
+        in->sin_family = AF_INET;
+        in->sin_port = htons(port);
+    } else if (any6 || inet_pton(AF_INET6, host, &in6->sin6_addr) == 1) {
+        in6->sin6_family = AF_INET6;
+        in6->sin6_port = htons(port);
+        size = sizeof *in6;
+    } else return why_set(why, ERR_CONFIG, "'%s' is not an address", host);
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+    if (fd < 0) return why_set(why, ERR_IO, "socket: %s", strerror(errno));
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (address.ss_family == AF_INET6) (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)&address, size) != 0 || listen(fd, (int)engine->settings.tcp_backlog) != 0) {
+        enum err err = why_set(why, ERR_IO, "listen at %s port %d: %s", host, port, strerror(errno));
+        close(fd);
+        return err;
+    }
+    engine->net->port = port;
+    return add_listener(engine, fd, false, why);
+}
+
+static enum err listen_unix(struct engine *engine, struct why *why) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = engine->settings.unixsocket;
+    if (strlen(path) >= sizeof address.sun_path) return why_set(why, ERR_CONFIG, "the path of the Unix socket is too long");
+    memcpy(address.sun_path, path, strlen(path));
+    (void)unlink(path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return why_set(why, ERR_IO, "socket: %s", strerror(errno));
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, (int)engine->settings.tcp_backlog) != 0) {
+        enum err err = why_set(why, ERR_IO, "listen at %s: %s", path, strerror(errno));
+        close(fd);
+        return err;
+    }
+    if (engine->settings.unixsocketperm) (void)chmod(path, (mode_t)engine->settings.unixsocketperm);
+    return add_listener(engine, fd, true, why);
+}
+
+enum err net_listen(struct engine *engine, struct why *why) {
+    (void)net_of(engine);
+    char *copy = mem_strdup(engine->settings.bind), *rest = copy;
+    enum err err = OK;
+    int heard = 0;
+    for (char *host; engine->settings.port > 0 && err == OK && (host = strsep(&rest, " ")) != NULL;) {
+        bool optional = host[0] == '-';
+        if (host[0] == '\0') continue;
+        err = listen_tcp(engine, host + optional, why);
+        if (err == OK) heard++;
+        else if (optional || strcmp(host, "::*") == 0) err = OK;
+    }
+    mem_free(copy);
+    if (err == OK && engine->settings.unixsocket[0]) {
+        err = listen_unix(engine, why);
+        heard++;
+    }
+    if (err == OK && heard == 0 && engine->settings.port > 0) return ERR_IO; /* WHY has the last reason */
+    return err;
+}
+
+void net_close_listeners(struct engine *engine) {
+    struct engine_net *net = net_of(engine);
+    for (int i = 0; i < net->listener_count; i++) {
+        uv_poll_stop(&net->listeners[i].poll);
+        close(net->listeners[i].fd);
+        if (net->listeners[i].is_unix) (void)unlink(engine->settings.unixsocket);
+    }
+    net->listener_count = 0;
+}
+
+uint16_t net_port(const struct engine *engine) {
+    return engine->net ? engine->net->port : 0;
+}

@@ -1,0 +1,221 @@
+/* turn.c -- a turn of the engine: requests of all clients that have some, in batches of up to 64.
+ *
+ *     parse --> hash the first keys --> fetch segment, bucket, entry, value --> execute in order
+ *
+ * A GET of a key that is not in the processor's cache waits for memory four times, one after the other.
+ * The stages fetch for the whole batch at once, so the waits overlap.
+ *
+ * Arguments point into the clients' input, which nobody moves before the batch is done. When a client
+ * may not go on (blocked, paused, closing) the rest of its requests is forgotten and read again later.
+ */
+#include "server/execute.h"
+
+#include "lib/base/mem.h"
+#include "lib/redis/resp.h"
+#include "server/net.h"
+#include "server/reply.h"
+
+#define BATCH 64
+#define KEY_HASHED_MAX 1024 /* bytes; longer keys are hashed when they are used */
+
+struct pending {
+    struct client *c;
+    const struct command *spec;
+    int argc;
+    size_t first;      /* in batch.argv */
+    size_t size_bytes; /* of the request in the client's input */
+    struct slice key;  /* data NULL: none */
+    uint64_t hash;
+    unsigned partition;
+    const struct entry *entry;
+};
+
+struct batch {
+    struct pending items[BATCH];
+    int count;
+    struct slice *argv;
+    size_t used, room;
+};
+
+static struct batch *batch_of(struct engine *engine) {
+    if (engine->batch == NULL) engine->batch = NEW(struct batch);
+    return engine->batch;
+}
+
+/* ---- parsing ---- */
+
+static struct resp_request_limits limits_of(const struct client *c) {
+    if (!c->authenticated) return resp_request_limits_closed;
+    struct resp_request_limits limits = resp_request_limits_open;
+    limits.bulk_bytes_max = (size_t)c->engine->settings.proto_max_bulk_len;
+    limits.total_bytes_max = (size_t)c->engine->settings.client_query_buffer_limit;
+    return limits;
+}
+
+static void keep_request(struct batch *b, struct client *c, const struct resp_request *request, size_t size_bytes) {
+    if (b->used + request->argc > b->room) {
+        b->room = (b->used + request->argc) * 2;
+        b->argv = mem_realloc(b->argv, b->room * sizeof *b->argv);
+    }
+    memcpy(b->argv + b->used, request->argv, request->argc * sizeof *b->argv);
+    b->items[b->count++] =
+        (struct pending){.c = c, .argc = (int)request->argc, .first = b->used, .size_bytes = size_bytes};
+    b->used += request->argc;
+}
+
+static void forget_progress(struct client *c) {
+    struct resp_request *request = c->request;
+    request->at = request->count = 0;
+    request->want = 0;
+    request->bulk = -1;
+}
+
+/* Requests of one client into the batch. One that is broken hangs the client up, but only when all in front
+ * of it have been answered. */
+static void parse_client(struct batch *b, struct client *c) {
+    struct resp_request *request = c->request;
+    struct resp_request_limits limits = limits_of(c);
+    struct slice rest = buf_slice(&c->in);
+    int before = b->count;
+    c->again = false;
+    while (b->count < BATCH) {
+        size_t used = 0;
+        struct why why;
+        enum step step = resp_request_next(request, &limits, rest, &used, &why);
+        if (step == STEP_MORE) {
+            c->again = false;
+            break;
+        }
+        if (step == STEP_FAIL && b->count > before) {
+            c->again = true;
+            forget_progress(c);
+            break;
+        }
+        if (step == STEP_FAIL) {
+            reply_error(c, "ERR %s", why.text);
+            client_close_after_reply(c);
+            return;
+        }
+        rest = slice_drop(rest, used);
+        if (request->argc == 0) {
+            if (b->count > before) b->items[b->count - 1].size_bytes += used;
+            else buf_consume(&c->in, used);
+            continue;
+        }
+        keep_request(b, c, request, used);
+        c->again = rest.size > 0;
+        if (request->is_inline) return; /* its words live in the reader, which holds one request */
+        if (!c->authenticated) return;  /* the next may be read with other limits */
+    }
+}
+
+/* ---- fetching ahead ---- */
+
+static void find_key(struct batch *b, struct pending *p) {
+    struct slice *argv = b->argv + p->first;
+    p->spec = command_lookup((size_t)p->argc, argv);
+    if (p->spec == NULL || p->spec->specs[0].begin != COMMAND_BEGIN_INDEX) return;
+    int at = p->spec->specs[0].at;
+    if (at <= 0 || at >= p->argc || argv[at].size == 0 || argv[at].size > KEY_HASHED_MAX) return;
+    p->key = argv[at];
+    p->hash = table_hash(p->key);
+    p->partition = db_partition(p->key);
+}
+
+static struct table *table_of(const struct pending *p) {
+    return &p->c->db->partitions[p->partition];
+}
+
+static void fetch_ahead(struct batch *b) {
+    for (int i = 0; i < b->count; i++) {
+        struct pending *p = &b->items[i];
+        find_key(b, p);
+        if (p->key.data && b->count > 1) table_prefetch(table_of(p), p->hash, 0);
+    }
+    if (b->count == 1) return;
+    for (int i = 0; i < b->count; i++)
+        if (b->items[i].key.data) table_prefetch(table_of(&b->items[i]), b->items[i].hash, 1);
+    for (int i = 0; i < b->count; i++) {
+        struct pending *p = &b->items[i];
+        if (p->key.data == NULL) continue;
+        p->entry = table_peek(table_of(p), p->hash);
+        if (p->entry) __builtin_prefetch(p->entry);
+    }
+    for (int i = 0; i < b->count; i++) {
+        const struct entry *e = b->items[i].entry;
+        if (e == NULL) continue;
+        if (e->flags & ENTRY_INLINE) __builtin_prefetch((const char *)e + 64);
+        else if (entry_encoding(e) != ENC_INT) __builtin_prefetch(entry_ptr(e));
+    }
+}
+
+/* ---- executing ---- */
+
+static bool may_go_on(const struct client *c) {
+    return !(c->flags & (CLIENT_CLOSE_NOW | CLIENT_CLOSING | CLIENT_BLOCKED | CLIENT_PAUSED | CLIENT_READ_PAUSED)) && !c->rewound;
+}
+
+static void begin_reply_skip(struct client *c) {
+    c->flags &= ~(uint64_t)CLIENT_REPLY_SKIP;
+    if (!(c->flags & CLIENT_REPLY_SKIP_NEXT)) return;
+    c->flags &= ~(uint64_t)CLIENT_REPLY_SKIP_NEXT;
+    c->flags |= CLIENT_REPLY_SKIP;
+}
+
+static void execute_one(struct batch *b, struct pending *p) {
+    struct client *c = p->c;
+    struct engine *engine = c->engine;
+    if (!may_go_on(c)) {
+        c->rewound = true;
+        return;
+    }
+    c->hashed_key = p->key;
+    c->key_hash = p->hash;
+    c->key_partition = p->partition;
+    c->commands++;
+    engine->current = c;
+    bool done = execute_request(c, p->argc, b->argv + p->first, p->spec);
+    engine->current = NULL;
+    c->hashed_key = slice_from(NULL, 0);
+    if (!(c->flags & CLIENT_BLOCKED)) c->argv = NULL;
+    if (!done) {
+        c->rewound = true;
+        return;
+    }
+    begin_reply_skip(c);
+    if (c->fd >= 0) buf_consume(&c->in, p->size_bytes);
+}
+
+static void end_batch(struct batch *b) {
+    for (int i = 0; i < b->count; i++) {
+        struct client *c = b->items[i].c;
+        if (c->rewound) {
+            c->rewound = false;
+            c->again = buf_size(&c->in) > 0;
+            forget_progress(c);
+        }
+        if (c->again && may_go_on(c)) net_ready(c);
+        if (buf_size(&c->in) == 0) buf_shrink(&c->in, 64u << 10);
+    }
+    b->count = 0;
+    b->used = 0;
+    if (b->room > 64u << 10) {
+        mem_free(b->argv);
+        b->argv = NULL;
+        b->room = 0;
+    }
+}
+
+void turn_run(struct engine *engine) {
+    struct batch *b = batch_of(engine);
+    engine_read_clock(engine);
+    for (;;) {
+        struct client *c;
+        while (b->count < BATCH && (c = net_take_ready(engine)) != NULL)
+            if (may_go_on(c)) parse_client(b, c);
+        if (b->count == 0) return;
+        fetch_ahead(b);
+        for (int i = 0; i < b->count; i++) execute_one(b, &b->items[i]);
+        end_batch(b);
+    }
+}
