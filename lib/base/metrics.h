@@ -60,6 +60,8 @@ struct metrics {
     struct metric_family *families; /* a growing array */
     size_t count, cap;
     size_t samples, dropped;
+    uint64_t *seen; /* hashes of name and labels, open addressing; 0 is free */
+    size_t seen_cap;
 };
 
 void metrics_init(struct metrics *metrics);

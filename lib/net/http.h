@@ -31,7 +31,7 @@ MUST_CHECK enum err http_open(struct http **http, const struct endpoint *listen,
                               struct why *why);
 uint16_t http_port(const struct http *http); /* the real one, if 0 was asked for */
 
-/* Whoever keeps requests answers them before this is called (503 will do). NULL is fine. */
+/* Kept requests have been answered (503 will do) and streams closed before. NULL is fine. */
 void http_close(struct http *http);
 
 /* ---- the request; everything lives until it is answered ---- */
@@ -56,7 +56,7 @@ void http_set_header(struct http_request *request, const char *name, const char 
 struct http_stream;
 struct http_stream *http_stream_open(struct http_request *request, const char *type);
 MUST_CHECK bool http_stream_send(struct http_stream *stream, struct slice bytes);
-bool http_stream_is_gone(struct http_stream *stream); /* the peer hung up */
+bool http_stream_is_gone(struct http_stream *stream); /* the peer hung up; seen when sending */
 void http_stream_close(struct http_stream *stream);   /* yours no more; NULL is fine */
 
 #endif
