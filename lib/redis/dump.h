@@ -16,6 +16,15 @@
 /* Append a payload of VALUE, the serialised form as value_raw() gives it. */
 void dump_put(struct buf *out, uint8_t rdb_type, struct slice value);
 
+/* Append a payload of VALUE, as value_raw() gives it, that a server knows which reads RDB up to
+ * VERSION_MAX (6: Redis 2.6 and 2.8, 7: 3.2, 8: 4.0, 9: 5.0 to 6.2, 10: 7.0, 11: 7.2). A newer type
+ * is written element by element in an older one, which every server turns into its own encoding.
+ * What an old server has no word for (of streams: max deleted id, entries added and read) is left
+ * out. OUT is untouched on failure. ERR_LIMIT: a stream for a server that knows none;
+ * ERR_CORRUPT: VALUE is not a value of that type. */
+MUST_CHECK enum err dump_put_for(struct buf *out, uint8_t rdb_type, struct slice value,
+                                 unsigned version_max, struct why *why);
+
 /* Check version (up to 11) and checksum, and tell type and serialised value (in PAYLOAD). The
  * value itself is not looked at. ERR_CORRUPT. */
 MUST_CHECK enum err dump_open(struct slice payload, uint8_t *rdb_type, struct slice *value,

@@ -57,6 +57,7 @@ static enum err twins_check(struct rdb_value *value, struct flat *flat, bool pai
         if (!twins_add(&value->twins, text)) return corrupt(value, "has an element twice", why);
         if (paired) flat_next(flat, &skipped);
     }
+    if (!twins_done(&value->twins)) return corrupt(value, "has an element twice", why);
     return OK;
 }
 

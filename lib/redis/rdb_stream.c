@@ -291,6 +291,7 @@ static enum err read_group(struct rdb_value *value, const struct progress *progr
     RDB_TRY(rdb_length(value, &consumers, why));
     twins_reset(&value->more_twins, consumers);
     for (; consumers > 0; consumers--) RDB_TRY(read_consumer(value, pending, &owned, why));
+    if (!twins_done(&value->more_twins)) return corrupt("has a consumer twice", why);
     if (owned != pending) return corrupt("has a pending entry without a consumer", why);
     return OK;
 }
@@ -305,5 +306,6 @@ enum err rdb_stream_read(struct rdb_value *value, struct why *why) {
     RDB_TRY(rdb_length(value, &count, why));
     twins_reset(&value->twins, count);
     for (; count > 0; count--) RDB_TRY(read_group(value, &progress, why));
+    if (!twins_done(&value->twins)) return corrupt("has a group twice", why);
     return OK;
 }

@@ -257,6 +257,7 @@ static enum err read_elements(struct rdb_value *value, struct why *why) {
     RDB_TRY(rdb_begin(value, count, why));
     if (value->key->type != VALUE_LIST && !value->checked) twins_reset(&value->twins, count);
     for (; count > 0; count--) RDB_TRY(read_element(value, why));
+    if (value->key->type != VALUE_LIST && !twins_done(&value->twins)) return twin(value, why);
     return OK;
 }
 

@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #define SLOTS_MIN 64u
+#define SLOTS_IN_CACHE 4096u
 #define SLOTS_AT_ONCE (1u << 16) /* no claim makes the first table larger */
 #define SLOTS_KEPT (1u << 16)    /* a larger table is given back at the next reset */
 
@@ -46,7 +47,7 @@ void twins_reset(struct twins *twins, uint64_t expected) {
     if (twins->allocated > SLOTS_KEPT) twins_close(twins);
     size_t size = SLOTS_MIN;
     while (size < SLOTS_AT_ONCE && size / 3 * 2 < expected) size *= 2;
-    twins->used = twins->size = 0;
+    twins->used = twins->size = twins->queued = 0;
     twins->full = !table_take(twins, size);
 }
 
@@ -77,15 +78,27 @@ static bool grow(struct twins *twins) {
     return true;
 }
 
+bool twins_done(struct twins *twins) {
+    bool unique = true;
+    for (size_t i = 0; i < twins->queued; i++) unique = place(twins, twins->queue[i]) && unique;
+    twins->queued = 0;
+    return unique;
+}
+
 bool twins_add(struct twins *twins, struct slice bytes) {
     if (twins->full) return true;
-    if (twins->used >= twins->size / 3 * 2 && !grow(twins)) {
-        twins->full = true;
-        return true;
+    if (twins->used >= twins->size / 3 * 2) {
+        if (!twins_done(twins)) return false;
+        if (!grow(twins)) {
+            twins->full = true;
+            return true;
+        }
     }
     XXH128_hash_t hash = XXH3_128bits_withSeed(bytes.data, bytes.size, secret);
     struct twins_slot slot = {.low = hash.low64, .high = hash.high64 | 1}; /* never empty */
-    if (!place(twins, slot)) return false;
     twins->used++;
-    return true;
+    if (twins->size <= SLOTS_IN_CACHE) return place(twins, slot);
+    __builtin_prefetch(&twins->slots[slot.low & (twins->size - 1)], 1);
+    twins->queue[twins->queued++] = slot;
+    return twins->queued < TWINS_QUEUE || twins_done(twins);
 }

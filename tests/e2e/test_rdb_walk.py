@@ -284,16 +284,30 @@ def dumps(c, folder, ours):
     print(f"{checked} payloads of DUMP read")
 
 
-def restore(c, path, ours):
+def without_newer(value):
+    """A stream as an older server keeps it: redis 7.0 guesses what is not in the payload."""
+    if value[0] != "stream":
+        return value
+    stream = {k: v for k, v in value[2].items() if k not in ("deleted", "added")}
+    stream["groups"] = [g[:2] + g[3:] for g in stream["groups"]]
+    return value[0], value[1], stream
+
+
+def restore(c, path, ours, version=11):
     c("FLUSHALL")
-    for line in rdbwalk(path, "--dump").splitlines():
+    for line in rdbwalk(path, "--dump", "--for", str(version)).splitlines():
         if line.startswith("{"):
             continue
         db, key, expire, payload = line.split(" ")
         c("SELECT", db)
-        c("RESTORE", bytes.fromhex(key), max(0, int(expire)), bytes.fromhex(payload), "ABSTTL")
-    expect_equal("RESTORE", ours, walk(c))
-    print(f"{len(ours)} keys RESTOREd from our payloads")
+        payload = bytes.fromhex(payload)
+        assert int.from_bytes(payload[-10:-8], "little") <= version
+        c("RESTORE", bytes.fromhex(key), max(0, int(expire)), payload, "ABSTTL")
+    theirs = walk(c)
+    if version < 10:
+        ours, theirs = ({k: without_newer(v) for k, v in walked.items()} for walked in (ours, theirs))
+    expect_equal(f"RESTORE of version {version}", ours, theirs)
+    print(f"{len(ours)} keys RESTOREd from our payloads of version {version}")
 
 
 def written_by_redis(folder, rng, *options):
@@ -315,6 +329,12 @@ def written_by_redis(folder, rng, *options):
         print(f"{len(ours)} keys written by redis equal {options}")
         dumps(c, folder, ours)
         restore(c, path, ours)
+        restore(c, path, ours, 9)
+        for db, key in [k for k, v in ours.items() if v[0] == "stream"]:
+            c("SELECT", db)
+            c("DEL", bytes.fromhex(key))
+        c("SAVE")
+        restore(c, path, {k: v for k, v in ours.items() if v[0] != "stream"}, 6)
     finally:
         server.stop()
 

@@ -1,11 +1,11 @@
 /* rdbwalk.c -- print every key of an RDB file, for tests.
  *
- *     rdbwalk [--digest | --dump | --payload] [--raw BYTES] [--lax] FILE
+ *     rdbwalk [--digest | --dump [--for VERSION] | --payload] [--raw BYTES] [--lax] FILE
  *
  * One line of JSON for each key, library of functions and aux field, as tests/support/rdb_text.h
  * has it. --digest prints "db key digest" instead, --dump "db key expiry payload" with what DUMP
- * would say. --raw takes values up to BYTES whole and reads them as DUMP payloads. --lax skips
- * empty keys. --payload: FILE is one DUMP payload.
+ * would say, to a server that knows RDB up to VERSION. --raw takes values up to BYTES whole and
+ * reads them as DUMP payloads. --lax skips empty keys. --payload: FILE is one DUMP payload.
  */
 #include "lib/redis/digest.h"
 #include "lib/redis/dump.h"
@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 static struct rdb_limits limits;
+static unsigned version_max = RDB_VERSION_MAX;
 
 static void print(struct rdb_text *text, struct slice line) {
     (void)text;
@@ -54,9 +55,10 @@ static enum err on_digest(void *self, const struct digest_key *key, struct why *
 
 static enum err on_dump(void *self, const struct rdb_key *key, struct slice payload,
                         struct why *why) {
-    (void)why, (void)self;
+    (void)self;
     struct buf dump = {0};
-    dump_put(&dump, key->rdb_type, payload);
+    enum err err = dump_put_for(&dump, key->rdb_type, payload, version_max, why);
+    if (err != OK) return err;
     printf("%u ", key->db);
     print_hex(key->key);
     printf(" %" PRId64 " ", key->expire_at_ms);
@@ -105,6 +107,8 @@ static struct choice choose(int argc, char **argv) {
             c.payload = true;
         else if (strcmp(argv[i], "--lax") == 0)
             limits.skip_empty = true;
+        else if (strcmp(argv[i], "--for") == 0 && i + 1 < argc)
+            version_max = (unsigned)atoi(argv[++i]);
         else if (strcmp(argv[i], "--raw") == 0 && i + 1 < argc)
             limits.raw_bytes_max = strtoull(argv[++i], NULL, 10);
         else
@@ -118,8 +122,8 @@ int main(int argc, char **argv) {
     struct choice c = choose(argc, argv);
     int fd = c.path ? open(c.path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0) {
-        fprintf(stderr,
-                "usage: rdbwalk [--digest | --dump | --payload] [--raw BYTES] [--lax] FILE\n");
+        fprintf(stderr, "usage: rdbwalk [--digest | --dump [--for VERSION] | --payload] [--raw "
+                        "BYTES] [--lax] FILE\n");
         return 2;
     }
     struct rdb_text text;
