@@ -36,7 +36,7 @@ static bool read_kind(const char *word, enum spool_kind *kind) {
 /* A word of up to 40 characters, or "-" for none. */
 static void read_word(char *out, const char *word) {
     if (strcmp(word, "-") == 0) out[0] = '\0';
-    else snprintf(out, 40, "%s", word);
+    else snprintf(out, 40, "%.39s", word);
 }
 
 static bool read_line(const char *line, struct spool_meta *meta) {
