@@ -42,6 +42,8 @@ static void put_escaped(struct buf *out, struct slice s) {
             buf_byte(out, c);
         } else if (c == '\n') {
             buf_add(out, SLICE("\\n"));
+        } else if (c == '\0') {
+            buf_add(out, SLICE("\\ufffd")); /* many readers of JSON refuse a NUL */
         } else if (c < 0x20 || c == 0x7f) {
             buf_printf(out, "\\u%04x", c);
         } else if (size == 0) {
