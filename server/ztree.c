@@ -214,30 +214,33 @@ void ztree_remove(struct ztree *tree, struct zitem *item) {
     }
 }
 
-/* Put LEAF behind all that is there; every count and smallest item on the way is right again. */
-static void hang_last_leaf(struct ztree *tree, struct znode *leaf) {
-    struct znode *path[16], *right = leaf;
-    unsigned depth = 0;
-    if (!tree->root) {
-        tree->root = leaf;
-        return;
-    }
-    for (struct znode *n = tree->root; n->height; n = n->links[n->used - 1].child) path[depth++] = n;
-    while (depth > 0) {
-        struct znode *node = path[--depth];
-        slot_refresh(node, node->used - 1U);
-        if (right) right = node_put(tree, node, node->used, NULL, right);
-    }
-    if (right) grow_root(tree, right);
-}
-
 void ztree_build(struct ztree *tree, struct zitem **items, size_t count) {
     ASSERT(tree->count == 0);
-    for (size_t i = 0; i < count;) {
-        struct znode *leaf = node_new(tree, 0);
-        for (; leaf->used < FAN && i < count; i++)
-            leaf->slots[leaf->used++] = (struct zslot){items[i]->score, items[i]};
-        hang_last_leaf(tree, leaf);
+    if (count == 0) return;
+    struct znode *last = NULL;
+    for (size_t i = 0; i < count; i++) { /* one leaf after the other, each hung in once it is full */
+        if (!last) last = node_new(tree, 0);
+        last->slots[last->used++] = (struct zslot){items[i]->score, items[i]};
+        if (last->used < FAN && i + 1 < count) continue;
+        if (!tree->root) {
+            tree->root = last;
+        } else {
+            struct znode *path[16], *right = last;
+            unsigned depth = 0;
+            for (struct znode *n = tree->root; n->height; n = n->links[n->used - 1].child)
+                path[depth++] = n;
+            while (depth > 0 && right) {
+                struct znode *node = path[--depth];
+                slot_refresh(node, node->used - 1U);
+                right = node_put(tree, node, node->used, NULL, right);
+            }
+            while (depth > 0) {
+                struct znode *node = path[--depth];
+                slot_refresh(node, node->used - 1U);
+            }
+            if (right) grow_root(tree, right);
+        }
+        last = NULL;
     }
     tree->count = count;
 }
@@ -343,8 +346,7 @@ struct zitem *ztree_next(struct ztree_iter *iter) {
 
 size_t ztree_bytes(const struct ztree *tree) {
     /* An estimate: about one node in FAN * 2 / 3 is an inner one. */
-    size_t inner = tree->nodes / (FAN * 2 / 3);
-    return tree->nodes * node_bytes(0) + inner * (node_bytes(1) - node_bytes(0));
+    return tree->nodes * node_bytes(0) + tree->nodes / (FAN * 2 / 3) * (node_bytes(1) - node_bytes(0));
 }
 
 static size_t check_below(const struct znode *node, const struct zitem **last, size_t *nodes) {
