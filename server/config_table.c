@@ -3,6 +3,7 @@
 
 #include "lib/base/mem.h"
 #include "server/args.h"
+#include "server/persistence.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -185,13 +186,13 @@ static const struct config_option options[] = {
     INT_OPTION("slowlog-max-len", slowlog_max_len, 0, LONG_MAX, "128"),
     INT_OPTION("latency-monitor-threshold", latency_monitor_threshold_ms, 0, LLONG_MAX, "0"),
     /* persistence and replication */
-    {.name = "dbfilename", .kind = CONFIG_TEXT, .flags = CONFIG_PROTECTED, .offset = AT(dbfilename), .fallback = "dump.rdb"},
+    {.name = "dbfilename", .kind = CONFIG_TEXT, .flags = CONFIG_PROTECTED, .offset = AT(dbfilename), .fallback = "dump.rdb", .apply = persistence_apply_dbfilename},
     BOOL_OPTION("rdbcompression", rdbcompression, "yes"),
     {.name = "rdbchecksum", .kind = CONFIG_BOOL, .flags = CONFIG_FIXED, .offset = AT(rdbchecksum), .fallback = "yes"},
     BOOL_OPTION("stop-writes-on-bgsave-error", stop_writes_on_bgsave_error, "yes"),
     BOOL_OPTION("rdb-save-incremental-fsync", rdb_save_incremental_fsync, "yes"),
     BOOL_OPTION("rdb-del-sync-files", rdb_del_sync_files, "no"),
-    BOOL_OPTION("appendonly", appendonly, "no"),
+    {.name = "appendonly", .kind = CONFIG_BOOL, .offset = AT(appendonly), .fallback = "no", .apply = persistence_apply_appendonly},
     ENUM_OPTION("appendfsync", appendfsync, fsyncs, "everysec"),
     {.name = "appendfilename", .kind = CONFIG_TEXT, .flags = CONFIG_FIXED, .offset = AT(appendfilename), .fallback = "appendonly.aof"},
     {.name = "appenddirname", .kind = CONFIG_TEXT, .flags = CONFIG_FIXED, .offset = AT(appenddirname), .fallback = "appendonlydir"},

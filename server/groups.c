@@ -6,7 +6,9 @@
 #include "server/latency.h"
 #include "server/monitor.h"
 #include "server/multi.h"
+#include "server/persistence.h"
 #include "server/pubsub.h"
+#include "server/replication.h"
 #include "server/slowlog.h"
 #include "server/types.h"
 
@@ -30,4 +32,6 @@ void command_groups_bind(struct engine *engine) {
     monitor_commands_bind(engine);
     slowlog_commands_bind(engine);
     latency_commands_bind(engine);
+    persistence_open(engine);
+    replication_open(engine);
 }

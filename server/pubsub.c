@@ -7,6 +7,7 @@
 
 #include "lib/base/mem.h"
 #include "server/args.h"
+#include "server/drawbridge.h"
 #include "server/engine.h"
 #include "server/output.h"
 #include "server/reply.h"
@@ -235,7 +236,11 @@ static void publish(struct client *c, bool sharded) {
     reply_int(c, receivers);
 }
 
-static void run_publish(struct client *c) { publish(c, false); }
+static void run_publish(struct client *c) {
+    (void)drawbridge_take_publish(c);
+    publish(c, false);
+}
+
 static void run_spublish(struct client *c) { publish(c, true); }
 
 static void list_topics(struct client *c, enum space space) {

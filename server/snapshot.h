@@ -31,7 +31,6 @@ struct snapshot_want {
     enum snapshot_scope scope;
     const char *path;         /* the maker writes, syncs and closes this file; NULL: batches. Copied. */
     bool aof_base;            /* the RDB is the base of an AOF: says so in its aux fields */
-    int64_t replication_db;   /* the database that the stream has selected, -1: none */
     void *owner;              /* given back in the calls below */
     void (*batch)(void *owner, struct slice bytes);                      /* bytes die when it returns */
     void (*ended)(void *owner, enum err err, const char *why); /* OK: all bytes were given, or the file is whole */

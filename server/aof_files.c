@@ -1,0 +1,113 @@
+/* aof_files.c -- the folder of the AOF: paths, manifest, taking over an older file. See aof.h. */
+#include "lib/base/fs.h"
+#include "lib/base/mem.h"
+#include "server/aof_internal.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char *joined(const char *a, const char *b, const char *c) {
+    struct buf text = {0};
+    buf_printf(&text, "%s%s%s", a, b, c);
+    char *copy = mem_strdup(buf_text(&text));
+    buf_close(&text);
+    return copy;
+}
+
+char *aof_path(const struct aof *aof, const char *name) {
+    return joined(aof->engine->settings.appenddirname, "/", name);
+}
+
+char *aof_temp_incr_name(const struct aof *aof) {
+    return joined("temp-", aof->engine->settings.appendfilename, ".incr");
+}
+
+static char *manifest_path(const struct aof *aof) {
+    char *name = joined(aof->engine->settings.appendfilename, ".manifest", "");
+    char *path = aof_path(aof, name);
+    mem_free(name);
+    return path;
+}
+
+enum err aof_make_folder(const struct aof *aof, struct why *why) {
+    return fs_make_dirs(aof->engine->settings.appenddirname, why);
+}
+
+static bool exists(const char *path) {
+    struct stat about;
+    return stat(path, &about) == 0;
+}
+
+enum err aof_read_manifest(struct aof *aof, bool *found, struct why *why) {
+    char *path = manifest_path(aof);
+    struct buf text = {0};
+    enum err err = OK;
+    *found = exists(path);
+    if (*found) err = fs_read_file(path, AOF_MANIFEST_SIZE_MAX, &text, why);
+    if (*found && !err) err = aof_manifest_parse(buf_slice(&text), &aof->manifest, why);
+    if (err) err = why_add(why, err, "%s", path);
+    buf_close(&text);
+    mem_free(path);
+    return err;
+}
+
+enum err aof_write_manifest(const struct aof *aof, const struct aof_manifest *manifest, struct why *why) {
+    char *path = manifest_path(aof);
+    struct buf text = {0};
+    aof_manifest_format(manifest, &text);
+    enum err err = fs_replace(path, buf_slice(&text), why);
+    buf_close(&text);
+    mem_free(path);
+    return err;
+}
+
+enum err aof_adopt_old_file(struct aof *aof, bool *found, struct why *why) {
+    const char *name = aof->engine->settings.appendfilename;
+    *found = exists(name);
+    if (!*found) return OK;
+    /* The manifest first: if we die in between, the next start finds it, misses the file, and comes here again. */
+    aof_manifest_adopt_base(&aof->manifest, name);
+    enum err err = aof_make_folder(aof, why);
+    if (!err) err = aof_write_manifest(aof, &aof->manifest, why);
+    char *path = aof_path(aof, name);
+    if (!err) err = fs_rename(name, path, why);
+    if (!err)
+        engine_log(aof->engine, '*', "Successfully migrated an old-style AOF file (%s) into the AOF directory (%s).",
+                   name, aof->engine->settings.appenddirname);
+    mem_free(path);
+    return err;
+}
+
+enum err aof_open_incr(struct aof *aof, struct why *why) {
+    const struct aof_file *file = aof_manifest_last_incr(&aof->manifest);
+    if (!file) file = aof_manifest_new_incr(&aof->manifest, aof->engine->settings.appendfilename);
+    char *path = aof_path(aof, file->name);
+    int fd = -1;
+    uint64_t size = 0;
+    enum err err = fs_open(path, O_WRONLY | O_APPEND | O_CREAT, &fd, why);
+    if (!err) err = fs_size(path, &size, why);
+    if (!err) err = aof_write_manifest(aof, &aof->manifest, why);
+    mem_free(path);
+    if (err) {
+        if (fd >= 0) close(fd);
+        return err;
+    }
+    aof_use_file(aof, fd, size);
+    return OK;
+}
+
+void aof_remove_history(struct aof *aof) {
+    struct why why;
+    bool any = false;
+    for (size_t i = 0; i < aof->manifest.count; i++) {
+        if (aof->manifest.files[i].type != AOF_HISTORY) continue;
+        char *path = aof_path(aof, aof->manifest.files[i].name);
+        if (fs_remove(path, &why)) engine_log(aof->engine, '#', "Cannot remove a history file: %s", why.text);
+        mem_free(path);
+        any = true;
+    }
+    if (!any) return;
+    aof_manifest_drop_history(&aof->manifest);
+    if (aof_write_manifest(aof, &aof->manifest, &why)) engine_log(aof->engine, '#', "%s", why.text);
+}

@@ -1,0 +1,206 @@
+/* aof_load.c -- start from an AOF: base, then incr files, command by command. See aof.h.
+ *
+ * A file that ends in the middle of a command or of a MULTI block is what a crash leaves behind: of
+ * the last file, with aof-load-truncated, the broken end is cut off. Anywhere else it is an error, and
+ * so is anything that is no command.
+ * Source: loadAppendOnlyFiles and loadSingleAppendOnlyFile in aof.c of Redis 7.0.
+ */
+#include "lib/base/fs.h"
+#include "lib/base/mem.h"
+#include "server/aof_internal.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define READ_BYTES ((size_t)1 << 20)
+
+struct reading {
+    struct aof *aof;
+    const char *name;
+    int fd;
+    struct client *client;
+    struct buf bytes;
+    uint64_t read_offset;  /* of the next byte to read from the file */
+    uint64_t valid_offset; /* behind the last whole command that stands outside of a MULTI block */
+    bool is_last;
+};
+
+static void close_reading(struct reading *r) {
+    if (r->client) client_free_fake(r->client);
+    buf_close(&r->bytes);
+    if (r->fd >= 0) close(r->fd);
+}
+
+/* More bytes behind those that are there; *AT_END when there are none. */
+static enum err read_more(struct reading *r, size_t wanted, bool *at_end, struct why *why) {
+    size_t held = buf_size(&r->bytes);
+    size_t size = wanted > held + READ_BYTES ? wanted - held : READ_BYTES, got;
+    enum err err = fs_read_at(r->fd, buf_room(&r->bytes, size), size, r->read_offset, &got, r->name, why);
+    if (err) return err;
+    buf_filled(&r->bytes, got);
+    r->read_offset += got;
+    *at_end = got == 0;
+    return OK;
+}
+
+static enum err cut_tail(struct reading *r, struct why *why) {
+    struct engine *engine = r->aof->engine;
+    if (!r->is_last || !engine->settings.aof_load_truncated)
+        return why_set(why, ERR_CORRUPT,
+                       "Unexpected end of file reading the append only file %s. You can: 1) Make a backup of your AOF "
+                       "file, then use ./redis-check-aof --fix <filename>. 2) Alternatively you can set the "
+                       "'aof-load-truncated' configuration option to yes and restart the server.",
+                       r->name);
+    engine_log(engine, '#', "!!! Warning: short read while loading the AOF file %s !!!", r->name);
+    engine_log(engine, '#', "Truncating the AOF %s at offset %llu", r->name, (unsigned long long)r->valid_offset);
+    char *path = aof_path(r->aof, r->name);
+    int fd;
+    enum err err = fs_open(path, O_WRONLY, &fd, why);
+    mem_free(path);
+    if (err) return err;
+    err = fs_truncate(fd, r->valid_offset, r->name, why);
+    close(fd);
+    return err;
+}
+
+static enum err run_command(struct reading *r, struct aof_command *command, uint64_t at, struct why *why) {
+    if (command->count == 0) return OK; /* an annotation */
+    struct slice name = command->args[0];
+    struct buf error = {0};
+    bool known = command_admit(command->count, command->args, &error) != NULL;
+    if (known) client_execute(r->client, (int)command->count, command->args);
+    buf_close(&error);
+    if (known) return OK;
+    return why_set(why, ERR_CORRUPT, "Unknown command '%.*s' reading the append only file %s, at offset %llu",
+                   name.size > 128 ? 128 : (int)name.size, (const char *)name.data, r->name, (unsigned long long)at);
+}
+
+/* From the file's offset START on. */
+static enum err run_commands(struct reading *r, uint64_t start, struct why *why) {
+    struct aof_command command = {0};
+    uint64_t at = start;
+    bool at_end = false;
+    enum err err = OK;
+    r->read_offset = r->valid_offset = start;
+    while (!err) {
+        size_t used = 0, wanted = 0;
+        enum step step = aof_next(buf_slice(&r->bytes), &command, &used, &wanted, why);
+        if (step == STEP_FAIL) {
+            err = why_add(why, ERR_CORRUPT,
+                          "Bad file format reading the append only file %s, at offset %llu: make a backup of your AOF "
+                          "file, then use ./redis-check-aof --fix <filename>", r->name, (unsigned long long)at);
+        } else if (step == STEP_DONE) {
+            err = run_command(r, &command, at, why);
+            buf_consume(&r->bytes, used);
+            at += used;
+            if (!(r->client->flags & CLIENT_MULTI)) r->valid_offset = at;
+        } else if (at_end) {
+            break;
+        } else {
+            err = read_more(r, wanted, &at_end, why);
+        }
+    }
+    aof_command_close(&command);
+    if (!err && (r->valid_offset != at || buf_size(&r->bytes))) err = cut_tail(r, why);
+    return err;
+}
+
+static enum err load_file(struct aof *aof, const struct aof_file *file, bool is_last, struct why *why) {
+    struct reading r = {.aof = aof, .name = file->name, .fd = -1, .is_last = is_last};
+    struct persistence *p = persistence_of(aof->engine);
+    char *path = aof_path(aof, file->name);
+    uint64_t rdb_bytes = 0;
+    char magic[5];
+    size_t got = 0;
+    enum err err = fs_open(path, O_RDONLY, &r.fd, why);
+    if (!err) err = fs_read_at(r.fd, magic, sizeof magic, 0, &got, path, why);
+    if (!err && got == sizeof magic && memcmp(magic, "REDIS", sizeof magic) == 0) {
+        struct rdb_place place;
+        err = rdb_load_file(aof->engine, path, RDB_LOAD_KEEP_EXPIRED, &place, &rdb_bytes, why);
+    }
+    mem_free(path);
+    if (!err) {
+        r.client = client_new_fake(aof->engine, CLIENT_FAKE | CLIENT_MUTE | CLIENT_LOADING);
+        err = run_commands(&r, rdb_bytes, why);
+        p->loading_done_bytes += r.read_offset;
+    }
+    close_reading(&r);
+    return err;
+}
+
+static uint64_t size_of(struct aof *aof, const struct aof_file *file) {
+    struct why why;
+    uint64_t size = 0;
+    char *path = aof_path(aof, file->name);
+    if (fs_size(path, &size, &why)) size = 0;
+    mem_free(path);
+    return size;
+}
+
+enum err aof_load_files(struct aof *aof, struct why *why) {
+    struct engine *engine = aof->engine;
+    struct persistence *p = persistence_of(engine);
+    const struct aof_file *base = aof_manifest_base(&aof->manifest), *last = aof_manifest_last_incr(&aof->manifest);
+    if (!last) last = base;
+    p->loading_began_ms = engine->now_ms;
+    p->loading_total_bytes = p->loading_done_bytes = 0;
+    for (size_t i = 0; i < aof->manifest.count; i++) p->loading_total_bytes += size_of(aof, &aof->manifest.files[i]);
+    engine->loading = true;
+    enum err err = base ? load_file(aof, base, base == last, why) : OK;
+    for (size_t i = 0; i < aof->manifest.count && !err; i++)
+        if (aof->manifest.files[i].type == AOF_INCR)
+            err = load_file(aof, &aof->manifest.files[i], &aof->manifest.files[i] == last, why);
+    engine->loading = false;
+    engine_read_clock(engine);
+    if (!err)
+        engine_log(engine, '*', "DB loaded from append only file: %.3f seconds",
+                   (double)(engine->now_ms - p->loading_began_ms) / 1000);
+    aof->base_size = base ? size_of(aof, base) : 0;
+    return err;
+}
+
+/* No AOF yet: what there is (an RDB, or nothing) becomes the base. */
+static enum err make_first_base(struct aof *aof, struct why *why) {
+    enum err loaded = persistence_load_rdb(aof->engine, why);
+    if (loaded) return loaded;
+    const struct aof_file *base = aof_manifest_new_base(&aof->manifest, aof->engine->settings.appendfilename, true);
+    struct rdb_save_options options = {.scope = SNAPSHOT_ALL, .aof_base = true};
+    char *path = aof_path(aof, base->name);
+    enum err err = aof_make_folder(aof, why);
+    if (!err) err = rdb_save_file(aof->engine, path, &options, why);
+    if (!err) engine_log(aof->engine, '*', "Creating AOF base file %s on server start", base->name);
+    if (!err) err = fs_size(path, &aof->base_size, why);
+    mem_free(path);
+    return err;
+}
+
+enum err aof_start_with_data(struct aof *aof, struct why *why) {
+    bool found;
+    enum err err = aof_read_manifest(aof, &found, why);
+    bool is_old = false;
+    struct stat about;
+    const char *old_name = aof->engine->settings.appendfilename;
+    if (!err && (!found || (aof->manifest.count == 1 && stat(old_name, &about) == 0))) {
+        aof_manifest_close(&aof->manifest);
+        err = aof_adopt_old_file(aof, &is_old, why);
+        if (!err && !is_old && found) err = aof_read_manifest(aof, &found, why);
+    }
+    if (err) return err;
+    if (found || is_old) err = aof_load_files(aof, why);
+    else err = make_first_base(aof, why);
+    if (!err) err = aof_open_incr(aof, why);
+    if (err) return err;
+    aof_attach(aof, AOF_ON);
+    aof_remove_history(aof);
+    return OK;
+}
+
+enum err aof_load_again(struct aof *aof, struct why *why) {
+    aof_flush(aof);
+    aof_manifest_close(&aof->manifest);
+    bool found;
+    enum err err = aof_read_manifest(aof, &found, why);
+    if (err) return err;
+    return aof_load_files(aof, why);
+}

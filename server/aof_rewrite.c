@@ -1,0 +1,183 @@
+/* aof_rewrite.c -- a new base for the AOF from a point in time. See aof.h.
+ *
+ *     ON       manifest: base 1, incr 1, incr 2 (opened first) --> snapshot --> base 2, incr 2
+ *     WAITING  manifest as it was; temp incr file              --> snapshot --> base 2, incr 2 (renamed)
+ *
+ * The manifest changes in one rename, so that a crash at any point leaves one of the two.
+ */
+#include "lib/base/fs.h"
+#include "lib/base/mem.h"
+#include "server/aof_internal.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#define RETRY_MS 5000
+
+static void end_rewrite(struct aof *aof, bool good) {
+    aof->last_rewrite_took_ms = aof->engine->now_ms - aof->rewrite_began_ms;
+    aof->last_rewrite_ok = good;
+    if (!good) {
+        struct why why;
+        if (fs_remove(aof->rewrite_temp, &why)) engine_log(aof->engine, '#', "%s", why.text);
+        if (aof->state == AOF_WAITING) aof->rewrite_scheduled = true;
+    }
+    mem_free(aof->rewrite_temp);
+    aof->rewrite_temp = NULL;
+    aof->rewrite = NULL;
+}
+
+/* The temporary incr file of WAITING gets its name. */
+static enum err name_incr(struct aof *aof, struct aof_manifest *manifest, struct why *why) {
+    char *temp_name = aof_temp_incr_name(aof);
+    char *temp = aof_path(aof, temp_name);
+    aof_manifest_retire_incr(manifest, 0);
+    const struct aof_file *incr = aof_manifest_new_incr(manifest, aof->engine->settings.appendfilename);
+    char *path = aof_path(aof, incr->name);
+    enum err err = fs_rename(temp, path, why);
+    mem_free(temp_name);
+    mem_free(temp);
+    mem_free(path);
+    return err;
+}
+
+static enum err install(struct aof *aof, struct why *why) {
+    struct aof_manifest manifest;
+    aof_manifest_copy(&manifest, &aof->manifest);
+    const struct aof_file *base = aof_manifest_new_base(&manifest, aof->engine->settings.appendfilename, true);
+    char *path = aof_path(aof, base->name);
+    enum err err = fs_rename(aof->rewrite_temp, path, why);
+    if (!err && aof->state == AOF_WAITING) err = name_incr(aof, &manifest, why);
+    else if (!err) aof_manifest_retire_incr(&manifest, 1);
+    if (!err) err = aof_write_manifest(aof, &manifest, why);
+    if (!err) err = fs_size(path, &aof->base_size, why);
+    mem_free(path);
+    if (err) {
+        aof_manifest_close(&manifest);
+        return err;
+    }
+    aof_manifest_close(&aof->manifest);
+    aof->manifest = manifest;
+    return OK;
+}
+
+static void snapshot_ended(void *owner, enum err err, const char *words) {
+    struct aof *aof = owner;
+    struct why why;
+    engine_read_clock(aof->engine);
+    if (err) (void)why_set(&why, err, "%s", words);
+    else err = install(aof, &why);
+    end_rewrite(aof, !err);
+    if (err) {
+        engine_log(aof->engine, '#', "Background AOF rewrite failed: %s", why.text);
+        return;
+    }
+    engine_log(aof->engine, '*', "Background AOF rewrite finished successfully");
+    aof->state = AOF_ON;
+    aof_remove_history(aof);
+    aof_sync_soon(aof);
+}
+
+static enum err start_snapshot(struct aof *aof, struct why *why) {
+    struct buf name = {0};
+    buf_printf(&name, "temp-rewriteaof-bg-%d.aof", (int)getpid());
+    aof->rewrite_temp = mem_strdup(buf_text(&name));
+    buf_close(&name);
+    struct snapshot_want want = {
+        .scope = SNAPSHOT_ALL, .path = aof->rewrite_temp, .aof_base = true, .owner = aof, .ended = snapshot_ended};
+    aof->rewrite_began_ms = aof->last_rewrite_try_ms = aof->engine->now_ms;
+    aof->rewrite_from = aof->appended;
+    aof->rewrite_scheduled = false;
+    enum err err = snapshot_start(aof->engine, &want, &aof->rewrite, why);
+    if (err) end_rewrite(aof, false);
+    else engine_log(aof->engine, '*', "Background append only file rewriting started");
+    return err;
+}
+
+/* What happens from here on goes into a file of its own. */
+static enum err open_next_incr(struct aof *aof, struct why *why) {
+    struct aof_manifest manifest;
+    aof_manifest_copy(&manifest, &aof->manifest);
+    const struct aof_file *incr = aof_manifest_new_incr(&manifest, aof->engine->settings.appendfilename);
+    char *path = aof_path(aof, incr->name);
+    int fd = -1;
+    aof_flush(aof);
+    enum err err = buf_size(&aof->buffer) ? why_set(why, ERR_STATE, "the AOF cannot be written: %s", aof->fault) : OK;
+    if (!err) err = fs_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, &fd, why);
+    if (!err) err = aof_write_manifest(aof, &manifest, why);
+    mem_free(path);
+    if (err) {
+        if (fd >= 0) close(fd);
+        aof_manifest_close(&manifest);
+        return err;
+    }
+    aof_manifest_close(&aof->manifest);
+    aof->manifest = manifest;
+    aof_use_file(aof, fd, 0);
+    return OK;
+}
+
+/* WAITING, and the base is tried anew: it will contain what the temporary file has. */
+static enum err empty_temp_incr(struct aof *aof, struct why *why) {
+    enum err err = fs_truncate(aof->fd, 0, "AOF", why);
+    if (err) return err;
+    buf_clear(&aof->buffer);
+    aof->written = aof->appended;
+    aof->file_size = 0;
+    aof->selected_db = -1;
+    return OK;
+}
+
+enum err aof_rewrite(struct aof *aof, struct why *why) {
+    if (aof->rewrite) return why_set(why, ERR_STATE, "Background append only file rewriting already in progress");
+    enum err err = aof->state == AOF_ON ? open_next_incr(aof, why) : empty_temp_incr(aof, why);
+    return err ? err : start_snapshot(aof, why);
+}
+
+void aof_rewrite_later(struct aof *aof) { aof->rewrite_scheduled = true; }
+
+static enum err open_temp_incr(struct aof *aof, struct why *why) {
+    char *name = aof_temp_incr_name(aof);
+    char *path = aof_path(aof, name);
+    int fd = -1;
+    enum err err = aof_make_folder(aof, why);
+    if (!err) err = fs_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, &fd, why);
+    if (!err) aof_use_file(aof, fd, 0);
+    mem_free(name);
+    mem_free(path);
+    return err;
+}
+
+enum err aof_restart(struct aof *aof, struct why *why) {
+    aof_stop(aof);
+    bool found;
+    if (aof->manifest.count == 0) {
+        enum err err = aof_read_manifest(aof, &found, why);
+        if (err) return err;
+    }
+    enum err err = open_temp_incr(aof, why);
+    if (err) return err;
+    aof_attach(aof, AOF_WAITING);
+    if (aof->engine->nesting > 1) { /* inside EXEC: what it did will be appended when it ends, so not now */
+        aof->rewrite_scheduled = true;
+        return OK;
+    }
+    struct why later;
+    if (start_snapshot(aof, &later)) engine_log(aof->engine, '#', "The AOF's base is tried again later: %s", later.text);
+    return OK;
+}
+
+void aof_rewrite_abort(struct aof *aof) {
+    aof->rewrite_scheduled = false;
+    if (!aof->rewrite) return;
+    snapshot_abort(aof->rewrite);
+    end_rewrite(aof, false);
+    aof->rewrite_scheduled = false;
+}
+
+void aof_rewrite_tick(struct aof *aof) {
+    struct why why;
+    if (aof->rewrite || !aof->rewrite_scheduled || aof->engine->loading) return;
+    if (!aof->last_rewrite_ok && aof->engine->now_ms - aof->last_rewrite_try_ms < RETRY_MS) return;
+    if (aof_rewrite(aof, &why)) aof->rewrite_scheduled = true; /* said in the log, tried again */
+}

@@ -1,0 +1,390 @@
+/* master_link.c -- from REPLICAOF to the first byte of the master's stream. See replication.h.
+ *
+ *     NONE <-> WAIT -> RESOLVING -> CONNECTING -> HANDSHAKE -> TRANSFER -> CONNECTED
+ *               ^________________________________________________________/  any break
+ */
+#include "server/replication.h"
+
+#include "lib/base/fs.h"
+#include "lib/base/mem.h"
+#include "lib/redis/resp.h"
+#include "server/aof.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define READ_BYTES ((size_t)64 * 1024)
+#define RETRY_FIRST_MS 100
+#define RETRY_MS 1000
+
+const char *master_link_state_name(const struct master_link *link) {
+    switch (link->state) {
+    case LINK_NONE: return "none";
+    case LINK_WAIT:
+    case LINK_RESOLVING: return "connect";
+    case LINK_CONNECTING: return "connecting";
+    case LINK_HANDSHAKE: return "handshake";
+    case LINK_TRANSFER: return "sync";
+    case LINK_CONNECTED: return "connected";
+    }
+    UNREACHABLE("a state without a name");
+}
+
+static struct replication *of(struct master_link *link) { return replication_of(link->engine); }
+
+/* ---- the end of a connection ---- */
+
+static void poll_closed(uv_handle_t *handle) { mem_free(handle); }
+
+static void drop_transfer(struct master_link *link) {
+    struct why why;
+    if (link->temp_fd >= 0) close(link->temp_fd);
+    link->temp_fd = -1;
+    if (link->temp && fs_remove(link->temp, &why)) engine_log(link->engine, '#', "%s", why.text);
+    mem_free(link->temp);
+    link->temp = NULL;
+}
+
+static void hang_up(struct master_link *link) {
+    link->generation++;
+    if (link->poll) uv_close((uv_handle_t *)link->poll, poll_closed);
+    link->poll = NULL;
+    if (link->fd >= 0) close(link->fd);
+    link->fd = -1;
+    buf_close(&link->in);
+    buf_close(&link->out);
+    drop_transfer(link);
+    if (link->state == LINK_CONNECTED) {
+        obey_reset(link);
+        link->down_since_ms = link->engine->now_ms;
+        engine_log(link->engine, '*', "Connection with master lost.");
+    }
+}
+
+void master_link_lost(struct master_link *link, const char *words) {
+    bool was_up = link->state == LINK_CONNECTED;
+    if (words) engine_log(link->engine, '#', "%s", words);
+    hang_up(link);
+    link->state = LINK_WAIT;
+    link->retry_at_ms = replication_now_ms(of(link)) + (was_up ? RETRY_FIRST_MS : RETRY_MS);
+}
+
+/* ---- bytes ---- */
+
+static void socket_ready(uv_poll_t *poll, int status, int events);
+
+static void watch(struct master_link *link) {
+    int events = UV_READABLE | (buf_size(&link->out) || link->state == LINK_CONNECTING ? UV_WRITABLE : 0);
+    (void)uv_poll_start(link->poll, events, socket_ready);
+}
+
+void master_link_send(struct master_link *link) {
+    if (link->fd < 0 || link->state == LINK_CONNECTING) return;
+    struct slice bytes = buf_slice(&link->out);
+    ssize_t sent = bytes.size ? send(link->fd, bytes.data, bytes.size, MSG_NOSIGNAL) : 0;
+    if (sent > 0) buf_consume(&link->out, (size_t)sent);
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) return; /* the reader will hear of it */
+    watch(link);
+}
+
+/* ---- the full copy ---- */
+
+static enum err begin_transfer(struct master_link *link, struct why *why) {
+    struct buf name = {0};
+    buf_printf(&name, "temp-repl%d-%u.rdb", (int)getpid(), link->generation);
+    link->temp = mem_strdup(buf_text(&name));
+    buf_close(&name);
+    link->transfer_bytes = 0;
+    link->transfer_total = link->psync.rdb_size;
+    link->state = LINK_TRANSFER;
+    engine_log(link->engine, '*', "Full resync from master: %s:%lld", link->psync.replid, (long long)link->psync.offset);
+    return fs_open(link->temp, O_WRONLY | O_CREAT | O_TRUNC, &link->temp_fd, why);
+}
+
+static void empty_dbs(struct engine *engine) {
+    for (int i = 0; i < engine->db_count; i++) (void)db_clear(&engine->dbs[i], engine->settings.lazyfree_lazy_user_flush);
+    checkpoints_close(&persistence_of(engine)->checkpoints);
+}
+
+/* Those who replicate from us had our old history. */
+static void adopt_history(struct master_link *link) {
+    struct replication *r = of(link);
+    replicas_disconnect(r);
+    replication_drop_backlog(r);
+    history_new_id(&r->history);
+    memcpy(r->history.id, link->psync.replid, sizeof r->history.id);
+    r->history.offset = link->psync.offset;
+    replication_need_backlog(r);
+    link->may_continue = true;
+}
+
+static enum err load_transfer(struct master_link *link, struct why *why) {
+    struct engine *engine = link->engine;
+    struct rdb_place place;
+    if (fs_sync(link->temp_fd, link->temp, why)) return ERR_IO;
+    engine_log(engine, '*', "MASTER <-> REPLICA sync: Loading DB in memory");
+    link->may_continue = false; /* until it is whole */
+    bgsave_stop(engine);
+    empty_dbs(engine);
+    engine->loading = true;
+    enum err err = rdb_load_file(engine, link->temp, RDB_LOAD_KEEP_EXPIRED, &place, NULL, why);
+    engine->loading = false;
+    engine_read_clock(engine);
+    if (err) {
+        empty_dbs(engine);
+        return err;
+    }
+    adopt_history(link);
+    obey_begin(link, place.db < 0 ? 0 : place.db);
+    struct aof *aof = persistence_of(engine)->aof;
+    struct why aof_why;
+    if (aof_is_on(aof) && aof_restart(aof, &aof_why)) engine_log(engine, '#', "Can't start the AOF anew: %s", aof_why.text);
+    engine_log(engine, '*', "MASTER <-> REPLICA sync: Finished with success");
+    return OK;
+}
+
+/* ---- the handshake ---- */
+
+static void connected(struct master_link *link) {
+    drop_transfer(link);
+    link->state = LINK_CONNECTED;
+    link->down_since_ms = 0;
+    link->last_ack_ms = 0;
+    obey_ack(link);
+}
+
+static void continued(struct master_link *link) {
+    struct replication *r = of(link);
+    if (link->psync.id_changed) { /* the master was promoted: our replicas must learn the new id */
+        engine_log(link->engine, '*', "Master replication ID changed to %s", link->psync.replid);
+        history_rename(&r->history, link->psync.replid);
+        replicas_disconnect(r);
+    }
+    replication_need_backlog(r);
+    obey_begin(link, -1);
+    connected(link);
+    engine_log(link->engine, '*', "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.");
+}
+
+/* False: the connection is over. */
+static bool obey_event(struct master_link *link, enum psync_event event, struct why *why) {
+    enum err err = OK;
+    switch (event) {
+    case PSYNC_EV_MORE: return true;
+    case PSYNC_EV_SEND: master_link_send(link); return true;
+    case PSYNC_EV_FULL: err = begin_transfer(link, why); break;
+    case PSYNC_EV_CONTINUE: continued(link); return true;
+    case PSYNC_EV_BYTES:
+        link->transfer_bytes += link->psync.rdb.size;
+        err = fs_write(link->temp_fd, link->psync.rdb, link->temp, why);
+        break;
+    case PSYNC_EV_RDB_END:
+        err = load_transfer(link, why);
+        if (!err) connected(link);
+        break;
+    case PSYNC_EV_LATER:
+    case PSYNC_EV_REFUSED: err = ERR_REFUSED; break;
+    }
+    if (err) master_link_lost(link, why->text);
+    return !err;
+}
+
+static void take_handshake(struct master_link *link) {
+    for (;;) {
+        struct why why = {""};
+        size_t used = 0;
+        enum psync_event event = psync_feed(&link->psync, buf_slice(&link->in), &used, &link->out, &why);
+        if (event != PSYNC_EV_BYTES) buf_consume(&link->in, used);
+        if (!obey_event(link, event, &why)) return;
+        if (event == PSYNC_EV_BYTES) buf_consume(&link->in, used);
+        if (event == PSYNC_EV_MORE || link->state == LINK_CONNECTED) return;
+    }
+}
+
+static void start_handshake(struct master_link *link) {
+    const struct settings *s = &link->engine->settings;
+    struct replication *r = of(link);
+    struct psync_config config = {.user = slice_text(s->masteruser),
+                                  .password = slice_text(s->masterauth),
+                                  .listening_port = (uint16_t)(s->replica_announce_port ? s->replica_announce_port : s->port),
+                                  .address = s->replica_announce_ip[0] ? s->replica_announce_ip : NULL,
+                                  .version = "8.1.0"};
+    if (link->may_continue) {
+        memcpy(config.replid, r->history.id, sizeof config.replid);
+        config.next_offset = r->history.offset + 1;
+        engine_log(link->engine, '*', "Trying a partial resynchronization (request %s:%lld).", config.replid,
+                   (long long)config.next_offset);
+    }
+    link->state = LINK_HANDSHAKE;
+    psync_start(&link->psync, &config, &link->out);
+    master_link_send(link);
+}
+
+/* ---- the socket ---- */
+
+static void socket_connected(struct master_link *link) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size) || error) {
+        struct why why;
+        (void)why_set(&why, ERR_IO, "Error condition on socket for SYNC: %s", strerror(error));
+        master_link_lost(link, why.text);
+        return;
+    }
+    engine_log(link->engine, '*', "Non blocking connect for SYNC fired the event.");
+    start_handshake(link);
+}
+
+static void socket_readable(struct master_link *link) {
+    ssize_t got = recv(link->fd, buf_room(&link->in, READ_BYTES), READ_BYTES, 0);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (got <= 0) {
+        master_link_lost(link, got ? strerror(errno) : NULL);
+        return;
+    }
+    buf_filled(&link->in, (size_t)got);
+    link->last_io_ms = replication_now_ms(of(link));
+    if (link->state != LINK_CONNECTED) take_handshake(link);
+    if (link->state == LINK_CONNECTED) obey_take(link);
+}
+
+static void socket_ready(uv_poll_t *poll, int status, int events) {
+    struct master_link *link = poll->data;
+    if (poll != link->poll) return;
+    engine_read_clock(link->engine);
+    if (link->state == LINK_CONNECTING) {
+        socket_connected(link);
+        return;
+    }
+    if (status < 0) {
+        master_link_lost(link, uv_strerror(status));
+        return;
+    }
+    if (events & UV_WRITABLE) master_link_send(link);
+    if (events & UV_READABLE && link->fd >= 0) socket_readable(link);
+}
+
+static void dial(struct master_link *link, const struct sockaddr *address, socklen_t size) {
+    int yes = 1;
+    link->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (link->fd < 0 || (connect(link->fd, address, size) && errno != EINPROGRESS)) {
+        struct why why;
+        (void)why_set(&why, ERR_IO, "Unable to connect to MASTER: %s", strerror(errno));
+        master_link_lost(link, why.text);
+        return;
+    }
+    (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    (void)setsockopt(link->fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
+    link->state = LINK_CONNECTING;
+    link->last_io_ms = replication_now_ms(of(link));
+    link->poll = NEW(uv_poll_t);
+    link->poll->data = link;
+    (void)uv_poll_init(link->engine->loop, link->poll, link->fd);
+    watch(link);
+    engine_log(link->engine, '*', "MASTER <-> REPLICA sync started");
+}
+
+struct lookup {
+    uv_getaddrinfo_t request;
+    struct master_link *link;
+    unsigned generation;
+};
+
+static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found) {
+    struct lookup *lookup = request->data;
+    struct master_link *link = lookup->link;
+    bool current = lookup->generation == link->generation;
+    mem_free(lookup);
+    if (current) engine_read_clock(link->engine);
+    if (current && status) master_link_lost(link, uv_strerror(status));
+    else if (current) dial(link, found->ai_addr, found->ai_addrlen);
+    if (found) uv_freeaddrinfo(found);
+}
+
+static void resolve(struct master_link *link) {
+    struct lookup *lookup = NEW(struct lookup);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    char port[8];
+    *lookup = (struct lookup){.link = link, .generation = link->generation};
+    lookup->request.data = lookup;
+    (void)snprintf(port, sizeof port, "%u", (unsigned)link->port & 0xffffu);
+    link->state = LINK_RESOLVING;
+    engine_log(link->engine, '*', "Connecting to MASTER %s:%s", link->host, port);
+    int error = uv_getaddrinfo(link->engine->loop, &lookup->request, resolved, link->host, port, &hints);
+    if (!error) return;
+    mem_free(lookup);
+    master_link_lost(link, uv_strerror(error));
+}
+
+/* ---- roles ---- */
+
+void master_link_set_master(struct replication *r, struct slice host, int64_t port) {
+    struct master_link *link = &r->link;
+    bool was_master = r->engine->role == ROLE_MASTER;
+    if (link->host) {
+        hang_up(link);
+        mem_free(link->host);
+    }
+    struct buf name = {0};
+    buf_add(&name, host);
+    link->host = mem_strdup(buf_text(&name));
+    buf_close(&name);
+    link->port = port;
+    r->engine->role = ROLE_REPLICA;
+    if (was_master) {
+        /* What we have may be the beginning of what the new master has: ask for the rest. */
+        link->may_continue = true;
+        replication_need_backlog(r);
+        obey_begin(link, r->selected_db);
+        link->down_since_ms = r->engine->now_ms;
+    }
+    /* Our replicas ask again and learn then from whom the stream comes. */
+    replicas_disconnect(r);
+    link->state = LINK_WAIT;
+    link->retry_at_ms = 0;
+    link->last_io_ms = replication_now_ms(r);
+}
+
+void master_link_unset_master(struct replication *r) {
+    struct master_link *link = &r->link;
+    hang_up(link);
+    mem_free(link->host);
+    link->host = NULL;
+    link->state = LINK_NONE;
+    link->may_continue = false;
+    r->engine->role = ROLE_MASTER;
+    history_shift_id(&r->history);
+    replicas_disconnect(r); /* they come back at once, by the second id, and learn the new one */
+    r->selected_db = -1;
+    r->multi_pending = false;
+    r->no_replicas_since_ms = replication_now_ms(r);
+    if (link->client) client_free_fake(link->client);
+    link->client = NULL;
+}
+
+void master_link_tick(struct replication *r) {
+    struct master_link *link = &r->link;
+    uint64_t now_ms = replication_now_ms(r), timeout_ms = (uint64_t)r->engine->settings.repl_timeout_s * 1000;
+    if (link->state == LINK_NONE) return;
+    if (link->state == LINK_WAIT) {
+        if (now_ms >= link->retry_at_ms) resolve(link);
+        return;
+    }
+    if (link->state != LINK_RESOLVING && now_ms - link->last_io_ms > timeout_ms) {
+        master_link_lost(link, "MASTER timeout: no data nor PING received...");
+        return;
+    }
+    if (link->state == LINK_CONNECTED && now_ms - link->last_ack_ms >= 1000) obey_ack(link);
+}
+
+void master_link_open(struct replication *r) {
+    r->link.engine = r->engine;
+    r->link.fd = r->link.temp_fd = -1;
+    r->link.synced_offset = -1;
+}

@@ -1,0 +1,75 @@
+/* persistence.c -- put together what is kept on disk, and load it at start. See persistence.h. */
+#include "server/persistence.h"
+
+#include "lib/base/mem.h"
+#include "server/aof.h"
+#include "server/replication.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+enum err persistence_load_rdb(struct engine *engine, struct why *why) {
+    struct persistence *p = persistence_of(engine);
+    const char *path = engine->settings.dbfilename;
+    struct rdb_place place;
+    struct stat about;
+    if (stat(path, &about) && errno == ENOENT) return OK;
+    engine_read_clock(engine);
+    int64_t began_ms = engine->now_ms;
+    engine->loading = true;
+    p->loading_began_ms = began_ms;
+    p->loading_total_bytes = (uint64_t)about.st_size;
+    unsigned flags = engine->role == ROLE_REPLICA ? RDB_LOAD_KEEP_EXPIRED : 0;
+    enum err err = rdb_load_file(engine, path, flags, &place, NULL, why);
+    engine->loading = false;
+    engine_read_clock(engine);
+    if (err) return err;
+    engine_log(engine, '*', "Done loading RDB, keys loaded: %lld, keys expired: %lld.", (long long)p->keys_loaded,
+               (long long)p->keys_expired_on_load);
+    engine_log(engine, '*', "DB loaded from disk: %.3f seconds", (double)(engine->now_ms - began_ms) / 1000);
+    replication_take_place(engine, &place);
+    return OK;
+}
+
+enum err persistence_apply_appendonly(struct engine *engine, struct why *why) {
+    struct aof *aof = persistence_of(engine)->aof;
+    bool wanted = engine->settings.appendonly;
+    if (wanted == aof_is_on(aof)) return OK;
+    if (wanted) return aof_restart(aof, why);
+    aof_stop(aof);
+    return OK;
+}
+
+enum err persistence_apply_dbfilename(struct engine *engine, struct why *why) {
+    const char *name = engine->settings.dbfilename;
+    if (*name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) return OK;
+    return why_set(why, ERR_CONFIG, "dbfilename can't be a path, just a filename");
+}
+
+static void started(struct engine *engine) {
+    struct persistence *p = persistence_of(engine);
+    struct why why;
+    p->last_save_ms = engine->now_ms;
+    replication_read_settings(engine);
+    enum err err = engine->settings.appendonly ? aof_start_with_data(p->aof, &why) : persistence_load_rdb(engine, &why);
+    if (err) {
+        engine_log(engine, '#', "Fatal error loading the DB, exiting: %s", why.text);
+        exit(1);
+    }
+    engine->dirty = 0;
+}
+
+void persistence_open(struct engine *engine) {
+    struct persistence *p = NEW(struct persistence);
+    p->engine = engine;
+    p->last_bgsave_ok = true;
+    p->last_bgsave_took_ms = -1;
+    engine->persistence = p;
+    engine_hook_add(engine, HOOK_STARTED, started);
+    save_open(engine);
+    p->aof = aof_open(engine);
+    restore_open(engine);
+    drawbridge_open(engine);
+    debug_data_open(engine);
+}

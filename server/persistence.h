@@ -1,0 +1,99 @@
+/* persistence.h -- what the server keeps on disk: RDB files, the AOF, checkpoints.
+ *
+ *     rdb_file.c    write and read RDB files        snapshot.c   the same of one moment, beside the engine
+ *     save.c        SAVE, BGSAVE, save points       aof.c        append what commands did, before they are answered
+ *     aof_load.c    start from an AOF               drawbridge.c checkpoints and epoch as commands
+ *
+ * One struct, owned by the engine, on the engine's thread.
+ */
+#ifndef SERVER_PERSISTENCE_H
+#define SERVER_PERSISTENCE_H
+
+#include "lib/base/why.h"
+#include "server/checkpoints.h"
+#include "server/engine.h"
+#include "server/snapshot.h"
+
+struct aof;
+
+struct persistence {
+    struct engine *engine;
+    struct checkpoints checkpoints;
+    struct aof *aof; /* never NULL */
+
+    /* RDB */
+    struct snapshot *bgsave; /* NULL: none under way */
+    char *bgsave_temp;       /* the file it is writing; owned */
+    bool bgsave_scheduled;   /* begin one as soon as nothing stands in the way */
+    bool last_bgsave_ok;
+    int64_t last_save_ms, bgsave_started_ms, last_bgsave_try_ms, last_bgsave_took_ms; /* the last: -1 none */
+    uint64_t dirty_at_bgsave, saves;
+    int64_t keys_loaded, keys_expired_on_load;
+
+    /* loading */
+    int64_t loading_began_ms;
+    uint64_t loading_total_bytes, loading_done_bytes;
+
+    bool skip_checksums; /* DEBUG SET-SKIP-CHECKSUM-VALIDATION */
+};
+
+static inline struct persistence *persistence_of(const struct engine *engine) { return engine->persistence; }
+
+/* Make it, plug it in, bind its commands. */
+void persistence_open(struct engine *engine);
+
+/* ---- rdb_file.c ---- */
+
+/* What an RDB says about the replication stream. */
+struct rdb_place {
+    bool known;
+    char id[41];
+    int64_t offset;
+    int64_t db; /* selected in the stream; -1: none */
+};
+
+struct rdb_save_options {
+    enum snapshot_scope scope;
+    bool aof_base;
+    struct rdb_place place;
+};
+
+struct rdb_sink;
+/* Write the whole data to SINK. Blocks. In a forked child, or on the engine's thread. */
+MUST_CHECK enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink, const struct rdb_save_options *options,
+                                struct why *why);
+/* To the file PATH, synced. What is left behind after an error is for the caller to remove. */
+MUST_CHECK enum err rdb_save_file(struct engine *engine, const char *path, const struct rdb_save_options *options,
+                                  struct why *why);
+
+enum rdb_load_flag {
+    RDB_LOAD_KEEP_EXPIRED = 1, /* a replica, or what the AOF goes on from */
+    RDB_LOAD_MERGE = 2, /* a key that is there is replaced */
+};
+/* Add everything in the file to the databases. On failure they hold what came before it. *PLACE is set
+ * from the aux fields. *USED_BYTES (may be NULL): where the RDB ends in the file (an AOF may follow). */
+MUST_CHECK enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags, struct rdb_place *place,
+                                  uint64_t *used_bytes, struct why *why);
+
+/* The RDB of the settings, if there is one, and what it says about the stream. */
+MUST_CHECK enum err persistence_load_rdb(struct engine *engine, struct why *why);
+
+/* How the stream stands now, for the aux fields of an RDB. */
+struct rdb_place persistence_place(const struct engine *engine);
+
+/* ---- save.c ---- */
+void save_open(struct engine *engine);
+MUST_CHECK enum err save_now(struct engine *engine, struct why *why);
+MUST_CHECK enum err bgsave_start(struct engine *engine, struct why *why);
+void bgsave_stop(struct engine *engine); /* harmless when there is none */
+
+/* ---- others ---- */
+void drawbridge_open(struct engine *engine);
+void restore_open(struct engine *engine);
+void debug_data_open(struct engine *engine);
+
+/* CONFIG SET appendonly and dbfilename. */
+MUST_CHECK enum err persistence_apply_appendonly(struct engine *engine, struct why *why);
+MUST_CHECK enum err persistence_apply_dbfilename(struct engine *engine, struct why *why);
+
+#endif

@@ -1,0 +1,197 @@
+/* rdb_file.c -- write the keyspace as an RDB, and read one into it. See persistence.h. */
+#include "server/persistence.h"
+
+#include "lib/base/fs.h"
+#include "lib/base/mem.h"
+#include "server/value_rdb.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define PUSH_BYTES ((size_t)64 * 1024)
+#define SYNC_EVERY_BYTES (UINT64_C(32) << 20) /* rdb-save-incremental-fsync: never a long queue of dirty pages */
+
+/* ---- writing ---- */
+
+static void put_aux(struct engine *engine, struct rdb_writer *writer, const struct rdb_save_options *options) {
+    rdb_writer_aux(writer, SLICE("redis-ver"), SLICE(SERVER_VERSION));
+    rdb_writer_aux_number(writer, SLICE("redis-bits"), 64);
+    rdb_writer_aux_number(writer, SLICE("ctime"), engine->now_ms / 1000);
+    rdb_writer_aux_number(writer, SLICE("used-mem"), (int64_t)engine->stats.memory_peak);
+    if (options->place.known) {
+        rdb_writer_aux_number(writer, SLICE("repl-stream-db"), options->place.db < 0 ? 0 : options->place.db);
+        rdb_writer_aux(writer, SLICE("repl-id"), slice_text(options->place.id));
+        rdb_writer_aux_number(writer, SLICE("repl-offset"), options->place.offset);
+    }
+    rdb_writer_aux_number(writer, SLICE("aof-base"), options->aof_base);
+    const struct checkpoints *all = &persistence_of(engine)->checkpoints;
+    for (size_t i = 0; i < all->count; i++) {
+        char name[sizeof CHECKPOINT_AUX_PREFIX + CHECKPOINT_NAME_SIZE_MAX];
+        int size = snprintf(name, sizeof name, CHECKPOINT_AUX_PREFIX "%s", all->list[i].name);
+        rdb_writer_aux(writer, slice_from(name, (size_t)size), slice_text(all->list[i].value));
+    }
+    if (all->epoch) rdb_writer_aux_number(writer, SLICE(CHECKPOINT_AUX_EPOCH), (int64_t)all->epoch);
+}
+
+static enum err put_db(struct db *db, struct rdb_writer *writer, bool compress, struct why *why) {
+    if (db_size(db) == 0) return OK;
+    rdb_writer_select(writer, (uint32_t)db->id);
+    rdb_writer_resize(writer, db_size(db), db->expires);
+    struct db_iter iter;
+    db_iter_init(&iter, db);
+    for (struct entry *e; (e = db_iter_next(&iter)) != NULL;) {
+        struct value value = entry_value(e);
+        struct rdb_key key = {.db = (uint32_t)db->id,
+                              .key = entry_key(e),
+                              .expire_at_ms = entry_expiry(e),
+                              .idle_s = -1,
+                              .freq = -1,
+                              .rdb_type = value_rdb_type(&value)};
+        rdb_put_key(&writer->out, &key, compress);
+        value_put(&writer->out, &value, compress);
+        enum err err = rdb_writer_push(writer, PUSH_BYTES, why);
+        if (err) return err;
+    }
+    return OK;
+}
+
+enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink, const struct rdb_save_options *options,
+                     struct why *why) {
+    struct rdb_writer writer;
+    rdb_writer_open(&writer, sink, RDB_VERSION_WRITTEN);
+    put_aux(engine, &writer, options);
+    enum err err = OK;
+    for (int i = 0; !err && i < engine->db_count && options->scope == SNAPSHOT_ALL; i++)
+        err = put_db(&engine->dbs[i], &writer, engine->settings.rdbcompression, why);
+    if (!err) err = rdb_writer_end(&writer, why);
+    rdb_writer_close(&writer);
+    return err;
+}
+
+struct file_sink {
+    struct rdb_sink sink;
+    int fd;
+    const char *path;
+    uint64_t unsynced_bytes;
+    bool syncs; /* every now and then */
+};
+
+static enum err write_to_file(struct rdb_sink *sink, struct slice bytes, struct why *why) {
+    struct file_sink *file = (struct file_sink *)(void *)sink;
+    enum err err = fs_write(file->fd, bytes, file->path, why);
+    file->unsynced_bytes += bytes.size;
+    if (!err && file->syncs && file->unsynced_bytes >= SYNC_EVERY_BYTES) {
+        file->unsynced_bytes = 0;
+        err = fs_sync(file->fd, file->path, why);
+    }
+    return err;
+}
+
+enum err rdb_save_file(struct engine *engine, const char *path, const struct rdb_save_options *options,
+                       struct why *why) {
+    struct file_sink file = {.sink.write = write_to_file,
+                             .path = path,
+                             .syncs = engine->settings.rdb_save_incremental_fsync};
+    enum err err = fs_open(path, O_WRONLY | O_CREAT | O_TRUNC, &file.fd, why);
+    if (err) return err;
+    err = rdb_save_to(engine, &file.sink, options, why);
+    if (!err) err = fs_sync(file.fd, path, why);
+    close(file.fd);
+    return err;
+}
+
+/* ---- reading ---- */
+
+struct loader {
+    struct engine *engine;
+    struct value_builder builder;
+    struct rdb_place *place;
+    unsigned flags;
+};
+
+static bool to_int(struct slice text, int64_t *number) { return slice_to_int(text, number); }
+
+static void load_checkpoint(struct loader *loader, struct slice name, struct slice value) {
+    struct checkpoints *all = &persistence_of(loader->engine)->checkpoints;
+    int64_t epoch;
+    if (slice_equal(name, SLICE(CHECKPOINT_AUX_EPOCH))) {
+        if (to_int(value, &epoch) && epoch > 0 && (uint64_t)epoch > all->epoch) all->epoch = (uint64_t)epoch;
+        return;
+    }
+    name = slice_drop(name, sizeof CHECKPOINT_AUX_PREFIX - 1);
+    if (checkpoint_name_is_fine(name) && checkpoint_value_is_fine(value)) (void)checkpoints_set(all, name, value);
+}
+
+static enum err load_aux(void *self, struct slice name, struct slice value, struct why *why) {
+    struct value_builder *builder = self;
+    struct loader *loader = builder->self;
+    (void)why;
+    int64_t number;
+    if (slice_equal(name, SLICE("repl-id")) && value.size == 40) {
+        memcpy(loader->place->id, value.data, 40);
+        loader->place->id[40] = '\0';
+    } else if (slice_equal(name, SLICE("repl-offset")) && to_int(value, &number) && number >= 0) {
+        loader->place->offset = number;
+    } else if (slice_equal(name, SLICE("repl-stream-db")) && to_int(value, &number)) {
+        loader->place->db = number;
+    } else if (slice_starts(name, SLICE(CHECKPOINT_AUX_PREFIX)) || slice_equal(name, SLICE(CHECKPOINT_AUX_EPOCH))) {
+        load_checkpoint(loader, name, value);
+    }
+    return OK;
+}
+
+/* A master drops what has expired while nobody looked; a replica and import mode (C8) leave that to
+ * their masters. */
+static bool is_to_be_dropped(const struct loader *loader, const struct rdb_key *key) {
+    return key->expire_at_ms >= 0 && !(loader->flags & RDB_LOAD_KEEP_EXPIRED) && !loader->engine->settings.import_mode &&
+           key->expire_at_ms < loader->engine->now_ms;
+}
+
+static enum err load_value(void *self, const struct rdb_key *key, const struct value *value, struct why *why) {
+    struct loader *loader = self;
+    struct engine *engine = loader->engine;
+    struct persistence *p = persistence_of(engine);
+    if (is_to_be_dropped(loader, key)) {
+        if (value->type != TYPE_STRING) value_free(value);
+        p->keys_expired_on_load++;
+        return OK;
+    }
+    struct db *db = &engine->dbs[key->db];
+    if (loader->flags & RDB_LOAD_MERGE) (void)db_delete(db, key->key);
+    if (db_find(db, key->key)) {
+        if (value->type != TYPE_STRING) value_free(value);
+        return why_set(why, ERR_CORRUPT, "the key '%.*s' stands twice in database %u",
+                       key->key.size > 100 ? 100 : (int)key->key.size, (const char *)key->key.data, key->db);
+    }
+    (void)db_add(db, key->key, value, key->expire_at_ms);
+    p->keys_loaded++;
+    return OK;
+}
+
+enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags, struct rdb_place *place,
+                       uint64_t *used_bytes, struct why *why) {
+    struct loader loader = {.engine = engine, .place = place, .flags = flags};
+    struct persistence *p = persistence_of(engine);
+    struct rdb_source_file source;
+    struct rdb_limits limits = RDB_LIMITS_DEFAULT;
+    limits.databases_max = (uint64_t)engine->db_count;
+    limits.skip_empty = true;
+    *place = (struct rdb_place){.offset = -1, .db = -1};
+    p->keys_loaded = p->keys_expired_on_load = 0;
+    int fd;
+    enum err err = fs_open(path, O_RDONLY, &fd, why);
+    if (err) return err;
+    rdb_source_file_init(&source, fd);
+    value_builder_init(&loader.builder, &engine->settings.types, &loader, load_value);
+    loader.builder.handler.aux = load_aux;
+    struct rdb_reader *reader = rdb_reader_open(&source.source, limits, &loader.builder.handler);
+    err = rdb_reader_run(reader, why);
+    place->known = place->id[0] && place->offset >= 0;
+    if (used_bytes) *used_bytes = rdb_reader_offset(reader);
+    if (err) err = why_add(why, err, "%s", path);
+    rdb_reader_close(reader);
+    value_builder_close(&loader.builder);
+    close(fd);
+    return err;
+}

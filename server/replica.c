@@ -1,0 +1,335 @@
+/* replica.c -- what one replica of ours is sent: the RDB of a moment, then the stream from there on.
+ *
+ *     QUEUED -> SNAPSHOT -> WAIT_ACK (mark) -> ONLINE
+ *                  \------- ONLINE (length)
+ *
+ * From SNAPSHOT on its place pins the backlog: what it has not been sent is kept there, up to the hard
+ * limit of its class (client-output-buffer-limit replica), and never copied.
+ */
+#include "server/replication.h"
+
+#include "lib/base/fs.h"
+#include "lib/base/mem.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define SEND_BYTES ((size_t)256 * 1024) /* given to the socket at once */
+
+const char *replica_state_name(const struct replica *replica) {
+    switch (replica->state) {
+    case REPLICA_NEW:
+    case REPLICA_QUEUED: return "wait_bgsave";
+    case REPLICA_SNAPSHOT: return replica->temp && replica->fd < 0 ? "wait_bgsave" : "send_bulk";
+    case REPLICA_WAIT_ACK: return "send_bulk";
+    case REPLICA_ONLINE: return "online";
+    }
+    UNREACHABLE("a state without a name");
+}
+
+void replica_address(const struct replica *replica, char *text, size_t size, int64_t *port) {
+    const char *from = replica->address[0] ? replica->address : replica->client->peer;
+    size_t length = strlen(from);
+    const char *colon = strrchr(from, ':');
+    if (!replica->address[0] && colon) length = (size_t)(colon - from);
+    if (length >= size) length = size - 1;
+    memcpy(text, from, length);
+    text[length] = '\0';
+    *port = replica->port;
+}
+
+/* ---- ends ---- */
+
+static void drop_file(struct replica *replica) {
+    struct why why;
+    if (replica->fd >= 0) close(replica->fd);
+    replica->fd = -1;
+    if (replica->temp && fs_remove(replica->temp, &why)) engine_log(replica->client->engine, '#', "%s", why.text);
+    mem_free(replica->temp);
+    replica->temp = NULL;
+}
+
+static void replica_free(struct client *c) {
+    struct replica *replica = c->owner_data;
+    struct replication *r = replication_of(c->engine);
+    if (replica->snapshot) snapshot_abort(replica->snapshot);
+    drop_file(replica);
+    buf_close(&replica->rdb);
+    if (replica->is_linked) {
+        if (replica->prev) replica->prev->next = replica->next;
+        else r->replicas = replica->next;
+        if (replica->next) replica->next->prev = replica->prev;
+        if (--r->replica_count == 0) r->no_replicas_since_ms = replication_now_ms(r);
+        engine_log(c->engine, '#', "Connection with replica %s lost.", c->peer);
+    }
+    c->owner_data = NULL;
+    mem_free(replica);
+    r->fresh_bytes = true; /* a pin may be gone */
+}
+
+struct replica *replica_new(struct client *c) {
+    struct replica *replica = NEW(struct replica);
+    replica->client = c;
+    replica->fd = -1;
+    replica->aof_ack_offset = -1;
+    c->owner_data = replica;
+    c->on_free = replica_free;
+    return replica;
+}
+
+void replicas_disconnect(struct replication *r) {
+    for (struct replica *replica = r->replicas; replica; replica = replica->next) client_close_later(replica->client);
+}
+
+/* ---- sending ---- */
+
+static void send_stream(struct replica *replica) {
+    struct replication *r = replication_of(replica->client->engine);
+    struct buf *out = &replica->client->out;
+    while (buf_size(out) < SEND_BYTES && replica->next_offset < r->backlog.end) {
+        struct slice bytes = backlog_at(&r->backlog, replica->next_offset);
+        buf_add(out, bytes);
+        replica->next_offset += bytes.size;
+    }
+}
+
+static void go_online(struct replica *replica) {
+    struct engine *engine = replica->client->engine;
+    replica->state = REPLICA_ONLINE;
+    replica->ack_ms = (int64_t)(engine->now_us / 1000);
+    engine_log(engine, '*', "Synchronization with replica %s succeeded", replica->client->peer);
+    engine_acks_changed(engine);
+    client_wake_writer(replica->client);
+}
+
+/* The RDB is in the socket. */
+static void rdb_sent(struct replica *replica) {
+    drop_file(replica);
+    if (replica->rdb_only) client_close_after_reply(replica->client);
+    else if (replica->knows_eof) replica->state = REPLICA_WAIT_ACK;
+    else go_online(replica);
+    if (replica->state == REPLICA_ONLINE) send_stream(replica);
+}
+
+static void send_batch(struct replica *replica) {
+    struct buf *out = &replica->client->out;
+    if (!replica->rdb_started) return;
+    buf_add(out, buf_slice(&replica->rdb));
+    buf_clear(&replica->rdb);
+    if (replica->snapshot) snapshot_next(replica->snapshot);
+    else if (replica->rdb_ended) rdb_sent(replica);
+}
+
+static void send_file(struct replica *replica) {
+    struct why why;
+    size_t got;
+    if (replica->fd < 0) return;
+    if (replica->file_at == replica->file_size) {
+        rdb_sent(replica);
+        return;
+    }
+    uint64_t left = replica->file_size - replica->file_at;
+    size_t size = left < SEND_BYTES ? (size_t)left : SEND_BYTES;
+    struct buf *out = &replica->client->out;
+    enum err err = fs_read_at(replica->fd, buf_room(out, size), size, replica->file_at, &got, replica->temp, &why);
+    if (err || got != size) {
+        engine_log(replica->client->engine, '#', "Read error sending DB to replica: %s", err ? why.text : "the file is too short");
+        client_close_later(replica->client);
+        return;
+    }
+    buf_filled(out, got);
+    replica->file_at += got;
+}
+
+static void refill(struct client *c) {
+    struct replica *replica = c->owner_data;
+    if (!replica || buf_size(&c->out) >= SEND_BYTES) return;
+    if (replica->state == REPLICA_ONLINE) send_stream(replica);
+    else if (replica->state == REPLICA_SNAPSHOT && replica->temp) send_file(replica);
+    else if (replica->state == REPLICA_SNAPSHOT) send_batch(replica);
+}
+
+/* ---- the full copy ---- */
+
+static void take_batch(void *owner, struct slice bytes) {
+    struct replica *replica = owner;
+    if (!replica->rdb_started) {
+        replica->rdb_started = true;
+        buf_printf(&replica->rdb, "$EOF:%s\r\n", replica->mark);
+    }
+    buf_add(&replica->rdb, bytes);
+    client_wake_writer(replica->client);
+}
+
+static void open_file(struct replica *replica) {
+    struct why why;
+    enum err err = fs_open(replica->temp, O_RDONLY, &replica->fd, &why);
+    if (!err) err = fs_size(replica->temp, &replica->file_size, &why);
+    if (err) {
+        engine_log(replica->client->engine, '#', "SYNC failed. Can't open the RDB: %s", why.text);
+        client_close_later(replica->client);
+        return;
+    }
+    buf_printf(&replica->client->out, "$%llu\r\n", (unsigned long long)replica->file_size);
+}
+
+static void snapshot_ended(void *owner, enum err err, const char *words) {
+    struct replica *replica = owner;
+    replica->snapshot = NULL;
+    if (err) {
+        engine_log(replica->client->engine, '#', "SYNC failed. Making the RDB failed: %s", words);
+        client_close_later(replica->client);
+        return;
+    }
+    replica->rdb_ended = true;
+    if (replica->temp) open_file(replica);
+    else buf_append(&replica->rdb, replica->mark, 40);
+    client_wake_writer(replica->client);
+}
+
+static char *temp_name(void) {
+    static unsigned number;
+    struct buf name = {0};
+    buf_printf(&name, "temp-sync%d-%u.rdb", (int)getpid(), ++number);
+    char *copy = mem_strdup(buf_text(&name));
+    buf_close(&name);
+    return copy;
+}
+
+static void link_in(struct replica *replica) {
+    struct replication *r = replication_of(replica->client->engine);
+    if (replica->is_linked) return;
+    replica->is_linked = true;
+    replica->next = r->replicas;
+    if (r->replicas) r->replicas->prev = replica;
+    r->replicas = replica;
+    r->replica_count++;
+    replica->client->flags |= CLIENT_REPLICA;
+    replica->client->refill = refill;
+    replica->ack_ms = (int64_t)replication_now_ms(r);
+}
+
+static void begin_full(struct replica *replica) {
+    struct client *c = replica->client;
+    struct replication *r = replication_of(c->engine);
+    struct why why;
+    if (snapshots_active(c->engine) >= SNAPSHOTS_MAX) {
+        replica->state = REPLICA_QUEUED;
+        return;
+    }
+    if (!replica->knows_eof) replica->temp = temp_name();
+    rand_hex40(replica->mark);
+    struct snapshot_want want = {.scope = replica->scope,
+                                 .path = replica->temp,
+                                 .owner = replica,
+                                 .batch = take_batch,
+                                 .ended = snapshot_ended};
+    r->selected_db = -1; /* the RDB ends where it ends: the stream behind it names its database */
+    enum err err = snapshot_start(c->engine, &want, &replica->snapshot, &why);
+    if (err) {
+        engine_log(c->engine, '#', "SYNC failed: %s", why.text);
+        client_close_later(c);
+        return;
+    }
+    replica->state = REPLICA_SNAPSHOT;
+    replica->next_offset = (uint64_t)r->history.offset + 1;
+    if (!replica->old_sync)
+        buf_printf(&c->out, "+FULLRESYNC %s %lld\r\n", r->history.id, (long long)r->history.offset);
+    client_wake_writer(c);
+}
+
+void replica_start_full(struct replica *replica) {
+    struct replication *r = replication_of(replica->client->engine);
+    r->full_syncs++;
+    link_in(replica);
+    if (!r->backlog.exists) {
+        history_new_id(&r->history);
+        replication_need_backlog(r);
+        engine_log(r->engine, '*', "Replication backlog created, my new replication IDs are '%s' and '%s'", r->history.id,
+                   r->history.id2);
+    }
+    begin_full(replica);
+}
+
+void replica_continue(struct replica *replica, uint64_t next_offset) {
+    struct client *c = replica->client;
+    struct replication *r = replication_of(c->engine);
+    r->partial_syncs++;
+    link_in(replica);
+    replica->state = REPLICA_ONLINE;
+    replica->next_offset = next_offset;
+    replica->ack_offset = (int64_t)next_offset - 1;
+    if (replica->knows_psync2) buf_printf(&c->out, "+CONTINUE %s\r\n", r->history.id);
+    else buf_printf(&c->out, "+CONTINUE\r\n");
+    engine_log(c->engine, '*', "Partial resynchronization request from %s accepted. Sending %llu bytes of backlog starting from offset %llu.",
+               c->peer, (unsigned long long)(r->backlog.end - next_offset), (unsigned long long)next_offset);
+    client_wake_writer(c);
+}
+
+/* ---- once a second ---- */
+
+static bool is_over_limit(struct replica *replica) {
+    struct replication *r = replication_of(replica->client->engine);
+    const struct output_limit *limit = &r->engine->settings.output_limits[OUTPUT_REPLICA];
+    if (replica->rdb_only || replica->state == REPLICA_QUEUED) return false;
+    uint64_t lag = r->backlog.end - replica->next_offset, now_ms = replication_now_ms(r);
+    if (lag <= (uint64_t)r->engine->settings.repl_backlog_size) return false; /* costs nothing: the backlog has it anyway */
+    if (limit->hard_bytes && lag > (uint64_t)limit->hard_bytes) return true;
+    if (!limit->soft_bytes || lag <= (uint64_t)limit->soft_bytes) {
+        replica->soft_since_ms = 0;
+        return false;
+    }
+    if (!replica->soft_since_ms) replica->soft_since_ms = now_ms;
+    return now_ms - replica->soft_since_ms > (uint64_t)limit->soft_seconds * 1000;
+}
+
+void replica_tick(struct replica *replica) {
+    struct client *c = replica->client;
+    struct replication *r = replication_of(c->engine);
+    uint64_t now_ms = replication_now_ms(r), timeout_ms = (uint64_t)c->engine->settings.repl_timeout_s * 1000;
+    if (replica->state == REPLICA_QUEUED) begin_full(replica);
+    bool has_nothing_yet = replica->state == REPLICA_QUEUED || (replica->state == REPLICA_SNAPSHOT && replica->temp && replica->fd < 0);
+    if (has_nothing_yet && !buf_size(&c->out)) { /* says: still here */
+        buf_byte(&c->out, '\n');
+        client_wake_writer(c);
+    }
+    if (replica->state == REPLICA_ONLINE && !replica->old_sync && now_ms - (uint64_t)replica->ack_ms > timeout_ms) {
+        engine_log(c->engine, '#', "Disconnecting timedout replica (streaming sync): %s", c->peer);
+        client_close_later(c);
+    } else if (is_over_limit(replica)) {
+        engine_log(c->engine, '#', "Replica %s lags too far behind: closed (client-output-buffer-limit replica).", c->peer);
+        client_close_later(c);
+    }
+}
+
+/* ---- at shutdown ---- */
+
+/* The process ends, and what a replica has not read yet must not be lost with it: the next start can only
+ * go on with replicas that have everything. Give it all, then wait for the replica to hang up, because a
+ * socket that is closed with something unread in it takes back what was sent. Bounded in time. */
+static void drain(struct replica *replica) {
+    struct client *c = replica->client;
+    struct timeval patience = {.tv_sec = 1};
+    uint8_t unread[4096];
+    (void)fcntl(c->fd, F_SETFL, 0);
+    (void)setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    (void)setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    for (;;) {
+        if (buf_size(&c->out) == 0) send_stream(replica);
+        struct slice bytes = buf_slice(&c->out);
+        if (bytes.size == 0) break;
+        ssize_t sent = send(c->fd, bytes.data, bytes.size, MSG_NOSIGNAL);
+        if (sent <= 0) return;
+        buf_consume(&c->out, (size_t)sent);
+    }
+    (void)shutdown(c->fd, SHUT_WR);
+    for (int reads = 0; reads < 100 && recv(c->fd, unread, sizeof unread, 0) > 0; reads++) {}
+}
+
+void replicas_drain(struct replication *r) {
+    for (struct replica *replica = r->replicas; replica; replica = replica->next)
+        if (replica->state == REPLICA_ONLINE && !(replica->client->flags & CLIENT_CLOSE_NOW)) drain(replica);
+}

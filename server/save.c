@@ -1,0 +1,227 @@
+/* save.c -- SAVE, BGSAVE, LASTSAVE, save points, and what INFO says about them. See persistence.h. */
+#include "lib/base/fs.h"
+#include "lib/base/mem.h"
+#include "lib/redis/command.h"
+#include "server/aof.h"
+#include "server/args.h"
+#include "server/persistence.h"
+#include "server/reply.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define RETRY_MS 5000 /* after a BGSAVE that failed */
+
+static char *rdb_path(const struct engine *engine) {
+    return mem_strdup(engine->settings.dbfilename); /* the process works in `dir` */
+}
+
+static char *temp_path(const char *kind) {
+    static unsigned number;
+    struct buf name = {0};
+    buf_printf(&name, "temp-%s%d-%u.rdb", kind, (int)getpid(), ++number);
+    char *path = mem_strdup(buf_text(&name));
+    buf_close(&name);
+    return path;
+}
+
+static void remove_file(const char *path) {
+    struct why why;
+    if (fs_remove(path, &why)) return; /* it can stay */
+}
+
+static void note_saved(struct engine *engine, uint64_t dirty_left) {
+    struct persistence *p = persistence_of(engine);
+    engine->dirty = dirty_left;
+    p->last_save_ms = engine->now_ms;
+    p->last_bgsave_ok = true;
+    p->saves++;
+}
+
+enum err save_now(struct engine *engine, struct why *why) {
+    struct rdb_save_options options = {.scope = SNAPSHOT_ALL, .place = persistence_place(engine)};
+    char *temp = temp_path("save-"), *path = rdb_path(engine);
+    enum err err = rdb_save_file(engine, temp, &options, why);
+    if (!err) err = fs_rename(temp, path, why);
+    if (err) {
+        remove_file(temp);
+        engine_log(engine, '#', "Error saving the DB to %s: %s", path, why->text);
+    } else {
+        engine_log(engine, '*', "DB saved on disk");
+        note_saved(engine, 0);
+    }
+    mem_free(temp);
+    mem_free(path);
+    return err;
+}
+
+static void bgsave_ended(void *owner, enum err err, const char *words) {
+    struct engine *engine = owner;
+    struct persistence *p = persistence_of(engine);
+    struct why why;
+    char *path = rdb_path(engine);
+    p->bgsave = NULL;
+    engine_read_clock(engine);
+    p->last_bgsave_took_ms = engine->now_ms - p->bgsave_started_ms;
+    if (!err) err = fs_rename(p->bgsave_temp, path, &why);
+    else (void)why_set(&why, err, "%s", words);
+    if (err) {
+        engine_log(engine, '#', "Background saving error: %s", why.text);
+        remove_file(p->bgsave_temp);
+        p->last_bgsave_ok = false;
+    } else {
+        engine_log(engine, '*', "Background saving terminated with success");
+        note_saved(engine, engine->dirty - p->dirty_at_bgsave);
+    }
+    mem_free(path);
+    mem_free(p->bgsave_temp);
+    p->bgsave_temp = NULL;
+}
+
+enum err bgsave_start(struct engine *engine, struct why *why) {
+    struct persistence *p = persistence_of(engine);
+    ASSERT(!p->bgsave);
+    p->bgsave_temp = temp_path("");
+    struct snapshot_want want = {.scope = SNAPSHOT_ALL, .path = p->bgsave_temp, .owner = engine, .ended = bgsave_ended};
+    p->dirty_at_bgsave = engine->dirty;
+    p->bgsave_started_ms = p->last_bgsave_try_ms = engine->now_ms;
+    p->bgsave_scheduled = false;
+    enum err err = snapshot_start(engine, &want, &p->bgsave, why);
+    if (!err) {
+        engine_log(engine, '*', "Background saving started");
+        return OK;
+    }
+    p->last_bgsave_ok = false;
+    engine_log(engine, '#', "Can't save in background: %s", why->text);
+    mem_free(p->bgsave_temp);
+    p->bgsave_temp = NULL;
+    return err;
+}
+
+void bgsave_stop(struct engine *engine) {
+    struct persistence *p = persistence_of(engine);
+    if (!p->bgsave) return;
+    snapshot_abort(p->bgsave);
+    p->bgsave = NULL;
+    remove_file(p->bgsave_temp);
+    mem_free(p->bgsave_temp);
+    p->bgsave_temp = NULL;
+    engine_log(engine, '#', "There is a child saving an .rdb. Killing it!");
+}
+
+/* ---- commands ---- */
+
+static void save_command(struct client *c) {
+    struct why why;
+    propagate_nothing(c); /* it changes the count of changes, and nothing else */
+    if (persistence_of(c->engine)->bgsave) {
+        reply_error(c, "ERR Background save already in progress");
+        return;
+    }
+    if (save_now(c->engine, &why)) reply_error(c, "ERR %s", why.text);
+    else reply_ok(c);
+}
+
+static void bgsave_command(struct client *c) {
+    struct persistence *p = persistence_of(c->engine);
+    struct why why;
+    bool schedule = c->argc == 2 && arg_is(c->argv[1], "schedule");
+    if (c->argc > 2 || (c->argc == 2 && !schedule)) {
+        reply_syntax_error(c);
+    } else if (p->bgsave) {
+        reply_error(c, "ERR Background save already in progress");
+    } else if (c->flags & CLIENT_EXECUTING || snapshots_active(c->engine) >= SNAPSHOTS_MAX) {
+        /* The moment of a snapshot lies between commands, never inside of one. */
+        p->bgsave_scheduled = true;
+        reply_simple(c, "Background saving scheduled");
+    } else if (bgsave_start(c->engine, &why)) {
+        reply_error(c, "ERR %s", why.text);
+    } else {
+        reply_simple(c, "Background saving started");
+    }
+}
+
+static void lastsave_command(struct client *c) { reply_int(c, persistence_of(c->engine)->last_save_ms / 1000); }
+
+/* ---- in the background ---- */
+
+static bool save_point_reached(const struct engine *engine) {
+    const struct persistence *p = persistence_of(engine);
+    for (int i = 0; i < engine->settings.save_count; i++) {
+        const struct save_point *point = &engine->settings.save_points[i];
+        if (engine->dirty >= (uint64_t)point->changes && engine->now_ms - p->last_save_ms > point->seconds * 1000)
+            return p->last_bgsave_ok || engine->now_ms - p->last_bgsave_try_ms > RETRY_MS;
+    }
+    return false;
+}
+
+static void tick(struct engine *engine) {
+    struct persistence *p = persistence_of(engine);
+    struct why why;
+    if (p->bgsave || engine->loading || engine->shutting_down || snapshots_active(engine) >= SNAPSHOTS_MAX) return;
+    if (save_point_reached(engine)) engine_log(engine, '*', "A save point is reached. Saving...");
+    else if (!p->bgsave_scheduled || engine->now_ms - p->last_bgsave_try_ms < (p->last_bgsave_ok ? 0 : RETRY_MS)) return;
+    if (bgsave_start(engine, &why)) return; /* said in the log, tried again */
+}
+
+static bool at_shutdown(struct engine *engine, unsigned flags, struct why *why) {
+    bgsave_stop(engine);
+    bool wanted = (engine->settings.save_count > 0 || flags & SHUTDOWN_SAVE) && !(flags & SHUTDOWN_NOSAVE);
+    if (!wanted) return false;
+    engine_log(engine, '*', "Saving the final RDB snapshot before exiting.");
+    return save_now(engine, why) != OK;
+}
+
+/* Refuse writes while what was accepted cannot be saved. */
+static bool disk_gate(struct client *c, const struct command *command) {
+    struct engine *engine = c->engine;
+    struct persistence *p = persistence_of(engine);
+    bool is_write = command->flags & COMMAND_WRITE || strcmp(command->name, "ping") == 0;
+    if (!is_write || engine->role != ROLE_MASTER || c->flags & (CLIENT_LOADING | CLIENT_MASTER)) return true;
+    if (engine->settings.stop_writes_on_bgsave_error && engine->settings.save_count > 0 && !p->last_bgsave_ok) {
+        reply_error(c, "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to "
+                       "disk. Commands that may modify the data set are disabled, because this instance is configured "
+                       "to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). "
+                       "Please check the Redis logs for details about the RDB error.");
+        return false;
+    }
+    const char *fault = aof_fault(p->aof);
+    if (!fault) return true;
+    reply_error(c, "MISCONF Errors writing to the AOF file: %s", fault);
+    return false;
+}
+
+static void info(struct engine *engine, struct buf *out) {
+    const struct persistence *p = persistence_of(engine);
+    bool saving = p->bgsave != NULL;
+    buf_printf(out, "current_cow_peak:0\r\ncurrent_cow_size:0\r\ncurrent_cow_size_age:0\r\n"
+                    "current_fork_perc:0.00\r\ncurrent_save_keys_processed:0\r\ncurrent_save_keys_total:0\r\n");
+    buf_printf(out,
+               "rdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_progress:%d\r\nrdb_last_save_time:%lld\r\n"
+               "rdb_last_bgsave_status:%s\r\nrdb_last_bgsave_time_sec:%lld\r\nrdb_current_bgsave_time_sec:%lld\r\n"
+               "rdb_saves:%llu\r\nrdb_last_cow_size:0\r\nrdb_last_load_keys_expired:%lld\r\n"
+               "rdb_last_load_keys_loaded:%lld\r\n",
+               (unsigned long long)engine->dirty, saving, (long long)(p->last_save_ms / 1000),
+               p->last_bgsave_ok ? "ok" : "err",
+               (long long)(p->last_bgsave_took_ms < 0 ? -1 : p->last_bgsave_took_ms / 1000),
+               (long long)(saving ? (engine->now_ms - p->bgsave_started_ms) / 1000 : -1), (unsigned long long)p->saves,
+               (long long)p->keys_expired_on_load, (long long)p->keys_loaded);
+    aof_info(p->aof, out);
+    if (!engine->loading) return;
+    double done = p->loading_total_bytes ? 100.0 * (double)p->loading_done_bytes / (double)p->loading_total_bytes : 0;
+    buf_printf(out,
+               "loading_start_time:%lld\r\nloading_total_bytes:%llu\r\nloading_rdb_used_mem:0\r\n"
+               "loading_loaded_bytes:%llu\r\nloading_loaded_perc:%.2f\r\nloading_eta_seconds:1\r\n",
+               (long long)(p->loading_began_ms / 1000), (unsigned long long)p->loading_total_bytes,
+               (unsigned long long)p->loading_done_bytes, done);
+}
+
+void save_open(struct engine *engine) {
+    static const struct command_binding bindings[] = {
+        {"save", save_command}, {"bgsave", bgsave_command}, {"lastsave", lastsave_command}};
+    command_bind(engine, bindings, COUNT(bindings));
+    engine_hook_add(engine, HOOK_TICK, tick);
+    engine_shutdown_add(engine, at_shutdown);
+    engine_gate_add(engine, disk_gate);
+    engine_info_add(engine, "persistence", info);
+}

@@ -1,0 +1,203 @@
+/* value_rdb.c -- values to and from the bytes of an RDB. See value_rdb.h. */
+#include "server/value_rdb.h"
+
+#include "lib/base/mem.h"
+#include "server/hash.h"
+#include "server/list.h"
+#include "server/set.h"
+#include "server/zset.h"
+
+#define ROOM_MAX (1u << 20) /* what a file announces is believed up to here */
+
+static enum err begin(void *self, const struct rdb_key *key, uint64_t count, struct why *why) {
+    struct value_builder *b = self;
+    size_t room = count > ROOM_MAX ? ROOM_MAX : (size_t)count;
+    ASSERT(!b->value.ptr);
+    switch (key->type) {
+    case VALUE_STRING: return OK;
+    case VALUE_LIST: b->value = value_container(TYPE_LIST, ENC_QUICKLIST, list_new()); return OK;
+    case VALUE_SET: b->value = set_new_sized(&b->limits, room); return OK;
+    case VALUE_HASH: b->value = hash_new_sized(&b->limits, room); return OK;
+    case VALUE_ZSET: b->value = zset_new_sized(&b->limits, room); return OK;
+    case VALUE_STREAM: break;
+    }
+    return why_set(why, ERR_REFUSED, "key '%.*s' in database %u is a %s, a type that this server does not hold yet",
+                   key->key.size > 100 ? 100 : (int)key->key.size, (const char *)key->key.data, key->db,
+                   value_type_name(key->type));
+}
+
+static enum err take_string(void *self, struct slice bytes, struct why *why) {
+    struct value_builder *b = self;
+    struct value value = value_string(bytes);
+    return b->emit(b->self, &b->key, &value, why);
+}
+
+static enum err take_item(void *self, struct slice item, struct why *why) {
+    struct value_builder *b = self;
+    (void)why;
+    list_push(b->value.ptr, &b->limits, LIST_TAIL, item);
+    return OK;
+}
+
+static enum err take_member(void *self, struct slice member, struct why *why) {
+    struct value_builder *b = self;
+    (void)why;
+    (void)set_add(&b->value, &b->limits, member);
+    return OK;
+}
+
+static enum err take_field(void *self, struct slice field, struct slice value, struct why *why) {
+    struct value_builder *b = self;
+    (void)why;
+    (void)hash_set(&b->value, &b->limits, field, value);
+    return OK;
+}
+
+static enum err take_scored(void *self, struct slice member, double score, struct why *why) {
+    struct value_builder *b = self;
+    (void)why;
+    (void)zset_add(&b->value, &b->limits, member, score);
+    return OK;
+}
+
+static void take_set_listpack(struct value_builder *b, struct slice bytes) {
+    char scratch[LP_TEXT_SIZE];
+    for (uint32_t at = lp_first(bytes.data); at != LP_NONE; at = lp_next(bytes.data, at))
+        (void)set_add(&b->value, &b->limits, lp_text(bytes.data, at, scratch));
+}
+
+static enum err take_blob(void *self, enum rdb_blob kind, struct slice bytes, struct why *why) {
+    struct value_builder *b = self;
+    (void)why;
+    if (kind == RDB_BLOB_SET_LISTPACK) {
+        take_set_listpack(b, bytes);
+        return OK;
+    }
+    uint8_t *copy = mem_dup(bytes.data, bytes.size);
+    if (kind == RDB_BLOB_LIST_LISTPACK) {
+        list_append_listpack(b->value.ptr, copy);
+        return OK;
+    }
+    value_free(&b->value);
+    if (kind == RDB_BLOB_INTSET) b->value = set_adopt_intset(&b->limits, copy);
+    else if (kind == RDB_BLOB_HASH_LISTPACK) b->value = hash_adopt_listpack(&b->limits, copy);
+    else b->value = zset_adopt_listpack(&b->limits, copy);
+    return OK;
+}
+
+static enum err end_key(void *self, const struct rdb_key *key, struct why *why) {
+    struct value_builder *b = self;
+    if (key->type == VALUE_STRING) return OK;
+    struct value value = b->value;
+    b->value = (struct value){0};
+    return b->emit(b->self, key, &value, why);
+}
+
+static enum err begin_key(void *self, const struct rdb_key *key, uint64_t count, struct why *why) {
+    struct value_builder *b = self;
+    b->key = *key;
+    return begin(self, key, count, why);
+}
+
+static enum err refuse_function(void *self, struct slice code, struct why *why) {
+    (void)self;
+    (void)code;
+    return why_set(why, ERR_REFUSED, "the file has a library of functions, which this server does not hold yet");
+}
+
+void value_builder_init(struct value_builder *builder, const struct type_limits *limits, void *self,
+                        enum err (*emit)(void *self, const struct rdb_key *key, const struct value *value,
+                                         struct why *why)) {
+    *builder = (struct value_builder){
+        .handler = {.self = builder,
+                    .function = refuse_function,
+                    .key_begin = begin_key,
+                    .string = take_string,
+                    .list_item = take_item,
+                    .set_member = take_member,
+                    .hash_field = take_field,
+                    .zset_member = take_scored,
+                    .blob = take_blob,
+                    .key_end = end_key},
+        .limits = *limits,
+        .self = self,
+        .emit = emit,
+    };
+}
+
+void value_builder_close(struct value_builder *builder) {
+    if (builder->value.ptr) value_free(&builder->value);
+    builder->value = (struct value){0};
+}
+
+uint8_t value_rdb_type(const struct value *value) {
+    switch (value->encoding) {
+    case ENC_RAW:
+    case ENC_INT:
+    case ENC_EMBSTR: return RDB_STRING;
+    case ENC_QUICKLIST: return RDB_LIST_QUICKLIST_2;
+    case ENC_INTSET: return RDB_SET_INTSET;
+    case ENC_LISTPACK: return value->type == TYPE_HASH ? RDB_HASH_LISTPACK : RDB_ZSET_LISTPACK;
+    case ENC_HASHTABLE: return value->type == TYPE_HASH ? RDB_HASH : RDB_SET;
+    case ENC_SKIPLIST: return RDB_ZSET_2;
+    case ENC_STREAM:
+    case ENCODINGS: break;
+    }
+    UNREACHABLE("an encoding that is not written");
+}
+
+static void put_list(struct buf *out, const struct list *list, bool compress) {
+    rdb_put_length(out, list_nodes(list));
+    for (const struct list_node *node = list_node_next(list, NULL); node; node = list_node_next(list, node)) {
+        bool plain;
+        struct slice bytes = list_node_bytes(node, &plain);
+        rdb_put_list_node(out, bytes, plain, compress);
+    }
+}
+
+static void put_hash(struct buf *out, const struct value *hash, bool compress) {
+    rdb_put_length(out, hash_length(hash));
+    struct hash_iter iter;
+    struct slice field, value;
+    for (hash_iter_init(&iter, hash); hash_next(&iter, &field, &value);) {
+        rdb_put_string(out, field, compress);
+        rdb_put_string(out, value, compress);
+    }
+}
+
+static void put_set(struct buf *out, const struct value *set, bool compress) {
+    rdb_put_length(out, set_length(set));
+    struct set_iter iter;
+    struct slice member;
+    for (set_iter_init(&iter, set); set_next(&iter, &member);) rdb_put_string(out, member, compress);
+}
+
+/* From the highest to the lowest, as Redis does: a reader that inserts one by one then inserts at the front. */
+static void put_zset(struct buf *out, const struct value *zset, bool compress) {
+    size_t length = zset_length(zset);
+    rdb_put_length(out, length);
+    struct zset_iter iter;
+    struct slice member;
+    double score;
+    for (zset_iter_init(&iter, zset, length - 1, true); zset_next(&iter, &member, &score);) {
+        rdb_put_string(out, member, compress);
+        rdb_put_double(out, score);
+    }
+}
+
+void value_put(struct buf *out, const struct value *value, bool compress) {
+    switch (value_rdb_type(value)) {
+    case RDB_STRING:
+        if (value->encoding == ENC_INT) rdb_put_number(out, value->number);
+        else rdb_put_string(out, value->bytes, compress);
+        return;
+    case RDB_LIST_QUICKLIST_2: put_list(out, value->ptr, compress); return;
+    case RDB_SET_INTSET: rdb_put_string(out, intset_slice(value->ptr), compress); return;
+    case RDB_HASH_LISTPACK:
+    case RDB_ZSET_LISTPACK: rdb_put_string(out, lp_slice(value->ptr), compress); return;
+    case RDB_HASH: put_hash(out, value, compress); return;
+    case RDB_SET: put_set(out, value, compress); return;
+    case RDB_ZSET_2: put_zset(out, value, compress); return;
+    default: UNREACHABLE("a type that is not written");
+    }
+}

@@ -1,0 +1,335 @@
+#!/usr/bin/python3
+"""The bundled server and real redis-servers replicate from each other, both ways, and stay equal.
+
+Equal: a walk over all keys of all databases with type, value and PEXPIRETIME (walk.py), at the same
+replication offset. Links are cut in the middle of a random load and must go on by partial resync.
+"""
+import sys
+import threading
+import time
+
+import walk
+from servers import Folder, Load, Ours, RedisServer, Relay, run_tests, wait_until
+
+
+def offset(server):
+    info = server.info("replication")
+    return info["master_repl_offset"] if info["role"] == "master" else info["slave_repl_offset"]
+
+
+def wait_linked(replica):
+    wait_until("the link is up", lambda: replica.info("replication")["master_link_status"] == "up")
+
+
+def wait_level(master, *replicas):
+    """Nobody writes any more; expiries are stopped at the master, so that nothing moves."""
+    master.client().execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    for replica in replicas:
+        wait_until("the replica has everything", lambda: offset(replica) == offset(master))
+
+
+def check_equal(master, *replicas):
+    wait_level(master, *replicas)
+    want = walk.walk(master.port)
+    assert len(want) > 20, f"only {len(want)} keys: the load did nothing"
+    wait_level(master, *replicas)  # reading expired some
+    want = walk.walk(master.port)
+    for replica in replicas:
+        got = walk.walk(replica.port)
+        found = [d for d in walk.differences(want, got) if not about_to_expire(d, want, got)]
+        assert not found, "\n".join(found)
+    master.client().execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+    return len(want)
+
+
+def about_to_expire(sentence, want, got):
+    """A key whose time came between the two walks."""
+    for name in set(want) | set(got):
+        if sentence.startswith(f"db {name[0]} key {name[1]!r}:"):
+            deadline = (want.get(name) or got.get(name))[2]
+            return 0 < deadline < time.time() * 1000 + 50
+    return False
+
+
+def digest_equal(master, *replicas):
+    wait_level(master, *replicas)
+    digests = {s.client().execute_command("DEBUG", "DIGEST") for s in (master, *replicas)}
+    assert len(digests) == 1, digests
+
+
+def back_and_forth(name, make_master, make_replica, **options):
+    with Folder(name) as folder:
+        master = make_master(folder, "master", "--repl-backlog-size", "64mb", **options)
+        early = Load(master, folder.seed)
+        early.start()
+        time.sleep(0.5)
+        relay = Relay(master.port)
+        replica = make_replica(folder, "replica", "--replicaof", "127.0.0.1", str(relay.port))
+        wait_linked(replica)
+        time.sleep(1)
+        early.stop()
+        print(f"    {check_equal(master, replica)} keys equal after {early.commands} commands")
+        for round_ in range(3):  # cut under load
+            load = Load(master, folder.seed + round_ + 1)
+            load.start()
+            time.sleep(0.3)
+            relay.cut()
+            wait_until("the link is seen to be down", lambda: replica.info("replication")["master_link_status"] == "down")
+            time.sleep(0.2)
+            relay.open()
+            wait_linked(replica)
+            time.sleep(0.2)
+            load.stop()
+            check_equal(master, replica)
+            stats = master.info("stats")
+            assert stats["sync_full"] == 1, f"a full copy where a partial one was possible: {stats['sync_full']}"
+            assert stats["sync_partial_ok"] == round_ + 1, stats["sync_partial_ok"]
+        master.client().execute_command("FLUSHALL")
+        master.client().set("x", "0123456789" * 30)
+        digest_equal(master, replica)
+
+
+def test_a_redis_server_follows_ours():
+    back_and_forth("replication-master", Ours, RedisServer)
+
+
+def test_ours_follows_a_redis_server():
+    back_and_forth("replication-replica", RedisServer, Ours)
+
+
+def test_ours_follows_ours():
+    back_and_forth("replication-both", Ours, Ours)
+
+
+def test_digests_are_those_of_redis():
+    with Folder("replication-digest") as folder:
+        master = Ours(folder, "master")
+        load = Load(master, folder.seed, expiries=False)
+        load.start()
+        time.sleep(1)
+        load.stop()
+        replica = RedisServer(folder, "replica", "--replicaof", "127.0.0.1", str(master.port))
+        wait_linked(replica)
+        digest_equal(master, replica)
+
+
+def test_a_chain_and_a_promotion():
+    """redis -> ours -> redis; then ours is promoted, and its replica goes on without a full copy; and back."""
+    with Folder("replication-chain") as folder:
+        top = RedisServer(folder, "top")
+        load = Load(top, folder.seed)
+        load.start()
+        middle = Ours(folder, "middle", "--replicaof", "127.0.0.1", str(top.port))
+        wait_linked(middle)
+        bottom = RedisServer(folder, "bottom", "--replicaof", "127.0.0.1", str(middle.port))
+        wait_linked(bottom)
+        time.sleep(1)
+        load.stop()
+        check_equal(top, middle, bottom)
+        digest_equal(top, middle, bottom)
+        first_id = top.info("replication")["master_replid"]
+        assert middle.info("replication")["master_replid"] == first_id
+        full = middle.info("stats")["sync_full"]
+
+        middle.client().execute_command("REPLICAOF", "NO", "ONE")
+        info = middle.info("replication")
+        assert info["role"] == "master" and info["master_replid2"] == first_id and info["master_replid"] != first_id, info
+        assert info["second_repl_offset"] == info["master_repl_offset"] + 1, info
+        wait_linked(bottom)
+        middle.client().set("after", "promotion")
+        wait_until("the write arrives", lambda: bottom.client().get("after") == b"promotion")
+        assert middle.info("stats")["sync_full"] == full, "the replica needed a full copy after the promotion"
+
+        # The former master becomes a replica of the promoted one: it has nothing of its own, so it can go on.
+        top.client().execute_command("REPLICAOF", "127.0.0.1", str(middle.port))
+        wait_linked(top)
+        assert middle.info("stats")["sync_full"] == full, "the former master needed a full copy"
+        assert top.client().get("after") == b"promotion"
+
+        # And ours goes back under it.
+        top.client().execute_command("REPLICAOF", "NO", "ONE")
+        middle.client().execute_command("REPLICAOF", "127.0.0.1", str(top.port))
+        wait_linked(middle)
+        top.client().set("after", "return")
+        wait_until("the write arrives at the end of the chain", lambda: bottom.client().get("after") == b"return")
+        assert top.info("stats")["sync_full"] <= 1
+
+
+def test_replicas_by_a_length_and_without_keys():
+    """SYNC, a replica without `capa eof`, rdb-only and rdb-filter-only, spoken by hand."""
+    with Folder("replication-by-hand") as folder:
+        master = Ours(folder, "master")
+        r = master.client()
+        r.set("key", "value" * 1000)
+
+        def dial(*commands):
+            connection = master.client().connection_pool.make_connection()
+            connection.connect()
+            sock = connection._sock
+            for command in commands:
+                sock.sendall(b"".join([b"*%d\r\n" % len(command)] + [b"$%d\r\n%s\r\n" % (len(w), w.encode()) for w in command]))
+                if command[0] == "REPLCONF":
+                    assert sock.recv(100) == b"+OK\r\n", command
+            return connection, sock.makefile("rb")
+
+        connection, file = dial(("PSYNC", "?", "-1"))
+        words = file.readline().split()
+        assert words[0] == b"+FULLRESYNC" and len(words[1]) == 40
+        line = b"\n"
+        while line == b"\n":
+            line = file.readline()
+        assert line.startswith(b"$") and not line.startswith(b"$EOF"), line
+        rdb = file.read(int(line[1:]))
+        assert rdb[:9] == b"REDIS0010" and b"key" in rdb
+        r.set("next", "1")
+        select_and_set = file.read(23 + 30)
+        assert select_and_set.startswith(b"*2\r\n$6\r\nSELECT"), select_and_set
+        connection.disconnect()
+
+        connection, file = dial(("REPLCONF", "capa", "eof"), ("REPLCONF", "rdb-only", "1"), ("PSYNC", "?", "-1"))
+        head = file.readline().split()
+        assert int(head[2]) == r.info("replication")["master_repl_offset"], "the offset of the moment"
+        mark = file.readline().strip()[5:]
+        rest = file.read()
+        assert rest.endswith(mark) and b"next" in rest, "the RDB, and then it hangs up"
+
+        connection, file = dial(("REPLCONF", "capa", "eof"), ("REPLCONF", "rdb-filter-only", ""), ("PSYNC", "?", "-1"))
+        head = file.readline().split()
+        mark = file.readline().strip()[5:]
+        rdb = b""
+        while not rdb.endswith(mark):
+            rdb += file.read(1)
+        assert b"value" not in rdb, "no keys"
+        offset_ = head[2]
+        r.set("third", "1")
+        connection._sock.sendall(b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$%d\r\n%s\r\n" % (len(offset_), offset_))
+        assert file.read(4) == b"*2\r\n", "SELECT comes first"
+        connection.disconnect()
+
+
+def test_wait_and_gates():
+    with Folder("replication-wait") as folder:
+        master = Ours(folder, "master")
+        replica = RedisServer(folder, "replica", "--replicaof", "127.0.0.1", str(master.port))
+        wait_linked(replica)
+        r = master.client()
+        wait_until("the replica is online", lambda: r.info("replication").get("slave0", {}).get("state") == "online")
+        r.set("a", "1")
+        began = time.time()
+        assert r.execute_command("WAIT", 1, 5000) == 1
+        assert time.time() - began < 1, "GETACK was not asked for"
+        assert r.execute_command("WAIT", 2, 100) == 1
+        role = r.execute_command("ROLE")
+        assert role[0] == b"master" and len(role[2]) == 1, role
+        r.config_set("min-replicas-to-write", 2)
+        try:
+            r.set("b", "1")
+            raise AssertionError("a write without enough replicas")
+        except Exception as error:
+            assert "NOREPLICAS" in str(error) or "Not enough good replicas" in str(error), error
+        r.config_set("min-replicas-to-write", 0)
+        own = Ours(folder, "own", "--replicaof", "127.0.0.1", str(master.port))
+        wait_linked(own)
+        try:
+            own.client().set("b", "1")
+            raise AssertionError("a write at a replica")
+        except Exception as error:
+            assert "read only replica" in str(error), error
+        assert own.client().execute_command("ROLE")[3] == b"connected"
+        assert r.info("replication")["connected_slaves"] == 2
+
+
+def test_a_restart_goes_on_where_it_was():
+    """A clean restart with an RDB keeps the history, as master and as replica."""
+    with Folder("replication-restart") as folder:
+        master = Ours(folder, "master", "--repl-timeout", "10")
+        master.client().set("a", "1")
+        replica = RedisServer(folder, "replica", "--replicaof", "127.0.0.1", str(master.port))
+        wait_linked(replica)
+        master.client().set("b", "2")
+        wait_level(master, replica)
+        master.shutdown("SAVE")
+        master.start()
+        wait_linked(replica)
+        assert master.info("stats")["sync_full"] == 0 and master.info("stats")["sync_partial_ok"] == 1
+        own = Ours(folder, "own", "--replicaof", "127.0.0.1", str(master.port))
+        wait_linked(own)
+        own.shutdown("SAVE")
+        master.client().set("c", "3")
+        own.start()
+        wait_linked(own)
+        wait_until("it has what came meanwhile", lambda: own.client().get("c") == b"3")
+        assert master.info("stats")["sync_full"] == 1, "only the first of the two was full"
+
+
+def test_import_mode_keeps_what_has_expired():
+    """C8: in import mode nothing goes because its time has come, clients do not see it, the link does."""
+    with Folder("replication-import") as folder:
+        master = Ours(folder, "master")
+        replica = RedisServer(folder, "replica", "--replicaof", "127.0.0.1", str(master.port))
+        wait_linked(replica)
+        r, link = master.client(), master.client(single_connection_client=True)
+        r.config_set("import-mode", "yes")
+        assert link.execute_command("CLIENT", "IMPORT-SOURCE", "ON")
+        past = int(time.time() * 1000) - 5000
+        link.execute_command("SET", "past", "5", "PXAT", past)
+        link.rpush("list", "a", "b")
+        link.execute_command("PEXPIREAT", "list", past)
+        r.set("short", "1", px=30)
+        time.sleep(0.6)  # many cycles of active expiry
+        assert r.get("past") is None and r.llen("list") == 0 and r.get("short") is None and r.exists("past") == 0
+        assert r.dbsize() == 3, "they are still there"
+        assert link.get("past") == b"5" and link.llen("list") == 2
+        assert link.incr("past") == 6 and link.rpush("list", "c") == 3
+        assert link.execute_command("PEXPIRETIME", "past") == past
+        link.execute_command("PERSIST", "list")
+        assert r.lrange("list", 0, -1) == [b"a", b"b", b"c"]
+        wait_level(master, replica)
+        assert replica.client().dbsize() == 3, "the replica keeps them, too"
+        r.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+        r.config_set("import-mode", "no")
+        wait_until("they expire", lambda: r.dbsize() == 1)
+        wait_until("at the replica too", lambda: replica.client().dbsize() == 1)
+
+
+def test_checkpoints_travel():
+    with Folder("replication-checkpoints") as folder:
+        master = Ours(folder, "master", "--appendonly", "yes")
+        stock = RedisServer(folder, "stock", "--replicaof", "127.0.0.1", str(master.port))
+        own = Ours(folder, "own", "--replicaof", "127.0.0.1", str(stock.port))
+        wait_linked(stock)
+        wait_linked(own)
+        r = master.client()
+        with r.pipeline() as unit:
+            unit.execute_command("SELECT", 3)
+            unit.set("k", "v")
+            unit.execute_command("DRAWBRIDGE", "CHECKPOINT", "SET", "forward", "abc:15")
+            unit.execute_command("SELECT", 0)
+            unit.execute()
+        r.execute_command("DRAWBRIDGE", "EPOCH", 7)
+        get = ("DRAWBRIDGE", "CHECKPOINT", "GET", "forward")
+        assert r.execute_command(*get) == b"abc:15"
+        wait_until("it arrives behind a stock Redis", lambda: own.client().execute_command(*get) == b"abc:15")
+        wait_until("the epoch, too", lambda: own.client().execute_command("DRAWBRIDGE", "EPOCH") == 7)
+        r.flushall()
+        assert r.execute_command(*get) == b"abc:15"
+        assert r.execute_command("WAITAOF", 1, 0, 5000) == [1, 0]
+        master.kill()
+        master.start()
+        r = master.client()
+        assert r.execute_command(*get) == b"abc:15" and r.execute_command("DRAWBRIDGE", "EPOCH") == 7
+        assert r.execute_command("DRAWBRIDGE", "JOIN", "drawbridge-gw:a:7:0-1", 7) == b"OK"
+        try:
+            r.execute_command("DRAWBRIDGE", "JOIN", "drawbridge-gw:a:6:0-1", 6)
+            raise AssertionError("an old epoch may join")
+        except Exception as error:
+            assert "STALEEPOCH 7" in str(error), error
+        late = Ours(folder, "late", "--replicaof", "127.0.0.1", str(master.port))  # by the RDB's aux fields
+        wait_linked(late)
+        assert late.client().execute_command(*get) == b"abc:15"
+        r.execute_command("DRAWBRIDGE", "CHECKPOINT", "DEL", "forward")
+        wait_until("the deletion travels", lambda: late.client().execute_command("DRAWBRIDGE", "CHECKPOINT", "LIST") == [])
+
+
+if __name__ == "__main__":
+    run_tests(sys.modules[__name__])
