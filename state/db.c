@@ -49,7 +49,10 @@ enum err db_open(struct db **out, const char *path, struct why *why) {
     err = db_script(db,
                     "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;"
                     "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"
-                    "BEGIN IMMEDIATE; COMMIT;",
+                    "BEGIN IMMEDIATE; COMMIT;"
+                    /* What a dead process committed without knowing it is made durable before
+                     * anybody acts on having read it. */
+                    "PRAGMA wal_checkpoint(TRUNCATE);",
                     why);
     if (err == ERR_EXISTS) why_set(why, err, "%s is in use by another process", path);
     if (!err) *out = db;

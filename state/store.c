@@ -39,7 +39,7 @@ static void run_job(struct store *store, struct store_job *job) {
         if (!job->err) {
             job->err = job->work(job, store->ledger, &job->why);
             if (job->err) ledger_rollback(store->ledger);
-            else job->err = ledger_commit(store->ledger, &job->why);
+            else if ((job->err = ledger_commit(store->ledger, &job->why))) job->commit_failed = true;
         }
     }
     store->now = NULL;
@@ -84,6 +84,7 @@ void store_submit(struct store *store, struct store_job *job) {
     job->store = store;
     job->events = NULL;
     job->event_count = 0;
+    job->commit_failed = false;
     job->err = OK;
     if (store->under_way < STORE_JOBS_MAX && inbox_post(store->inbox, &job->mail)) {
         store->under_way++;

@@ -23,6 +23,7 @@ struct store_job {
     struct mail mail;
     enum err (*work)(struct store_job *job, struct ledger *ledger, struct why *why); /* thread */
     void (*done)(struct store_job *job); /* loop */
+    bool commit_failed; /* err came from COMMIT itself: only a new process can know (C24) */
     bool reads_only; /* no transaction: a long read is no reason to write */
     enum err err;
     struct why why;

@@ -1,0 +1,150 @@
+/* core.h -- the running state: everything that one `drawbridge state` knows, on one loop.
+ *
+ *     members, sides, links --reports--> core --> workflow, barrier, gates (deciders)
+ *                                         |             |
+ *                  store (ledger) <-------+ <--actions--+ --> LINK ..., HOLD ..., RELEASE ...
+ *
+ * An internal header, shared by core*.c, api*.c and metrics.c. All of it belongs to the loop.
+ * One change of the migration's row is under way at a time (`moving`); level-triggered events are
+ * looked at again when it is done, so nothing is lost by waiting.
+ */
+#ifndef STATE_CORE_H
+#define STATE_CORE_H
+
+#include "lib/control/config.h"
+#include "lib/net/loop.h"
+#include "state/barrier.h"
+#include "state/gates.h"
+#include "state/members.h"
+#include "state/side.h"
+#include "state/store.h"
+#include "state/workflow.h"
+
+#define CORE_WAIVERS_MAX 32
+#define CORE_RECENT 64
+#define CORE_DIFFERENCES 1000
+#define REPORT_FRESH_MS 3000
+
+struct link_report {
+    uint64_t heard_ms; /* monotonic; 0: never */
+    struct gates_link gate;
+    char replid[41];
+    int64_t received, spooled, applied, begin_offset;
+    int64_t copy_keys, copy_keys_total, copy_bytes, copy_bytes_total, copy_started_ms, copy_ended_ms, copies;
+    int64_t eta_ms, units, commands, reconnects, since_ms;
+    json_t *json; /* the whole report, for status */
+};
+
+struct core_audit {
+    struct audit_row running; /* id 0: none */
+    struct audit_row last;    /* the last that ended; id 0: none */
+    int64_t keys, bytes;      /* progress */
+    char part[32];
+    int64_t repaired_id;      /* of the last REPAIRED report */
+    int64_t repaired, repair_failed;
+};
+
+struct core {
+    const struct drawbridge_config *config;
+    struct loop *loop;
+    struct store *store;
+    struct side_admin *side[SIDES];
+    struct members *members;
+
+    struct migration migration; /* as the ledger has it */
+    struct workflow workflow;
+    bool moving;                /* a ledger job that changes them is under way */
+    bool halted;                /* the ledger's outcome is not known: this process ends */
+    char syncer[NAME_MAX_BYTES]; /* which one carries the links; "": none is here */
+
+    struct barrier barrier;
+    struct barrier_row last, committed; /* barriers of this migration; outcome NONE: there is none */
+    int64_t barrier_run;                /* grows with each, so that late answers are known as such */
+    struct loop_timer barrier_timer;
+    json_t *prepared;                   /* of the barrier: what gateways said in PREPARED */
+    int64_t felt_us;                    /* the longest hold that a gateway reported */
+    bool open_primary_due;              /* the primary side was not told of its role yet */
+
+    struct link_report link[LINKS];
+    struct core_audit audit;
+    struct gate gates[GATES];
+    struct waiver waivers[CORE_WAIVERS_MAX];
+    size_t waiver_count;
+    uint64_t open_since_ms, closed_since_ms; /* monotonic; of the gates taken together */
+    bool member_ahead;
+
+    struct event recent[CORE_RECENT]; /* a ring */
+    size_t recent_count;              /* ever; the newest is at (recent_count - 1) % CORE_RECENT */
+    void (*on_event)(void *self, const struct event *event); /* the feed; may be NULL */
+    void *feed;
+    struct loop_timer tick;
+    int exit_code;
+};
+
+/* Opens ledger, sides and control listener, and goes on where the ledger says. */
+MUST_CHECK enum err core_open(struct core *core, struct loop *loop,
+                              const struct drawbridge_config *config, struct why *why);
+void core_close(struct core *core);
+
+/* What a command ends with. `result` (may be NULL) is the callback's to decref. */
+typedef void core_done(void *self, enum err err, const char *why, json_t *result);
+
+/* Who asks, and why; for the ledger. */
+struct core_asker {
+    char who[64];
+    char reason[REASON_BYTES];
+};
+
+/* ---- core.c ---- */
+uint64_t core_now_ms(const struct core *core);
+int64_t core_wall_ms(const struct core *core);
+void core_evaluate(struct core *core); /* gates and level-triggered moves; harmless at any time */
+/* Record EVENT's move; DONE may be NULL. Refusals come by DONE, too. */
+void core_move(struct core *core, enum workflow_event event, const struct core_asker *asker,
+               core_done *done, void *self);
+/* After a change of row in the ledger: take it over and carry out the duties of the phase. */
+void core_moved(struct core *core, const struct migration *migration);
+void core_halt(struct core *core, const char *what, const struct why *why);
+/* A free event in the ledger; nobody waits for it. */
+void core_note(struct core *core, const char *kind, const char *fmt, ...) PRINTF(3, 4);
+
+/* ---- core_members.c ---- */
+extern const struct members_events core_members_events;
+struct member *core_syncer(const struct core *core); /* NULL: none is here */
+void core_carry_out_duties(struct core *core);       /* towards the syncer, if one is here */
+void core_route(struct core *core, struct member *gateway);
+
+/* ---- core_barrier.c ---- */
+void core_barrier_start(struct core *core, enum side from, bool rehearsal, uint32_t max_hold_ms,
+                        const struct core_asker *asker, core_done *done, void *self);
+void core_barrier_recover(struct core *core);
+void core_barrier_event(struct core *core, const struct barrier_event *event);
+/* A report of a member; false: none of the barrier's. */
+bool core_barrier_report(struct core *core, struct member *member, const struct slice *words,
+                         size_t count, const json_t *json);
+
+/* ---- core_gates.c ---- */
+void core_judge_gates(struct core *core);
+void core_take_link(struct core *core, enum link_id link, const json_t *json);
+void core_waive(struct core *core, enum gate_id gate, int64_t for_ms, const struct core_asker *asker,
+                core_done *done, void *self);
+
+/* ---- core_audit.c ---- */
+void core_audit_start(struct core *core, const struct core_asker *asker, core_done *done, void *self);
+void core_audit_stop(struct core *core, core_done *done, void *self);
+void core_audit_repair(struct core *core, const struct core_asker *asker, core_done *done, void *self);
+bool core_audit_report(struct core *core, const struct slice *words, size_t count, const json_t *json);
+void core_audit_syncer_joined(struct core *core);
+
+/* ---- core_start.c ---- */
+void core_start(struct core *core, const struct core_asker *asker, core_done *done, void *self);
+
+/* ---- core_status.c ---- */
+json_t *core_status(struct core *core);
+json_t *core_members_json(struct core *core);
+json_t *core_barrier_json(const struct barrier_row *row);
+json_t *core_audit_json(const struct audit_row *row);
+json_t *core_event_json(const struct event *event);
+json_t *core_next_steps(struct core *core);
+
+#endif

@@ -1,0 +1,219 @@
+/* core_audit.c -- audits: begun by an operator, run by the syncer, ended in the ledger. */
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "state/core.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+struct audit_job {
+    struct store_job job;
+    struct core *core;
+    struct audit_row row;
+    struct difference *differences;
+    size_t count;
+    char who[64];
+    core_done *done;
+    void *self;
+};
+
+static void give(struct audit_job *a, enum err err, const char *why) {
+    json_t *result = err ? NULL : core_audit_json(&a->row);
+    if (a->done) a->done(a->self, err, why, result);
+    else json_decref(result);
+    mem_free(a->differences);
+    mem_free(a);
+}
+
+static struct audit_job *audit_job(struct core *core, core_done *done, void *self) {
+    struct audit_job *a = NEW(struct audit_job);
+    a->core = core;
+    a->done = done;
+    a->self = self;
+    return a;
+}
+
+/* ---- the end ---- */
+
+static enum err write_end(struct store_job *job, struct ledger *ledger, struct why *why) {
+    struct audit_job *a = (struct audit_job *)job;
+    return ledger_end_audit(ledger, &a->row, a->differences, a->count, why);
+}
+
+static void end_written(struct store_job *job) {
+    struct audit_job *a = (struct audit_job *)job;
+    struct core *core = a->core;
+    if (job->err) log_error("ledger.failed", LOG_WHY(&job->why));
+    else core->audit.last = a->row;
+    core->audit.running = (struct audit_row){0};
+    give(a, job->err, job->why.text);
+    core_evaluate(core);
+}
+
+static void end_audit(struct core *core, struct audit_job *a, const char *outcome, const char *error) {
+    snprintf(a->row.outcome, sizeof a->row.outcome, "%s", outcome);
+    snprintf(a->row.error, sizeof a->row.error, "%s", error);
+    a->job.work = write_end;
+    a->job.done = end_written;
+    store_submit(core->store, &a->job);
+}
+
+static void fail_running(struct core *core, const char *outcome, const char *error) {
+    struct audit_job *a = audit_job(core, NULL, NULL);
+    a->row = core->audit.running;
+    end_audit(core, a, outcome, error);
+}
+
+/* ---- begin ---- */
+
+static void start_answered(void *self, struct member *member, bool ok, struct slice text) {
+    struct core *core = self;
+    char why[200];
+    (void)member;
+    if (ok || !core->audit.running.id) return;
+    snprintf(why, sizeof why, "syncer: %.*s", (int)(text.size < 180 ? text.size : 180), (const char *)text.data);
+    fail_running(core, "failed", why);
+}
+
+static void send_start(struct core *core) {
+    struct member *syncer = core_syncer(core);
+    if (syncer)
+        member_sendf(syncer, start_answered, core, "AUDIT START %" PRId64 " %s", core->audit.running.id,
+                     link_name(core->audit.running.link));
+}
+
+static enum err write_begin(struct store_job *job, struct ledger *ledger, struct why *why) {
+    struct audit_job *a = (struct audit_job *)job;
+    return ledger_begin_audit(ledger, &a->row, a->who, why);
+}
+
+static void begin_written(struct store_job *job) {
+    struct audit_job *a = (struct audit_job *)job;
+    struct core *core = a->core;
+    core->audit.running = job->err ? (struct audit_row){0} : a->row;
+    core->audit.keys = core->audit.bytes = 0;
+    core->audit.part[0] = 0;
+    if (!job->err) send_start(core);
+    give(a, job->err, job->why.text);
+}
+
+void core_audit_start(struct core *core, const struct core_asker *asker, core_done *done, void *self) {
+    enum phase phase = core->workflow.phase;
+    const char *no = phase < PHASE_FOLLOWING || workflow_is_final(phase) ? "an audit needs a link that follows"
+                     : !core_syncer(core)                                ? "no syncer is here"
+                     : core->audit.running.id || core->audit.running.started_ms ? "an audit is running already"
+                                                                         : NULL;
+    if (no) {
+        done(self, ERR_STATE, no, NULL);
+        return;
+    }
+    struct audit_job *a = audit_job(core, done, self);
+    a->row = (struct audit_row){.migration = core->migration.id, .link = link_from(core->workflow.primary),
+                                .epoch = core->workflow.epoch};
+    core->audit.running.started_ms = core_wall_ms(core); /* taken, until the ledger gives the id */
+    snprintf(a->who, sizeof a->who, "%s", asker->who);
+    a->job.work = write_begin;
+    a->job.done = begin_written;
+    store_submit(core->store, &a->job);
+}
+
+/* The syncer that ran it is another process now, or state is: what it had is gone. */
+void core_audit_syncer_joined(struct core *core) {
+    if (core->audit.running.id) fail_running(core, "failed", "the syncer or state was started anew; run it again");
+}
+
+void core_audit_stop(struct core *core, core_done *done, void *self) {
+    struct member *syncer = core_syncer(core);
+    if (!core->audit.running.id) {
+        done(self, ERR_ABSENT, "no audit is running", NULL);
+        return;
+    }
+    if (syncer) member_sendf(syncer, NULL, core, "AUDIT STOP %" PRId64, core->audit.running.id);
+    struct audit_job *a = audit_job(core, done, self);
+    a->row = core->audit.running;
+    end_audit(core, a, "stopped", "");
+}
+
+void core_audit_repair(struct core *core, const struct core_asker *asker, core_done *done, void *self) {
+    struct member *syncer = core_syncer(core);
+    const struct audit_row *last = &core->audit.last;
+    if (!last->id || last->differences == 0 || !syncer) {
+        done(self, ERR_STATE, !syncer ? "no syncer is here" : "the last audit found nothing to repair", NULL);
+        return;
+    }
+    member_sendf(syncer, NULL, core, "AUDIT REPAIR %" PRId64, last->id);
+    core_note(core, "audit.repair", "%s has the differing keys of audit %" PRId64 " copied again", asker->who, last->id);
+    done(self, OK, "", core_audit_json(last));
+}
+
+/* ---- reports ---- */
+
+static int64_t number(const json_t *json, const char *name) {
+    json_t *value = json_object_get(json, name);
+    return json_is_integer(value) ? json_integer_value(value) : 0;
+}
+
+static void text(const json_t *json, const char *name, char *to, size_t size) {
+    const char *value = json_string_value(json_object_get(json, name));
+    snprintf(to, size, "%s", value ? value : "");
+}
+
+static void take_sample(struct audit_job *a, const json_t *sample) {
+    size_t count = json_array_size(sample);
+    if (count > CORE_DIFFERENCES) count = CORE_DIFFERENCES;
+    if (count == 0) return;
+    a->differences = NEW_ARRAY(struct difference, count);
+    a->count = count;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(sample, i);
+        struct difference *d = &a->differences[i];
+        d->n = (int64_t)i + 1;
+        d->db = number(item, "db");
+        d->slot = number(item, "slot");
+        text(item, "key", d->key, sizeof d->key);
+        text(item, "type", d->type, sizeof d->type);
+        text(item, "kind", d->kind, sizeof d->kind);
+        text(item, "source_digest", d->source_digest, sizeof d->source_digest);
+        text(item, "target_digest", d->target_digest, sizeof d->target_digest);
+    }
+}
+
+static void audited(struct core *core, const json_t *json) {
+    struct audit_job *a = audit_job(core, NULL, NULL);
+    char error[REASON_BYTES];
+    a->row = core->audit.running;
+    a->row.keys = number(json, "keys");
+    a->row.slots = number(json, "slots");
+    a->row.differences = number(json, "differences");
+    a->row.undecided = number(json, "undecided");
+    a->row.source_offset = number(json, "source_offset");
+    a->row.pause_ms = number(json, "pause_ms");
+    text(json, "error", error, sizeof error);
+    take_sample(a, json_object_get(json, "sample"));
+    bool ok = json_is_true(json_object_get(json, "ok"));
+    /* What is undecided is never reported as equal (C30). */
+    const char *outcome = a->row.differences > 0             ? "different"
+                          : !ok || error[0] || a->row.undecided ? "failed"
+                                                             : "equal";
+    end_audit(core, a, outcome, error);
+}
+
+bool core_audit_report(struct core *core, const struct slice *words, size_t count, const json_t *json) {
+    int64_t id = 0;
+    if (count < 2 || !slice_to_int(words[1], &id) || !json) return false;
+    bool running = id == core->audit.running.id && id != 0;
+    if (slice_equal(words[0], SLICE("AUDIT")) && running) {
+        core->audit.keys = number(json, "keys");
+        core->audit.bytes = number(json, "bytes");
+        text(json, "part", core->audit.part, sizeof core->audit.part);
+    } else if (slice_equal(words[0], SLICE("AUDITED")) && running) {
+        audited(core, json);
+    } else if (slice_equal(words[0], SLICE("REPAIRED"))) {
+        core->audit.repaired_id = id;
+        core->audit.repaired = number(json, "keys");
+        core->audit.repair_failed = number(json, "failed");
+        core_note(core, "audit.repaired", "%" PRId64 " keys copied again, %" PRId64 " failed",
+                  core->audit.repaired, core->audit.repair_failed);
+    }
+    return true;
+}
