@@ -53,6 +53,7 @@ static void end_written(struct store_job *job) {
 static void end_audit(struct core *core, struct audit_job *a, const char *outcome, const char *error) {
     snprintf(a->row.outcome, sizeof a->row.outcome, "%s", outcome);
     snprintf(a->row.error, sizeof a->row.error, "%s", error);
+    core->audit.running.id = 0; /* no second end; started_ms keeps the place until it is written */
     a->job.work = write_end;
     a->job.done = end_written;
     store_submit(core->store, &a->job);
@@ -117,9 +118,9 @@ void core_audit_start(struct core *core, const struct core_asker *asker, core_do
     store_submit(core->store, &a->job);
 }
 
-/* The syncer that ran it is another process now, or state is: what it had is gone. */
+/* The syncer, or state, is another process now. Who still runs it only reports again. */
 void core_audit_syncer_joined(struct core *core) {
-    if (core->audit.running.id) fail_running(core, "failed", "the syncer or state was started anew; run it again");
+    if (core->audit.running.id) send_start(core);
 }
 
 void core_audit_stop(struct core *core, core_done *done, void *self) {

@@ -1,0 +1,118 @@
+/* core_start.c -- `start`: the preflight check in a helper thread, then the first two moves. */
+#include "lib/base/mem.h"
+#include "state/core.h"
+#include "state/preflight.h"
+
+#include <stdio.h>
+
+struct start {
+    uv_work_t work; /* first: libuv gives it back */
+    struct core *core;
+    struct core_asker asker;
+    core_done *done;
+    void *self;
+    struct preflight preflight;
+};
+
+static void give(struct start *start, enum err err, const char *why) {
+    json_t *result = json_pack("{s:o}", "findings", preflight_json(&start->preflight));
+    start->done(start->self, err, why, result);
+    mem_free(start);
+}
+
+static void started(void *self, enum err err, const char *why, json_t *result) {
+    json_decref(result);
+    give(self, err, why);
+}
+
+static void checked(void *self, enum err err, const char *why, json_t *result) {
+    struct start *start = self;
+    json_decref(result);
+    if (err) give(start, err, why);
+    else core_move(start->core, WORKFLOW_START, &start->asker, started, start);
+}
+
+static void run_check(uv_work_t *work) {
+    struct start *start = (struct start *)work;
+    preflight_run(start->core->config, true, &start->preflight);
+}
+
+static void check_done(uv_work_t *work, int status) {
+    struct start *start = (struct start *)work;
+    if (status != 0) {
+        give(start, ERR_STOPPED, "state is ending");
+        return;
+    }
+    const struct preflight *p = &start->preflight;
+    if (!preflight_passed(p)) {
+        char text[512] = "the preflight check failed";
+        for (size_t i = 0; i < p->count; i++) {
+            if (p->findings[i].level != FINDING_FAIL) continue;
+            snprintf(text, sizeof text, "the preflight check failed: %s", p->findings[i].text);
+            break;
+        }
+        give(start, p->not_authorised ? ERR_REFUSED : ERR_STATE, text);
+        return;
+    }
+    struct core_asker asker = {.who = "state", .reason = "the preflight check passed"};
+    core_move(start->core, WORKFLOW_CHECK_PASSED, &asker, checked, start);
+}
+
+/* ---- again, after an abort: a new migration of the same name, at a higher epoch ---- */
+
+struct again {
+    struct store_job job;
+    struct core *core;
+    struct migration migration;
+    char name[NAME_MAX_BYTES];
+    struct start *start;
+};
+
+static void begin_check(struct start *start) {
+    if (uv_queue_work(loop_uv(start->core->loop), &start->work, run_check, check_done) != 0)
+        give(start, ERR_LIMIT, "no helper thread");
+}
+
+static enum err write_again(struct store_job *job, struct ledger *ledger, struct why *why) {
+    struct again *again = (struct again *)job;
+    return ledger_add_migration(ledger, again->name, &again->migration, why);
+}
+
+static void again_written(struct store_job *job) {
+    struct again *again = (struct again *)job;
+    struct core *core = again->core;
+    core->moving = false;
+    if (job->err) {
+        give(again->start, job->err, job->why.text);
+    } else {
+        core->migration = again->migration;
+        core->workflow = (struct workflow){.phase = again->migration.phase, .primary = again->migration.primary,
+                                           .epoch = again->migration.epoch};
+        core->last = core->committed = (struct barrier_row){.outcome = BARRIER_NONE};
+        core->audit.last = (struct audit_row){0};
+        core->waiver_count = 0;
+        for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m)) core_route(core, m);
+        begin_check(again->start);
+    }
+    mem_free(again);
+}
+
+void core_start(struct core *core, const struct core_asker *asker, core_done *done, void *self) {
+    struct start *start = NEW(struct start);
+    *start = (struct start){.core = core, .asker = *asker, .done = done, .self = self};
+    if (core->moving || barrier_is_open(&core->barrier)) {
+        give(start, ERR_EXISTS, "another step is under way; try again in a moment");
+    } else if (core->workflow.phase == PHASE_ABORTED) {
+        struct again *again = NEW(struct again);
+        *again = (struct again){.core = core, .start = start};
+        again->job.work = write_again;
+        again->job.done = again_written;
+        snprintf(again->name, sizeof again->name, "%s", core->migration.name);
+        core->moving = true;
+        store_submit(core->store, &again->job);
+    } else if (core->workflow.phase == PHASE_PLANNED) {
+        begin_check(start);
+    } else {
+        core_move(core, WORKFLOW_START, asker, started, start);
+    }
+}

@@ -1,0 +1,159 @@
+/* preflight_ask.c -- asks both sides what preflight.c judges. Blocking, and reads only. */
+#include "lib/base/clock.h"
+#include "lib/control/rblock.h"
+#include "lib/redis/reply.h"
+#include "state/preflight.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#define ASK_TIMEOUT_MS 5000
+
+static void copy(struct slice from, char *to, size_t size) {
+    size_t n = from.size < size - 1 ? from.size : size - 1;
+    for (size_t i = 0; i < n; i++) to[i] = from.data[i] >= 0x20 && from.data[i] < 0x7f ? (char)from.data[i] : '?';
+    to[n] = 0;
+}
+
+static void info_text(struct slice info, const char *name, char *to, size_t size) {
+    struct slice value;
+    if (resp_info_field(info, name, &value)) copy(value, to, size);
+}
+
+static int64_t info_int(struct slice info, const char *name) {
+    struct slice value;
+    int64_t number = 0;
+    return resp_info_field(info, name, &value) && slice_to_int(value, &number) ? number : 0;
+}
+
+static void count_keys(struct slice info, struct preflight_side *side) {
+    for (int db = 0; db < 64; db++) {
+        char name[8], text[96] = "";
+        long long keys = 0;
+        snprintf(name, sizeof name, "db%d", db);
+        info_text(info, name, text, sizeof text);
+        if (sscanf(text, "keys=%lld", &keys) == 1 && keys > 0) side->keys += keys;
+    }
+}
+
+static void read_info(struct slice info, struct preflight_side *side) {
+    struct slice value;
+    info_text(info, "redis_version", side->version, sizeof side->version);
+    info_text(info, "redis_mode", side->mode, sizeof side->mode);
+    info_text(info, "role", side->role, sizeof side->role);
+    info_text(info, "maxmemory_policy", side->policy, sizeof side->policy);
+    side->bundled = resp_info_field(info, "drawbridge_version", &value);
+    side->used_memory = info_int(info, "used_memory");
+    side->max_memory = info_int(info, "maxmemory");
+    side->system_memory = info_int(info, "total_system_memory");
+    side->loading = info_int(info, "loading") != 0;
+    side->aof = info_int(info, "aof_enabled") != 0;
+    count_keys(info, side);
+}
+
+/* A command that may be refused: NULL then. Dead with the next one. */
+static const struct resp_reply *ask(struct rblock *client, const char *words) {
+    const struct resp_reply *reply;
+    struct why why;
+    if (rblock_words(client, &reply, &why, words) || resp_reply_is_error(reply)) return NULL;
+    return reply;
+}
+
+static void read_rest(struct rblock *client, struct preflight_side *side) {
+    const struct resp_reply *reply = ask(client, "TIME");
+    int64_t s, us;
+    if (reply && reply->count == 2 && resp_reply_to_int(&reply->child[0], &s) && resp_reply_to_int(&reply->child[1], &us))
+        side->clock_ms = s * 1000 + us / 1000 - clock_wall_ms(clock_real());
+    reply = ask(client, "MODULE LIST");
+    side->modules = reply ? (int64_t)reply->count : -1;
+    if (reply && reply->count) {
+        const struct resp_reply *name = resp_reply_field(&reply->child[0], "name");
+        if (name) copy(name->text, side->module, sizeof side->module);
+    }
+    reply = ask(client, "FUNCTION LIST");
+    side->functions = reply ? (int64_t)reply->count : -1;
+    reply = ask(client, "INFO commandstats");
+    struct slice value;
+    side->has_streams = reply && resp_info_field(reply->text, "cmdstat_xadd", &value);
+    reply = ask(client, "CONFIG GET repl-diskless-sync");
+    side->diskless = reply && reply->count == 2 && resp_reply_is(&reply->child[1], "yes");
+}
+
+/* COMMAND INFO tells whether it is there; ACL DRYRUN (7.0) or the refusal of REPLCONF whether we
+ * may. PSYNC itself is never sent: it would begin a copy. */
+static void ask_psync(struct rblock *client, const struct config_side *config, struct preflight_side *side) {
+    const char *name = config->commands.psync ? config->commands.psync : "PSYNC";
+    const struct resp_reply *reply;
+    struct why why;
+    char words[160];
+    side->psync_asked = true;
+    snprintf(words, sizeof words, "COMMAND INFO %.100s", name);
+    reply = ask(client, words);
+    if (reply && reply->count == 1 && reply->child[0].count == 0) {
+        snprintf(side->psync_error, sizeof side->psync_error, "it does not know the command %.100s", name);
+        return;
+    }
+    if (rblock_words(client, &reply, &why, "REPLCONF capa eof")) {
+        snprintf(side->psync_error, sizeof side->psync_error, "REPLCONF: %.150s", why.text);
+        return;
+    }
+    if (resp_reply_is_error(reply)) {
+        copy(reply->text, side->psync_error, sizeof side->psync_error);
+        return;
+    }
+    snprintf(words, sizeof words, "ACL DRYRUN %.60s %.60s ? -1", config->auth.user ? config->auth.user : "default", name);
+    if (rblock_words(client, &reply, &why, words) == OK && reply->kind == RESP_BULK) {
+        copy(reply->text, side->psync_error, sizeof side->psync_error);
+        return;
+    }
+    side->psync_ok = true;
+}
+
+static void ask_side(const struct config_side *config, bool legacy, struct preflight_side *side) {
+    struct rblock_options options = {.user = config->auth.user, .password = &config->auth.password,
+                                     .name = "drawbridge-check", .connect_timeout_ms = ASK_TIMEOUT_MS,
+                                     .io_timeout_ms = ASK_TIMEOUT_MS};
+    struct rblock *client = NULL;
+    const struct resp_reply *reply;
+    struct why why;
+    side->err = rblock_open(&client, &config->endpoint, &options, &why);
+    if (!side->err) side->err = rblock_words(client, &reply, &why, "INFO");
+    if (side->err) {
+        snprintf(side->error, sizeof side->error, "%.290s", why.text);
+    } else if (resp_reply_is_error(reply)) {
+        copy(reply->text, side->error, sizeof side->error);
+        side->loading = strncmp(side->error, "LOADING", 7) == 0;
+    } else {
+        side->reached = true;
+        read_info(reply->text, side);
+        read_rest(client, side);
+        if (legacy) ask_psync(client, config, side);
+    }
+    rblock_close(client);
+}
+
+static int64_t free_bytes(const char *dir) {
+    struct statvfs fs;
+    char path[512];
+    snprintf(path, sizeof path, "%s", dir);
+    while (statvfs(path, &fs) != 0) { /* it is made later: look at what is there */
+        char *slash = strrchr(path, '/');
+        if (!slash) return statvfs(".", &fs) == 0 ? (int64_t)(fs.f_bavail * fs.f_frsize) : -1;
+        if (slash == path) return -1;
+        *slash = 0;
+    }
+    return (int64_t)(fs.f_bavail * fs.f_frsize);
+}
+
+void preflight_run(const struct drawbridge_config *config, bool first_time, struct preflight *p) {
+    struct preflight_side legacy = {0}, target = {0};
+    *p = (struct preflight){0};
+    ask_side(&config->legacy, true, &legacy);
+    ask_side(&config->target, false, &target);
+    preflight_judge_side(p, true, &legacy, first_time);
+    preflight_judge_side(p, false, &target, first_time);
+    preflight_judge_both(p, &legacy, &target);
+    const char *dir = config->syncer.spool.dir;
+    if (dir) preflight_judge_disk(p, dir, free_bytes(dir), config->syncer.spool.limit, legacy.used_memory);
+}
