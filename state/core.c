@@ -257,8 +257,9 @@ void core_close(struct core *core) {
     loop_timer_stop(&core->tick);
     loop_timer_stop(&core->barrier_timer);
     members_close(core->members);
-    for (unsigned s = 0; s < SIDES; s++) side_close(core->side[s]);
+    core->members = NULL;
     store_close(core->store);
+    for (unsigned s = 0; s < SIDES; s++) side_close(core->side[s]);
     for (unsigned l = 0; l < LINKS; l++) json_decref(core->link[l].json);
     json_decref(core->prepared);
 }

@@ -78,6 +78,7 @@ struct core {
     void (*on_event)(void *self, const struct event *event); /* the feed; may be NULL */
     void *feed;
     struct loop_timer tick;
+    int starting; /* preflight checks in helper threads */
     int exit_code;
 };
 

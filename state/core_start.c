@@ -39,6 +39,7 @@ static void run_check(uv_work_t *work) {
 
 static void check_done(uv_work_t *work, int status) {
     struct start *start = (struct start *)work;
+    start->core->starting--;
     if (status != 0) {
         give(start, ERR_STOPPED, "state is ending");
         return;
@@ -69,8 +70,10 @@ struct again {
 };
 
 static void begin_check(struct start *start) {
-    if (uv_queue_work(loop_uv(start->core->loop), &start->work, run_check, check_done) != 0)
-        give(start, ERR_LIMIT, "no helper thread");
+    start->core->starting++;
+    if (uv_queue_work(loop_uv(start->core->loop), &start->work, run_check, check_done) == 0) return;
+    start->core->starting--;
+    give(start, ERR_LIMIT, "no helper thread");
 }
 
 static enum err write_again(struct store_job *job, struct ledger *ledger, struct why *why) {

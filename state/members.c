@@ -303,9 +303,11 @@ void members_close(struct members *ms) {
     ms->closing = true;
     loop_timer_stop(&ms->tick);
     listener_close(ms->listener);
+    /* What waits for a member's answer is told; the members themselves are not looked at again. */
     while (ms->first) {
         struct member *m = ms->first;
         unlink_member(m);
+        give_up_pending(m, "state is ending");
         stream_drop(m->stream);
         free_member(m);
     }
@@ -365,7 +367,7 @@ static struct member *task_from(struct member *m, enum member_role role) {
 }
 
 struct member *members_first(const struct members *ms, enum member_role role) {
-    return task_from(ms->first, role);
+    return ms ? task_from(ms->first, role) : NULL;
 }
 struct member *members_next(const struct member *m) { return task_from(m->next, m->role); }
 

@@ -66,7 +66,7 @@ void member_send(struct member *member, member_on_answer *on_answer, void *self,
 void member_sendf(struct member *member, member_on_answer *on_answer, void *self, const char *fmt, ...)
     PRINTF(4, 5);
 
-/* All of a role, in no order; NULL ends: for (m = members_first(ms, role); m; m = members_next(m)). */
+/* MEMBERS may be NULL: there are none. All of a role, in no order: for (m = members_first(ms, role); m; m = members_next(m)). */
 struct member *members_first(const struct members *members, enum member_role role);
 struct member *members_next(const struct member *member);
 struct member *members_find(const struct members *members, enum member_role role, const char *name);
