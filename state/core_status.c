@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* A copy converges when it is expected to end; the syncer says -1 when it cannot tell. */
 static json_t *copy_json(struct core *core, const struct link_report *link) {
@@ -63,6 +64,8 @@ json_t *core_barrier_json(const struct barrier_row *b) {
                              barrier_outcome_name(b->outcome), "rehearsal", b->rehearsal, "began_ms",
                              (json_int_t)b->began_ms, "ended_ms", (json_int_t)b->ended_ms, "why", b->why, "who",
                              b->who, "hold_ms", (double)b->hold_us / 1000);
+    /* A rehearsal that came as far as it was meant to. */
+    json_object_set_new(json, "ready", json_boolean(b->rehearsal && strncmp(b->why, "a rehearsal:", 12) == 0));
     json_object_set_new(json, "epoch_before", json_integer((json_int_t)b->epoch_before));
     json_object_set_new(json, "epoch_after", json_integer((json_int_t)b->epoch_after));
     json_object_set_new(json, "x", json_pack("{s:s, s:I}", "replid", b->x.replid, "offset", (json_int_t)b->x.offset));
