@@ -29,7 +29,7 @@ static int64_t info_int(struct slice info, const char *name) {
 
 static void count_keys(struct slice info, struct preflight_side *side) {
     for (int db = 0; db < 64; db++) {
-        char name[8], text[96] = "";
+        char name[16], text[96] = "";
         long long keys = 0;
         snprintf(name, sizeof name, "db%d", db);
         info_text(info, name, text, sizeof text);

@@ -75,7 +75,7 @@ static void read_evicted(struct side_admin *admin, struct slice info) {
 static int64_t read_keys(struct slice info) {
     int64_t total = 0;
     for (int db = 0; db < 16; db++) {
-        char name[8];
+        char name[16];
         struct slice value;
         snprintf(name, sizeof name, "db%d", db);
         if (!resp_info_field(info, name, &value) || !field(value, "keys=", &value)) continue;
