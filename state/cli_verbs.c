@@ -2,6 +2,7 @@
 #include "state/cli_inside.h"
 
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,8 +11,9 @@
 
 static json_t *body_of(const struct cli *cli) {
     char who[64];
-    const char *user = getenv("SUDO_USER") ? getenv("SUDO_USER") : getenv("USER");
-    snprintf(who, sizeof who, "cli:%.50s", user ? user : "?");
+    const struct passwd *login = getpwuid(getuid());
+    const char *sudo = getenv("SUDO_USER");
+    snprintf(who, sizeof who, "cli:%.50s", sudo ? sudo : login ? login->pw_name : "?");
     json_t *body = json_pack("{s:s, s:s, s:b}", "who", who, "reason", cli->reason, "dry_run", cli->dry_run);
     if (cli->max_hold_ms) json_object_set_new(body, "max_hold_ms", json_integer(cli->max_hold_ms));
     if (cli->rehearse) json_object_set_new(body, "rehearse", json_true());

@@ -1,0 +1,61 @@
+#!/usr/bin/python3
+"""A whole migration with members that are fakes: there, back, there again, complete; state killed in each phase."""
+from state_stage import StateStage
+
+
+def check_routes(s, primary, epoch):
+    s.wait(lambda: all(g.primary == primary and g.epoch == epoch and g.held is None for g in s.gateways),
+           f"gateways are not at {primary}, epoch {epoch}")
+
+
+def scenario(kill):
+    with StateStage("state-life" + ("-kill" if kill else "")) as s:
+        def again():
+            if kill:
+                s.kill_state()
+                s.start_state()
+
+        again()
+        assert s.status()["phase"] == "planned"
+        s.verb("start", "--yes", "--reason", "night one")
+        again()
+        s.wait_phase("following")
+        assert len(s.syncer.has_seen("LINK", "OPEN", "forward")) >= 1
+        again()
+        result = s.verb("audit", "start", "--wait")
+        assert result["outcome"] == "equal" and result["keys"] == 10, result
+        epoch = s.wait_phase("level")["epoch"]
+        again()
+        s.wait_phase("level")
+        for verb, primary, phase in (("cutover", "target", "guarded"), ("rollback", "legacy", "level"), ("cutover", "target", "guarded")):
+            s.wait(lambda: s.status()["gates_open"], "gates stay closed")
+            s.wait_phase("level", "guarded")
+            rehearsed = s.verb(verb, "--rehearse", "--yes", "--wait")
+            assert rehearsed["epoch"] == epoch and "rehearsal" in rehearsed["why"], rehearsed
+            s.wait(lambda: s.status()["gates_open"], "gates stay closed")
+            s.wait_phase("level", "guarded")
+            done = s.verb(verb, "--yes", "--wait", "--reason", "test")
+            epoch += 1
+            assert done["primary"] == primary and done["epoch"] == epoch and done["hold_ms"] > 0, done
+            check_routes(s, primary, epoch)
+            again()
+            check_routes(s, primary, epoch)
+            s.wait_phase(phase, "level")
+        s.wait(lambda: s.status()["gates_open"], "gates stay closed")
+        assert s.verb("rollback", "--dry-run")["possible"]
+        s.verb("complete", "--yes")
+        again()
+        assert s.status()["phase"] == "completed"
+        s.wait(lambda: s.syncer.links == {}, "links are not closed")
+        phases = [e["to"] for e in s.events() if e.get("to")]
+        for phase in ("copying", "following", "level", "cutting-over", "guarded", "rolling-back", "completed"):
+            assert phase in phases, (phase, phases)
+        points = s.verb("ledger", "checkpoints")["checkpoints"]
+        assert len(points) == 6 and all(len(p["replid"]) == 40 for p in points), points
+        assert s.verb("ledger", "verify")["ok"]
+        code, _, _ = s.run("rollback", "--yes")
+        assert code == 3, code
+
+
+scenario(kill=False)
+scenario(kill=True)
