@@ -23,7 +23,7 @@ struct buf {
 void buf_close(struct buf *buf); /* frees; the buffer is empty and usable again */
 
 static inline struct slice buf_slice(const struct buf *buf) {
-    return slice_from(buf->data + (buf->data ? buf->start : 0), buf->end - buf->start);
+    return slice_from(buf->start ? buf->data + buf->start : buf->data, buf->end - buf->start);
 }
 
 static inline size_t buf_size(const struct buf *buf) { return buf->end - buf->start; }
