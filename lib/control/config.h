@@ -67,6 +67,7 @@ struct drawbridge_config {
             struct secret password;
         } auth;
         int64_t loops; /* 0: auto, as many as cores */
+        bool standalone; /* no state: forward to legacy, for ever */
         struct config_listen admin, metrics;
         int64_t max_clients;
     } gateway;

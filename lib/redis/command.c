@@ -28,9 +28,11 @@ enum {
 #define WORD(text, from) COMMAND_BEGIN_WORD, .word = (text), .at = (from)
 #define RANGE(last, step, limit) COMMAND_FIND_RANGE, .a = (last), .b = (step), .c = (limit)
 #define COUNTED(count, first, step) COMMAND_FIND_COUNTED, .a = (count), .b = (first), .c = (step)
-#define KEY(key_flags, begins, finds) {.flags = (key_flags), .begin = begins, .find = finds}
+#define KEY(key_flags, begins, finds)                                                              \
+    { .flags = (key_flags), .begin = begins, .find = finds }
 #define KEY1(key_flags) KEY(key_flags, AT(1), RANGE(0, 1, 0))
-#define NO_KEYS {0}
+#define NO_KEYS                                                                                    \
+    { 0 }
 #define CMD(title, args, kind, version, bits, cats, does, rule, ...)                               \
     {.name = (title),                                                                              \
      .since = (version),                                                                           \
@@ -65,7 +67,9 @@ static uint32_t hash_add(uint32_t hash, struct slice name) {
 #define HASH_START UINT32_C(2166136261)
 #define HASH_PLACE(hash) (((hash) ^ ((hash) >> 15)) & (HASH_SIZE - 1))
 
-static uint32_t name_hash(struct slice name) { return hash_add(HASH_START, name); }
+static uint32_t name_hash(struct slice name) {
+    return hash_add(HASH_START, name);
+}
 
 static void set_parent(size_t row) {
     const char *bar = strchr(table[row].name, '|');
@@ -158,8 +162,8 @@ static void say_unknown(size_t argc, const struct slice *argv, struct buf *error
     for (size_t i = 1; i < argc && used < 128; i++) {
         size_t room = 128 - used;
         int shown = (int)(argv[i].size < room ? argv[i].size : room);
-        int n = snprintf(args + used, sizeof args - used, "'%.*s' ", shown,
-                         (const char *)argv[i].data);
+        int n =
+            snprintf(args + used, sizeof args - used, "'%.*s' ", shown, (const char *)argv[i].data);
         ASSERT(n >= 0 && used + (size_t)n < sizeof args);
         used += (size_t)n;
     }

@@ -231,7 +231,9 @@ MUST_CHECK enum err command_keys(const struct command *command, size_t argc,
                                  size_t *count, struct why *why);
 
 /* Whether a key with these flags may be changed. Unknown flags count as yes. */
-static inline bool command_key_written(unsigned flags) { return (flags & COMMAND_KEY_RO) == 0; }
+static inline bool command_key_written(unsigned flags) {
+    return (flags & COMMAND_KEY_RO) == 0;
+}
 
 /* Names for COMMAND INFO and logs. BIT is the number of the bit. */
 const char *command_flag_name(unsigned bit);

@@ -49,9 +49,12 @@ static bool spec_keys(struct finder *f, const struct command_key_spec *spec) {
     if (first == 0) return true;
     if (spec->find == COMMAND_FIND_RANGE) {
         step = spec->b;
-        if (spec->a >= 0) last = first + spec->a;
-        else if (spec->c == 0) last = argc + spec->a;
-        else last = first + (argc - first) / spec->c + spec->a;
+        if (spec->a >= 0)
+            last = first + spec->a;
+        else if (spec->c == 0)
+            last = argc + spec->a;
+        else
+            last = first + (argc - first) / spec->c + spec->a;
     } else {
         step = spec->c;
         int64_t number = 0;
@@ -96,8 +99,10 @@ static void counted_keys(struct finder *f) {
     const struct command_key_spec *spec = NULL;
     size_t store = 0;
     for (size_t i = 0; i < COMMAND_SPECS_MAX && f->command->specs[i].flags != 0; i++) {
-        if (f->command->specs[i].find == COMMAND_FIND_COUNTED) spec = &f->command->specs[i];
-        else store = (size_t)f->command->specs[i].at;
+        if (f->command->specs[i].find == COMMAND_FIND_COUNTED)
+            spec = &f->command->specs[i];
+        else
+            store = (size_t)f->command->specs[i].at;
     }
     ASSERT(spec != NULL);
     size_t first = (size_t)(spec->at + spec->b);
@@ -119,9 +124,12 @@ static void set_keys(struct finder *f) {
 static bool bitfield_reads_only(const struct finder *f) {
     for (size_t i = 2; i < f->argc; i++) {
         size_t left = f->argc - i - 1;
-        if (arg_is(f, i, "get") && left >= 2) i += 2;
-        else if (arg_is(f, i, "overflow") && left >= 1) i += 1;
-        else return false;
+        if (arg_is(f, i, "get") && left >= 2)
+            i += 2;
+        else if (arg_is(f, i, "overflow") && left >= 1)
+            i += 1;
+        else
+            return false;
     }
     return true;
 }
@@ -136,9 +144,12 @@ static void sort_keys(struct finder *f) {
     size_t store = 0;
     found(f, 1, COMMAND_KEY_RO | COMMAND_KEY_ACCESS);
     for (size_t i = 2; i < f->argc; i++) {
-        if (arg_is(f, i, "limit")) i += 2;
-        else if (arg_is(f, i, "get") || arg_is(f, i, "by")) i += 1;
-        else if (arg_is(f, i, "store") && i + 1 < f->argc) store = i + 1;
+        if (arg_is(f, i, "limit"))
+            i += 2;
+        else if (arg_is(f, i, "get") || arg_is(f, i, "by"))
+            i += 1;
+        else if (arg_is(f, i, "store") && i + 1 < f->argc)
+            store = i + 1;
     }
     if (store != 0) found(f, store, COMMAND_KEY_OW | COMMAND_KEY_UPDATE);
 }
@@ -152,8 +163,10 @@ static void migrate_keys(struct finder *f) {
             count = f->argv[3].size > 0 ? 0 : f->argc - first;
             break;
         }
-        if (arg_is(f, i, "auth")) i += 1;
-        else if (arg_is(f, i, "auth2")) i += 2;
+        if (arg_is(f, i, "auth"))
+            i += 1;
+        else if (arg_is(f, i, "auth2"))
+            i += 2;
     }
     for (size_t i = 0; i < count; i++) found(f, first + i, flags);
 }

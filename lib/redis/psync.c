@@ -120,7 +120,9 @@ static bool is_passing(struct slice line) {
 }
 
 /* The words of an error line without its '-', cut so that WHY stays readable. */
-static int shown(struct slice line) { return line.size > 200 ? 200 : (int)line.size; }
+static int shown(struct slice line) {
+    return line.size > 200 ? 200 : (int)line.size;
+}
 
 static enum psync_event on_pong(struct psync *psync, struct slice line, struct buf *out,
                                 struct why *why) {
@@ -210,10 +212,11 @@ static enum psync_event on_psync(struct psync *psync, struct slice line, struct 
         return die(psync, PSYNC_EV_LATER);
     }
     if (line.data[0] != '-') return broken(psync, line, why);
-    why_set(why, ERR_REFUSED,
-            "the master refuses %s: %.*s. Clouds hide it: ask theirs for the renamed command, allow "
-            "+psync +replconf +ping for the user, or use capture `lane`",
-            psync_name(psync), shown(line), (const char *)line.data);
+    why_set(
+        why, ERR_REFUSED,
+        "the master refuses %s: %.*s. Clouds hide it: ask theirs for the renamed command, allow "
+        "+psync +replconf +ping for the user, or use capture `lane`",
+        psync_name(psync), shown(line), (const char *)line.data);
     return die(psync, PSYNC_EV_REFUSED);
 }
 
@@ -232,8 +235,7 @@ static enum psync_event on_head(struct psync *psync, struct slice line, struct w
     } else if (line.data[0] == '$' && slice_to_int(slice_drop(line, 1), &size) && size > 0) {
         psync->rdb_left = psync->rdb_size = (uint64_t)size;
     } else {
-        why_set(why, ERR_PROTO, "the copy begins with: %.*s", shown(line),
-                (const char *)line.data);
+        why_set(why, ERR_PROTO, "the copy begins with: %.*s", shown(line), (const char *)line.data);
         return die(psync, PSYNC_EV_REFUSED);
     }
     sm_move(&psync->sm, PSYNC_RDB);

@@ -7,7 +7,8 @@
  *                       |                      RDB_ONLY, FILTER (if asked)      | +CONTINUE     v
  *                       |                                                       v             HEAD
  *                       +--> REFUSED or LATER, from any state               STREAM <--+         |
- *                                                                                     | end  $n | $EOF:mark
+ *                                                                                     | end  $n |
+ * $EOF:mark
  *                                                                                     +------- RDB
  *
  * The caller owns the socket: it sends what psync_start() and psync_feed() put into OUT, shows
@@ -64,13 +65,14 @@ enum psync_event {
                         * starts at offset + 1 */
     PSYNC_EV_CONTINUE, /* the stream goes on at next_offset; replid may be a new one */
     PSYNC_EV_BYTES,    /* psync->rdb is the next piece of the RDB; it lies in the bytes shown */
-    PSYNC_EV_RDB_END,  /* the RDB is whole; send the first REPLCONF ACK, or the stream may not start */
-    PSYNC_EV_LATER,    /* the master cannot now (loading, no link to its own master); WHY; hang up */
-    PSYNC_EV_REFUSED,  /* it never will with this configuration; WHY says what to do; hang up */
+    PSYNC_EV_RDB_END,  /* the RDB is whole; send the first REPLCONF ACK, or the stream may not start
+                        */
+    PSYNC_EV_LATER,   /* the master cannot now (loading, no link to its own master); WHY; hang up */
+    PSYNC_EV_REFUSED, /* it never will with this configuration; WHY says what to do; hang up */
 };
 
 struct psync {
-    struct sm sm; /* enum psync_state */
+    struct sm sm;               /* enum psync_state */
     struct psync_config config; /* slices in it are the caller's, and must outlive the handshake */
     char replid[PSYNC_ID_BYTES + 1]; /* valid after FULL and CONTINUE */
     int64_t offset;    /* FULL: as the master said; CONTINUE: config.next_offset - 1 */

@@ -124,7 +124,9 @@ enum step resp_reply_next(struct resp_reply_reader *reader, const struct resp_re
     return STEP_DONE;
 }
 
-void resp_reply_free(struct resp_reply *reply) { mem_free(reply); }
+void resp_reply_free(struct resp_reply *reply) {
+    mem_free(reply);
+}
 
 static bool is_text(const struct resp_reply *reply) {
     return reply->kind == RESP_SIMPLE || reply->kind == RESP_BULK || reply->kind == RESP_VERBATIM;

@@ -13,10 +13,10 @@
 
 struct resp_reply {
     enum resp_kind kind;
-    struct slice text; /* as resp_token.text; not terminated; of this tree's memory */
-    int64_t number;    /* RESP_INT, RESP_BOOL */
-    double real;       /* RESP_DOUBLE */
-    size_t count;      /* children; a map of n pairs has 2n: key, value, key, value */
+    struct slice text;              /* as resp_token.text; not terminated; of this tree's memory */
+    int64_t number;                 /* RESP_INT, RESP_BOOL */
+    double real;                    /* RESP_DOUBLE */
+    size_t count;                   /* children; a map of n pairs has 2n: key, value, key, value */
     const struct resp_reply *child; /* child[0] .. child[count - 1] */
 };
 

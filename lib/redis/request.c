@@ -51,7 +51,8 @@ static enum step read_number(struct slice bytes, size_t *at, int64_t *number, co
     size_t stop = bytes.size - i > 9 ? i + 9 : bytes.size;
     while (i < stop && bytes.data[i] >= '0' && bytes.data[i] <= '9')
         sum = sum * 10 + (uint64_t)(bytes.data[i++] - '0');
-    if (i > *at + 1 && i + 1 < bytes.size && bytes.data[i] == '\r' && bytes.data[i + 1] == '\n') {
+    bool plain = i == *at + 2 || (i > *at + 2 && bytes.data[*at + 1] != '0'); /* no leading zero */
+    if (plain && i + 1 < bytes.size && bytes.data[i] == '\r' && bytes.data[i + 1] == '\n') {
         *number = (int64_t)sum;
         *at = i + 2;
         return STEP_DONE;
@@ -64,7 +65,8 @@ static enum step read_number(struct slice bytes, size_t *at, int64_t *number, co
         return STEP_MORE;
     }
     if (!slice_to_int(slice_from(from + 1, (size_t)(end - from) - 1), number)) *number = INT64_MAX;
-    *at += (size_t)(end - from) + 2; /* as Redis, which does not look at the byte behind CR */
+    if (end[1] != '\n') *number = INT64_MAX;
+    *at += (size_t)(end - from) + 2;
     return STEP_DONE;
 }
 
@@ -89,7 +91,8 @@ static enum step read_bulk_head(struct resp_request *request,
     if (request->at >= bytes.size) return STEP_MORE;
     uint8_t mark = bytes.data[request->at];
     if (mark != '$') {
-        why_set(why, ERR_PROTO, "Protocol error: expected '$', got '%c'", isprint(mark) ? mark : '?');
+        why_set(why, ERR_PROTO, "Protocol error: expected '$', got '%c'",
+                isprint(mark) ? mark : '?');
         return STEP_FAIL;
     }
     int64_t size = 0;
@@ -98,8 +101,8 @@ static enum step read_bulk_head(struct resp_request *request,
     if (step != STEP_DONE) return step;
     if (size < 0 || size == INT64_MAX) return fail(why, "invalid bulk length");
     if ((uint64_t)size > limits->bulk_bytes_max)
-        return fail(why, limits->authenticated ? "invalid bulk length"
-                                               : "unauthenticated bulk length");
+        return fail(why,
+                    limits->authenticated ? "invalid bulk length" : "unauthenticated bulk length");
     if (at + (size_t)size + 2 > limits->total_bytes_max) return fail(why, "too big request");
     request->at = at;
     request->bulk = size;
@@ -124,6 +127,8 @@ static enum step read_multibulk(struct resp_request *request,
         }
         size_t size = (size_t)request->bulk;
         if (bytes.size - request->at < size + 2) return STEP_MORE;
+        if (memcmp(bytes.data + request->at + size, "\r\n", 2) != 0)
+            return fail(why, "invalid bulk length");
         make_room(request);
         request->spans[request->count++] = (struct resp_span){request->at, size};
         request->at += size + 2;
@@ -139,8 +144,7 @@ static enum step read_inline(struct resp_request *request, const struct resp_req
     size_t max = limits->authenticated ? LINE_BYTES_MAX : limits->bulk_bytes_max;
     size_t window = bytes.size < max ? bytes.size : max;
     const uint8_t *end = memchr(bytes.data, '\n', window);
-    if (end == NULL)
-        return bytes.size >= max ? fail(why, "too big inline request") : STEP_MORE;
+    if (end == NULL) return bytes.size >= max ? fail(why, "too big inline request") : STEP_MORE;
     size_t size = (size_t)(end - bytes.data);
     struct slice line = slice_take(bytes, size);
     if (size > 0 && line.data[size - 1] == '\r') line.size--;
@@ -151,8 +155,8 @@ static enum step read_inline(struct resp_request *request, const struct resp_req
         make_room(request);
     }
     buf_clear(&request->unquoted);
-    enum err err = resp_split_line(line, &request->unquoted, request->spans, words,
-                                   &request->count, why);
+    enum err err =
+        resp_split_line(line, &request->unquoted, request->spans, words, &request->count, why);
     if (err != OK) {
         if (err == ERR_LIMIT) return fail(why, "unauthenticated multibulk length");
         return fail(why, "unbalanced quotes in request");

@@ -134,9 +134,7 @@ static enum step read_head(const struct resp_limits *limits, struct slice bytes,
         if (read.kind == RESP_MAP || read.kind == RESP_ATTRIBUTE) read.number *= 2;
         break;
     case RESP_KINDS:
-    default:
-        why_set(why, ERR_PROTO, "unknown type byte 0x%02x", line.data[0]);
-        return STEP_FAIL;
+    default: why_set(why, ERR_PROTO, "unknown type byte 0x%02x", line.data[0]); return STEP_FAIL;
     }
     *token = read;
     *head_bytes = line.size + CRLF_BYTES;

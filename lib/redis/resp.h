@@ -40,10 +40,11 @@ enum resp_kind {
 
 struct resp_token {
     enum resp_kind kind;
-    struct slice text; /* the payload of lines and strings; of a double and a big number, its digits */
-    int64_t number;    /* RESP_INT, RESP_BOOL: the value. Aggregates: how many trees follow that
-                        * belong to it (a map or an attribute of n pairs: 2n) */
-    double real;       /* RESP_DOUBLE */
+    struct slice
+        text;       /* the payload of lines and strings; of a double and a big number, its digits */
+    int64_t number; /* RESP_INT, RESP_BOOL: the value. Aggregates: how many trees follow that
+                     * belong to it (a map or an attribute of n pairs: 2n) */
+    double real;    /* RESP_DOUBLE */
 };
 
 struct resp_limits {
@@ -92,14 +93,17 @@ struct resp_request_limits {
     bool authenticated;     /* only chooses the words of an error */
 };
 
-extern const struct resp_request_limits resp_request_limits_open;   /* as Redis: 512 MB, 1M args */
-extern const struct resp_request_limits resp_request_limits_closed; /* before AUTH: 10 args, 16 KB */
+extern const struct resp_request_limits resp_request_limits_open; /* as Redis: 512 MB, 1M args */
+extern const struct resp_request_limits
+    resp_request_limits_closed; /* before AUTH: 10 args, 16 KB */
 
 struct resp_span {
     size_t at, size; /* bytes, from the start of the request */
 };
 
-/* A reader of requests. All zero is ready. Owns the arrays, not what argv points to. */
+/* A reader of requests. All zero is ready. Owns the arrays, not what argv points to.
+ * Stricter than Redis, which does not look at the LF of heads nor at the CRLF behind a string: what
+ * is accepted here, a proxy may pass on as it is, and every server will read the same in it. */
 struct resp_request {
     struct slice *argv; /* valid after STEP_DONE until the bytes or this reader change */
     size_t argc;        /* 0: an empty line or an empty array, which Redis ignores: read on */
@@ -122,8 +126,8 @@ void resp_request_close(struct resp_request *request);
  *   STEP_FAIL  WHY has the words of Redis ("Protocol error: ..."): answer "-ERR words", hang up.
  */
 MUST_CHECK enum step resp_request_next(struct resp_request *request,
-                                       const struct resp_request_limits *limits,
-                                       struct slice bytes, size_t *used_bytes, struct why *why);
+                                       const struct resp_request_limits *limits, struct slice bytes,
+                                       size_t *used_bytes, struct why *why);
 
 /* After STEP_MORE: the size that the bytes must reach before it makes sense to come again, or 0 if
  * that is not known. */
@@ -139,7 +143,8 @@ MUST_CHECK enum err resp_split_line(struct slice line, struct buf *text, struct 
 
 /* CR and LF in TEXT become spaces, so that nobody can smuggle a reply into an error. */
 void resp_write_simple(struct buf *out, struct slice text);
-void resp_write_error(struct buf *out, struct slice text); /* TEXT begins with the code: "ERR ..." */
+void resp_write_error(struct buf *out,
+                      struct slice text); /* TEXT begins with the code: "ERR ..." */
 void resp_write_errorf(struct buf *out, const char *fmt, ...) PRINTF(2, 3);
 void resp_write_ok(struct buf *out);
 void resp_write_int(struct buf *out, int64_t number);
@@ -164,7 +169,8 @@ size_t resp_double_text(double number, char text[40]);
 
 /* A request. */
 void resp_write_command(struct buf *out, size_t argc, const struct slice *argv);
-/* A request of C strings, ended by NULL: resp_write_words(&out, "CLIENT", "SETNAME", name, NULL). */
+/* A request of C strings, ended by NULL: resp_write_words(&out, "CLIENT", "SETNAME", name, NULL).
+ */
 void resp_write_words(struct buf *out, ...) __attribute__((sentinel));
 
 #endif

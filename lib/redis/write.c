@@ -37,10 +37,18 @@ static void write_line(struct buf *out, char mark, struct slice text) {
     buf_filled(out, text.size + 3);
 }
 
-void resp_write_simple(struct buf *out, struct slice text) { write_line(out, '+', text); }
-void resp_write_error(struct buf *out, struct slice text) { write_line(out, '-', text); }
-void resp_write_ok(struct buf *out) { buf_append(out, "+OK\r\n", 5); }
-void resp_write_int(struct buf *out, int64_t number) { write_head(out, ':', number); }
+void resp_write_simple(struct buf *out, struct slice text) {
+    write_line(out, '+', text);
+}
+void resp_write_error(struct buf *out, struct slice text) {
+    write_line(out, '-', text);
+}
+void resp_write_ok(struct buf *out) {
+    buf_append(out, "+OK\r\n", 5);
+}
+void resp_write_int(struct buf *out, int64_t number) {
+    write_head(out, ':', number);
+}
 
 void resp_write_errorf(struct buf *out, const char *fmt, ...) {
     char text[1024];
@@ -61,9 +69,13 @@ void resp_write_bulk(struct buf *out, struct slice bytes) {
     buf_filled(out, bytes.size + 2);
 }
 
-void resp_write_text(struct buf *out, const char *text) { resp_write_bulk(out, slice_text(text)); }
+void resp_write_text(struct buf *out, const char *text) {
+    resp_write_bulk(out, slice_text(text));
+}
 
-void resp_write_array(struct buf *out, size_t items) { write_head(out, '*', (int64_t)items); }
+void resp_write_array(struct buf *out, size_t items) {
+    write_head(out, '*', (int64_t)items);
+}
 
 size_t resp_double_text(double number, char text[40]) {
     int size;
@@ -81,28 +93,38 @@ size_t resp_double_text(double number, char text[40]) {
 void resp_write_double(struct buf *out, int proto, double number) {
     char text[40];
     struct slice digits = slice_from(text, resp_double_text(number, text));
-    if (proto >= 3) write_line(out, ',', digits);
-    else resp_write_bulk(out, digits);
+    if (proto >= 3)
+        write_line(out, ',', digits);
+    else
+        resp_write_bulk(out, digits);
 }
 
 void resp_write_null(struct buf *out, int proto) {
-    if (proto >= 3) buf_append(out, "_\r\n", 3);
-    else buf_append(out, "$-1\r\n", 5);
+    if (proto >= 3)
+        buf_append(out, "_\r\n", 3);
+    else
+        buf_append(out, "$-1\r\n", 5);
 }
 
 void resp_write_null_array(struct buf *out, int proto) {
-    if (proto >= 3) buf_append(out, "_\r\n", 3);
-    else buf_append(out, "*-1\r\n", 5);
+    if (proto >= 3)
+        buf_append(out, "_\r\n", 3);
+    else
+        buf_append(out, "*-1\r\n", 5);
 }
 
 void resp_write_bool(struct buf *out, int proto, bool value) {
-    if (proto >= 3) buf_append(out, value ? "#t\r\n" : "#f\r\n", 4);
-    else resp_write_int(out, value);
+    if (proto >= 3)
+        buf_append(out, value ? "#t\r\n" : "#f\r\n", 4);
+    else
+        resp_write_int(out, value);
 }
 
 void resp_write_map(struct buf *out, int proto, size_t pairs) {
-    if (proto >= 3) write_head(out, '%', (int64_t)pairs);
-    else resp_write_array(out, pairs * 2);
+    if (proto >= 3)
+        write_head(out, '%', (int64_t)pairs);
+    else
+        resp_write_array(out, pairs * 2);
 }
 
 void resp_write_set(struct buf *out, int proto, size_t items) {
@@ -114,8 +136,10 @@ void resp_write_push(struct buf *out, int proto, size_t items) {
 }
 
 void resp_write_big(struct buf *out, int proto, struct slice digits) {
-    if (proto >= 3) write_line(out, '(', digits);
-    else resp_write_bulk(out, digits);
+    if (proto >= 3)
+        write_line(out, '(', digits);
+    else
+        resp_write_bulk(out, digits);
 }
 
 void resp_write_verbatim(struct buf *out, int proto, const char format[4], struct slice text) {

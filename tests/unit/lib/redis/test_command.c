@@ -10,7 +10,9 @@
 #include <cmocka.h>
 
 #define ARGS(...)                                                                                  \
-    sizeof((struct slice[]){__VA_ARGS__}) / sizeof(struct slice), (struct slice[]) { __VA_ARGS__ }
+    sizeof((struct slice[]){__VA_ARGS__}) / sizeof(struct slice), (struct slice[]) {               \
+        __VA_ARGS__                                                                                \
+    }
 
 static void test_every_row_finds_itself_in_any_case(void **state) {
     (void)state;

@@ -31,8 +31,7 @@ static void play(const struct psync_config *config, const char *text, size_t str
             size_t used = 0;
             event = psync_feed(&psync, slice_from(block, shown - done), &used, &out, &why);
             done += used;
-            if (event == PSYNC_EV_BYTES)
-                buf_append(script, psync.rdb.data, psync.rdb.size);
+            if (event == PSYNC_EV_BYTES) buf_append(script, psync.rdb.data, psync.rdb.size);
             if (event == PSYNC_EV_FULL) buf_printf(script, "F%lld<", (long long)psync.offset);
             if (event == PSYNC_EV_RDB_END) buf_printf(script, ">");
             if (event == PSYNC_EV_CONTINUE)
@@ -49,15 +48,19 @@ static void play(const struct psync_config *config, const char *text, size_t str
 
 static const struct psync_config plain = {.listening_port = 7000};
 static const struct psync_config resume = {.replid = ID, .next_offset = 101};
-static const struct psync_config filtered = {
-    .listening_port = 7000, .rdb_filter = "", .need_filter = true, .password = {(const uint8_t *)"p", 1}};
+static const struct psync_config filtered = {.listening_port = 7000,
+                                             .rdb_filter = "",
+                                             .need_filter = true,
+                                             .password = {(const uint8_t *)"p", 1}};
 
 static const struct {
     const struct psync_config *config;
     const char *master, *script;
 } talks[] = {
-    {&plain, "+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC " ID " 7\r\n\n\n$5\r\nREDIS*1\r\n", "F7<REDIS> left=*1\r\n"},
-    {&plain, "\n+PONG\r\n\n-ERR what\r\n+OK\r\n\n+FULLRESYNC " ID " 0\r\n$EOF:" MARK "\r\nab" MARK "xy",
+    {&plain, "+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC " ID " 7\r\n\n\n$5\r\nREDIS*1\r\n",
+     "F7<REDIS> left=*1\r\n"},
+    {&plain,
+     "\n+PONG\r\n\n-ERR what\r\n+OK\r\n\n+FULLRESYNC " ID " 0\r\n$EOF:" MARK "\r\nab" MARK "xy",
      "F0<ab> left=xy"},
     {&plain, "-NOAUTH x\r\n+OK\r\n+OK\r\n+FULLRESYNC " ID " 0\r\n$EOF:" MARK "\r\nfedcfedcba" MARK,
      "F0<fedcfedcba> left="},
@@ -91,20 +94,25 @@ static void test_what_is_sent(void **state) {
     struct psync psync;
     struct buf out = {0};
     struct why why;
-    struct psync_config config = {.listening_port = 7001, .password = SLICE("p"), .user = SLICE("u"),
-                                  .psync_command = "xpsync", .rdb_only = true, .replid = ID,
+    struct psync_config config = {.listening_port = 7001,
+                                  .password = SLICE("p"),
+                                  .user = SLICE("u"),
+                                  .psync_command = "xpsync",
+                                  .rdb_only = true,
+                                  .replid = ID,
                                   .next_offset = 5};
     psync_start(&psync, &config, &out);
     const char *text = "+PONG\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n";
     for (size_t done = 0, used = 0; done < strlen(text); done += used)
         assert_int_equal(psync_feed(&psync, slice_text(text + done), &used, &out, &why),
                          PSYNC_EV_SEND);
-    assert_string_equal(buf_text(&out),
-                        "*1\r\n$4\r\nPING\r\n*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$1\r\np\r\n"
-                        "*3\r\n$8\r\nREPLCONF\r\n$14\r\nlistening-port\r\n$4\r\n7001\r\n"
-                        "*5\r\n$8\r\nREPLCONF\r\n$4\r\ncapa\r\n$3\r\neof\r\n$4\r\ncapa\r\n$6\r\npsync2\r\n"
-                        "*3\r\n$8\r\nREPLCONF\r\n$8\r\nrdb-only\r\n$1\r\n1\r\n"
-                        "*3\r\n$6\r\nxpsync\r\n$40\r\n" ID "\r\n$1\r\n5\r\n");
+    assert_string_equal(
+        buf_text(&out),
+        "*1\r\n$4\r\nPING\r\n*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$1\r\np\r\n"
+        "*3\r\n$8\r\nREPLCONF\r\n$14\r\nlistening-port\r\n$4\r\n7001\r\n"
+        "*5\r\n$8\r\nREPLCONF\r\n$4\r\ncapa\r\n$3\r\neof\r\n$4\r\ncapa\r\n$6\r\npsync2\r\n"
+        "*3\r\n$8\r\nREPLCONF\r\n$8\r\nrdb-only\r\n$1\r\n1\r\n"
+        "*3\r\n$6\r\nxpsync\r\n$40\r\n" ID "\r\n$1\r\n5\r\n");
     buf_close(&out);
 }
 

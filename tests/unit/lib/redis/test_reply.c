@@ -43,8 +43,9 @@ static void print_tree(const struct resp_reply *r, struct buf *out) {
 
 static void test_a_tree_is_the_same_in_any_pieces(void **state) {
     (void)state;
-    static const char text[] = "*4\r\n%1\r\n+k\r\n:5\r\n|1\r\n+a\r\n*1\r\n:1\r\n$2\r\nhi\r\n*2\r\n~1\r\n"
-                               "#t\r\n_\r\n-ERR x\r\n";
+    static const char text[] =
+        "*4\r\n%1\r\n+k\r\n:5\r\n|1\r\n+a\r\n*1\r\n:1\r\n$2\r\nhi\r\n*2\r\n~1\r\n"
+        "#t\r\n_\r\n-ERR x\r\n";
     for (size_t stride = 1; stride <= sizeof text; stride++) {
         enum step step;
         struct resp_reply *reply = parse_in_pieces(text, stride, &step);
@@ -60,11 +61,11 @@ static void test_a_tree_is_the_same_in_any_pieces(void **state) {
 static void test_limits_hold(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n",  /* too deep */
-        "*21\r\n",                         /* too many */
+        "*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n",                                           /* too deep */
+        "*21\r\n",                                                                  /* too many */
         "*3\r\n*9\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n*9\r\n", /* in sum */
-        "$300\r\n",                        /* too long */
-        "*1\r\n=4\r\nabcd\r\n",            /* seen only when the tree is built */
+        "$300\r\n",                                                                 /* too long */
+        "*1\r\n=4\r\nabcd\r\n", /* seen only when the tree is built */
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         for (size_t stride = 1; stride <= strlen(bad[i]); stride += 3) {

@@ -26,8 +26,8 @@ static void transcribe(const struct resp_request_limits *limits, const char *tex
             block = realloc(block, shown - done ? shown - done : 1);
             memcpy(block, text + done, shown - done);
             size_t used = 0;
-            enum step step = resp_request_next(&request, limits,
-                                               slice_from(block, shown - done), &used, &why);
+            enum step step =
+                resp_request_next(&request, limits, slice_from(block, shown - done), &used, &why);
             if (step == STEP_DONE) {
                 for (size_t i = 0; i < request.argc; i++)
                     buf_printf(script, "%s%.*s", i ? "," : "", (int)request.argv[i].size,
@@ -59,6 +59,10 @@ static const struct {
     {"*1\r\n:4\r\n", "!Protocol error: expected '$', got ':'"},
     {"*1\r\n$-1\r\n", "!Protocol error: invalid bulk length"},
     {"*1\r\n$x\r\n", "!Protocol error: invalid bulk length"},
+    {"*01\r\n", "!Protocol error: invalid multibulk length"},
+    {"*1\r\n$01\r\na\r\n", "!Protocol error: invalid bulk length"},
+    {"*1\r\n$1\r\nabc", "!Protocol error: invalid bulk length"},
+    {"*1\r\n$1\rxa\r\n", "!Protocol error: invalid bulk length"},
     {"*x\r\n", "!Protocol error: invalid multibulk length"},
     {"*2147483648\r\n", "!Protocol error: invalid multibulk length"},
     {"*1\r\n$536870913\r\n", "!Protocol error: invalid bulk length"},

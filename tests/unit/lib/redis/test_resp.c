@@ -1,4 +1,5 @@
-/* test_resp.c -- the readers say the same thing however the bytes arrive, and read what we write. */
+/* test_resp.c -- the readers say the same thing however the bytes arrive, and read what we write.
+ */
 #include "lib/redis/resp.h"
 
 #include <setjmp.h>
@@ -20,7 +21,9 @@ static struct slice exact(const void *bytes, size_t size) {
     return slice_from(block, size);
 }
 
-static void drop(struct slice s) { free((void *)(uintptr_t)s.data); }
+static void drop(struct slice s) {
+    free((void *)(uintptr_t)s.data);
+}
 
 /* Show the first SHOWN bytes and write what was read as a short script, a letter a token. */
 static enum step transcribe(const char *text, size_t shown, struct buf *script) {
@@ -72,9 +75,10 @@ static void test_any_prefix_is_a_prefix_of_the_whole(void **state) {
 static void test_nonsense_is_refused(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "\r\n",   "OK\r\n",   "+OK\n",  ":\r\n",    ":1x\r\n",  "$-2\r\n", "$1025\r\n",
-        "*65\r\n", "$1\r\nabc\r\n", ":9223372036854775808\r\n", "#x\r\n", ",\r\n", ",1x\r\n",
-        "%-1\r\n", "$?\r\n",  "*?\r\n", "=3\r\nabc\r\n", "=4\r\nabcd\r\n", "_x\r\n", "!-1\r\n"};
+        "\r\n",    "OK\r\n",        "+OK\n",          ":\r\n",         ":1x\r\n",
+        "$-2\r\n", "$1025\r\n",     "*65\r\n",        "$1\r\nabc\r\n", ":9223372036854775808\r\n",
+        "#x\r\n",  ",\r\n",         ",1x\r\n",        "%-1\r\n",       "$?\r\n",
+        "*?\r\n",  "=3\r\nabc\r\n", "=4\r\nabcd\r\n", "_x\r\n",        "!-1\r\n"};
     struct buf script = {0};
     struct why why;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -138,7 +142,8 @@ static void test_the_skipper_takes_an_error_line_only_whole(void **state) {
     struct resp_skip skip = {0};
     struct why why;
     size_t used = 1;
-    assert_int_equal(resp_skip_next(&skip, &limits, SLICE("-READONLY You"), &used, &why), STEP_MORE);
+    assert_int_equal(resp_skip_next(&skip, &limits, SLICE("-READONLY You"), &used, &why),
+                     STEP_MORE);
     assert_int_equal(used, 0);
 }
 

@@ -1,0 +1,406 @@
+/* backend.c -- one connection to one side: replies and the queue of what they are for. See
+ * backend.h; how it is opened is in greet.c. */
+#include "gateway/backend.h"
+
+#include "gateway/client.h"
+#include "gateway/greet.h"
+#include "gateway/subs.h"
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+
+void backend_write(struct backend *b, struct slice bytes) {
+    stream_write(b->stream, bytes);
+}
+
+struct req *backend_expect(struct backend *b, struct client *client, enum req_kind kind,
+                           uint32_t replies) {
+    struct req *req = pool_take(&b->worker->reqs);
+    req->client = client;
+    req->kind = kind;
+    req->replies = replies;
+    req->at_us = b->worker->now_us;
+    if (b->tail == NULL)
+        b->head = req;
+    else
+        b->tail->next = req;
+    b->tail = req;
+    b->due += replies;
+    if (client != NULL) {
+        ASSERT(client->outstanding == 0 || client->conn == b);
+        client->conn = b;
+        client->outstanding++;
+        client->replies += replies;
+        req->mute = client->reply_mode != REPLY_ON;
+    }
+    return req;
+}
+
+void backend_expect_relay(struct backend *b, struct client *client, bool mute) {
+    struct req *tail = b->tail;
+    if (tail != NULL && tail->client == client && tail->kind == REQ_RELAY && tail->mute == mute &&
+        tail->at_us == b->worker->now_us && tail->replies < UINT32_MAX) {
+        tail->replies++;
+        b->due++;
+        client->replies++;
+        return;
+    }
+    (void)backend_expect(b, client, REQ_RELAY, 1);
+}
+
+void backend_use_db(struct backend *b, int32_t db) {
+    if (b->db == db) return;
+    char text[16];
+    struct buf *out = &b->worker->scratch;
+    (void)snprintf(text, sizeof text, "%d", db);
+    buf_clear(out);
+    resp_write_words(out, "SELECT", text, NULL);
+    backend_write(b, buf_slice(out));
+    buf_clear(out);
+    struct req *req = backend_expect(b, NULL, REQ_DROP, 1);
+    req->must_be_ok = true;
+    b->db = db;
+}
+
+/* The head is done with: off the queue, and its client is told when it was its last. */
+static void pop(struct backend *b) {
+    struct req *req = b->head;
+    struct worker *w = b->worker;
+    b->head = req->next;
+    if (b->head == NULL) b->tail = NULL;
+    struct client *client = req->client;
+    buf_close(&req->text);
+    if (req->kind == REQ_RELAY || req->kind == REQ_LAST)
+        hist_record(&w->counters.request_us, w->now_us - req->at_us);
+    pool_give(&w->reqs, req);
+    if (client == NULL) return;
+    ASSERT(client->outstanding > 0);
+    if (--client->outstanding == 0) client_on_idle(client);
+}
+
+static void to_client(struct req *req, struct slice bytes) {
+    if (bytes.size == 0 || req->mute || req->client == NULL || req->client->stream == NULL) return;
+    counter_add(&req->client->worker->counters.bytes_out, bytes.size);
+    stream_write(req->client->stream, bytes);
+}
+
+/* Texts of our own whose turn has come. */
+static void flush_texts(struct backend *b) {
+    while (b->head != NULL && b->head->kind == REQ_TEXT) {
+        to_client(b->head, buf_slice(&b->head->text));
+        pop(b);
+    }
+}
+
+static void on_error_reply(struct backend *b, struct slice line) {
+    counter_add(&b->worker->counters.errors[b->side], 1);
+    if (slice_starts(line, SLICE("-READONLY"))) greet_downgraded(b, "it answers READONLY");
+}
+
+/* One whole reply of the head has passed; BYTES is what of it was in hand. False: stop. */
+static bool reply_ended(struct backend *b, struct slice bytes) {
+    struct req *req = b->head;
+    ASSERT(req->replies > 0 && b->due > 0);
+    if (b->skip.first == '-') {
+        on_error_reply(b, bytes);
+        if (req->must_be_ok) {
+            log_warn("backend.select_refused", LOG_S("side", gateway_side_name(b->side)),
+                     LOG_I("db", b->db));
+            backend_abort(b); /* what follows would run in another database */
+            return false;
+        }
+    }
+    req->replies--;
+    b->due--;
+    if (req->client != NULL && req->client->replies > 0) req->client->replies--;
+    return true;
+}
+
+/* Bytes of the reply that is passing, for the head. LAST_REPLY: no further one will come. */
+static void pass(struct req *req, struct slice bytes) {
+    switch (req->kind) {
+    case REQ_RELAY: to_client(req, bytes); break;
+    case REQ_LAST:
+        if (req->replies == 1) to_client(req, bytes);
+        break;
+    case REQ_WHOLE: buf_add(&req->text, bytes); break;
+    case REQ_DROP: break;
+    case REQ_TEXT:
+    default: UNREACHABLE("a reply for a text");
+    }
+}
+
+static void head_is_done(struct backend *b) {
+    struct req *req = b->head;
+    if (req->kind == REQ_WHOLE) {
+        struct buf text = req->text;
+        req->text = (struct buf){0};
+        req->done(req, b, buf_slice(&text));
+        buf_close(&text);
+        if (b->sm.state == BACKEND_GONE) return; /* done() ended the connection and the queue */
+    }
+    pop(b);
+    flush_texts(b);
+    bool forgotten = b->dedicated && b->head == NULL && b->lessee == NULL && b->shadow_of == NULL &&
+                     !list_is_linked(&b->idle);
+    if (forgotten) backend_abort(b);
+}
+
+static void broke_protocol(struct backend *b, const char *what) {
+    log_warn("backend.protocol", LOG_S("side", gateway_side_name(b->side)), LOG_S("why", what),
+             LOG_S("peer", stream_peer(b->stream)));
+    backend_abort(b);
+}
+
+/* Something that nobody asked for: a RESP3 push to the client that leases the connection. */
+static bool take_push(struct backend *b, struct slice bytes, size_t *used) {
+    struct why why;
+    enum step step = resp_skip_next(&b->skip, &resp_limits_server, bytes, used, &why);
+    if (step == STEP_FAIL) {
+        broke_protocol(b, why.text);
+        return false;
+    }
+    if (b->shadow_of == NULL && b->lessee != NULL && b->lessee->stream != NULL)
+        stream_write(b->lessee->stream, slice_take(bytes, *used));
+    b->push = step == STEP_MORE;
+    return step == STEP_DONE;
+}
+
+/* Replies of the head, as many as there are; relayed with one write. */
+static bool take_replies(struct backend *b, struct slice bytes, size_t *used) {
+    struct req *req = b->head;
+    size_t at = 0, written = 0;
+    bool more = false;
+    while (req->replies > 0 && at < bytes.size) {
+        if (!b->skip.open && bytes.data[at] == '>' && b->proto == 3) break;
+        size_t step_used = 0;
+        struct why why;
+        struct slice rest = slice_drop(bytes, at);
+        enum step step = resp_skip_next(&b->skip, &resp_limits_server, rest, &step_used, &why);
+        at += step_used;
+        if (step == STEP_FAIL) {
+            broke_protocol(b, why.text);
+            return false;
+        }
+        if (step == STEP_MORE) {
+            more = true;
+            break;
+        }
+        if (req->kind == REQ_RELAY) {
+            if (!reply_ended(b, slice_take(rest, step_used))) return false;
+            continue;
+        }
+        pass(req, slice_take(slice_drop(bytes, written), at - written));
+        written = at;
+        if (!reply_ended(b, slice_take(rest, step_used))) return false;
+    }
+    pass(req, slice_take(slice_drop(bytes, written), at - written));
+    *used = at;
+    if (req->replies == 0) head_is_done(b);
+    return !more && at > 0;
+}
+
+static size_t take(struct backend *b, struct slice bytes) {
+    size_t at = 0;
+    bool go_on = true;
+    while (go_on && at < bytes.size && b->sm.state == BACKEND_READY) {
+        size_t used = 0;
+        struct slice rest = slice_drop(bytes, at);
+        if (b->mode == MODE_MONITOR && b->head == NULL) {
+            used = rest.size;
+            if (b->lessee != NULL && b->lessee->stream != NULL)
+                stream_write(b->lessee->stream, rest);
+        } else if (b->mode == MODE_PUBSUB) {
+            go_on = subs_on_bytes(b, rest, &used);
+        } else if (b->push || (!b->skip.open && rest.data[0] == '>' && b->proto == 3)) {
+            go_on = take_push(b, rest, &used);
+        } else if (b->head != NULL) {
+            go_on = take_replies(b, rest, &used);
+        } else {
+            broke_protocol(b, "a reply that nobody asked for");
+            return bytes.size;
+        }
+        at += used;
+    }
+    return at;
+}
+
+static void on_bytes(void *self, struct slice bytes) {
+    struct backend *b = self;
+    struct worker *w = b->worker;
+    worker_begin(w);
+    if (buf_size(&b->in) > 0) {
+        buf_add(&b->in, bytes);
+        bytes = buf_slice(&b->in);
+    }
+    size_t used = b->sm.state < BACKEND_READY ? greet_take(b, bytes) : take(b, bytes);
+    if (b->sm.state != BACKEND_GONE) {
+        if (buf_size(&b->in) > 0)
+            buf_consume(&b->in, used);
+        else if (used < bytes.size)
+            buf_add(&b->in, slice_drop(bytes, used));
+        if (w->held) worker_check_held(w);
+    }
+    worker_run_ready(w);
+}
+
+static void on_open(void *self) {
+    struct backend *b = self;
+    worker_begin(b->worker);
+    greet_begin(b);
+    worker_run_ready(b->worker);
+}
+
+static void on_drain(void *self) {
+    struct backend *b = self;
+    worker_begin(b->worker);
+    worker_unpark_all(b->worker, PARK_FLOW);
+    worker_run_ready(b->worker);
+}
+
+/* What was asked and not answered is lost: to be known to be gone before anybody relies on it. */
+static void bury(struct backend *b) {
+    if (b->due == 0) return;
+    struct grave *grave = NEW(struct grave);
+    grave->side = b->side;
+    grave->server_id = b->server_id;
+    memcpy(grave->run_id, b->run_id, sizeof grave->run_id);
+    list_push(&b->worker->graves, &grave->link);
+    log_warn("backend.lost", LOG_S("side", gateway_side_name(b->side)), LOG_U("unanswered", b->due),
+             LOG_I("server_id", b->server_id));
+}
+
+/* The entries go one by one, so that a client that still has others is told once. */
+static void lose_queue(struct backend *b) {
+    while (b->head != NULL) {
+        struct req *req = b->head;
+        struct client *client = req->client;
+        b->head = req->next;
+        buf_clear(&req->text);
+        if (req->kind == REQ_WHOLE) req->done(req, b, (struct slice){0});
+        buf_close(&req->text);
+        pool_give(&b->worker->reqs, req);
+        if (client == NULL) continue;
+        if (--client->outstanding > 0) continue;
+        client->replies = 0;
+        client_lost_backend(client, true);
+    }
+    b->tail = NULL;
+    b->due = 0;
+}
+
+void backend_abort(struct backend *b) {
+    if (b->sm.state == BACKEND_GONE) return;
+    struct worker *w = b->worker;
+    bool was_ready = b->sm.state == BACKEND_READY;
+    sm_move(&b->sm, BACKEND_GONE);
+    if (was_ready) {
+        bury(b);
+        counter_set(&w->counters.backends_up, counter_get(&w->counters.backends_up) - 1);
+    }
+    if (!b->dedicated)
+        w->shared[b->side][b->proto - 2][b->place] = NULL;
+    else
+        w->lease_count--;
+    if (b->dedicated && !was_ready) w->lease_dialling--;
+    if (list_is_linked(&b->idle)) w->idle_count--;
+    list_remove(&b->idle);
+    list_remove(&b->link);
+    struct client *lessee = b->lessee, *shadowed = b->shadow_of;
+    b->lessee = b->shadow_of = NULL;
+    lose_queue(b);
+    if (lessee != NULL) client_lost_backend(lessee, false);
+    if (shadowed != NULL) subs_lost_shadow(shadowed);
+    stream_abort(b->stream);
+}
+
+/* The stream is gone, whoever ended it. */
+static void on_closed(void *self, enum err err, const struct why *why) {
+    struct backend *b = self;
+    struct worker *w = b->worker;
+    worker_begin(w);
+    if (b->sm.state != BACKEND_GONE) {
+        if (b->sm.state < BACKEND_READY)
+            greet_failed(b, err, why->text);
+        else
+            log_warn("backend.closed", LOG_S("side", gateway_side_name(b->side)), LOG_WHY(why));
+        backend_abort(b);
+    }
+    buf_close(&b->in);
+    mem_free(b);
+    if (w->held) worker_check_held(w);
+    worker_run_ready(w);
+}
+
+static const struct stream_events events = {
+    .on_open = on_open, .on_bytes = on_bytes, .on_drain = on_drain, .on_closed = on_closed};
+
+struct backend *backend_open(struct worker *w, enum side side, unsigned proto, bool dedicated) {
+    struct backend *b = NEW(struct backend);
+    b->worker = w;
+    b->side = side;
+    b->proto = (uint8_t)proto;
+    b->dedicated = dedicated;
+    b->epoch = w->epoch;
+    b->id = ++w->next_backend;
+    b->sm = greet_machine();
+    list_push(&w->backends, &b->link);
+    if (dedicated) {
+        w->lease_count++;
+        w->lease_dialling++;
+    }
+    const struct drawbridge_config *config = w->gw->config;
+    const struct endpoint *to =
+        side == SIDE_LEGACY ? &config->legacy.endpoint : &config->target.endpoint;
+    struct stream_options options = {.low_water_bytes = BACKEND_QUEUE_LOW_BYTES};
+    b->stream = stream_dial(w->loop, to, &options, &events, b);
+    return b;
+}
+
+static void on_killed(struct req *req, struct backend *b, struct slice reply) {
+    struct worker *w = b->worker;
+    LIST_EACH(&w->graves, at) {
+        struct grave *grave = LIST_OWNER(at, struct grave, link);
+        if ((uint64_t)(uintptr_t)grave != req->arg) continue;
+        grave->asking = false;
+        uint64_t now_ms = loop_now_ms(w->loop);
+        if (reply.size > 0 && reply.data[0] == '-' && grave->answered_ms == 0)
+            grave->answered_ms = now_ms;
+        bool gone = slice_starts(reply, SLICE(":0"));
+        /* CLIENT KILL is refused there: time from an answer on is the weaker proof. (C21) */
+        bool old = grave->answered_ms != 0 && now_ms - grave->answered_ms > 10000;
+        if (!gone && !old) return;
+        if (old) log_warn("backend.assumed_gone", LOG_I("server_id", grave->server_id));
+        list_remove(&grave->link);
+        mem_free(grave);
+        return;
+    }
+}
+
+/* A grave is closed when the server says that no such connection exists, or is another process. */
+void graves_dig(struct worker *w) {
+    LIST_EACH(&w->backends, at) {
+        struct backend *b = LIST_OWNER(at, struct backend, link);
+        if (!backend_is_ready(b) || b->dedicated) continue;
+        for (struct list *next, *g = w->graves.next; g != &w->graves; g = next) {
+            next = g->next;
+            struct grave *grave = LIST_OWNER(g, struct grave, link);
+            if (grave->side != b->side || grave->asking) continue;
+            if (grave->run_id[0] != '\0' && strcmp(grave->run_id, b->run_id) != 0) {
+                list_remove(g);
+                mem_free(grave);
+                continue;
+            }
+            char id[24];
+            (void)snprintf(id, sizeof id, "%lld", (long long)grave->server_id);
+            struct buf out = {0};
+            resp_write_words(&out, "CLIENT", "KILL", "ID", id, NULL);
+            backend_write(b, buf_slice(&out));
+            buf_close(&out);
+            struct req *req = backend_expect(b, NULL, REQ_WHOLE, 1);
+            req->done = on_killed;
+            req->arg = (uint64_t)(uintptr_t)grave;
+            grave->asking = true;
+        }
+    }
+}

@@ -1,0 +1,138 @@
+/* backend.h -- one connection to one side, and the queue of what its replies are for.
+ *
+ *   DIALLING --> GREETING --> JOINING --> ASKING --> READY
+ *       |  connect   |  AUTH,     |  (bundled  |  state says that
+ *       |            |  HELLO 3,  |  server)   |  the epoch holds
+ *       |            |  SETNAME,  |            |
+ *       |            |  ID, INFO  |            |
+ *       +------------+------------+------------+-----------------> GONE
+ *
+ * The order is C25's: connect, name it, ask state whether the epoch still holds, and only then use
+ * it. A server that turns out to be a replica is not used (DOWNGRADED).
+ *
+ * The queue: each request that is sent leaves a struct req behind; replies come in that order.
+ * A reply's bytes go to the client as they arrive, without waiting for its end; what belongs to
+ * several requests of one client in a row is written at once. Replies that nobody asked for, or
+ * that are not RESP, close the connection (a backend's replies are counted; operations.md).
+ *
+ * When the connection breaks, clients with unanswered requests are closed after the answers that
+ * came (C21), and a `grave` remembers the server's id of it until it is known to be gone.
+ */
+#ifndef GATEWAY_BACKEND_H
+#define GATEWAY_BACKEND_H
+
+#include "gateway/worker.h"
+
+#include "lib/base/sm.h"
+#include "lib/net/stream.h"
+#include "lib/redis/reply.h"
+
+#define BACKEND_QUEUE_HIGH_BYTES (32u << 20) /* stop taking requests for it */
+#define BACKEND_QUEUE_LOW_BYTES (4u << 20)
+
+enum backend_state {
+    BACKEND_DIALLING,
+    BACKEND_GREETING,
+    BACKEND_JOINING,
+    BACKEND_ASKING,
+    BACKEND_READY,
+    BACKEND_GONE,
+    BACKEND_STATES
+};
+
+enum req_kind {
+    REQ_RELAY, /* REPLIES replies go to the client as they are */
+    REQ_TEXT,  /* no reply: `text` goes to the client when its turn comes */
+    REQ_DROP,  /* REPLIES replies are read and dropped */
+    REQ_LAST,  /* REPLIES - 1 are dropped, the last one is relayed (EXEC) */
+    REQ_WHOLE, /* REPLIES replies are collected in `text`, then done() is called */
+};
+
+struct req {
+    struct req *next;
+    struct client *client; /* NULL: one of our own */
+    enum req_kind kind;
+    uint32_t replies;
+    bool mute;       /* CLIENT REPLY OFF */
+    bool must_be_ok; /* REQ_DROP: an error closes the connection (an injected SELECT) */
+    uint64_t at_us;
+    struct buf text;
+    /* REQ_WHOLE: REPLY is empty when the connection was lost. May send; may not free REQ. */
+    void (*done)(struct req *req, struct backend *backend, struct slice reply);
+    uint64_t arg;
+    void *self;
+};
+
+/* What comes without being asked for, on a leased connection. */
+enum backend_mode {
+    MODE_NORMAL, /* RESP3 pushes go to the lessee */
+    MODE_PUBSUB, /* RESP2: everything goes to subs_on_message() */
+    MODE_MONITOR,
+};
+
+struct backend {
+    struct list link; /* worker->backends */
+    struct list idle; /* worker->idle[proto], when leased to nobody */
+    struct worker *worker;
+    struct sm sm; /* enum backend_state */
+    enum side side;
+    uint8_t proto;
+    bool dedicated;  /* made to be leased */
+    uint8_t place;   /* of a shared one, in worker->shared */
+    bool prepared;   /* opened for a release to come (PREPARE) */
+    bool is_bundled; /* the server is ours: it understands DRAWBRIDGE */
+    enum backend_mode mode;
+    struct client *lessee;
+    struct client *shadow_of; /* a subscription doubled for this client (C27); subs.c */
+    struct stream *stream;
+    uint64_t id;       /* unique in this worker */
+    uint64_t epoch;    /* that it is named with */
+    int64_t server_id; /* CLIENT ID there; 0: not known */
+    char run_id[41];
+    int32_t db; /* after everything that was sent; -1: not known */
+    struct req *head, *tail;
+    size_t due; /* replies to come */
+    struct resp_skip skip;
+    bool push;     /* the reply that is passing is a push */
+    struct buf in; /* bytes of a line that is not whole yet, or of a greeting */
+    struct resp_reply_reader greeting;
+    unsigned greeted; /* replies of the greeting that came */
+};
+
+/* A connection that was lost with requests unanswered: they may still execute there (C21). */
+struct grave {
+    struct list link; /* worker->graves */
+    enum side side;
+    int64_t server_id;
+    char run_id[41];
+    bool asking;
+    uint64_t answered_ms; /* when the server first answered that it cannot tell; 0: it did not */
+};
+
+struct backend *backend_open(struct worker *worker, enum side side, unsigned proto, bool dedicated);
+/* Close and forget it; requests in its queue are lost. Safe in its own callbacks. */
+void backend_abort(struct backend *backend);
+
+static inline bool backend_is_ready(const struct backend *backend) {
+    return backend->sm.state == BACKEND_READY;
+}
+
+/* Write a request's bytes. Say with backend_expect() what its reply is for, in the same order. */
+void backend_write(struct backend *backend, struct slice bytes);
+struct req *backend_expect(struct backend *backend, struct client *client, enum req_kind kind,
+                           uint32_t replies);
+/* One more reply to be relayed to CLIENT: extends the last entry if it can. */
+void backend_expect_relay(struct backend *backend, struct client *client, bool mute);
+
+/* SELECT DB first, if the connection stands elsewhere. */
+void backend_use_db(struct backend *backend, int32_t db);
+
+/* The answer of state to "does the epoch hold". */
+void backend_on_epoch(struct backend *backend, bool fine);
+/* Give it the new epoch's name (after a release). */
+void backend_rename(struct backend *backend);
+
+/* Ask about graves, where a ready connection to their side exists. */
+void graves_dig(struct worker *worker);
+
+#endif

@@ -1,0 +1,305 @@
+/* client.c -- a client's connection: taking its requests, parking, and its end. See client.h. */
+#include "gateway/client.h"
+
+#include "gateway/backend.h"
+#include "gateway/blocked.h"
+#include "gateway/multi.h"
+#include "gateway/subs.h"
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static bool may_run(const struct client *c) {
+    return c->stream != NULL && !c->closing && !c->busy && !c->wait_idle &&
+           !list_is_linked(&c->parked);
+}
+
+/* What a request may be like depends on whether the client has authenticated. */
+static const struct resp_request_limits *limits_of(const struct client *c) {
+    return c->authed ? &resp_request_limits_open : &resp_request_limits_closed;
+}
+
+/* Take requests from the front of BYTES; returns how many bytes are done with. */
+static size_t consume(struct client *c, struct slice bytes) {
+    size_t at = 0;
+    while (at < bytes.size && may_run(c)) {
+        size_t used = 0;
+        struct why why;
+        struct slice rest = slice_drop(bytes, at);
+        enum step step = resp_request_next(&c->request, limits_of(c), rest, &used, &why);
+        if (step == STEP_MORE) break;
+        if (step == STEP_FAIL) {
+            counter_add(&c->worker->counters.rejected, 1);
+            client_reply_errorf(c, "ERR %s", why.text);
+            client_close(c);
+            return bytes.size;
+        }
+        if (c->request.argc > 0) {
+            enum take take = client_request(c, slice_take(rest, used));
+            if (take == TAKE_WAIT) break;
+            if (take == TAKE_STOP) return bytes.size;
+        }
+        at += used;
+    }
+    return at;
+}
+
+/* Read on, or let the socket's buffer fill up: a client that may not run is not read for ever. */
+static void govern_reading(struct client *c) {
+    if (c->stream == NULL) return;
+    bool full = buf_size(&c->in) > CLIENT_UNREAD_BYTES && !may_run(c);
+    if (full && !stream_is_paused(c->stream)) stream_pause(c->stream);
+    if (!full && stream_is_paused(c->stream)) stream_resume(c->stream);
+}
+
+void client_run(struct client *c) {
+    if (c->stream == NULL || c->closing) return;
+    if (c->blocked != NULL && c->blocked->again && !list_is_linked(&c->parked))
+        (void)blocked_resume(c);
+    if (may_run(c) && buf_size(&c->in) > 0) {
+        size_t used = consume(c, buf_slice(&c->in));
+        if (buf_size(&c->in) > 0) buf_consume(&c->in, used);
+        buf_shrink(&c->in, 64u << 10);
+    }
+    govern_reading(c);
+}
+
+void client_wake(struct client *c) {
+    if (!list_is_linked(&c->ready)) list_push(&c->worker->ready, &c->ready);
+}
+
+/* A request of many megabytes is given its whole room at once. */
+static void make_room(struct client *c) {
+    size_t wanted = resp_request_wants(&c->request), have = buf_size(&c->in);
+    if (wanted > have + (64u << 10) && have > (32u << 10)) (void)buf_room(&c->in, wanted - have);
+}
+
+static void on_bytes(void *self, struct slice bytes) {
+    struct client *c = self;
+    struct worker *w = c->worker;
+    worker_begin(w);
+    counter_add(&w->counters.bytes_in, bytes.size);
+    c->last_at_us = w->now_us;
+    if (buf_size(&c->in) == 0) {
+        size_t used = may_run(c) ? consume(c, bytes) : 0;
+        if (used < bytes.size && !c->closing) buf_add(&c->in, slice_drop(bytes, used));
+    } else {
+        make_room(c);
+        buf_add(&c->in, bytes);
+        if (may_run(c)) {
+            size_t used = consume(c, buf_slice(&c->in));
+            if (buf_size(&c->in) > 0) buf_consume(&c->in, used);
+        }
+    }
+    govern_reading(c);
+    worker_run_ready(w);
+}
+
+static void on_drain(void *self) {
+    struct client *c = self;
+    worker_begin(c->worker);
+    client_wake(c);
+    worker_run_ready(c->worker);
+}
+
+static void free_client(struct client *c) {
+    ASSERT(c->outstanding == 0 && c->stream == NULL);
+    if (c->freed) return; /* its memory lives until the turn ends */
+    c->freed = true;
+    list_remove(&c->ready);
+    list_remove(&c->parked);
+    resp_request_close(&c->request);
+    buf_close(&c->in);
+    buf_close(&c->tracking_on);
+    multi_free(c);
+    blocked_free(c);
+    subs_free(c);
+    mem_free(c->name);
+    mem_free(c->lib_name);
+    mem_free(c->lib_version);
+    loop_free_later(c->worker->loop, c);
+}
+
+/* The socket is gone. What is on its way to the primary side will be answered and dropped. */
+static void on_closed(void *self, enum err err, const struct why *why) {
+    (void)err;
+    (void)why;
+    struct client *c = self;
+    struct worker *w = c->worker;
+    worker_begin(w);
+    c->stream = NULL;
+    c->closing = true;
+    list_remove(&c->link);
+    list_remove(&c->parked);
+    counter_set(&w->counters.clients, counter_get(&w->counters.clients) - 1);
+    atomic_fetch_sub(&w->gw->client_count, 1);
+    if (c->leased) client_unlease(c, false);
+    if (c->outstanding == 0) free_client(c);
+    if (w->held) worker_check_held(w);
+    worker_run_ready(w);
+}
+
+static const struct stream_events events = {
+    .on_bytes = on_bytes, .on_drain = on_drain, .on_closed = on_closed};
+
+struct client *client_accept(struct worker *w, struct stream *stream) {
+    struct client *c = NEW(struct client);
+    c->worker = w;
+    c->stream = stream;
+    c->id = atomic_fetch_add(&w->gw->next_client, 1) + 1;
+    c->created_at_s = w->now_us / 1000000;
+    c->last_at_us = w->now_us;
+    client_reset(c);
+    list_push(&w->clients, &c->link);
+    stream_set_owner(stream, &events, c);
+    return c;
+}
+
+void client_reset(struct client *c) {
+    const struct drawbridge_config *config = c->worker->gw->config;
+    c->proto = 2;
+    c->db = 0;
+    c->reply_mode = REPLY_ON;
+    c->skip_next = false;
+    c->authed = !secret_is_set(&config->gateway.auth.password);
+    c->no_evict = c->no_touch = false;
+    client_put_text(&c->name, (struct slice){0});
+}
+
+void client_put_text(char **field, struct slice text) {
+    mem_free(*field);
+    *field = NULL;
+    if (text.size == 0) return;
+    size_t size = text.size < CLIENT_NAME_BYTES ? text.size : CLIENT_NAME_BYTES;
+    *field = mem_alloc(size + 1);
+    memcpy(*field, text.data, size);
+    (*field)[size] = '\0';
+}
+
+/* What is queued at a backend for the client's socket still comes first. */
+void client_close(struct client *c) {
+    c->closing = true;
+    buf_clear(&c->in);
+    list_remove(&c->parked);
+    if (c->stream != NULL && c->outstanding == 0) stream_close(c->stream);
+}
+
+void client_abort(struct client *c) {
+    c->closing = true;
+    list_remove(&c->parked);
+    if (c->stream != NULL) stream_abort(c->stream);
+}
+
+void client_on_idle(struct client *c) {
+    c->replies = 0;
+    c->wait_idle = false;
+    if (c->leased && c->lease_ends) client_unlease(c, true);
+    if (!c->leased) c->conn = NULL;
+    if (c->stream == NULL) {
+        free_client(c);
+        return;
+    }
+    if (c->closing) {
+        stream_close(c->stream);
+        return;
+    }
+    if (buf_size(&c->in) > 0 || stream_is_paused(c->stream)) client_wake(c);
+}
+
+/* Its connection broke: the client gets the answers that came, and then its connection is closed,
+ * which is what the retry rules of client libraries understand (C21). Others notice nothing. */
+void client_lost_backend(struct client *c, bool unanswered) {
+    if (c->leased) {
+        c->leased = false;
+        c->lease_ends = false;
+        if (c->watching) c->watch_lost = true;
+        if (c->monitor || c->tracking || subs_count(c) > 0) unanswered = true;
+    }
+    if (c->outstanding == 0) c->conn = NULL;
+    c->wait_idle = c->busy = false;
+    if (c->stream == NULL) {
+        if (c->outstanding == 0) free_client(c);
+        return;
+    }
+    if (unanswered) {
+        if (!c->closing) counter_add(&c->worker->counters.broken_clients, 1);
+        client_close(c);
+    } else {
+        client_wake(c);
+    }
+}
+
+enum take client_park(struct client *c, enum park park) {
+    ASSERT(!list_is_linked(&c->parked));
+    struct worker *w = c->worker;
+    c->park = (uint8_t)park;
+    c->parked_at_us = w->now_us;
+    if (w->held && c->held_at_us == 0) c->held_at_us = w->now_us;
+    list_push(&w->parked[park], &c->parked);
+    return TAKE_WAIT;
+}
+
+void client_unpark(struct client *c) {
+    struct worker *w = c->worker;
+    list_remove(&c->parked);
+    if (c->held_at_us != 0 && !w->held) {
+        uint64_t held_us = w->now_us - c->held_at_us;
+        hist_record(&w->counters.held_us, held_us);
+        if (held_us > w->held_us_max) w->held_us_max = held_us;
+        c->held_at_us = 0;
+    }
+    client_wake(c);
+}
+
+enum take client_wait_idle(struct client *c) {
+    ASSERT(c->outstanding > 0);
+    c->wait_idle = true;
+    return TAKE_WAIT;
+}
+
+/* ---- answers of our own ---- */
+void client_reply(struct client *c, struct slice bytes) {
+    counter_add(&c->worker->counters.local, 1);
+    if (c->stream == NULL || c->reply_mode != REPLY_ON) return;
+    if (c->outstanding == 0) {
+        counter_add(&c->worker->counters.bytes_out, bytes.size);
+        stream_write(c->stream, bytes);
+        return;
+    }
+    struct backend *b = c->conn;
+    struct req *tail = b->tail;
+    if (tail == NULL || tail->client != c || tail->kind != REQ_TEXT)
+        tail = backend_expect(b, c, REQ_TEXT, 0);
+    buf_add(&tail->text, bytes);
+}
+
+void client_reply_scratch(struct client *c) {
+    client_reply(c, buf_slice(&c->worker->scratch));
+    buf_clear(&c->worker->scratch);
+}
+
+void client_reply_ok(struct client *c) {
+    client_reply(c, SLICE("+OK\r\n"));
+}
+
+void client_reply_errorf(struct client *c, const char *fmt, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    int size = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    ASSERT(size >= 0);
+    size_t kept = (size_t)size < sizeof text ? (size_t)size : sizeof text - 1;
+    buf_clear(&c->worker->scratch);
+    resp_write_error(&c->worker->scratch, slice_from(text, kept));
+    client_reply_scratch(c);
+}
+
+struct slice client_raw(struct client *c) {
+    buf_clear(&c->worker->scratch);
+    resp_write_command(&c->worker->scratch, c->request.argc, c->request.argv);
+    return buf_slice(&c->worker->scratch);
+}

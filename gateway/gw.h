@@ -1,0 +1,62 @@
+/* gw.h -- what all loops of one gateway share, and how workers speak to the main loop. */
+#ifndef GATEWAY_GW_H
+#define GATEWAY_GW_H
+
+#include "gateway/hold.h"
+#include "gateway/scripts.h"
+
+#include "lib/control/config.h"
+#include "lib/net/loop.h"
+
+#include <stdatomic.h>
+
+struct worker;
+struct control;
+struct admin;
+struct metrics_http;
+struct stats;
+
+#define GATEWAY_LOOPS_MAX 64u
+
+struct gateway {
+    struct drawbridge_config *config;
+    char name[64];
+    bool standalone;     /* no state: forward to legacy with epoch 0 */
+    _Atomic bool pinned; /* GATEWAY PIN: state is not asked */
+    struct scripts *scripts;
+    struct worker *workers[GATEWAY_LOOPS_MAX];
+    unsigned loops;
+    _Atomic uint64_t next_client, client_count;
+    struct loop *main;
+    struct control *control;
+    struct admin *admin;
+    struct metrics_http *http;
+    struct hold hold; /* the main loop's */
+    unsigned prepare_left;
+    char prepare_barrier[HOLD_BARRIER_BYTES];
+    size_t prepare_scripts, prepare_subs;
+    struct loop_timer timer;
+    uint64_t last_second_ms;
+    bool stopping;
+    struct stats *stats;
+};
+
+/* ---- from a worker, to the main loop; copied, carried out there ---- */
+enum report { REPORT_HELD, REPORT_RELEASED, REPORT_PREPARED, REPORT_DOWNGRADED, REPORT_ASK };
+struct report_message {
+    struct gateway *gw; /* set by gateway_tell() */
+    enum report report;
+    unsigned worker;
+    uint64_t round, backend, epoch;
+    enum side side;
+    struct hold_totals totals;
+    size_t scripts, subs;
+    char why[160];
+};
+void gateway_tell(struct gateway *gw, const struct report_message *message);
+
+/* ---- on the main loop ---- */
+void gateway_carry_out(struct gateway *gw, unsigned todo); /* a set of enum hold_do */
+void gateway_prepare(struct gateway *gw, struct slice barrier, enum side side);
+
+#endif

@@ -1,0 +1,225 @@
+/* multi.c -- MULTI ... EXEC and WATCH. See multi.h. */
+#include "gateway/multi.h"
+
+#include "gateway/backend.h"
+#include "gateway/policy.h"
+
+#include "lib/base/mem.h"
+
+static const struct command *cmd_exec, *cmd_multi, *cmd_watch, *cmd_select;
+
+__attribute__((constructor)) static void find_commands(void) {
+    cmd_exec = command_named("exec");
+    cmd_multi = command_named("multi");
+    cmd_watch = command_named("watch");
+    cmd_select = command_named("select");
+}
+
+void multi_free(struct client *c) {
+    if (c->multi == NULL) return;
+    buf_close(&c->multi->block);
+    mem_free(c->multi);
+    c->multi = NULL;
+}
+
+static enum take spoil(struct client *c, const char *error) {
+    c->multi->spoiled = true;
+    client_reply_errorf(c, "%s", error);
+    return TAKE_DONE;
+}
+
+/* Why COMMAND cannot stand in a block; NULL: it can. */
+static const char *unfit(const struct command *command) {
+    if (command->flags & COMMAND_NO_MULTI) return "ERR Command not allowed inside a transaction";
+    switch (policy_of(command)) {
+    case POLICY_REFUSE: return policy_why(command);
+    case POLICY_CLIENT:
+    case POLICY_TRACKING:
+    case POLICY_SUBSCRIBE:
+    case POLICY_MONITOR:
+    case POLICY_WAIT: return "drawbridge cannot do this inside MULTI";
+    case POLICY_LOCAL:
+        if (strcmp(command->name, "auth") == 0 || strcmp(command->name, "hello") == 0)
+            return "drawbridge cannot do this inside MULTI";
+        return NULL;
+    case POLICY_FORWARD:
+    case POLICY_MULTI:
+    case POLICY_WATCH:
+    case POLICY_BLOCKING:
+    case POLICY_HIDE:
+    case POLICY_SCRIPT:
+    default: return NULL;
+    }
+}
+
+static void remember_script(struct client *c, const struct command *command) {
+    if (policy_of(command) != POLICY_SCRIPT) return;
+    if (strncmp(command->name, "evalsha", 7) == 0 || strncmp(command->name, "eval", 4) != 0) return;
+    scripts_add(c->worker->gw->scripts, c->request.argv[1]);
+}
+
+static enum take queue(struct client *c, const struct command *command, struct slice raw) {
+    struct multi *multi = c->multi;
+    if (buf_size(&multi->block) + raw.size > MULTI_BYTES_MAX || multi->count >= MULTI_COMMANDS_MAX)
+        return spoil(c, "ERR drawbridge: the transaction is too big");
+    if (command == cmd_select) {
+        int64_t db = 0;
+        if (slice_to_int(c->request.argv[1], &db) && db >= 0 && db < INT32_MAX)
+            multi->last_db = (int32_t)db;
+    }
+    remember_script(c, command);
+    if (c->request.is_inline)
+        resp_write_command(&multi->block, c->request.argc, c->request.argv);
+    else
+        buf_add(&multi->block, raw);
+    multi->count++;
+    client_reply(c, SLICE("+QUEUED\r\n"));
+    return TAKE_DONE;
+}
+
+enum take multi_collect(struct client *c, const struct command *command, struct slice raw) {
+    if (command == NULL || !command_arity_fits(command, c->request.argc)) {
+        struct buf *error = &c->worker->scratch;
+        buf_clear(error);
+        (void)command_admit(c->request.argc, c->request.argv, error);
+        c->multi->spoiled = true;
+        client_reply_scratch(c);
+        return TAKE_DONE;
+    }
+    if (policy_of(command) == POLICY_MULTI) return multi_request(c, command);
+    if (command == cmd_watch) {
+        client_reply_errorf(c, "ERR WATCH inside MULTI is not allowed");
+        return TAKE_DONE;
+    }
+    const char *why = unfit(command);
+    if (why == NULL) return queue(c, command, raw);
+    if (strncmp(why, "ERR ", 4) == 0) return spoil(c, why);
+    c->multi->spoiled = true;
+    client_reply_errorf(c, "ERR drawbridge: '%s': %s", command->name, why);
+    return TAKE_DONE;
+}
+
+/* The block was executed with a SELECT in it: if EXEC's reply is an array, it took effect. */
+static void on_exec_with_select(struct req *req, struct backend *b, struct slice replies) {
+    struct client *c = req->client;
+    struct slice last = replies;
+    for (uint64_t i = req->arg >> 32; i > 0 && last.size > 0; i--) { /* +OK, +QUEUED ... */
+        const uint8_t *end = memchr(last.data, '\n', last.size);
+        last = end ? slice_drop(last, (size_t)(end - last.data) + 1) : (struct slice){0};
+    }
+    bool done = last.size > 1 && last.data[0] == '*' && last.data[1] != '-';
+    if (done) c->db = (int32_t)(req->arg & UINT32_MAX);
+    b->db = -1;
+    if (c->stream != NULL && !req->mute && last.size > 0) stream_write(c->stream, last);
+    c->busy = false;
+    if (replies.size > 0) client_wake(c);
+}
+
+static void send_block(struct client *c, struct backend *b) {
+    struct multi *multi = c->multi;
+    uint32_t replies = (uint32_t)multi->count + 2;
+    backend_write(b, SLICE("*1\r\n$5\r\nMULTI\r\n"));
+    if (buf_size(&multi->block) > (64u << 10))
+        stream_write_buf(b->stream, &multi->block);
+    else
+        backend_write(b, buf_slice(&multi->block));
+    backend_write(b, SLICE("*1\r\n$4\r\nEXEC\r\n"));
+    if (multi->last_db < 0) {
+        (void)backend_expect(b, c, REQ_LAST, replies);
+        return;
+    }
+    struct req *req = backend_expect(b, c, REQ_WHOLE, replies);
+    req->done = on_exec_with_select;
+    req->arg = ((uint64_t)(replies - 1) << 32) | (uint32_t)multi->last_db;
+    b->db = -1;
+    c->busy = true;
+}
+
+/* The WATCH ends: with its own connection, which goes back to the pool once all is answered. */
+static void end_watch(struct client *c, bool unwatch) {
+    c->watch_lost = false;
+    if (!c->watching) return;
+    c->watching = false;
+    if (!c->leased || c->lease_ends) return;
+    if (unwatch) {
+        backend_write(c->conn, SLICE("*1\r\n$7\r\nUNWATCH\r\n"));
+        (void)backend_expect(c->conn, c, REQ_DROP, 1);
+    }
+    c->lease_ends = true; /* something is outstanding: EXEC or UNWATCH */
+}
+
+static enum take exec(struct client *c) {
+    struct worker *w = c->worker;
+    if (c->multi == NULL) {
+        client_reply_errorf(c, "ERR EXEC without MULTI");
+        return TAKE_DONE;
+    }
+    if (c->multi->spoiled) {
+        multi_free(c);
+        client_reply_errorf(c, "EXECABORT Transaction discarded because of previous errors.");
+        end_watch(c, true);
+        return TAKE_DONE;
+    }
+    if (c->watch_lost) {
+        multi_free(c);
+        buf_clear(&w->scratch);
+        resp_write_null_array(&w->scratch, c->proto);
+        client_reply_scratch(c);
+        end_watch(c, true);
+        return TAKE_DONE;
+    }
+    if (c->multi->count == 0 && !c->watching) {
+        multi_free(c);
+        client_reply(c, SLICE("*0\r\n"));
+        return TAKE_DONE;
+    }
+    enum take take = TAKE_DONE;
+    struct backend *b = client_conn(c, &take);
+    if (b == NULL) {
+        if (take == TAKE_DONE) multi_free(c); /* it was told that it failed */
+        return take;
+    }
+    send_block(c, b);
+    multi_free(c);
+    end_watch(c, false);
+    return TAKE_DONE;
+}
+
+enum take multi_request(struct client *c, const struct command *command) {
+    if (command == cmd_exec) return exec(c);
+    if (command == cmd_multi) {
+        if (c->multi != NULL) {
+            client_reply_errorf(c, "ERR MULTI calls can not be nested");
+            return TAKE_DONE;
+        }
+        c->multi = NEW(struct multi);
+        c->multi->last_db = -1;
+        client_reply_ok(c);
+        return TAKE_DONE;
+    }
+    if (c->multi == NULL) {
+        client_reply_errorf(c, "ERR DISCARD without MULTI");
+        return TAKE_DONE;
+    }
+    multi_free(c);
+    client_reply_ok(c);
+    end_watch(c, true);
+    return TAKE_DONE;
+}
+
+enum take watch_request(struct client *c, const struct command *command) {
+    if (command != cmd_watch) { /* UNWATCH */
+        client_reply_ok(c);
+        end_watch(c, true);
+        return TAKE_DONE;
+    }
+    if (c->watch_lost) { /* its EXEC is nil already */
+        client_reply_ok(c);
+        return TAKE_DONE;
+    }
+    enum take take = TAKE_DONE;
+    if (client_lease(c, &take) == NULL) return take;
+    take = client_forward(c, command);
+    if (take == TAKE_DONE) c->watching = true;
+    return take;
+}

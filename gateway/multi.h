@@ -1,0 +1,31 @@
+/* multi.h -- MULTI ... EXEC is collected here and sent as one block (C18).
+ *
+ * Each command is checked when it is queued, as Redis does: an unknown one, a wrong number of
+ * arguments, or one that the gateway cannot put into a block makes EXEC fail with EXECABORT.
+ * Bounds: MULTI_BYTES_MAX and MULTI_COMMANDS_MAX for one block; beyond them, EXECABORT.
+ *
+ * WATCH takes a connection of the client's own, where everything of this client goes until EXEC,
+ * DISCARD or UNWATCH. When that connection is lost or the primary side changes, EXEC is nil (C27).
+ */
+#ifndef GATEWAY_MULTI_H
+#define GATEWAY_MULTI_H
+
+#include "gateway/client.h"
+
+#define MULTI_BYTES_MAX (256u << 20)
+#define MULTI_COMMANDS_MAX 1000000u
+
+struct multi {
+    struct buf block; /* the commands between MULTI and EXEC, as they will be sent */
+    size_t count;
+    bool spoiled;    /* EXEC will answer EXECABORT */
+    int32_t last_db; /* of the last SELECT in it; -1: there was none */
+};
+
+/* A request while c->multi is set; COMMAND NULL: unknown. RAW are its bytes. */
+enum take multi_collect(struct client *client, const struct command *command, struct slice raw);
+enum take multi_request(struct client *client, const struct command *command);
+enum take watch_request(struct client *client, const struct command *command);
+void multi_free(struct client *client); /* forgets the block, if any */
+
+#endif

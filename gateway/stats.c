@@ -1,0 +1,200 @@
+/* stats.c -- the gateway's counters, summed over its loops. See stats.h. */
+#include "gateway/stats.h"
+
+#include "gateway/worker.h"
+
+#include "lib/base/mem.h"
+
+#include <jansson.h>
+#include <pthread.h>
+
+#define UNKNOWN_MAX 32u
+#define UNKNOWN_BYTES 64u
+
+struct stats {
+    pthread_mutex_t lock; /* of the names only */
+    char unknown[UNKNOWN_MAX][UNKNOWN_BYTES];
+    size_t unknown_count;
+    uint64_t ops_before, ops_per_s;
+    struct counter held, epoch, primary; /* for /metrics, which is another thread */
+};
+
+static const char *const classes[] = {"read", "write", "other"};
+
+struct stats *stats_open(void) {
+    struct stats *stats = NEW(struct stats);
+    pthread_mutex_init(&stats->lock, NULL);
+    return stats;
+}
+
+void stats_close(struct stats *stats) {
+    if (stats == NULL) return;
+    pthread_mutex_destroy(&stats->lock);
+    mem_free(stats);
+}
+
+/* Printable ASCII in lower case, so that it can stand in JSON and in logs. */
+void stats_unknown_command(struct gateway *gw, struct slice name) {
+    struct stats *stats = gw->stats;
+    char text[UNKNOWN_BYTES];
+    size_t size = name.size < UNKNOWN_BYTES ? name.size : UNKNOWN_BYTES - 1;
+    for (size_t i = 0; i < size; i++) {
+        uint8_t c = name.data[i];
+        if (c >= 'A' && c <= 'Z') c = (uint8_t)(c | 0x20);
+        text[i] = c > ' ' && c < 0x7f ? (char)c : '?';
+    }
+    text[size] = '\0';
+    pthread_mutex_lock(&stats->lock);
+    bool known = stats->unknown_count == UNKNOWN_MAX;
+    for (size_t i = 0; i < stats->unknown_count; i++) known |= strcmp(stats->unknown[i], text) == 0;
+    if (!known) memcpy(stats->unknown[stats->unknown_count++], text, size + 1);
+    pthread_mutex_unlock(&stats->lock);
+}
+
+struct sums {
+    uint64_t ops, errors, bytes_in, bytes_out, clients, backends_up;
+};
+
+static struct sums sum_up(struct gateway *gw, struct hist *request_us) {
+    struct sums sums = {0};
+    for (unsigned i = 0; i < gw->loops; i++) {
+        const struct worker_counters *c = &gw->workers[i]->counters;
+        for (unsigned side = 0; side < SIDES; side++) {
+            for (unsigned class = 0; class < 3; class ++)
+                sums.ops += counter_get(&c->requests[side][class]);
+            sums.errors += counter_get(&c->errors[side]);
+        }
+        sums.ops += counter_get(&c->local);
+        sums.bytes_in += counter_get(&c->bytes_in);
+        sums.bytes_out += counter_get(&c->bytes_out);
+        sums.clients += counter_get(&c->clients);
+        sums.backends_up += counter_get(&c->backends_up);
+        hist_merge(request_us, &c->request_us);
+    }
+    return sums;
+}
+
+void stats_tick(struct gateway *gw) {
+    uint64_t ops = 0;
+    for (unsigned i = 0; i < gw->loops; i++) {
+        const struct worker_counters *c = &gw->workers[i]->counters;
+        ops += counter_get(&c->local);
+        for (unsigned side = 0; side < SIDES; side++)
+            for (unsigned class = 0; class < 3; class ++)
+                ops += counter_get(&c->requests[side][class]);
+    }
+    gw->stats->ops_per_s = ops - gw->stats->ops_before;
+    gw->stats->ops_before = ops;
+    stats_tick_hold(gw);
+}
+
+void stats_tick_hold(struct gateway *gw) {
+    counter_set(&gw->stats->held, hold_is_held(&gw->hold));
+    counter_set(&gw->stats->epoch, gw->hold.epoch);
+    counter_set(&gw->stats->primary, gw->hold.side);
+}
+
+static json_t *unknown_names(struct stats *stats) {
+    json_t *names = json_array();
+    pthread_mutex_lock(&stats->lock);
+    for (size_t i = 0; i < stats->unknown_count; i++)
+        json_array_append_new(names, json_string(stats->unknown[i]));
+    pthread_mutex_unlock(&stats->lock);
+    return names;
+}
+
+void stats_write_json(struct gateway *gw, struct buf *out) {
+    struct hist *hist = NEW(struct hist);
+    struct sums s = sum_up(gw, hist);
+    json_t *object = json_pack(
+        "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:s,s:b,s:o,s:I,s:I}", "clients",
+        (json_int_t)s.clients, "ops_total", (json_int_t)s.ops, "ops_per_s",
+        (json_int_t)gw->stats->ops_per_s, "bytes_in", (json_int_t)s.bytes_in, "bytes_out",
+        (json_int_t)s.bytes_out, "errors_total", (json_int_t)s.errors, "p50_us",
+        (json_int_t)hist_quantile(hist, 0.5), "p99_us", (json_int_t)hist_quantile(hist, 0.99),
+        "p999_us", (json_int_t)hist_quantile(hist, 0.999), "max_us", (json_int_t)hist_max(hist),
+        "held", hold_is_held(&gw->hold), "epoch", (json_int_t)gw->hold.epoch, "primary",
+        gateway_side_name(gw->hold.side), "backend_up", s.backends_up > 0, "unknown_commands",
+        unknown_names(gw->stats), "scripts", (json_int_t)scripts_count(gw->scripts),
+        "scripts_missing", (json_int_t)scripts_missing(gw->scripts));
+    mem_free(hist);
+    char *text = json_dumps(object, JSON_COMPACT);
+    buf_append(out, text, strlen(text));
+    free(text);
+    json_decref(object);
+}
+
+/* ---- Prometheus ---- */
+#define COUNTER(field_, name_, help_)                                                              \
+    { name_, METRIC_COUNTER, help_, offsetof(struct worker_counters, field_), 0 }
+#define GAUGE(field_, name_, help_)                                                                \
+    { name_, METRIC_GAUGE, help_, offsetof(struct worker_counters, field_), 0 }
+
+static const struct metric loop_metrics[] = {
+    COUNTER(local, "drawbridge_gateway_local_total",
+            "Requests that were answered by the gateway itself."),
+    COUNTER(connections, "drawbridge_gateway_connections_total", "Connections that were accepted."),
+    COUNTER(rejected, "drawbridge_gateway_rejected_total",
+            "Clients and requests that were refused: too many, wrong password, not the protocol."),
+    COUNTER(bytes_in, "drawbridge_gateway_received_bytes_total", "Bytes from clients."),
+    COUNTER(bytes_out, "drawbridge_gateway_sent_bytes_total", "Bytes to clients."),
+    COUNTER(broken_clients, "drawbridge_gateway_broken_clients_total",
+            "Clients that were closed because a connection to the primary side was lost."),
+    COUNTER(blackouts, "drawbridge_gateway_blackouts_total",
+            "Requests that failed because the primary side could not be used for too long."),
+    GAUGE(clients, "drawbridge_gateway_clients", "Clients that are connected."),
+    GAUGE(backends_up, "drawbridge_gateway_backends", "Connections to both sides that are ready."),
+};
+
+static const struct metric requests_metric = {"drawbridge_requests_total", METRIC_COUNTER,
+                                              "Requests that were forwarded.", 0, 0};
+static const struct metric errors_metric = {"drawbridge_gateway_error_replies_total",
+                                            METRIC_COUNTER, "Error replies from a side.", 0, 0};
+static const struct metric duration_metric = {
+    "drawbridge_request_duration_seconds", METRIC_HISTOGRAM,
+    "From sending a request to the primary side until its reply was relayed.", 0, 1e-6};
+static const struct metric hold_metric = {"drawbridge_hold_seconds", METRIC_HISTOGRAM,
+                                          "How long a client was held at a barrier.", 0, 1e-6};
+static const struct metric held_metric = {"drawbridge_gateway_held", METRIC_GAUGE,
+                                          "1 while a barrier holds the clients.", 0, 0};
+static const struct metric epoch_metric = {"drawbridge_epoch", METRIC_GAUGE,
+                                           "The epoch that this gateway obeys.", 0, 0};
+static const struct metric primary_metric = {"drawbridge_gateway_primary", METRIC_GAUGE,
+                                             "1 for the side that clients are forwarded to.", 0, 0};
+
+static void add_loop(struct metrics *m, const struct worker *w) {
+    const struct worker_counters *c = &w->counters;
+    char number[12];
+    (void)snprintf(number, sizeof number, "%u", w->number);
+    struct metric_label labels[] = {METRIC_LABEL("loop", number), METRIC_LABELS_END};
+    metrics_add_table(m, loop_metrics, sizeof loop_metrics / sizeof *loop_metrics, c, labels);
+    for (unsigned side = 0; side < SIDES; side++) {
+        const char *name = gateway_side_name((enum side)side);
+        for (unsigned class = 0; class < 3; class ++)
+            metrics_add(m, &requests_metric, (double)counter_get(&c->requests[side][class]),
+                        METRIC_LABEL("loop", number), METRIC_LABEL("side", name),
+                        METRIC_LABEL("class", classes[class]), METRIC_LABELS_END);
+        metrics_add(m, &errors_metric, (double)counter_get(&c->errors[side]),
+                    METRIC_LABEL("loop", number), METRIC_LABEL("side", name), METRIC_LABELS_END);
+    }
+}
+
+void stats_add_metrics(void *self, struct metrics *m) {
+    struct gateway *gw = self;
+    struct hist *request_us = NEW(struct hist), *held_us = NEW(struct hist);
+    for (unsigned i = 0; i < gw->loops; i++) {
+        add_loop(m, gw->workers[i]);
+        hist_merge(request_us, &gw->workers[i]->counters.request_us);
+        hist_merge(held_us, &gw->workers[i]->counters.held_us);
+    }
+    struct metric_label none[] = {METRIC_LABELS_END};
+    metrics_add_hist(m, &duration_metric, request_us, NULL, 0, none);
+    metrics_add_hist(m, &hold_metric, held_us, NULL, 0, none);
+    metrics_add(m, &held_metric, (double)counter_get(&gw->stats->held), METRIC_LABELS_END);
+    metrics_add(m, &epoch_metric, (double)counter_get(&gw->stats->epoch), METRIC_LABELS_END);
+    for (unsigned side = 0; side < SIDES; side++)
+        metrics_add(m, &primary_metric, counter_get(&gw->stats->primary) == side,
+                    METRIC_LABEL("side", gateway_side_name((enum side)side)), METRIC_LABELS_END);
+    mem_free(request_us);
+    mem_free(held_us);
+}

@@ -1,0 +1,265 @@
+/* subs.c -- clients that subscribe. See subs.h. */
+#include "gateway/subs.h"
+
+#include "gateway/backend.h"
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+
+static const char *const verbs[SUBS_KINDS] = {"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"};
+
+size_t subs_count_of(const struct client *c, enum subs_kind kind) {
+    return c->subs ? c->subs->count[kind] : 0;
+}
+
+size_t subs_count(const struct client *c) {
+    size_t sum = c->subs ? c->subs->awaited : 0;
+    for (unsigned kind = 0; kind < SUBS_KINDS; kind++)
+        sum += subs_count_of(c, (enum subs_kind)kind);
+    return sum;
+}
+
+static void forget_all(struct subs *subs, unsigned kind) {
+    for (size_t i = 0; i < subs->count[kind]; i++)
+        mem_free((void *)(uintptr_t)subs->names[kind][i].data);
+    subs->count[kind] = 0;
+}
+
+void subs_free(struct client *c) {
+    struct subs *subs = c->subs;
+    if (subs == NULL) return;
+    subs_forget_shadow(c);
+    for (unsigned kind = 0; kind < SUBS_KINDS; kind++) {
+        forget_all(subs, kind);
+        mem_free(subs->names[kind]);
+    }
+    mem_free(subs);
+    c->subs = NULL;
+}
+
+static size_t find(const struct subs *subs, unsigned kind, struct slice name) {
+    size_t i = 0;
+    while (i < subs->count[kind] && !slice_equal(subs->names[kind][i], name)) i++;
+    return i;
+}
+
+static void add(struct subs *subs, unsigned kind, struct slice name) {
+    if (find(subs, kind, name) < subs->count[kind]) return;
+    if (subs->count[kind] == subs->cap[kind]) {
+        subs->cap[kind] = subs->cap[kind] ? subs->cap[kind] * 2 : 8;
+        subs->names[kind] =
+            mem_realloc(subs->names[kind], subs->cap[kind] * sizeof *subs->names[kind]);
+    }
+    subs->names[kind][subs->count[kind]++] =
+        slice_from(mem_dup(name.data, name.size ? name.size : 1), name.size);
+}
+
+static void drop(struct subs *subs, unsigned kind, struct slice name) {
+    size_t i = find(subs, kind, name);
+    if (i == subs->count[kind]) return;
+    mem_free((void *)(uintptr_t)subs->names[kind][i].data);
+    subs->names[kind][i] = subs->names[kind][--subs->count[kind]];
+}
+
+/* Which set a command concerns, and whether it adds to it. */
+static unsigned kind_of(const struct command *command, bool *adds) {
+    const char *name = command->name;
+    unsigned kind = SUBS_CHANNEL;
+    if (name[0] == 'p') kind = SUBS_PATTERN;
+    if (strcmp(name, "ssubscribe") == 0 || strcmp(name, "sunsubscribe") == 0) kind = SUBS_SHARD;
+    *adds = strstr(name, "unsub") == NULL;
+    return kind;
+}
+
+static void note(struct client *c, unsigned kind, bool adds) {
+    const struct resp_request *r = &c->request;
+    struct subs *subs = c->subs;
+    if (!adds && r->argc == 1) {
+        size_t confirmations = subs->count[kind] ? subs->count[kind] : 1;
+        if (c->proto == 2) subs->awaited += confirmations;
+        forget_all(subs, kind);
+        return;
+    }
+    if (c->proto == 2) subs->awaited += r->argc - 1;
+    for (size_t i = 1; i < r->argc; i++) {
+        if (adds)
+            add(subs, kind, r->argv[i]);
+        else
+            drop(subs, kind, r->argv[i]);
+    }
+}
+
+/* UNSUBSCRIBE of a client that never subscribed: as Redis answers it. */
+static enum take nothing_to_end(struct client *c, const struct command *command) {
+    const struct resp_request *r = &c->request;
+    struct buf *out = &c->worker->scratch;
+    buf_clear(out);
+    for (size_t i = 1; i < r->argc || i == 1; i++) {
+        resp_write_push(out, c->proto, 3);
+        resp_write_text(out, command->name);
+        if (r->argc == 1)
+            resp_write_null(out, c->proto);
+        else
+            resp_write_bulk(out, r->argv[i]);
+        resp_write_int(out, 0);
+    }
+    client_reply_scratch(c);
+    return TAKE_DONE;
+}
+
+enum take subs_request(struct client *c, const struct command *command) {
+    bool adds = false;
+    unsigned kind = kind_of(command, &adds);
+    if (!adds && subs_count(c) == 0) return nothing_to_end(c, command);
+    if (adds && subs_count(c) + c->request.argc > SUBS_MAX) {
+        client_reply_errorf(c, "ERR drawbridge: more than %u subscriptions", SUBS_MAX);
+        return TAKE_DONE;
+    }
+    enum take take = TAKE_DONE;
+    bool new = !c->leased;
+    struct backend *b = client_lease(c, &take);
+    if (b == NULL) return take;
+    if (!new && c->proto == 2 && b->mode != MODE_PUBSUB && c->outstanding > 0)
+        return client_wait_idle(c);
+    if (c->subs == NULL) c->subs = NEW(struct subs);
+    backend_write(b, client_raw(c));
+    if (c->proto == 2) b->mode = MODE_PUBSUB;
+    note(c, kind, adds);
+    if (c->subs->shadow != NULL) backend_write(c->subs->shadow, client_raw(c));
+    return TAKE_DONE;
+}
+
+/* "*3 subscribe|unsubscribe... name count": whether REPLY confirms one. */
+static bool is_confirmation(struct slice reply) {
+    static const char *const words[] = {"subscribe",   "psubscribe",   "ssubscribe",
+                                        "unsubscribe", "punsubscribe", "sunsubscribe"};
+    struct resp_token head, word;
+    struct why why;
+    size_t used = 0;
+    if (resp_next(&resp_limits_server, reply, &head, &used, &why) != STEP_DONE) return false;
+    if (head.kind != RESP_ARRAY || head.number != 3) return false;
+    reply = slice_drop(reply, used);
+    if (resp_next(&resp_limits_server, reply, &word, &used, &why) != STEP_DONE) return false;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (slice_equal(word.text, slice_text(words[i]))) return true;
+    return false;
+}
+
+/* The last subscription ended and all is confirmed: the client is an ordinary one again. */
+static void end_pubsub(struct client *c, struct backend *b) {
+    if (subs_count(c) > 0 || c->subs->shadow != NULL) return;
+    b->mode = MODE_NORMAL;
+    if (c->watching || c->tracking) return;
+    client_unlease(c, true);
+    client_wake(c);
+}
+
+static void take_place(struct client *c);
+
+static bool is_pong(struct slice reply) {
+    return slice_starts(reply, SLICE("*2\r\n$4\r\npong\r\n")) ||
+           slice_starts(reply, SLICE("+PONG"));
+}
+
+bool subs_on_bytes(struct backend *b, struct slice bytes, size_t *used) {
+    struct resp_skip skip = {0};
+    struct why why;
+    enum step step = resp_skip_next(&skip, &resp_limits_server, bytes, used, &why);
+    if (step == STEP_FAIL) {
+        log_warn("backend.protocol", LOG_S("why", why.text));
+        *used = bytes.size;
+        backend_abort(b);
+        return false;
+    }
+    if (step == STEP_MORE) { /* messages are looked at whole */
+        *used = 0;
+        return false;
+    }
+    struct client *c = b->lessee;
+    if (c == NULL || b->shadow_of != NULL) return true; /* a shadow's words are dropped */
+    struct slice reply = slice_take(bytes, *used);
+    if (c->subs != NULL && c->subs->draining && is_pong(reply)) {
+        take_place(c);
+        return false;
+    }
+    if (c->stream != NULL) stream_write(c->stream, reply);
+    if (c->subs != NULL && c->subs->awaited > 0 && is_confirmation(reply)) {
+        if (--c->subs->awaited == 0) end_pubsub(c, b);
+    }
+    return b->lessee == c;
+}
+
+/* ---- barrier ---- */
+bool subs_prepare(struct client *c, enum side side) {
+    if (subs_count(c) == 0 || c->subs->shadow != NULL) return false;
+    struct backend *b = backend_open(c->worker, side, c->proto, true);
+    b->shadow_of = c;
+    b->prepared = true;
+    c->subs->shadow = b;
+    return true;
+}
+
+static void subscribe_to_all(struct client *c, struct backend *b) {
+    struct buf out = {0};
+    for (unsigned kind = 0; kind < SUBS_KINDS; kind++) {
+        size_t count = c->subs->count[kind];
+        if (count == 0) continue;
+        resp_write_array(&out, count + 1);
+        resp_write_text(&out, verbs[kind]);
+        for (size_t i = 0; i < count; i++) resp_write_bulk(&out, c->subs->names[kind][i]);
+    }
+    backend_write(b, buf_slice(&out));
+    buf_close(&out);
+}
+
+void subs_on_shadow_ready(struct backend *b) {
+    struct client *c = b->shadow_of;
+    if (c->proto == 2) b->mode = MODE_PUBSUB;
+    subscribe_to_all(c, b);
+}
+
+void subs_forget_shadow(struct client *c) {
+    if (c->subs == NULL || c->subs->shadow == NULL) return;
+    struct backend *b = c->subs->shadow;
+    c->subs->shadow = NULL;
+    b->shadow_of = NULL;
+    backend_abort(b);
+}
+
+void subs_lost_shadow(struct client *c) {
+    if (c->subs != NULL) c->subs->shadow = NULL;
+}
+
+static void on_drained(struct req *req, struct backend *b, struct slice reply) {
+    (void)b;
+    struct client *c = req->client;
+    if (reply.size > 0 && c->subs != NULL && c->subs->draining) take_place(c);
+}
+
+/* The old connection has nothing more to tell; the shadow becomes the client's own. */
+static void take_place(struct client *c) {
+    struct backend *old = c->conn, *b = c->subs->shadow;
+    c->subs->draining = false;
+    if (b == NULL || !backend_is_ready(b)) {
+        client_close(c); /* it would miss messages: better that it subscribes again */
+        return;
+    }
+    c->subs->shadow = NULL;
+    b->shadow_of = NULL;
+    b->lessee = c;
+    old->lessee = NULL;
+    c->conn = b;
+    if (old->head == NULL) backend_abort(old);
+    client_wake(c);
+}
+
+void subs_switch(struct client *c) {
+    struct backend *old = c->conn;
+    if (c->subs->shadow == NULL) { /* not prepared: it came after PREPARE, or its shadow was lost */
+        client_close(c);
+        return;
+    }
+    c->subs->draining = true;
+    backend_write(old, SLICE("*1\r\n$4\r\nPING\r\n"));
+    if (old->mode != MODE_PUBSUB) backend_expect(old, c, REQ_WHOLE, 1)->done = on_drained;
+}

@@ -1,0 +1,45 @@
+/* subs.h -- clients that subscribe: each has a connection of its own, which is doubled for a
+ * barrier (C27).
+ *
+ *   PREPARE: a shadow connection to the other side subscribes to the same; what comes is dropped.
+ *   RELEASE: a PING on the old connection; what comes before its answer is still relayed, so
+ *            nothing that was published before the barrier is lost. Then the shadow takes its
+ * place.
+ *
+ * In RESP2 a subscribed client may say little else, and everything that comes over its connection
+ * is relayed; in RESP3 messages are pushes between ordinary replies.
+ */
+#ifndef GATEWAY_SUBS_H
+#define GATEWAY_SUBS_H
+
+#include "gateway/client.h"
+
+#define SUBS_MAX 100000u /* channels and patterns of one client */
+
+enum subs_kind { SUBS_CHANNEL, SUBS_PATTERN, SUBS_SHARD, SUBS_KINDS };
+
+struct subs {
+    struct slice *names[SUBS_KINDS]; /* owned copies, in no order */
+    size_t count[SUBS_KINDS], cap[SUBS_KINDS];
+    size_t awaited;         /* confirmations to come, RESP2 */
+    struct backend *shadow; /* the connection to the other side, while a barrier is prepared */
+    bool draining;          /* PING was sent on the old one */
+};
+
+enum take subs_request(struct client *client, const struct command *command);
+size_t subs_count(const struct client *client); /* channels, patterns and shard channels */
+size_t subs_count_of(const struct client *client, enum subs_kind kind);
+void subs_free(struct client *client);
+
+/* RESP2: bytes that came over the connection of a subscribed client, or of its shadow. Sets *USED;
+ * false: nothing more for now. */
+bool subs_on_bytes(struct backend *backend, struct slice bytes, size_t *used);
+
+/* Barrier. subs_prepare() returns whether there is something to wait for. */
+bool subs_prepare(struct client *client, enum side side);
+void subs_on_shadow_ready(struct backend *shadow);
+void subs_switch(struct client *client); /* after a release to the other side */
+void subs_forget_shadow(struct client *client);
+void subs_lost_shadow(struct client *client);
+
+#endif

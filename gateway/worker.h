@@ -1,0 +1,138 @@
+/* worker.h -- one loop of the gateway: its clients, its connections to both sides, its route.
+ *
+ * Loops share nothing but struct gateway's constants, the scripts and atomic counters. The main
+ * loop speaks to a worker by worker_tell(), the worker to the main loop by gateway_tell_*().
+ *
+ * Shared connections: for each side and protocol version up to SHARED of them, dialled when the
+ * first client needs one; number 0 is for database 0. Connections of a client's own ("leased") come
+ * from a pool of idle ones and go back to it.
+ */
+#ifndef GATEWAY_WORKER_H
+#define GATEWAY_WORKER_H
+
+#include "gateway/gw.h"
+#include "gateway/hold.h"
+
+#include "lib/base/hist.h"
+#include "lib/base/metrics.h"
+#include "lib/base/pool.h"
+#include "lib/base/queue.h"
+#include "lib/net/listener.h"
+#include "lib/net/loop.h"
+
+#define SHARED 4u
+#define PROTOS 2u /* RESP2 and RESP3 */
+#define LEASES_IDLE_MAX 64u
+#define LEASES_MAX 10000u
+#define LOADED_SLOTS 8192u
+
+struct backend;
+struct client;
+struct req;
+
+/* What parked clients wait for. */
+enum park {
+    PARK_ROUTE, /* held, no route, or no connection to the primary side yet */
+    PARK_LEASE, /* a connection of its own */
+    PARK_FLOW,  /* a backend that does not read fast enough */
+    PARKS
+};
+
+struct worker_counters {
+    struct counter requests[SIDES][3]; /* read, write, other */
+    struct counter errors[SIDES];      /* error replies relayed */
+    struct counter local;              /* answered here */
+    struct counter connections, rejected, clients, backends_up;
+    struct counter bytes_in, bytes_out;
+    struct counter broken_clients; /* closed because their backend was lost (C21) */
+    struct counter blackouts;      /* requests that failed in a hold that was too long */
+    struct hist request_us;        /* sent to the primary side until relayed */
+    struct hist held_us;           /* what a barrier added, per client */
+};
+
+struct worker {
+    struct gateway *gw;
+    unsigned number;
+    struct loop_thread *thread;
+    struct loop *loop;
+    struct listener *plain, *tls;
+    uint64_t now_us; /* when the present callback began */
+
+    /* the route */
+    bool routed;
+    enum side side;
+    uint64_t epoch;
+    bool held;      /* between HOLD and RELEASE */
+    bool held_said; /* confirmed to the main loop */
+    bool refusing;  /* max_blackout is over: answer with errors */
+    uint64_t round; /* of the hold */
+    uint64_t hold_at_us, held_after_us, held_us_max;
+    size_t held_blocked;
+    bool preparing;
+    enum side prepare_side;
+    unsigned prepare_left; /* things to wait for until PREPARED */
+    size_t prepare_scripts, prepare_subs;
+    uint64_t unready_since_ms; /* since when clients wait for a connection; 0: they do not */
+    uint64_t pause_until_ms;   /* CLIENT PAUSE */
+    bool pause_writes_only;
+
+    struct list clients; /* struct client.link */
+    struct list parked[PARKS];
+    struct list ready; /* clients to run before the callback ends */
+    bool running;
+    struct backend *shared[SIDES][PROTOS][SHARED];
+    struct list backends;     /* all of them, struct backend.link */
+    struct list idle[PROTOS]; /* leased ones that nobody uses, struct backend.idle */
+    size_t idle_count, lease_count, lease_dialling;
+    struct list graves; /* struct grave.link: lost connections with unanswered requests (C21) */
+    uint64_t next_backend;
+    struct pool reqs;
+    struct buf scratch;               /* for replies that are made here */
+    uint64_t verified_dbs[SIDES][16]; /* bits of databases that are known to exist */
+    uint64_t loaded[LOADED_SLOTS];    /* scripts known to be at the primary side; see special.c */
+    char run_id[SIDES][41], version[SIDES][32];
+    uint64_t fail_count[SIDES], retry_at_ms[SIDES];
+    bool drop_side[SIDES]; /* its connections are closed when this callback ends (DOWNGRADED) */
+    struct loop_timer timer;
+    struct worker_counters counters;
+};
+
+MUST_CHECK enum err worker_open(struct worker **worker, struct gateway *gw, unsigned number,
+                                struct why *why);
+void worker_stop(struct worker *worker);  /* its thread ends */
+void worker_close(struct worker *worker); /* frees it */
+
+/* ---- from the main loop, any time ---- */
+enum tell { TELL_ROUTE, TELL_HOLD, TELL_RELEASE, TELL_PREPARE, TELL_BLACKOUT, TELL_EPOCH };
+struct tell_message {
+    struct worker *worker; /* set by worker_tell() */
+    enum tell tell;
+    uint64_t round, epoch;
+    enum side side;
+    uint64_t backend; /* TELL_EPOCH: whose question this answers */
+    bool fine;        /* TELL_EPOCH: the epoch holds */
+};
+void worker_tell(struct worker *worker, const struct tell_message *message);
+
+/* ---- inside the worker ---- */
+static inline bool worker_may_send(const struct worker *w) {
+    return w->routed && !w->held;
+}
+void worker_begin(struct worker *w);     /* first in every callback: takes the time */
+void worker_run_ready(struct worker *w); /* last in every callback */
+void worker_unpark_all(struct worker *w, enum park park);
+void worker_unpark_one(struct worker *w, enum park park);
+struct client *worker_find_client(struct worker *w, uint64_t id);
+void worker_check_held(struct worker *w); /* something was answered: perhaps all is */
+void worker_prepared_one(struct worker *w);
+void worker_on_unready(struct worker *w); /* clients wait for a connection that is not there */
+
+/* barrier.c */
+void barrier_hold(struct worker *w, uint64_t round);
+void barrier_release(struct worker *w, uint64_t round, uint64_t epoch, enum side side);
+void barrier_prepare(struct worker *w, enum side side);
+void barrier_blackout(struct worker *w);
+void barrier_tick(struct worker *w);
+void barrier_on_ready(struct backend *backend); /* one that PREPARE waits for, perhaps */
+
+#endif
