@@ -149,7 +149,8 @@ struct rdb_handler {
                           struct why *why);
 
     /* ---- a key in pieces: key_begin, pieces, key_end. Without key_end the key is not complete
-     * and what came of it must be dropped. COUNT: how many elements will come; 0: not known. */
+     * and what came of it must be dropped. COUNT: how many elements the file says will come; 0: not
+     * told. It is a claim: do not allocate by it without a bound. */
     enum err (*key_begin)(void *self, const struct rdb_key *key, uint64_t count, struct why *why);
     enum err (*string)(void *self, struct slice value, struct why *why);
     enum err (*list_item)(void *self, struct slice item, struct why *why);
