@@ -174,6 +174,7 @@ static void primary_opened(void *self, const struct side_result *result) {
 static void tick(void *self) {
     struct core *core = self;
     core_evaluate(core);
+    core_audit_tick(core);
     if (core->open_primary_due && !barrier_is_open(&core->barrier) &&
         side_facts(core->side[core->workflow.primary])->gate.reachable) {
         core->open_primary_due = false;
@@ -232,7 +233,7 @@ static enum err load(struct core *core, struct why *why) {
 
 enum err core_open(struct core *core, struct loop *loop, const struct drawbridge_config *config,
                    struct why *why) {
-    *core = (struct core){.config = config, .loop = loop};
+    *core = (struct core){.config = config, .loop = loop, .alone_since_ms = loop_now_ms(loop)};
     barrier_init(&core->barrier);
     enum err err = store_open(&core->store, loop, config->state.ledger, loop_clock(loop), on_event, core, why);
     if (!err) err = load(core, why);
@@ -258,6 +259,7 @@ void core_close(struct core *core) {
     loop_timer_stop(&core->barrier_timer);
     members_close(core->members);
     core->members = NULL;
+    if (core->audit.wait_done) core->audit.wait_done(core->audit.wait_self, ERR_STOPPED, "state is ending", NULL);
     store_close(core->store);
     for (unsigned s = 0; s < SIDES; s++) side_close(core->side[s]);
     for (unsigned l = 0; l < LINKS; l++) json_decref(core->link[l].json);

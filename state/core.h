@@ -25,6 +25,15 @@
 #define CORE_DIFFERENCES 1000
 #define REPORT_FRESH_MS 3000
 
+/* What a command ends with. `result` (may be NULL) is the callback's to decref. */
+typedef void core_done(void *self, enum err err, const char *why, json_t *result);
+
+/* Who asks, and why; for the ledger. */
+struct core_asker {
+    char who[64];
+    char reason[REASON_BYTES];
+};
+
 struct link_report {
     uint64_t heard_ms; /* monotonic; 0: never */
     struct gates_link gate;
@@ -42,6 +51,11 @@ struct core_audit {
     char part[32];
     int64_t repaired_id;      /* of the last REPAIRED report */
     int64_t repaired, repair_failed;
+    /* An audit that was asked for while the syncer is just coming (back). */
+    core_done *wait_done; /* NULL: none */
+    void *wait_self;
+    struct core_asker wait_asker;
+    uint64_t wait_until_ms;
 };
 
 struct core {
@@ -56,6 +70,7 @@ struct core {
     bool moving;                /* a ledger job that changes them is under way */
     bool halted;                /* the ledger's outcome is not known: this process ends */
     char syncer[NAME_MAX_BYTES]; /* which one carries the links; "": none is here */
+    uint64_t alone_since_ms;     /* monotonic: since when none is, or state began */
 
     struct barrier barrier;
     struct barrier_row last, committed; /* barriers of this migration; outcome NONE: there is none */
@@ -86,15 +101,6 @@ struct core {
 MUST_CHECK enum err core_open(struct core *core, struct loop *loop,
                               const struct drawbridge_config *config, struct why *why);
 void core_close(struct core *core);
-
-/* What a command ends with. `result` (may be NULL) is the callback's to decref. */
-typedef void core_done(void *self, enum err err, const char *why, json_t *result);
-
-/* Who asks, and why; for the ledger. */
-struct core_asker {
-    char who[64];
-    char reason[REASON_BYTES];
-};
 
 /* ---- core.c ---- */
 uint64_t core_now_ms(const struct core *core);
@@ -136,6 +142,7 @@ void core_audit_stop(struct core *core, core_done *done, void *self);
 void core_audit_repair(struct core *core, const struct core_asker *asker, core_done *done, void *self);
 bool core_audit_report(struct core *core, const struct slice *words, size_t count, const json_t *json);
 void core_audit_syncer_joined(struct core *core);
+void core_audit_tick(struct core *core);
 
 /* ---- core_start.c ---- */
 void core_start(struct core *core, const struct core_asker *asker, core_done *done, void *self);

@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define SYNCER_GRACE_MS 5000
+
 struct audit_job {
     struct store_job job;
     struct core *core;
@@ -98,8 +100,28 @@ static void begin_written(struct store_job *job) {
     give(a, job->err, job->why.text);
 }
 
+/* A syncer dials again within a second: whoever asks in that time is not sent away. */
+static bool wait_for_syncer(struct core *core, const struct core_asker *asker, core_done *done, void *self) {
+    if (core_syncer(core) || core->audit.wait_done) return false;
+    if (core_now_ms(core) - core->alone_since_ms > SYNCER_GRACE_MS) return false;
+    core->audit.wait_done = done;
+    core->audit.wait_self = self;
+    core->audit.wait_asker = *asker;
+    core->audit.wait_until_ms = core_now_ms(core) + SYNCER_GRACE_MS;
+    return true;
+}
+
+void core_audit_tick(struct core *core) {
+    core_done *done = core->audit.wait_done;
+    if (!done || (!core_syncer(core) && core_now_ms(core) < core->audit.wait_until_ms)) return;
+    core->audit.wait_done = NULL;
+    core->alone_since_ms = 0;
+    core_audit_start(core, &core->audit.wait_asker, done, core->audit.wait_self);
+}
+
 void core_audit_start(struct core *core, const struct core_asker *asker, core_done *done, void *self) {
     enum phase phase = core->workflow.phase;
+    if (wait_for_syncer(core, asker, done, self)) return;
     const char *no = phase < PHASE_FOLLOWING || workflow_is_final(phase) ? "an audit needs a link that follows"
                      : !core_syncer(core)                                ? "no syncer is here"
                      : core->audit.running.id || core->audit.running.started_ms ? "an audit is running already"

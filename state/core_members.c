@@ -156,6 +156,7 @@ static void on_lost(void *self, struct member *member, const char *why) {
     }
     if (strcmp(core->syncer, row->name) != 0) return;
     core->syncer[0] = 0;
+    core->alone_since_ms = core_now_ms(core);
     for (unsigned l = 0; l < LINKS; l++) core->link[l].gate.known = false;
     core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_LINK_LOST});
     struct member *next = members_first(core->members, MEMBER_SYNCER);
