@@ -207,7 +207,7 @@ static void rename_all(struct worker *w) {
         struct backend *b = LIST_OWNER(at, struct backend, link);
         b->prepared = false;
         if (b->side != w->side || b->epoch == w->epoch || !backend_is_ready(b)) continue;
-        if (b->lessee == NULL || b->mode == MODE_NORMAL) backend_rename(b);
+        if (b->mode == MODE_NORMAL) backend_rename(b); /* RESP2 subscribers may not say it */
     }
 }
 

@@ -67,6 +67,12 @@ static bool refused(struct client *c, const struct command *command) {
         client_reply_errorf(c, "NOAUTH Authentication required.");
         return true;
     }
+    if (command == NULL && slice_equal_nocase(r->argv[0], SLICE("client"))) {
+        buf_clear(&c->worker->scratch); /* it would speak about the gateway's own connection */
+        (void)command_admit(r->argc, r->argv, &c->worker->scratch);
+        client_reply_scratch(c);
+        return true;
+    }
     if (command == NULL) {
         stats_unknown_command(c->worker->gw, r->argv[0]);
         return false; /* the server may know it: a module, a newer version */

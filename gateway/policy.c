@@ -32,6 +32,8 @@ static const struct {
     {"watch", POLICY_WATCH, NULL},
     {"unwatch", POLICY_WATCH, NULL},
     {"wait", POLICY_WAIT, NULL},
+    {"waitaof", POLICY_WAIT, NULL},
+    {"drawbridge", POLICY_REFUSE, "it is for the parts of drawbridge only"},
     {"subscribe", POLICY_SUBSCRIBE, NULL},
     {"psubscribe", POLICY_SUBSCRIBE, NULL},
     {"ssubscribe", POLICY_SUBSCRIBE, NULL},
