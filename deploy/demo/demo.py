@@ -23,7 +23,7 @@ migration: wordnet
 legacy:  {{ address: "127.0.0.1:{legacy}" }}
 target:  {{ address: "127.0.0.1:{target}" }}
 {server}
-gateway: {{ listen: "127.0.0.1:{gateway}", loops: 1, admin: gateway.sock, metrics: "127.0.0.1:{gateway_metrics}" }}
+gateway: {{ listen: "127.0.0.1:{gateway}", loops: 1, admin: "unix:gateway.sock", metrics: "127.0.0.1:{gateway_metrics}" }}
 syncer:  {{ spool: {{ dir: spool, limit: 4GB }}, metrics: "127.0.0.1:{syncer_metrics}" }}
 state:   {{ ledger: ledger.db, control: "unix:control.sock", api: "unix:api.sock" }}
 log:     {{ format: text, level: info }}

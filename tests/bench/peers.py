@@ -83,7 +83,7 @@ def our_server(*options):
 
 def our_gateway(backend):
     port = free_port()
-    text = (f"migration: bench\nlegacy: {{ address: 127.0.0.1:{backend} }}\ntarget: {{ address: 127.0.0.1:{backend} }}\n"
+    text = (f"migration: bench\nlegacy: {{ address: 127.0.0.1:{backend} }}\ntarget: {{ address: 127.0.0.1:{free_port()} }}\n"
             f"gateway: {{ listen: 127.0.0.1:{port}, loops: 1, standalone: true }}\nrun_dir: .\nlog: {{ level: warn }}\n")
     return Process("drawbridge-gateway", port, [PROGRAM, "gateway", "drawbridge.yaml"], {"drawbridge.yaml": text}).ready()
 

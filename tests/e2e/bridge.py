@@ -31,7 +31,7 @@ migration: test
 legacy:  {{ address: "127.0.0.1:{legacy}" }}
 target:  {{ address: "127.0.0.1:{target}" }}
 {server}
-gateway: {{ listen: "127.0.0.1:{gateway}", loops: 2, admin: gateway.sock }}
+gateway: {{ listen: "127.0.0.1:{gateway}", loops: 2, admin: "unix:gateway.sock" }}
 syncer:  {{ spool: {{ dir: spool, limit: 1GB }} }}
 state:   {{ ledger: ledger.db, control: "unix:control.sock", api: "unix:api.sock" }}
 run_dir: .
@@ -76,7 +76,7 @@ class Bridge(Stage):
             self.commands[role] = (PROGRAM, role, "drawbridge.yaml")
         if self.gateways == 2:
             self.commands["gateway2"] = (PROGRAM, "gateway", "drawbridge.yaml", "--name", "second", "--listen",
-                                         f"127.0.0.1:{self.ports['gateway2']}", "--admin", "gateway2.sock")
+                                         f"127.0.0.1:{self.ports['gateway2']}", "--admin", "unix:gateway2.sock")
         for role in self.commands:
             self.restart(role)
         wait_for_redis(self.ports["gateway"])
