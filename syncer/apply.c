@@ -20,6 +20,7 @@ void apply_close(struct apply *apply) {
     buf_close(&apply->wire);
     buf_close(&apply->scratch);
     mem_free(apply->items);
+    for (size_t i = 0; i < APPLY_RECENT; i++) buf_close(&apply->recent[i].key);
     *apply = (struct apply){0};
 }
 
@@ -233,6 +234,19 @@ static void send_special(struct apply *apply, const struct unit *unit, const str
     }
 }
 
+static void note_recent(struct apply *apply) {
+    for (size_t i = 0; i < apply->keys.count; i++) {
+        const struct apply_key *k = &apply->keys.at[i];
+        if (!k->written || k->key.size > 1024) continue;
+        struct apply_recent *r = &apply->recent[keymap_hash(k->db, k->key) % APPLY_RECENT];
+        if (r->used && r->db == k->db && slice_equal(buf_slice(&r->key), k->key)) return;
+        buf_clear(&r->key);
+        buf_add(&r->key, k->key);
+        r->db = k->db;
+        r->used = true;
+    }
+}
+
 static void decide(struct apply *apply, const struct unit *unit, const struct unit_command *c, int64_t now_ms) {
     enum apply_class class = apply_keys_of(&apply->keys, c->command, c->argc, c->argv, c->db);
     if (class == APPLY_NOTHING || all_ours(apply)) return;
@@ -261,6 +275,7 @@ static void decide(struct apply *apply, const struct unit *unit, const struct un
         return;
     }
     send(apply, c, deadline);
+    note_recent(apply);
     if (!apply->rules.import_mode && apply->keys.count > 0) note_deadlines(apply, c, now_ms);
 }
 

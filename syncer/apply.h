@@ -64,6 +64,14 @@ struct apply_copy {
     char reason[96];
 };
 
+/* Keys that were written lately, each in a place that its hash gives. */
+#define APPLY_RECENT 512
+struct apply_recent {
+    bool used;
+    int db;
+    struct buf key;
+};
+
 #define APPLY_FLUSHED_NONE (-2)
 #define APPLY_FLUSHED_ALL (-1)
 
@@ -101,6 +109,7 @@ struct apply {
     uint32_t copies_in_batch;
     int64_t now_ms; /* monotonic, as of the last apply_want_copies() */
 
+    struct apply_recent recent[APPLY_RECENT];
     uint64_t units_total, commands_total, left_out_total, unknown_total;
     struct resp_request parser;
 };

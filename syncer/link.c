@@ -4,6 +4,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/control/rblock.h"
 #include "syncer/disk.h"
 #include "syncer/target.h"
 
@@ -69,6 +70,7 @@ static void destroy(struct link *link) {
     spool_close(link->spool);
     for (size_t i = 0; i < LINK_QUARANTINE_SHOWN; i++) buf_close(&link->quarantined[i].key);
     buf_close(&link->repair);
+    buf_close(&link->recent);
     pthread_mutex_destroy(&link->lock);
     mem_free(link->folder);
     mem_free(link);
@@ -102,6 +104,8 @@ static void stop(struct link *link) {
     if (!link->running) return;
     pthread_mutex_lock(&link->lock);
     link->orders.stop = true;
+    for (int i = 0; i < 2; i++)
+        if (link->interruptible[i]) rblock_interrupt(link->interruptible[i]);
     pthread_mutex_unlock(&link->lock);
     link_wake(link);
     pthread_join(link->receiver, NULL);
@@ -148,6 +152,13 @@ void link_sleep(struct link *link, int ms) {
 void link_rest(struct link *link, int ms) {
     uint64_t until = clock_mono_ms(clock_real()) + (uint64_t)ms, now;
     while (!link_stopping(link) && (now = clock_mono_ms(clock_real())) < until) link_sleep(link, (int)(until - now));
+}
+
+void link_set_interruptible(struct link *link, int which, struct rblock *conn) {
+    pthread_mutex_lock(&link->lock);
+    link->interruptible[which] = conn;
+    if (conn && link->orders.stop) rblock_interrupt(conn);
+    pthread_mutex_unlock(&link->lock);
 }
 
 void link_set_state(struct link *link, enum link_state state, const char *error) {
@@ -263,6 +274,7 @@ enum err link_activate(struct link *link, uint64_t epoch, const char *replid, ui
     }
     if (link->active_epoch == epoch) { /* carried out before a restart: its checkpoint knows more */
         link->orders.role = LINK_ACTIVE;
+        link->status.drained = false;
     } else if (info.kind == SPOOL_EMPTY || info.kind == SPOOL_RECEIVING || offset < info.begin ||
                (offset <= info.end && !spool_holds(link->spool, replid, offset))) {
         err = why_set(why, ERR_ABSENT, "the spool has offsets %" PRIu64 " to %" PRIu64 " of %s, not %" PRIu64 " of %s", info.begin,

@@ -22,6 +22,8 @@
 
 #include <pthread.h>
 
+struct rblock;
+
 enum link_role { LINK_ACTIVE, LINK_STANDBY };
 
 enum link_state {
@@ -106,6 +108,7 @@ struct link_quarantined {
     char reason[96];
 };
 #define LINK_QUARANTINE_SHOWN 20
+#define LINK_RECENT 512
 
 struct link {
     char name[32], other[32]; /* "forward" and "reverse" */
@@ -126,6 +129,8 @@ struct link {
     struct link_quarantined quarantined[LINK_QUARANTINE_SHOWN];
     size_t quarantined_shown;
     struct buf repair; /* database (4 bytes), size (4 bytes), key; as often as there are keys */
+    struct buf recent; /* the keys written last before the drain, in the same form */
+    struct rblock *interruptible[2]; /* connections on which the apply thread may wait */
     void (*on_change)(void *self, struct link *link); /* the state changed; from any thread */
     void *self;
 };
@@ -181,6 +186,9 @@ bool link_stopping(struct link *link);
 void link_sleep(struct link *link, int ms);
 /* Wait all of MS, unless the link stops. */
 void link_rest(struct link *link, int ms);
+
+/* Let link_close() end a wait on CONN (0: the target's, 1: the source's); NULL: not any more. */
+void link_set_interruptible(struct link *link, int which, struct rblock *conn);
 
 /* Note durably that the link is active since its present epoch (see link_activate). */
 MUST_CHECK enum err link_note_active(struct link *link, struct why *why);

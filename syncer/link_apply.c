@@ -162,6 +162,7 @@ static enum err open_target(struct applier *a, struct why *why) {
     struct link *link = a->link;
     snprintf(name, sizeof name, "drawbridge-link:%s:%" PRIu64 ":1", link->name, link->epoch);
     enum err err = target_open(&a->target, link->to, name, link->folder, why);
+    if (err == OK) link_set_interruptible(link, 0, a->target.conn);
     if (err == OK) err = target_import(&a->target, true, why);
     if (err != OK) return err;
     pthread_mutex_lock(&link->lock);
@@ -211,6 +212,7 @@ static enum err run_active(struct applier *a, struct why *why) {
 
 static void after_break(struct applier *a, enum err err, const struct why *why) {
     struct link *link = a->link;
+    link_set_interruptible(link, 0, NULL);
     target_close(&a->target);
     pthread_mutex_lock(&link->lock);
     link->status.target_up = false;
@@ -235,6 +237,7 @@ void *link_apply_main(void *self) {
         enum err err = still_active(&a) ? run_active(&a, &why) : link_stand_by(&a, &why);
         after_break(&a, err, &why);
     }
+    link_set_interruptible(a.link, 1, NULL);
     rblock_close(a.source);
     spool_reader_close(&a.reader);
     unit_reader_close(&a.units);

@@ -24,6 +24,7 @@ static enum err open_source(struct applier *a, struct why *why) {
     snprintf(name, sizeof name, "drawbridge-link:%s:%" PRIu64 ":c", a->link->name, a->link->epoch);
     struct rblock_options options = side_options(a->link->from, name);
     enum err err = rblock_open(&a->source, &a->link->from->endpoint, &options, why);
+    if (err == OK) link_set_interruptible(a->link, 1, a->source);
     if (err == OK) err = rblock_words(a->source, &reply, why, "INFO server");
     if (err != OK) return err;
     a->source_version = resp_info_field(reply->text, "redis_version", &version) && version.size > 0 && version.data[0] <= '6' &&
@@ -120,6 +121,7 @@ void link_fetch_copies(struct applier *a) {
             keys[i]->asked = false;
             keys[i]->next_try_ms = now_ms() + 500;
         }
+        link_set_interruptible(a->link, 1, NULL);
         rblock_close(a->source);
         a->source = NULL;
     }

@@ -9,6 +9,7 @@
 #include "lib/control/rblock.h"
 #include "lib/redis/psync.h"
 #include "lib/redis/reply.h"
+#include "syncer/greet.h"
 #include "syncer/link.h"
 #include "syncer/target.h"
 #include "syncer/wire.h"
@@ -146,40 +147,6 @@ static void make_source_select(struct receive *r) {
     rblock_close(conn);
 }
 
-static enum err greet(struct receive *r, struct why *why) {
-    char name[96];
-    const struct config_side *side = r->link->from;
-    snprintf(name, sizeof name, "drawbridge-link:%s:%" PRIu64 ":r", r->link->name, r->link->epoch);
-    size_t answers = 1;
-    if (secret_is_set(&side->auth.password)) {
-        struct slice argv[3] = {SLICE("AUTH"), slice_text(side->auth.user ? side->auth.user : ""), secret_slice(&side->auth.password)};
-        if (!side->auth.user) argv[1] = argv[2];
-        resp_write_command(&r->out, side->auth.user ? 3 : 2, argv);
-        answers++;
-    }
-    resp_write_words(&r->out, "CLIENT", "SETNAME", name, NULL);
-    enum err err = send_out(r, why);
-    uint64_t until = now_ms() + CONNECT_MS;
-    for (size_t i = 0; i < answers && err == OK;) {
-        struct resp_token token;
-        size_t used = 0, got = 0;
-        enum step step = resp_next(&resp_limits_server, buf_slice(&r->in), &token, &used, why);
-        if (step == STEP_FAIL) return ERR_PROTO;
-        if (step == STEP_DONE) {
-            if (token.kind == RESP_ERROR && i == 0 && answers == 2)
-                return why_set(why, ERR_REFUSED, "the source refuses the password: %.*s",
-                               (int)(token.text.size < 200 ? token.text.size : 200), (const char *)token.text.data);
-            buf_consume(&r->in, used);
-            i++;
-            continue;
-        }
-        if (now_ms() > until) return why_set(why, ERR_TIMEOUT, "the source does not answer");
-        err = wire_read(r->wire, buf_room(&r->in, 4096), 4096, 200, &got, why);
-        if (err == OK) buf_filled(&r->in, got);
-    }
-    return err;
-}
-
 static enum err on_full(struct receive *r, struct why *why) {
     struct link *link = r->link;
     struct spool_info info;
@@ -187,8 +154,8 @@ static enum err on_full(struct receive *r, struct why *why) {
     spool_look(link->spool, &info);
     link_get_orders(link, &orders);
     uint64_t offset = (uint64_t)r->psync.offset;
-    bool fresh = info.kind == SPOOL_EMPTY && (orders.begin == LINK_BEGIN_NOW || orders.role == LINK_STANDBY);
-    if (fresh) {
+    bool fresh = orders.role == LINK_STANDBY || (info.kind == SPOOL_EMPTY && orders.begin == LINK_BEGIN_NOW);
+    if (fresh) { /* what was kept before is of a history that the source does not continue */
         r->discard_rdb = true;
         log_info("link.attached", LOG_S("link", link->name), LOG_S("replid", r->psync.replid), LOG_U("offset", offset));
         return spool_start_stream(link->spool, r->psync.replid, offset, 0, why);
@@ -295,9 +262,11 @@ static enum err dial(struct receive *r, struct why *why) {
         enum err err = ask_where(r, &config, &filter, why);
         if (err != OK) return err;
     }
-    if (filter || (info.kind == SPOOL_EMPTY && orders.begin == LINK_BEGIN_NOW)) config.rdb_filter = "";
+    if (filter || orders.role == LINK_STANDBY) config.rdb_filter = ""; /* no copy is wanted */
     enum err err = wire_open(&r->wire, &side->endpoint, CONNECT_MS, why);
-    if (err == OK) err = greet(r, why);
+    char name[96];
+    snprintf(name, sizeof name, "drawbridge-link:%s:%" PRIu64 ":r", r->link->name, r->link->epoch);
+    if (err == OK) err = wire_greet(r->wire, side, name, &r->in, why);
     if (err != OK) return err;
     psync_start(&r->psync, &config, &r->out);
     return send_out(r, why);

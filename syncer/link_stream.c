@@ -304,6 +304,23 @@ static void set_holding(struct link *link, bool holding) {
     if (changed) spool_wake(link->spool);
 }
 
+/* The keys that were written last, for the barrier's comparison. */
+static void publish_recent(struct applier *a) {
+    struct link *link = a->link;
+    pthread_mutex_lock(&link->lock);
+    buf_clear(&link->recent);
+    for (size_t i = 0; i < APPLY_RECENT; i++) {
+        const struct apply_recent *r = &a->apply.recent[i];
+        uint32_t size = (uint32_t)buf_size(&r->key);
+        int32_t db = r->db;
+        if (!r->used) continue;
+        buf_append(&link->recent, &db, 4);
+        buf_append(&link->recent, &size, 4);
+        buf_add(&link->recent, buf_slice(&r->key));
+    }
+    pthread_mutex_unlock(&link->lock);
+}
+
 /* The drain's end (C23): nothing dirty, applied at least up to the offset; connections gone. */
 static enum err finish_drain(struct applier *a, struct why *why) {
     struct link *link = a->link;
@@ -317,6 +334,8 @@ static enum err finish_drain(struct applier *a, struct why *why) {
             if (verdict != APPLY_APPLIED) return obey_verdict(a, verdict, why);
         }
     }
+    publish_recent(a);
+    link_set_interruptible(link, 0, NULL);
     enum err err = target_retire(&a->target, link->to, link->folder, why);
     if (err != OK) return err;
     pthread_mutex_lock(&link->lock);

@@ -2,7 +2,8 @@
 #include "syncer/syncer.h"
 
 #include "lib/base/log.h"
-#include "lib/base/mem.h"
+#include "lib/net/metrics_http.h"
+#include "syncer/steer.h"
 #include "syncer/link.h"
 #include "syncer/report.h"
 
@@ -26,20 +27,38 @@ static bool told_to_end(const sigset_t *signals, int timeout_s) {
     return sigtimedwait(signals, NULL, &timeout) > 0;
 }
 
-static int run_standalone(const struct drawbridge_config *config, const sigset_t *signals) {
+static void collect_link(void *link, struct metrics *metrics) { report_metrics(link, metrics); }
+static void collect_steer(void *steer, struct metrics *metrics) { steer_metrics(steer, metrics); }
+
+static int run_standalone(const struct drawbridge_config *config, const sigset_t *signals, struct why *why) {
     struct link *link = NULL;
-    struct why why;
+    struct metrics_http *http = NULL;
     struct link_options options = {.name = "forward", .from = &config->legacy, .to = &config->target,
         .spool_dir = config->syncer.spool.dir, .limit_bytes = (uint64_t)config->syncer.spool.limit, .epoch = 1,
         .may_copy = true, .role = LINK_ACTIVE, .throttle_ops = (uint64_t)config->syncer.copy.throttle.ops,
         .throttle_bytes = (uint64_t)config->syncer.copy.throttle.bytes};
-    if (link_open(&link, &options, &why) != OK) {
-        log_error("syncer.start", LOG_WHY(&why));
-        return 1;
-    }
-    while (!told_to_end(signals, PROGRESS_S)) report_log(link);
+    enum err err = link_open(&link, &options, why);
+    if (err == OK) err = metrics_http_open(&http, &config->syncer.metrics.endpoint, "syncer", collect_link, link, why);
+    while (err == OK && !told_to_end(signals, PROGRESS_S)) report_log(link);
+    metrics_http_close(http);
     link_close(link);
-    return 0;
+    return err == OK ? 0 : 1;
+}
+
+static bool told_now(void *signals) {
+    struct timespec timeout = {0};
+    return sigtimedwait(signals, NULL, &timeout) > 0;
+}
+
+static int run_member(const struct drawbridge_config *config, sigset_t *signals, struct why *why) {
+    struct steer *steer = NULL;
+    struct metrics_http *http = NULL;
+    enum err err = steer_open(&steer, config, why);
+    if (err == OK) err = metrics_http_open(&http, &config->syncer.metrics.endpoint, "syncer", collect_steer, steer, why);
+    if (err == OK) steer_run(steer, told_now, signals);
+    metrics_http_close(http);
+    steer_close(steer);
+    return err == OK ? 0 : 1;
 }
 
 int syncer_main(int argc, char **argv) {
@@ -57,7 +76,11 @@ int syncer_main(int argc, char **argv) {
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    int code = run_standalone(&config, &signals);
+    int code = standalone ? run_standalone(&config, &signals, &why) : run_member(&config, &signals, &why);
+    if (code != 0) {
+        log_error("syncer.failed", LOG_WHY(&why));
+        fprintf(stderr, "drawbridge syncer: %s\n", why.text);
+    }
     config_close(&config);
     return code;
 }

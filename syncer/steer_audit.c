@@ -1,0 +1,115 @@
+/* steer_audit.c -- audits, repairs and the barrier's comparison, as `state` orders them. */
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "syncer/compare.h"
+#include "syncer/steer_inside.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static uint64_t now_ms(void) { return clock_mono_ms(clock_real()); }
+
+static bool is(struct slice word, const char *text) { return slice_equal_nocase(word, slice_text(text)); }
+
+void steer_stop_audit(struct steer *c) {
+    audit_free(c->audit);
+    c->audit = NULL;
+    compare_free(c->compare);
+    c->compare = NULL;
+    c->repair_id[0] = '\0';
+}
+
+/* AUDIT START <id> <link>. Told again: its end is reported again. */
+static void start(struct steer *c, const char *id, struct slice name) {
+    struct link *link = is(name, "reverse") ? c->links[1].link : is(name, "forward") ? c->links[0].link : NULL;
+    if (!link) {
+        resp_write_errorf(&c->out, "ERR the link is not open");
+        return;
+    }
+    if (c->audit && strcmp(audit_id(c->audit), id) == 0) {
+        c->audit_told = false;
+        resp_write_ok(&c->out);
+        return;
+    }
+    if (c->audit && !audit_is_done(c->audit)) {
+        resp_write_errorf(&c->out, "ERR audit %s is running", audit_id(c->audit));
+        return;
+    }
+    audit_free(c->audit);
+    c->audit = audit_start(id, link);
+    c->audit_told = false;
+    c->audit_due_ms = 0;
+    resp_write_ok(&c->out);
+}
+
+static void repair(struct steer *c, const char *id) {
+    if (!c->audit || strcmp(audit_id(c->audit), id) != 0 || !audit_is_done(c->audit)) {
+        resp_write_errorf(&c->out, "ERR the keys of audit %s are not known any more; audit again", id);
+        return;
+    }
+    c->repairing = audit_repair(c->audit);
+    c->repair_due_ms = now_ms() + 500;
+    snprintf(c->repair_id, sizeof c->repair_id, "%s", id);
+    resp_write_ok(&c->out);
+}
+
+void steer_obey_audit(struct steer *c, size_t argc, const struct slice *argv) {
+    char id[64];
+    snprintf(id, sizeof id, "%.*s", (int)(argv[2].size < 60 ? argv[2].size : 60), (const char *)argv[2].data);
+    if (is(argv[1], "start") && argc == 4) {
+        start(c, id, argv[3]);
+    } else if (is(argv[1], "stop") && argc == 3) {
+        if (c->audit && strcmp(audit_id(c->audit), id) == 0 && !audit_is_done(c->audit)) {
+            audit_free(c->audit);
+            c->audit = NULL;
+        }
+        resp_write_ok(&c->out);
+    } else if (is(argv[1], "repair") && argc == 3) {
+        repair(c, id);
+    } else {
+        resp_write_errorf(&c->out, "ERR AUDIT START id link, AUDIT STOP id, AUDIT REPAIR id");
+    }
+}
+
+/* The repaired keys are clean again when nothing is dirty any more. */
+static void report_repair(struct steer *c) {
+    struct link_status s;
+    struct buf json = {0};
+    struct link *link = c->audit ? audit_link(c->audit) : NULL;
+    if (!c->repair_id[0] || !link || now_ms() < c->repair_due_ms) return;
+    link_get_status(link, &s);
+    if (s.dirty_keys > s.quarantined_keys) return;
+    buf_printf(&json, "{\"keys\":%" PRIu64 ",\"failed\":%" PRIu64 "}", c->repairing, s.quarantined_keys);
+    steer_push(c, "REPAIRED", c->repair_id, buf_slice(&json));
+    buf_close(&json);
+    c->repair_id[0] = '\0';
+}
+
+static void report_compare(struct steer *c) {
+    struct buf json = {0};
+    if (!c->compare || !compare_is_done(c->compare)) return;
+    compare_json(c->compare, &json);
+    steer_push(c, "COMPARED", compare_barrier(c->compare), buf_slice(&json));
+    buf_close(&json);
+    compare_free(c->compare);
+    c->compare = NULL;
+}
+
+void steer_report_audit(struct steer *c) {
+    struct buf json = {0};
+    report_compare(c);
+    report_repair(c);
+    if (!c->audit || c->audit_told) return;
+    bool done = audit_is_done(c->audit);
+    if (!done && now_ms() < c->audit_due_ms) return;
+    c->audit_due_ms = now_ms() + 1000;
+    c->audit_told = done;
+    audit_json(c->audit, &json);
+    steer_push(c, done ? "AUDITED" : "AUDIT", audit_id(c->audit), buf_slice(&json));
+    buf_close(&json);
+}
+
+void steer_compare(struct steer *c, struct link *link, const char *barrier, uint64_t budget_ms) {
+    compare_free(c->compare); /* of a barrier that is over: it ends within its budget */
+    c->compare = compare_start(barrier, link, budget_ms);
+}
