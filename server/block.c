@@ -254,7 +254,7 @@ static void serve_key(struct db *db, struct slice key) {
     for (struct wait *w = waited->first, *next; w && count > 0; w = next, count--) {
         next = w->next;
         if (next == NULL) count = 1; /* WAITED may be gone after the last one */
-        struct entry *e = db_find(db, key);
+        struct entry *e = key_lookup(w->c, key); /* what has expired meanwhile wakes nobody */
         if (e == NULL) return;
         if (w->c->block->how->serve && !(w->c->flags & CLIENT_CLOSE_NOW)) (void)serve(w->c, key, e);
     }
@@ -264,6 +264,7 @@ void block_serve_ready(struct engine *engine) {
     struct engine_block *all = engine->blocking;
     if (all == NULL || all->ready == NULL || all->serving) return;
     all->serving = true;
+    engine_read_clock(engine); /* the commands before may have taken long */
     while (all->ready != NULL) { /* serving BLMOVE may make other keys ready */
         struct noted *noted = all->ready;
         all->ready = noted->next;
