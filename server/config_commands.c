@@ -20,6 +20,19 @@ static bool matches_any(struct client *c, const char *name) {
     return false;
 }
 
+static bool named(struct client *c, const char *name) {
+    for (int i = 2; i < c->argc; i++)
+        if (arg_is(c->argv[i], name)) return true;
+    return false;
+}
+
+/* Those that Redis shows only to who knows their names. */
+static bool is_hidden(const char *name) {
+    return strstr(name, "-delay") != NULL || strcmp(name, "loading-process-events-interval-bytes") == 0 ||
+           strcmp(name, "maxmemory-eviction-tenacity") == 0 || strcmp(name, "use-exit-on-panic") == 0 || strcmp(name, "watchdog-period") == 0 ||
+           strcmp(name, "socket-mark-id") == 0;
+}
+
 static void reply_option(struct client *c, const char *name, const struct config_option *option) {
     struct buf value = {0};
     config_write_value(c->engine, option, &value);
@@ -38,7 +51,7 @@ static void run_get(struct client *c) {
             if (option->alias && matches_any(c, option->alias)) reply_option(c, option->alias, option), count++;
         }
     for (size_t i = 0; i < config_kept_count; i++) {
-        if (!matches_any(c, config_kept[i].name)) continue;
+        if (!matches_any(c, config_kept[i].name) || (is_hidden(config_kept[i].name) && !named(c, config_kept[i].name))) continue;
         reply_bulk_text(c, config_kept[i].name);
         reply_bulk_text(c, config->kept[i]);
         count++;

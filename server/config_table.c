@@ -4,6 +4,7 @@
 #include "lib/base/mem.h"
 #include "server/args.h"
 #include "server/persistence.h"
+#include "server/net.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -123,6 +124,13 @@ static enum err apply_password(struct engine *engine, struct why *why) {
     return OK;
 }
 
+static enum err apply_port(struct engine *engine, struct why *why) {
+    struct why reason = {{0}};
+    net_close_listeners(engine);
+    if (net_listen(engine, &reason) == OK) return OK;
+    return why_set(why, ERR_IO, "Unable to listen on this port. Check server logs.");
+}
+
 static enum err apply_maxclients(struct engine *engine, struct why *why) {
     long limit = sysconf(_SC_OPEN_MAX);
     if (limit > 0 && engine->settings.maxclients > limit - 32)
@@ -138,9 +146,9 @@ static enum err apply_loglevel(struct engine *engine, struct why *why) {
 }
 
 static const struct config_option options[] = {
-    {.name = "port", .kind = CONFIG_INT, .flags = CONFIG_FIXED, .offset = AT(port), .min = 0, .max = 65535, .fallback = "6379"},
+    {.name = "port", .kind = CONFIG_INT, .offset = AT(port), .min = 0, .max = 65535, .fallback = "6379", .apply = apply_port},
     {.name = "tcp-backlog", .kind = CONFIG_INT, .flags = CONFIG_FIXED, .offset = AT(tcp_backlog), .min = 0, .max = INT_MAX, .fallback = "511"},
-    {.name = "bind", .kind = CONFIG_TEXT, .flags = CONFIG_FIXED | CONFIG_MULTI, .offset = AT(bind), .fallback = "* -::*"},
+    {.name = "bind", .kind = CONFIG_TEXT, .flags = CONFIG_MULTI, .offset = AT(bind), .fallback = "* -::*", .apply = apply_port},
     {.name = "unixsocket", .kind = CONFIG_TEXT, .flags = CONFIG_FIXED, .offset = AT(unixsocket), .fallback = ""},
     {.name = "unixsocketperm", .kind = CONFIG_OCTAL, .flags = CONFIG_FIXED, .offset = AT(unixsocketperm), .max = 0777, .fallback = "0"},
     INT_OPTION("timeout", timeout_s, 0, INT_MAX, "0"),

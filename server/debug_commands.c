@@ -104,11 +104,8 @@ static void debug_protocol(struct client *c) {
         reply_map(c, 3);
         for (int i = 0; i < 3; i++) reply_int(c, i), reply_bool(c, i == 1);
     } else if (arg_is(kind, "attrib")) {
-        if (c->resp < 3) {
-            reply_error(c, "ERR debug attrib is only meaningful with RESP3");
-            return;
-        }
-        reply_raw(c, SLICE("|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n"));
+        if (c->resp == 3)
+            reply_raw(c, SLICE("|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n"));
         reply_bulk_text(c, "Some real reply following the attribute");
     } else if (arg_is(kind, "push")) {
         reply_push(c, 2);
@@ -133,7 +130,10 @@ static void debug_error(struct client *c) {
     reply_error(c, "%.*s", (int)c->argv[2].size, (const char *)c->argv[2].data);
 }
 
-static void debug_nothing(struct client *c) {
+static void debug_pause_cron(struct client *c) {
+    int64_t on;
+    if (!arg_int(c, c->argv[2], &on, NULL)) return;
+    c->engine->tick_paused = on != 0;
     reply_ok(c);
 }
 
@@ -167,11 +167,7 @@ static const struct {
               {"log", 3, debug_log, "LOG <message>"},
               {"error", 3, debug_error, "ERROR <string>"},
               {"htstats", 2, debug_htstats, "HTSTATS [<dbid>]"},
-              {"jmap", 2, debug_nothing, "JMAP"},
-              {"pause-cron", 3, debug_nothing, "PAUSE-CRON <0|1>"},
-              {"replybuffer", 3, debug_nothing, "REPLYBUFFER <subcommand>"},
-              {"set-disable-deny-scripts", 3, debug_nothing, "SET-DISABLE-DENY-SCRIPTS <0|1>"},
-              {"config-rewrite-force-all", 2, debug_nothing, "CONFIG-REWRITE-FORCE-ALL"}};
+              {"pause-cron", 3, debug_pause_cron, "PAUSE-CRON <0|1>"}};
 
 static void run_debug(struct client *c) {
     if (arg_is(c->argv[1], "help")) {

@@ -118,6 +118,7 @@ static void measure_rate(struct engine *engine) {
 static void on_tick(uv_timer_t *timer) {
     struct engine *engine = timer->loop->data;
     engine_read_clock(engine);
+    if (engine->tick_paused) return;
     expire_cycle_run(engine);
     block_check_timeouts(engine);
     pause_check(engine);

@@ -51,6 +51,7 @@ struct engine {
     enum role role;
     bool loading;       /* a file or a full copy is being loaded: commands answer -LOADING */
     bool expire_active; /* DEBUG SET-ACTIVE-EXPIRE */
+    bool tick_paused;   /* DEBUG PAUSE-CRON */
     bool shutting_down;
     bool save_was_set; /* while options are read: `save` lines add up */
     uint64_t dirty; /* changes since the last save */

@@ -252,12 +252,12 @@ void execute_call(struct client *c) {
     uint64_t dirty = engine->dirty, began_us = engine->now_us;
     const uint64_t own = CLIENT_FORCE_REPL | CLIENT_PREVENT_PROP | CLIENT_FAILED;
     c->flags &= ~own;
-    if (engine->monitor && !(spec->flags & (COMMAND_SKIP_MONITOR | COMMAND_ADMIN)) && !(c->flags & CLIENT_LOADING)) monitor_feed(c);
     engine->nesting++;
     engine->uses[spec->index].run(c);
     engine->nesting--;
     engine->stats.commands++;
     count_time(c, spec, began_us);
+    if (engine->monitor && !(spec->flags & (COMMAND_SKIP_MONITOR | COMMAND_ADMIN)) && !(c->flags & CLIENT_LOADING)) monitor_feed(c);
     bool changed = engine->dirty != dirty || c->flags & CLIENT_FORCE_REPL;
     if (changed && !(c->flags & (CLIENT_PREVENT_PROP | CLIENT_LOADING | CLIENT_BLOCKED)) && propagate_is_on(engine))
         propagate(engine, c->db->id, c->argc, c->argv);

@@ -34,4 +34,5 @@ void command_groups_bind(struct engine *engine) {
     latency_commands_bind(engine);
     persistence_open(engine);
     replication_open(engine);
+    function_commands_bind(engine);
 }

@@ -16,6 +16,6 @@ void command_commands_bind(struct engine *engine);
 void debug_commands_bind(struct engine *engine);
 void info_commands_bind(struct engine *engine);
 void object_commands_bind(struct engine *engine);
-void wait_commands_bind(struct engine *engine);
+void function_commands_bind(struct engine *engine);
 
 #endif

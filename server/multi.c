@@ -139,10 +139,6 @@ void multi_unwatch(struct client *c) {
     if (c->multi) c->multi->watches = NULL;
 }
 
-static void spoil(struct watched_key *key) {
-    for (struct watch *w = key->first; w; w = w->next_of_key) w->c->flags |= CLIENT_DIRTY_CAS;
-}
-
 void multi_key_changed(struct db *db, struct slice key) {
     struct watched_key *watched = table_find(&db->watched, key);
     if (watched == NULL) return;
@@ -154,14 +150,31 @@ void multi_key_changed(struct db *db, struct slice key) {
     }
 }
 
+static bool is_expired_in(const struct db *db, struct slice key) {
+    const struct entry *e = db_find(db, key);
+    return e && entry_is_expired(db->engine, e);
+}
+
+/* A key that had expired before WATCH may go, or be replaced by an expired one, and one that was not there may be
+ * replaced by an expired one: for the client nothing changed. */
+static void db_changes_key(struct watched_key *key, const struct db *db, const struct db *other) {
+    struct slice name = key_of_watched(key);
+    bool here = db_find(db, name) != NULL, there = other && db_find(other, name) != NULL;
+    if (!here && !there) return;
+    bool stale_there = there && is_expired_in(other, name);
+    for (struct watch *w = key->first; w; w = w->next_of_key) {
+        if (w->was_expired && !there) w->was_expired = false;
+        else if (w->was_expired && stale_there) continue;
+        else if (!here && stale_there) w->was_expired = true;
+        else w->c->flags |= CLIENT_DIRTY_CAS;
+    }
+}
+
 void multi_db_changes(struct db *db, struct db *other) {
     if (table_count(&db->watched) == 0) return;
     struct table_iter iter;
     table_iter_init(&iter, &db->watched);
-    for (struct watched_key *key; (key = table_iter_next(&iter)) != NULL;) {
-        struct slice name = key_of_watched(key);
-        if (db_find(db, name) || (other && db_find(other, name))) spoil(key);
-    }
+    for (struct watched_key *key; (key = table_iter_next(&iter)) != NULL;) db_changes_key(key, db, other);
 }
 
 static bool watched_key_expired(const struct client *c) {

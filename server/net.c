@@ -31,7 +31,7 @@ struct listener {
 struct engine_net {
     struct client *ready, **ready_end;     /* with input to look at */
     struct client *outgoing, **outgoing_end; /* with output to write, or to be freed */
-    struct listener listeners[LISTENERS_MAX];
+    struct listener *listeners[LISTENERS_MAX];
     int listener_count;
     uint16_t port;
 };
@@ -311,14 +311,15 @@ static enum err add_listener(struct engine *engine, int fd, bool is_unix, struct
         close(fd);
         return why_set(why, ERR_LIMIT, "more than %d addresses to listen at", LISTENERS_MAX);
     }
-    struct listener *l = &net->listeners[net->listener_count];
+    struct listener *l = NEW(struct listener);
     *l = (struct listener){.fd = fd, .is_unix = is_unix};
     if (uv_poll_init(engine->loop, &l->poll, fd) != 0) {
         close(fd);
+        mem_free(l);
         return why_set(why, ERR_IO, "poll a listening socket");
     }
     l->poll.data = l;
-    net->listener_count++;
+    net->listeners[net->listener_count++] = l;
     (void)uv_poll_start(&l->poll, UV_READABLE, on_connection);
     return OK;
 }
@@ -389,12 +390,18 @@ enum err net_listen(struct engine *engine, struct why *why) {
     return err;
 }
 
+static void on_listener_closed(uv_handle_t *handle) {
+    mem_free(handle->data);
+}
+
 void net_close_listeners(struct engine *engine) {
     struct engine_net *net = net_of(engine);
     for (int i = 0; i < net->listener_count; i++) {
-        uv_poll_stop(&net->listeners[i].poll);
-        close(net->listeners[i].fd);
-        if (net->listeners[i].is_unix) (void)unlink(engine->settings.unixsocket);
+        struct listener *l = net->listeners[i];
+        uv_poll_stop(&l->poll);
+        close(l->fd);
+        if (l->is_unix) (void)unlink(engine->settings.unixsocket);
+        uv_close((uv_handle_t *)&l->poll, on_listener_closed);
     }
     net->listener_count = 0;
 }

@@ -25,7 +25,9 @@ static void run_encoding(struct client *c) {
 
 static void run_refcount(struct client *c) {
     struct entry *e = look(c, c->argv[2]);
-    if (e) reply_int(c, 1);
+    bool small = e && entry_type(e) == TYPE_STRING && entry_encoding(e) == ENC_INT && entry_number(e) >= 0 && entry_number(e) < 10000;
+    if (small) reply_int(c, INT32_MAX); /* what Redis says of the numbers that it shares */
+    else if (e) reply_int(c, 1);
     else reply_null(c);
 }
 

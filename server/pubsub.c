@@ -178,11 +178,14 @@ static int64_t subscriptions(const struct client *c, enum space space) {
 }
 
 static void confirm(struct client *c, const char *kind, enum space space, const struct slice *name) {
+    uint64_t muted = c->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP);
+    c->flags &= ~muted;
     reply_push(c, 3);
     reply_bulk_text(c, kind);
     if (name) reply_bulk(c, *name);
     else reply_null(c);
     reply_int(c, subscriptions(c, space));
+    c->flags |= muted;
 }
 
 static void note_state(struct client *c) {
