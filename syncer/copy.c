@@ -386,7 +386,7 @@ static enum err had_keys(struct copy *c, bool fresh, bool *had, struct why *why)
     if (err != OK) goto out;
     *had = keys > 0;
     if (keys > 0 && !begun) {
-        err = why_set(why, ERR_STATE, "the target is not empty: it has %" PRIu64 " keys that this link did not write; empty it "
+        err = why_set(why, ERR_EXISTS, "the target is not empty: it has %" PRIu64 " keys that this link did not write; empty it "
                       "(FLUSHALL) or choose another target", keys);
         goto out;
     }
@@ -408,11 +408,24 @@ static enum err start_fresh(struct copy *c, bool had, struct why *why) {
     return err;
 }
 
+/* The reader saw the end of the RDB, perhaps before the receiver made the file durable. */
+static enum err wait_complete(struct copy *c, struct why *why) {
+    for (;;) {
+        struct spool_info info;
+        spool_look(c->link->spool, &info);
+        if (info.generation != c->info.generation) return why_set(why, ERR_STATE, "the spool began another copy");
+        if (info.kind == SPOOL_COPY) return OK;
+        if (link_stopping(c->link)) return why_set(why, ERR_STOPPED, "the link stops");
+        link_sleep(c->link, 100);
+    }
+}
+
 static enum err finish(struct copy *c, bool had, struct why *why) {
     uint64_t removed = 0;
     struct checkpoint checkpoint = {.kind = CHECKPOINT_STREAM, .place = {.offset = c->info.copy_offset}};
     memcpy(checkpoint.replid, c->info.replid, sizeof checkpoint.replid);
-    enum err err = had ? extras_remove(c->link, c->target, c->info.generation, &removed, why) : OK;
+    enum err err = wait_complete(c, why);
+    if (err == OK && had) err = extras_remove(c->link, c->target, c->info.generation, &removed, why);
     if (err == OK) err = target_write_checkpoint(c->target, c->rules, &checkpoint, why);
     if (err != OK) return err;
     pthread_mutex_lock(&c->link->lock);

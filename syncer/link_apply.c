@@ -219,7 +219,8 @@ static void after_break(struct applier *a, enum err err, const struct why *why) 
     if (err != ERR_STOPPED) link->status.reconnects++;
     pthread_mutex_unlock(&link->lock);
     if (err == OK || err == ERR_STOPPED) return;
-    if (a->failures >= 3 || err == ERR_REFUSED || err == ERR_STATE || err == ERR_CORRUPT || err == ERR_DISK_FULL) {
+    if (a->failures >= 3 || err == ERR_REFUSED || err == ERR_STATE || err == ERR_CORRUPT || err == ERR_DISK_FULL ||
+        err == ERR_EXISTS) {
         log_warn("link.apply_stopped", LOG_S("link", link->name), LOG_WHY(why));
         link_set_state(link, LINK_BLOCKED, why->text);
     }
