@@ -46,6 +46,16 @@ static enum err finish_listen(struct drawbridge_config *config, struct config_li
         listen->text = mem_strdup(buf_text(&path));
         buf_close(&path);
     }
+    size_t size = strlen(listen->text);
+    bool is_path = size > 5 && strcmp(listen->text + size - 5, ".sock") == 0 &&
+                   strncmp(listen->text, "unix:", 5) != 0; /* a socket's file needs no "unix:" */
+    if (is_path) {
+        char *text = mem_alloc(size + sizeof "unix:");
+        memcpy(text, "unix:", 5);
+        memcpy(text + 5, listen->text, size + 1);
+        mem_free(listen->text);
+        listen->text = text;
+    }
     enum err err = endpoint_parse(&listen->endpoint, listen->text, 0, why);
     return err ? why_add(why, err, "%s", name) : OK;
 }
