@@ -45,12 +45,14 @@ struct member *core_syncer(const struct core *core) {
     return core->syncer[0] ? members_find(core->members, MEMBER_SYNCER, core->syncer) : NULL;
 }
 
-static void send_open(struct core *core, struct member *syncer, enum link_id link, const char *mode) {
-    char json[256];
+static void send_open(struct core *core, struct member *syncer, enum link_id link, const char *mode,
+                      int64_t own_until) {
+    char json[320];
     snprintf(json, sizeof json,
-             "{\"migration\":\"%s\",\"epoch\":%" PRIu64 ",\"from\":\"%s\",\"to\":\"%s\",\"mode\":\"%s\"}",
+             "{\"migration\":\"%s\",\"epoch\":%" PRIu64 ",\"from\":\"%s\",\"to\":\"%s\",\"mode\":\"%s\","
+             "\"own_until\":%" PRId64 "}",
              core->migration.name, core->workflow.epoch, side_name(link_source(link)),
-             side_name(side_other(link_source(link))), mode);
+             side_name(side_other(link_source(link))), mode, own_until);
     const struct slice argv[] = {SLICE("LINK"), SLICE("OPEN"), slice_text(link_name(link)), slice_text(json)};
     member_send(syncer, NULL, core, 4, argv);
 }
@@ -58,8 +60,8 @@ static void send_open(struct core *core, struct member *syncer, enum link_id lin
 static void carry_out(struct core *core, struct member *syncer, const struct duty *duty) {
     const char *link = link_name(duty->link);
     switch (duty->kind) {
-    case DUTY_OPEN_COPY: send_open(core, syncer, duty->link, "copy"); break;
-    case DUTY_OPEN_STANDBY: send_open(core, syncer, duty->link, "standby"); break;
+    case DUTY_OPEN_COPY: send_open(core, syncer, duty->link, "copy", 0); break;
+    case DUTY_OPEN_STANDBY: send_open(core, syncer, duty->link, "standby", duty->own_until); break;
     case DUTY_UNDRAIN: member_sendf(syncer, NULL, core, "LINK UNDRAIN %s %" PRId64, link, duty->barrier); break;
     case DUTY_ACTIVATE:
         member_sendf(syncer, NULL, core, "LINK ACTIVATE %s %" PRIu64 " %s %" PRId64, link, duty->epoch,

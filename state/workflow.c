@@ -152,6 +152,8 @@ size_t workflow_duties(const struct workflow *w, const struct barrier_row *last,
         return add(duties, count, (struct duty){.kind = DUTY_CLOSE, .link = LINK_REVERSE});
     case PHASES: UNREACHABLE("not a phase");
     }
-    return add(duties, count,
-               (struct duty){.kind = DUTY_OPEN_STANDBY, .link = link_other(active)});
+    /* Where the standby link's source was the primary side before, its stream up to X is clients'. */
+    struct duty standby = {.kind = DUTY_OPEN_STANDBY, .link = link_other(active)};
+    if (committed->outcome != BARRIER_NONE) standby.own_until = committed->x.offset;
+    return add(duties, count, standby);
 }

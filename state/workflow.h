@@ -77,6 +77,7 @@ struct duty {
     int64_t barrier;    /* UNDRAIN */
     uint64_t epoch;     /* ACTIVATE */
     struct place place; /* ACTIVATE */
+    int64_t own_until;  /* OPEN_STANDBY: the source's units up to here were its clients' */
 };
 #define DUTIES_MAX 6
 

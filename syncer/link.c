@@ -62,6 +62,7 @@ static struct link *make(const struct link_options *options) {
     link->status.since_ms = clock_wall_ms(clock_real());
     link->status.copy.eta_ms = -1;
     link->status.way_back = true;
+    link->own_until = options->own_until;
     pthread_mutex_init(&link->lock, NULL);
     return link;
 }
@@ -288,6 +289,12 @@ enum err link_activate(struct link *link, uint64_t epoch, const char *replid, ui
     pthread_mutex_unlock(&link->lock);
     link_wake(link);
     return err;
+}
+
+void link_own_until(struct link *link, uint64_t offset) {
+    pthread_mutex_lock(&link->lock);
+    if (offset > link->own_until) link->own_until = offset;
+    pthread_mutex_unlock(&link->lock);
 }
 
 enum err link_discard(struct link *link, uint64_t offset, struct why *why) {

@@ -128,6 +128,7 @@ struct link {
     size_t sample_first, sample_count;
     struct link_quarantined quarantined[LINK_QUARANTINE_SHOWN];
     size_t quarantined_shown;
+    uint64_t own_until;      /* standby: units of the source up to here were its clients', and are not foreign */
     struct buf repair; /* database (4 bytes), size (4 bytes), key; as often as there are keys */
     struct buf recent; /* the keys written last before the drain, in the same form */
     struct rblock *interruptible[2]; /* connections on which the apply thread may wait */
@@ -144,6 +145,7 @@ struct link_options {
     bool may_copy;
     enum link_role role;
     uint64_t throttle_ops, throttle_bytes;
+    uint64_t own_until; /* see struct link */
     void (*on_change)(void *self, struct link *link);
     void *self;
 };
@@ -156,6 +158,9 @@ void link_close(struct link *link);
 
 /* link_close(), and remove the spool and the checkpoint at the target. */
 void link_remove(struct link *link);
+
+/* Units of the source up to OFFSET were its clients' while it was the primary side. */
+void link_own_until(struct link *link, uint64_t offset);
 
 void link_wake(struct link *link);
 void link_get_status(struct link *link, struct link_status *status);

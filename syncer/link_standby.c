@@ -85,7 +85,8 @@ static void look_at(struct standby *s, const struct unit *unit) {
     }
     if (theirs || s->copying || harmless(a, unit)) return;
     pthread_mutex_lock(&link->lock);
-    bool first = link->status.foreign_units++ == 0;
+    bool own = unit->end <= link->own_until; /* of the time when this side was the primary one */
+    bool first = !own && link->status.foreign_units++ == 0;
     pthread_mutex_unlock(&link->lock);
     if (first) log_warn("link.foreign_unit", LOG_S("link", link->name), LOG_U("offset", unit->start),
                         LOG_S("command", unit->commands[0].command ? unit->commands[0].command->name : "unknown"));

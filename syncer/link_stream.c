@@ -342,6 +342,7 @@ static enum err finish_drain(struct applier *a, struct why *why) {
     link->orders.role = LINK_STANDBY;
     link->orders.drain = false;
     link->status.drained = true;
+    if (a->apply.place.offset > link->own_until) link->own_until = a->apply.place.offset;
     pthread_mutex_unlock(&link->lock);
     link_set_state(link, LINK_STANDING_BY, NULL);
     log_info("link.drained", LOG_S("link", link->name), LOG_U("offset", a->apply.place.offset));

@@ -55,7 +55,7 @@ void steer_wait_removed(struct steer_link *slot) {
     slot->leaving = NULL;
 }
 
-static void open_link(struct order *o, bool forward, bool copy) {
+static void open_link(struct order *o, bool forward, bool copy, uint64_t own_until) {
     struct why why;
     struct link *link = NULL;
     const struct drawbridge_config *config = o->c->config;
@@ -63,7 +63,7 @@ static void open_link(struct order *o, bool forward, bool copy) {
         .to = forward ? &config->target : &config->legacy, .spool_dir = config->syncer.spool.dir,
         .limit_bytes = (uint64_t)config->syncer.spool.limit, .epoch = o->c->epoch, .may_copy = copy,
         .role = copy ? LINK_ACTIVE : LINK_STANDBY, .throttle_ops = (uint64_t)config->syncer.copy.throttle.ops,
-        .throttle_bytes = (uint64_t)config->syncer.copy.throttle.bytes};
+        .throttle_bytes = (uint64_t)config->syncer.copy.throttle.bytes, .own_until = own_until};
     steer_wait_removed(o->slot);
     if (link_open(&link, &options, &why) != OK) {
         log_error("link.open", LOG_WHY(&why));
@@ -83,6 +83,8 @@ static void order_open(struct order *o) {
     const char *mode = json_string_value(json_object_get(json, "mode"));
     const char *from = json_string_value(json_object_get(json, "from"));
     json_t *number = json_object_get(json, "epoch");
+    json_int_t own = json_integer_value(json_object_get(json, "own_until")); /* 0 when it is not there */
+    uint64_t own_until = own > 0 ? (uint64_t)own : 0;
     bool forward = o->slot == &o->c->links[0];
     bool fits = mode && from && strcmp(from, forward ? "legacy" : "target") == 0 && json_is_integer(number) &&
                 (strcmp(mode, "copy") == 0 || strcmp(mode, "standby") == 0);
@@ -93,10 +95,11 @@ static void order_open(struct order *o) {
         if (epoch < o->c->epoch) {
             resp_write_errorf(&o->c->out, "STALEEPOCH %" PRIu64, o->c->epoch);
         } else if (o->slot->link) {
+            link_own_until(o->slot->link, own_until);
             resp_write_ok(&o->c->out); /* it goes on as it is; roles change by DRAIN and ACTIVATE alone */
         } else {
             steer_raise_epoch(o->c, epoch);
-            open_link(o, forward, strcmp(mode, "copy") == 0);
+            open_link(o, forward, strcmp(mode, "copy") == 0, own_until);
         }
     }
     json_decref(json);
