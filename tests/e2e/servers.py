@@ -215,7 +215,11 @@ class Relay:
             if not self.is_open:
                 a.close()
                 continue
-            b = socket.create_connection(("127.0.0.1", self.to_port))
+            try:
+                b = socket.create_connection(("127.0.0.1", self.to_port))
+            except OSError:
+                a.close()
+                continue
             self.pairs.append((a, b))
             for x, y in ((a, b), (b, a)):
                 threading.Thread(target=self.copy, args=(x, y), daemon=True).start()
