@@ -174,10 +174,13 @@ static void write_failed(struct aof *aof, const struct why *why) {
         engine_log(aof->engine, '#', "Could not remove a short write from the AOF: %s. Redis may refuse to load it.", cut.text);
 }
 
+void aof_set_flush_sleep(struct aof *aof, int64_t sleep_us) { aof->flush_sleep_us = sleep_us; }
+
 void aof_flush(struct aof *aof) {
     size_t size = buf_size(&aof->buffer);
     if (size == 0 || aof->fd < 0) return;
     struct why why;
+    if (aof->flush_sleep_us > 0) (void)usleep((useconds_t)aof->flush_sleep_us);
     if (fs_write(aof->fd, buf_slice(&aof->buffer), "AOF", &why)) {
         write_failed(aof, &why);
         return;

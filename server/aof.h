@@ -35,7 +35,7 @@ MUST_CHECK enum err aof_start_with_data(struct aof *aof, struct why *why);
 MUST_CHECK enum err aof_restart(struct aof *aof, struct why *why);
 /* CONFIG SET appendonly no: everything written and synced first. */
 void aof_stop(struct aof *aof);
-/* A new base in the background. */
+/* A new base in the background; of an AOF that is OFF all that there is. */
 MUST_CHECK enum err aof_rewrite(struct aof *aof, struct why *why);
 void aof_rewrite_later(struct aof *aof); /* soon */
 
@@ -53,6 +53,9 @@ uint64_t aof_appended(const struct aof *aof);
 uint64_t aof_synced(const struct aof *aof);
 /* Begin to sync now, whatever appendfsync says; aof_synced() will reach aof_appended(). */
 void aof_sync_soon(struct aof *aof);
+
+/* DEBUG AOF-FLUSH-SLEEP: each write takes so much longer. */
+void aof_set_flush_sleep(struct aof *aof, int64_t sleep_us);
 
 void aof_info(const struct aof *aof, struct buf *out);
 

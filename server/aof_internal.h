@@ -24,6 +24,7 @@ struct aof {
     bool sync_running, sync_asked;
     int64_t last_sync_ms;    /* monotonic */
     int64_t last_retry_ms;
+    int64_t flush_sleep_us;  /* for tests; 0 */
     char fault[512];         /* empty: none. Of writing */
     char sync_fault[512];    /* of syncing */
 

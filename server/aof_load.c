@@ -114,6 +114,8 @@ static enum err load_file(struct aof *aof, const struct aof_file *file, bool is_
     char magic[5];
     size_t got = 0;
     enum err err = fs_open(path, O_RDONLY, &r.fd, why);
+    if (err == ERR_ABSENT)
+        (void)why_set(why, err, "can't open the append log file %s for reading: No such file or directory", file->name);
     if (!err) err = fs_read_at(r.fd, magic, sizeof magic, 0, &got, path, why);
     if (!err && got == sizeof magic && memcmp(magic, "REDIS", sizeof magic) == 0) {
         struct rdb_place place;
@@ -175,16 +177,27 @@ static enum err make_first_base(struct aof *aof, struct why *why) {
     return err;
 }
 
-enum err aof_start_with_data(struct aof *aof, struct why *why) {
-    bool found;
-    enum err err = aof_read_manifest(aof, &found, why);
-    bool is_old = false;
+static bool exists(const char *path) {
     struct stat about;
-    const char *old_name = aof->engine->settings.appendfilename;
-    if (!err && (!found || (aof->manifest.count == 1 && stat(old_name, &about) == 0))) {
+    return stat(path, &about) == 0;
+}
+
+/* Did the last start write the manifest and die before it moved the old AOF in? */
+static bool is_half_adopted(const struct aof *aof) {
+    const char *name = aof->engine->settings.appendfilename;
+    if (aof->manifest.count != 1 || strcmp(aof->manifest.files[0].name, name) != 0) return false;
+    char *path = aof_path(aof, name);
+    bool half = !exists(path) && exists(name);
+    mem_free(path);
+    return half;
+}
+
+enum err aof_start_with_data(struct aof *aof, struct why *why) {
+    bool found, is_old = false;
+    enum err err = aof_read_manifest(aof, &found, why);
+    if (!err && (!found || is_half_adopted(aof))) {
         aof_manifest_close(&aof->manifest);
         err = aof_adopt_old_file(aof, &is_old, why);
-        if (!err && !is_old && found) err = aof_read_manifest(aof, &found, why);
     }
     if (err) return err;
     if (found || is_old) err = aof_load_files(aof, why);

@@ -48,7 +48,7 @@ static enum err install(struct aof *aof, struct why *why) {
     char *path = aof_path(aof, base->name);
     enum err err = fs_rename(aof->rewrite_temp, path, why);
     if (!err && aof->state == AOF_WAITING) err = name_incr(aof, &manifest, why);
-    else if (!err) aof_manifest_retire_incr(&manifest, 1);
+    else if (!err) aof_manifest_retire_incr(&manifest, aof->state == AOF_ON ? 1 : 0);
     if (!err) err = aof_write_manifest(aof, &manifest, why);
     if (!err) err = fs_size(path, &aof->base_size, why);
     mem_free(path);
@@ -73,7 +73,7 @@ static void snapshot_ended(void *owner, enum err err, const char *words) {
         return;
     }
     engine_log(aof->engine, '*', "Background AOF rewrite finished successfully");
-    aof->state = AOF_ON;
+    if (aof->state == AOF_WAITING) aof->state = AOF_ON;
     aof_remove_history(aof);
     aof_sync_soon(aof);
 }
@@ -130,7 +130,12 @@ static enum err empty_temp_incr(struct aof *aof, struct why *why) {
 
 enum err aof_rewrite(struct aof *aof, struct why *why) {
     if (aof->rewrite) return why_set(why, ERR_STATE, "Background append only file rewriting already in progress");
-    enum err err = aof->state == AOF_ON ? open_next_incr(aof, why) : empty_temp_incr(aof, why);
+    enum err err = OK;
+    bool found;
+    if (aof->state == AOF_ON) err = open_next_incr(aof, why);
+    else if (aof->state == AOF_WAITING) err = empty_temp_incr(aof, why);
+    else if (aof->manifest.count == 0) err = aof_read_manifest(aof, &found, why); /* OFF: a base and nothing else */
+    if (!err) err = aof_make_folder(aof, why);
     return err ? err : start_snapshot(aof, why);
 }
 
@@ -150,6 +155,7 @@ static enum err open_temp_incr(struct aof *aof, struct why *why) {
 
 enum err aof_restart(struct aof *aof, struct why *why) {
     aof_stop(aof);
+    aof_rewrite_abort(aof);
     bool found;
     if (aof->manifest.count == 0) {
         enum err err = aof_read_manifest(aof, &found, why);

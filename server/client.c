@@ -25,14 +25,26 @@ static struct client *make(struct engine *engine, uint64_t flags) {
     return c;
 }
 
+static void link_in(struct client *c) {
+    c->prev = NULL;
+    c->next = c->engine->clients;
+    if (c->next) c->next->prev = c;
+    c->engine->clients = c;
+}
+
+static void link_out(struct client *c) {
+    if (c->prev) c->prev->next = c->next;
+    else c->engine->clients = c->next;
+    if (c->next) c->next->prev = c->prev;
+    c->next = c->prev = NULL;
+}
+
 struct client *client_new(struct engine *engine, int fd, bool is_unix) {
     struct client *c = make(engine, is_unix ? CLIENT_UNIX : 0);
     c->fd = fd;
     c->request = NEW(struct resp_request);
     c->authenticated = engine->settings.requirepass[0] == '\0';
-    c->next = engine->clients;
-    if (engine->clients) engine->clients->prev = c;
-    engine->clients = c;
+    link_in(c);
     engine->client_count++;
     if (engine->client_count > engine->stats.peak_clients) engine->stats.peak_clients = engine->client_count;
     net_start(c);
@@ -73,13 +85,21 @@ void client_free_fake(struct client *c) {
     free_memory(c);
 }
 
+void client_show_fake(struct client *c) {
+    ASSERT(c->flags & CLIENT_FAKE);
+    link_in(c);
+}
+
+void client_hide_fake(struct client *c) {
+    ASSERT(c->flags & CLIENT_FAKE);
+    link_out(c);
+}
+
 void client_free_closed(struct client *c) {
     let_go(c);
     net_stop(c);
     if (c->fd >= 0) close(c->fd);
-    if (c->prev) c->prev->next = c->next;
-    else c->engine->clients = c->next;
-    if (c->next) c->next->prev = c->prev;
+    link_out(c);
     c->engine->client_count--;
     free_memory(c);
 }

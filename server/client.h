@@ -104,6 +104,10 @@ struct client *client_new(struct engine *engine, int fd, bool is_unix);
 /* One without a socket. Free with client_free_fake(). */
 struct client *client_new_fake(struct engine *engine, uint64_t flags);
 void client_free_fake(struct client *c);
+/* Let CLIENT LIST and CLIENT KILL see it, with `peer` as its address; it is not counted. Killed: it gets
+ * CLIENT_CLOSE_NOW, and its owner looks for that. Hide it before it is freed. */
+void client_show_fake(struct client *c);
+void client_hide_fake(struct client *c);
 /* Stop reading requests from the socket and hand it out: its poll handle is closed, the client is freed
  * at the end of the turn. *UNREAD (may be NULL) gets the bytes that were read and not used. */
 int client_detach_socket(struct client *c, struct buf *unread);

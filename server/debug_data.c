@@ -98,12 +98,21 @@ static void debug_skip_checksum(struct client *c) {
     reply_ok(c);
 }
 
+static void debug_flush_sleep(struct client *c) {
+    int64_t sleep_us;
+    if (c->argc != 3) {
+        reply_wrong_arity(c);
+        return;
+    }
+    if (!arg_int_range(c, c->argv[2], 0, 10000000, &sleep_us, NULL)) return;
+    aof_set_flush_sleep(persistence_of(c->engine)->aof, sleep_us);
+    reply_ok(c);
+}
+
 static void bgrewriteaof_command(struct client *c) {
     struct aof *aof = persistence_of(c->engine)->aof;
     struct why why;
-    if (!aof_is_on(aof)) {
-        reply_error(c, "ERR appendonly is disabled: there is no AOF to rewrite");
-    } else if (c->flags & CLIENT_EXECUTING) {
+    if (c->flags & CLIENT_EXECUTING) {
         aof_rewrite_later(aof);
         reply_simple(c, "Background append only file rewriting scheduled");
     } else if (aof_rewrite(aof, &why)) {
@@ -121,6 +130,8 @@ void debug_data_open(struct engine *engine) {
                      "DIGEST-VALUE <key> [<key> ...]: Output a hex signature of the values of all the specified keys.");
     engine_debug_add(engine, "reload", debug_reload, "RELOAD [MERGE] [NOFLUSH] [NOSAVE]: Save the RDB on disk and reload it back to memory.");
     engine_debug_add(engine, "loadaof", debug_loadaof, "LOADAOF: Flush the AOF buffers on disk and reload the AOF in memory.");
+    engine_debug_add(engine, "aof-flush-sleep", debug_flush_sleep,
+                     "AOF-FLUSH-SLEEP <microsec>: Server will sleep before flushing the AOF, this is used for testing.");
     engine_debug_add(engine, "set-skip-checksum-validation", debug_skip_checksum,
                      "SET-SKIP-CHECKSUM-VALIDATION <0|1>: Enable or disable checksum checks for RDB files and RESTORE's payload.");
 }

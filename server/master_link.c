@@ -51,8 +51,34 @@ static void drop_transfer(struct master_link *link) {
     link->temp = NULL;
 }
 
+static void hide(struct master_link *link) {
+    if (!link->is_shown) return;
+    client_hide_fake(link->client);
+    link->is_shown = false;
+    link->client->flags &= ~(uint64_t)CLIENT_CLOSE_NOW;
+    link->client->is_pending_out = false;
+}
+
+static void show(struct master_link *link) {
+    struct sockaddr_storage peer = {0};
+    socklen_t size = sizeof peer;
+    char host[64] = "?", port[16] = "0";
+    if (getpeername(link->fd, (struct sockaddr *)&peer, &size) == 0)
+        (void)getnameinfo((struct sockaddr *)&peer, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
+    bool is_v6 = strchr(host, ':') != NULL;
+    (void)snprintf(link->client->peer, sizeof link->client->peer, is_v6 ? "[%.45s]:%.5s" : "%.45s:%.5s", host, port);
+    client_show_fake(link->client);
+    link->is_shown = true;
+}
+
+void master_link_check_killed(struct replication *r) {
+    struct master_link *link = &r->link;
+    if (link->is_shown && link->client->flags & CLIENT_CLOSE_NOW) master_link_lost(link, NULL);
+}
+
 static void hang_up(struct master_link *link) {
     link->generation++;
+    hide(link);
     if (link->poll) uv_close((uv_handle_t *)link->poll, poll_closed);
     link->poll = NULL;
     if (link->fd >= 0) close(link->fd);
@@ -156,6 +182,7 @@ static void connected(struct master_link *link) {
     link->state = LINK_CONNECTED;
     link->down_since_ms = 0;
     link->last_ack_ms = 0;
+    show(link);
     obey_ack(link);
 }
 
@@ -324,6 +351,15 @@ static void resolve(struct master_link *link) {
 
 /* ---- roles ---- */
 
+/* What CONFIG GET and CONFIG REWRITE say. */
+static void tell_settings(struct master_link *link) {
+    struct buf text = {0};
+    if (link->host) buf_printf(&text, "%s %lld", link->host, (long long)link->port);
+    mem_free(link->engine->settings.replicaof);
+    link->engine->settings.replicaof = mem_strdup(buf_text(&text));
+    buf_close(&text);
+}
+
 void master_link_set_master(struct replication *r, struct slice host, int64_t port) {
     struct master_link *link = &r->link;
     bool was_master = r->engine->role == ROLE_MASTER;
@@ -336,6 +372,7 @@ void master_link_set_master(struct replication *r, struct slice host, int64_t po
     link->host = mem_strdup(buf_text(&name));
     buf_close(&name);
     link->port = port;
+    tell_settings(link);
     r->engine->role = ROLE_REPLICA;
     if (was_master) {
         /* What we have may be the beginning of what the new master has: ask for the rest. */
@@ -356,6 +393,7 @@ void master_link_unset_master(struct replication *r) {
     hang_up(link);
     mem_free(link->host);
     link->host = NULL;
+    tell_settings(link);
     link->state = LINK_NONE;
     link->may_continue = false;
     r->engine->role = ROLE_MASTER;

@@ -79,7 +79,11 @@ void replication_flush(struct replication *r) {
     backlog_trim(&r->backlog, (uint64_t)r->engine->settings.repl_backlog_size, pinned);
 }
 
-static void before_reply(struct engine *engine) { replication_flush(replication_of(engine)); }
+static void before_reply(struct engine *engine) {
+    struct replication *r = replication_of(engine);
+    master_link_check_killed(r);
+    replication_flush(r);
+}
 
 /* Nobody has come back for repl-backlog-ttl: give the memory back. The id changes with it, because
  * nothing is counted from now on. */

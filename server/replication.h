@@ -62,6 +62,7 @@ struct master_link {
     struct psync psync;
     struct resp_request request; /* of the stream; it may be half read */
     struct client *client; /* whom the stream is executed as; kept over breaks of the link */
+    bool is_shown;     /* in CLIENT LIST, while connected */
     bool may_continue; /* our history is the master's, as far as we know */
     uint64_t last_io_ms, retry_at_ms, last_ack_ms; /* monotonic */
     int64_t down_since_ms;
@@ -125,6 +126,7 @@ void master_link_open(struct replication *r);
 void master_link_set_master(struct replication *r, struct slice host, int64_t port); /* REPLICAOF host port */
 void master_link_unset_master(struct replication *r);                               /* REPLICAOF NO ONE */
 void master_link_tick(struct replication *r);
+void master_link_check_killed(struct replication *r); /* CLIENT KILL of the master */
 /* The connection is of no use any more; dial again after a moment. */
 void master_link_lost(struct master_link *link, const char *words);
 void master_link_send(struct master_link *link); /* what is in link->out */

@@ -93,6 +93,8 @@ static bool name_needs_quotes(const char *name) {
     return false;
 }
 
+static const char escape_letters[] = "nrtba", escaped_bytes[] = "\n\r\t\b\a";
+
 static void format_name(struct buf *text, const char *name) {
     if (!name_needs_quotes(name)) {
         buf_printf(text, "%s", name);
@@ -100,7 +102,9 @@ static void format_name(struct buf *text, const char *name) {
     }
     buf_byte(text, '"');
     for (const char *c = name; *c; c++) {
+        const char *at = strchr(escaped_bytes, *c);
         if (*c == '\\' || *c == '"') buf_printf(text, "\\%c", *c);
+        else if (at) buf_printf(text, "\\%c", escape_letters[at - escaped_bytes]);
         else if (isprint((unsigned char)*c)) buf_byte(text, (uint8_t)*c);
         else buf_printf(text, "\\x%02x", (unsigned char)*c);
     }
@@ -139,9 +143,8 @@ static bool take_quoted_char(struct slice *rest, struct buf *word) {
         *rest = slice_drop(*rest, 4);
         return true;
     }
-    static const char from[] = "nrtba", to[] = "\n\r\t\b\a";
-    const char *at = p[1] ? strchr(from, p[1]) : NULL;
-    buf_byte(word, at ? (uint8_t)to[at - from] : p[1]);
+    const char *at = p[1] ? strchr(escape_letters, p[1]) : NULL;
+    buf_byte(word, at ? (uint8_t)escaped_bytes[at - escape_letters] : p[1]);
     *rest = slice_drop(*rest, 2);
     return true;
 }

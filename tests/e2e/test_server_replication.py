@@ -4,8 +4,9 @@
 Equal: a walk over all keys of all databases with type, value and PEXPIRETIME (walk.py), at the same
 replication offset. Links are cut in the middle of a random load and must go on by partial resync.
 """
+import os
+import socket
 import sys
-import threading
 import time
 
 import walk
@@ -205,6 +206,73 @@ def test_replicas_by_a_length_and_without_keys():
         connection._sock.sendall(b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$%d\r\n%s\r\n" % (len(offset_), offset_))
         assert file.read(4) == b"*2\r\n", "SELECT comes first"
         connection.disconnect()
+
+
+def command(*words):
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
+
+
+class FakeMaster:
+    """Answers a replica's handshake by hand, so that a link can be cut at any byte."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+    def handshake(self):
+        """The words of PSYNC that the replica sends."""
+        self.sock, _ = self.listener.accept()
+        self.file = self.sock.makefile("rb")
+        while True:
+            words = self.read()
+            if words[0] == b"PSYNC":
+                return words
+            self.sock.sendall(b"+PONG\r\n" if words[0] == b"PING" else b"+OK\r\n")
+
+    def read(self):
+        line = self.file.readline()
+        if not line:
+            return [b""]
+        return [self.file.read(int(self.file.readline()[1:]) + 2)[:-2] for _ in range(int(line[1:]))]
+
+    def full(self, replid, at, rdb):
+        self.sock.sendall(b"+FULLRESYNC %s %d\r\n$%d\r\n" % (replid, at, len(rdb)) + rdb)
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+
+def test_a_block_that_breaks_off_comes_again():
+    """The offset moves over a MULTI block only at its EXEC, and over a command only when it is whole."""
+    with Folder("replication-breaks") as folder:
+        empty = RedisServer(folder, "empty")
+        empty.client().save()
+        rdb = open(os.path.join(empty.dir, "dump.rdb"), "rb").read()
+        master = FakeMaster()
+        ours = Ours(folder, "ours", "--replicaof", "127.0.0.1", str(master.port))
+        assert master.handshake()[1:] == [b"?", b"-1"]
+        replid, at = b"a" * 40, 1000
+        master.full(replid, at, rdb)
+        first = command(b"SELECT", b"2") + command(b"INCR", b"n")
+        block = command(b"MULTI") + command(b"INCR", b"n") + command(b"RPUSH", b"l", b"x") + command(b"EXEC")
+        master.sock.sendall(first)
+        at += len(first)
+        for cut in (len(block) - 1, 3, 15, len(block) - 14, len(block) // 2):
+            master.sock.sendall(block[:cut])
+            time.sleep(0.05)
+            master.close()
+            words = master.handshake()
+            assert words[1:] == [replid, b"%d" % (at + 1)], f"cut at {cut}: asks for {words}, not {at + 1}"
+            assert ours.client(2).get("n") == b"1", f"cut at {cut}: a part of the block was executed"
+            master.sock.sendall(b"+CONTINUE\r\n")
+        master.sock.sendall(block + command(b"REPLCONF", b"GETACK", b"*"))
+        at += len(block)
+        want = [b"REPLCONF", b"ACK", b"%d" % at]
+        while (got := master.read()) != want:
+            assert got[:2] == [b"REPLCONF", b"ACK"] and int(got[2]) < at, got
+        assert ours.client(2).get("n") == b"2" and ours.client(2).lrange("l", 0, -1) == [b"x"]
+        master.close()
 
 
 def test_wait_and_gates():

@@ -33,12 +33,13 @@ static void test_a_manifest_comes_back_as_it_was_written(void **state) {
                                          "file appendonly.aof.2.incr.aof seq 2 type i\n");
     aof_manifest_drop_history(&made);
     buf_clear(&text);
-    aof_manifest_new_base(&made, "a b", true);
+    aof_manifest_new_base(&made, "a b\n\t", true);
     aof_manifest_format(&made, &text);
+    assert_non_null(strstr(buf_text(&text), "file \"a b\\n\\t.3.base.rdb\" seq 3 type b\n"));
     assert_int_equal(aof_manifest_parse(buf_slice(&text), &read, &why), OK);
     aof_manifest_format(&read, &again);
     assert_true(slice_equal(buf_slice(&text), buf_slice(&again)));
-    assert_string_equal(aof_manifest_base(&read)->name, "a b.3.base.rdb");
+    assert_string_equal(aof_manifest_base(&read)->name, "a b\n\t.3.base.rdb");
     assert_string_equal(aof_manifest_last_incr(&read)->name, "appendonly.aof.2.incr.aof");
     aof_manifest_close(&made);
     aof_manifest_close(&read);
