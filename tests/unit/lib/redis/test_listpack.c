@@ -31,6 +31,24 @@ static void test_bytes_are_those_of_redis(void **state) {
     mem_free(lp);
 }
 
+/* The longest backward length of each size but the first is not used. */
+static void test_borders_of_backward_lengths_are_those_of_redis(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t size, head, tail;
+    } cases[] = {{126, 2, 2},     {125, 2, 1}, {16377, 5, 2}, {16378, 5, 3}, {2097145, 5, 3},
+                 {2097146, 5, 4}, {63, 1, 1},  {64, 2, 1},    {4095, 2, 2},  {4096, 5, 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t *text = mem_zalloc(cases[i].size), *lp = lp_new(0);
+        lp_append(&lp, slice_from(text, cases[i].size));
+        assert_int_equal(lp_bytes(lp), 7 + cases[i].size + cases[i].head + cases[i].tail);
+        assert_true(lp_validate(lp_slice(lp), NULL));
+        assert_int_equal(lp_last(lp), lp_first(lp));
+        mem_free(text);
+        mem_free(lp);
+    }
+}
+
 #define ITEMS_MAX 400
 
 /* What a listpack must hold: owned copies of texts, in order. */
@@ -249,6 +267,7 @@ static void test_an_intset_holds_what_was_added_and_not_removed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes_are_those_of_redis),
+        cmocka_unit_test(test_borders_of_backward_lengths_are_those_of_redis),
         cmocka_unit_test(test_any_changes_equal_those_of_a_plain_array),
         cmocka_unit_test(test_more_than_65534_items_are_counted_by_walking),
         cmocka_unit_test(test_a_field_is_found_at_even_places_only),

@@ -1,4 +1,5 @@
 /* test_rdb_read.c -- what is written is read; what is broken is refused, and nothing of it kept. */
+#include "lib/base/fault.h"
 #include "lib/base/mem.h"
 #include "lib/redis/crc64.h"
 #include "lib/redis/dump.h"
@@ -472,6 +473,34 @@ static void test_headers_and_opcodes_that_are_not_known_are_named(void **state) 
     }
 }
 
+static void test_any_allocation_may_fail(void **state) {
+    (void)state;
+    struct sink sink = {0};
+    struct rdb_text expect;
+    rdb_text_init(&expect);
+    write_random(&sink, &expect, 0, RDB_RANDOM_KINDS, 6);
+    unsigned fired = 0, refused = 0;
+    for (uint64_t n = 1;; n++) {
+        struct rdb_text got;
+        struct why why;
+        rdb_text_init(&got);
+        fault_arm(FAULT_MEMORY, n);
+        enum err err = read_text(buf_slice(&sink.bytes), RDB_LIMITS_DEFAULT, 5000, &got, &why);
+        bool hit = fault_fired(FAULT_MEMORY);
+        fault_arm(FAULT_MEMORY, 0);
+        assert_true(err == OK || (hit && err == ERR_NOMEM));
+        assert_true(slice_starts(buf_slice(&expect.all), buf_slice(&got.all)));
+        if (err == OK) expect_text(&got, &expect); /* only a table of twins could not grow */
+        rdb_text_close(&got);
+        if (!hit) break;
+        fired++;
+        refused += err != OK;
+    }
+    assert_true(fired > 5 && refused > 3);
+    rdb_text_close(&expect);
+    buf_close(&sink.bytes);
+}
+
 static enum err note_end(void *self, bool verified, struct why *why) {
     (void)why;
     *(int *)self = verified ? 1 : 0;
@@ -604,6 +633,7 @@ int main(void) {
         cmocka_unit_test(test_strings_larger_than_the_buffer_are_read_whole_and_in_pieces),
         cmocka_unit_test(test_a_string_over_the_limit_is_refused_before_it_is_read),
         cmocka_unit_test(test_headers_and_opcodes_that_are_not_known_are_named),
+        cmocka_unit_test(test_any_allocation_may_fail),
         cmocka_unit_test(test_files_without_checksum_and_with_slot_info_load),
         cmocka_unit_test(test_reading_goes_on_behind_any_key),
         cmocka_unit_test(test_blobs_come_as_they_are),
