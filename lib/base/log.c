@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -88,11 +90,19 @@ static uint64_t hash_bytes(uint64_t hash, const void *data, size_t size) {
 
 /* One write(): lines of several threads and processes do not mix. Lock held. */
 static void write_line(void) {
-    buf_byte(&out.line, '\n');
     struct slice line = buf_slice(&out.line);
-    ssize_t wrote;
-    do wrote = write(out.fd, line.data, line.size);
-    while (wrote < 0 && errno == EINTR);
+    size_t cut = line.size < PIPE_BUF ? 0 : line.size - PIPE_BUF + 1; /* see log.h */
+    out.line.end -= cut;
+    buf_byte(&out.line, '\n');
+    line = buf_slice(&out.line);
+    /* A pipe that nobody empties must not stop a loop: then the line is lost. What it can take
+     * without waiting, when it can take anything, is PIPE_BUF. */
+    struct pollfd ready = {.fd = out.fd, .events = POLLOUT};
+    ssize_t wrote = -1;
+    if (poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT)) {
+        do wrote = write(out.fd, line.data, line.size);
+        while (wrote < 0 && errno == EINTR);
+    }
     if (wrote != (ssize_t)line.size) atomic_fetch_add(&lost, 1);
     buf_clear(&out.line);
 }

@@ -7,7 +7,8 @@
  * constant like "area.verb". Values are escaped, cut at 512 bytes, and never keys of users or
  * secrets. A line equal to one of the same second, and more than 20 lines of one event in a second,
  * are counted; the count follows as "repeated=N" once the second is over.
- * Thread-safe. A line is one write(); when it fails the line is lost and counted.
+ * Thread-safe. A line is one write() of at most PIPE_BUF (4096) bytes; when it fails, or would have
+ * to wait because nobody empties the pipe, the line is lost and counted.
  */
 #ifndef LIB_BASE_LOG_H
 #define LIB_BASE_LOG_H

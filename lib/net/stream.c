@@ -51,6 +51,7 @@ static void finish(void *self) {
     if (stream->events)
         stream->events->on_closed(stream->self, stream->err, stream->why ? stream->why : &none);
     stream_unwatch(stream);
+    outq_close(&stream->out, stream->loop); /* room that was asked for after the end */
     mem_free(stream->peer);
     mem_free(stream->local);
     mem_free(stream->why);
@@ -156,6 +157,21 @@ void stream_deliver(struct stream *stream, struct slice bytes) {
         stream->events->on_bytes(stream->self, bytes);
 }
 
+void stream_read_ended(struct stream *stream) {
+    bool early = stream->state.state == STREAM_HANDSHAKE;
+    if (!early && stream->events && stream->events->on_eof) {
+        stream->read_ended = true;
+        stream_update_poll(stream);
+        stream->events->on_eof(stream->self);
+        return;
+    }
+    struct why why;
+    flush(stream); /* a peer that closed only its own half still gets what is queued */
+    why_set(&why, ERR_CLOSED, "%s closed the connection%s", stream_peer(stream),
+            early ? " during the TLS handshake" : "");
+    stream_end(stream, ERR_CLOSED, &why);
+}
+
 static void read_socket(struct stream *stream) {
     for (int i = 0; i < READS_PER_EVENT; i++) {
         uint8_t *room = stream->loop->read_bytes;
@@ -167,12 +183,7 @@ static void read_socket(struct stream *stream) {
             return;
         }
         if (got == 0) {
-            struct why why;
-            flush(stream); /* a peer that closed only its own half still gets its replies */
-            bool early = stream->state.state == STREAM_HANDSHAKE;
-            why_set(&why, ERR_CLOSED, "%s closed the connection%s", stream_peer(stream),
-                    early ? " during the TLS handshake" : "");
-            stream_end(stream, ERR_CLOSED, &why);
+            stream_read_ended(stream);
             return;
         }
         stream->bytes_in += (uint64_t)got;

@@ -42,6 +42,9 @@ struct stream_events {
     void (*on_bytes)(void *self, struct slice bytes); /* bytes.size > 0 */
     void (*on_drain)(void *self); /* may be NULL: the queue fell to low_water_bytes after it had
                                      been above; at the end of a turn */
+    void (*on_eof)(void *self);   /* may be NULL: then the peer's end ends the stream (ERR_CLOSED).
+                                     Else the peer will send no more, but may still read (`nc`, and
+                                     who uses shutdown()): write what it is owed, stream_close() */
     void (*on_closed)(void *self, enum err err, const struct why *why);
 };
 

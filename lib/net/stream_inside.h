@@ -40,6 +40,7 @@ struct stream {
     struct poller *poller;         /* NULL: none */
     int polled;                    /* UV_READABLE | UV_WRITABLE, what the poller waits for */
     bool paused, send_blocked;     /* send_blocked: the kernel took not all; wait for writable */
+    bool read_ended;               /* the peer sends no more; only with on_eof */
     bool broken;                   /* sending failed; what the peer still said is being read */
     bool said_bye;                 /* TLS's close_notify is queued */
     bool was_above;                /* the queue passed low_water_bytes; on_drain is owed */
@@ -74,10 +75,12 @@ void stream_start_timer(struct stream *stream);
 void stream_ask_flush(struct stream *stream);
 /* The socket can be read or written (EVENTS), or has FAILED. */
 void stream_on_poll(struct stream *stream, bool failed, int events);
+/* The peer sends no more. */
+void stream_read_ended(struct stream *stream);
 /* Deliver to the owner, if it still wants bytes. */
 void stream_deliver(struct stream *stream, struct slice bytes);
 static inline bool stream_wants_bytes(const struct stream *stream) {
-    return stream->state.state == STREAM_OPEN && !stream->paused;
+    return stream->state.state == STREAM_OPEN && !stream->paused && !stream->read_ended;
 }
 
 /* ---- stream_poll.c: the socket under it ---- */

@@ -58,7 +58,8 @@ static int wanted(const struct stream *stream) {
     case STREAM_CLOSING: return stream->send_blocked ? UV_WRITABLE : 0;
     case STREAM_OPEN: break;
     }
-    return (stream->paused ? 0 : UV_READABLE) | (stream->send_blocked ? UV_WRITABLE : 0);
+    return (stream_wants_bytes(stream) ? UV_READABLE : 0) |
+           (stream->send_blocked ? UV_WRITABLE : 0);
 }
 
 void stream_update_poll(struct stream *stream) {

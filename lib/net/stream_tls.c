@@ -133,12 +133,6 @@ static size_t decrypt(struct stream *stream, int *result) {
     return size;
 }
 
-static void end_closed(struct stream *stream) {
-    struct why why;
-    why_set(&why, ERR_CLOSED, "%s closed the connection", stream_peer(stream));
-    stream_end(stream, ERR_CLOSED, &why);
-}
-
 static void pump(struct stream *stream) {
     if (stream->state.state == STREAM_HANDSHAKE && !shake_hands(stream)) return;
     while (stream_wants_bytes(stream)) {
@@ -149,7 +143,7 @@ static void pump(struct stream *stream) {
         if (stream->state.state != STREAM_OPEN || result == SSL_ERROR_WANT_READ) return;
         if (result == SSL_ERROR_NONE) continue;
         if (result == SSL_ERROR_ZERO_RETURN)
-            end_closed(stream);
+            stream_read_ended(stream);
         else
             fail(stream, "read from");
         return;

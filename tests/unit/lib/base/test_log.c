@@ -103,6 +103,31 @@ static void test_repeats_are_counted_not_printed(void **state) {
     close(pipes[1]);
 }
 
+static void test_a_full_pipe_loses_lines_and_stops_nobody(void **state) {
+    (void)state;
+    int pipes[2];
+    static char text[200000], value[600];
+    assert_int_equal(pipe(pipes), 0); /* blocking, as standard error is */
+    memset(value, 'v', sizeof value - 1);
+    log_to_fd(pipes[1]);
+    uint64_t before = log_lost();
+    for (int i = 0; i < 300; i++) {
+        char event[24];
+        (void)snprintf(event, sizeof event, "full.%d", i);
+        log_info(event, LOG_S("a", value), LOG_S("b", value), LOG_S("c", value), LOG_S("d", value),
+                 LOG_S("e", value), LOG_S("f", value), LOG_S("g", value), LOG_S("h", value),
+                 LOG_S("i", value));
+    }
+    assert_true(log_lost() > before);
+    log_to_fd(STDERR_FILENO);
+    close(pipes[1]);
+    while (read_lines(pipes[0], text, sizeof text)) {
+        for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+            assert_true(strstr(line, "info  full.") == line + 25);
+    }
+    close(pipes[0]);
+}
+
 static void *log_much(void *name) {
     for (int i = 0; i < 300; i++) log_info(name, LOG_I("i", i));
     return NULL;
@@ -131,6 +156,7 @@ int main(void) {
         cmocka_unit_test(test_lines_look_as_the_guide_says),
         cmocka_unit_test(test_any_bytes_make_one_line_of_valid_json),
         cmocka_unit_test(test_repeats_are_counted_not_printed),
+        cmocka_unit_test(test_a_full_pipe_loses_lines_and_stops_nobody),
         cmocka_unit_test(test_lines_of_threads_do_not_mix),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);

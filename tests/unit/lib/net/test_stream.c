@@ -1,5 +1,6 @@
 /* test_stream.c -- streams over TCP, Unix sockets and TLS carry every byte, whatever the splits,
  * and end exactly once with a reason. */
+#include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/rand.h"
 #include "lib/net/listener.h"
@@ -11,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -480,6 +482,113 @@ static void test_a_dropped_stream_calls_nobody(void **state) {
     listener_close(echo.listener);
 }
 
+static void test_writes_of_one_turn_leave_in_one_call(void **state) {
+    (void)state;
+    int pair[2];
+    char got[200000];
+    /* This kind of socket keeps apart what was sent apart. */
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+    struct client client = {0};
+    client.stream = stream_adopt(loop, pair[0], NULL, NULL, &client_events, &client);
+    struct buf block = {0};
+    memset(buf_room(&block, 50000), 'x', 50000);
+    buf_filled(&block, 50000);
+    stream_write(client.stream, SLICE("one "));
+    stream_write_buf(client.stream, &block);
+    stream_write(client.stream, SLICE(" two"));
+    assert_int_equal(stream_queued_bytes(client.stream), 50008);
+    assert_int_equal(recv(pair[1], got, sizeof got, 0), -1); /* not before the turn's end */
+    loop_turn(loop, false);
+    assert_int_equal(recv(pair[1], got, sizeof got, 0), 50008);
+    assert_memory_equal(got, "one xxx", 7);
+    assert_memory_equal(got + 50004, " two", 4);
+    assert_int_equal(stream_queued_bytes(client.stream), 0);
+    stream_abort(client.stream);
+    run_until(&client.closed);
+    close(pair[1]);
+}
+
+/* ---- a peer that closes only its own half ---- */
+
+struct half {
+    struct stream *stream;
+    struct loop_timer timer;
+    int closed, eof;
+    enum err err;
+};
+
+static void answer_late(void *self) {
+    struct half *half = self;
+    stream_write(half->stream, SLICE("late answer"));
+    stream_close(half->stream);
+}
+
+static void half_eof(void *self) {
+    struct half *half = self;
+    half->eof++;
+    loop_timer_start(loop, &half->timer, 5, 0, answer_late, half);
+}
+
+static void half_bytes(void *self, struct slice bytes) {
+    (void)self;
+    assert_true(slice_equal(bytes, SLICE("PING")));
+}
+
+static void half_closed(void *self, enum err err, const struct why *why) {
+    struct half *half = self;
+    (void)why;
+    half->closed++;
+    half->err = err;
+}
+
+static const struct stream_events half_events = {
+    .on_bytes = half_bytes, .on_eof = half_eof, .on_closed = half_closed};
+
+static void test_a_half_closed_peer_gets_its_late_answer(void **state) {
+    (void)state;
+    int pair[2];
+    char got[100] = "";
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    struct half half = {0};
+    half.stream = stream_adopt(loop, pair[0], NULL, NULL, &half_events, &half);
+    assert_int_equal(send(pair[1], "PING", 4, 0), 4);
+    shutdown(pair[1], SHUT_WR);
+    run_until(&half.closed);
+    assert_int_equal(half.eof, 1);
+    assert_int_equal(half.err, OK);
+    assert_int_equal(recv(pair[1], got, sizeof got, 0), 11);
+    assert_string_equal(got, "late answer");
+    close(pair[1]);
+}
+
+static void test_accepting_rests_when_descriptors_run_out(void **state) {
+    (void)state;
+    struct echo echo = {0};
+    struct endpoint at = parse("127.0.0.1:0"), to = parse("127.0.0.1:1");
+    struct rlimit before, low;
+    open_echo(&echo, &at);
+    to.port = listener_port(echo.listener);
+    struct client client = {.stop_when_all = true};
+    client.rng = rng_from(seed);
+    buf_add(&client.text, SLICE("hello"));
+    client.stream = stream_dial(loop, &to, NULL, &client_events, &client);
+    send_more(&client);
+    getrlimit(RLIMIT_NOFILE, &before);
+    low = before;
+    low.rlim_cur = (rlim_t)stream_fd(client.stream) + 1; /* no number is left */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    uint64_t warnings = log_count(LOG_LEVEL_WARN);
+    while (log_count(LOG_LEVEL_WARN) == warnings) loop_turn(loop, true);
+    assert_int_equal(echo.accepted, 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    run_until(&client.closed);
+    assert_int_equal(client.err, OK);
+    assert_int_equal(echo.accepted, 1);
+    close_client(&client);
+    wait_for_echo(&echo);
+    listener_close(echo.listener);
+}
+
 static void test_a_port_in_use_is_named(void **state) {
     (void)state;
     struct echo echo = {0};
@@ -542,6 +651,9 @@ int main(void) {
         cmocka_unit_test(test_a_peer_that_does_not_read_meets_the_wall),
         cmocka_unit_test(test_a_graceful_close_gives_up_after_its_time),
         cmocka_unit_test(test_a_dropped_stream_calls_nobody),
+        cmocka_unit_test(test_writes_of_one_turn_leave_in_one_call),
+        cmocka_unit_test(test_a_half_closed_peer_gets_its_late_answer),
+        cmocka_unit_test(test_accepting_rests_when_descriptors_run_out),
         cmocka_unit_test(test_a_port_in_use_is_named),
     };
     return cmocka_run_group_tests_name("stream", tests, set_up, tear_down);
