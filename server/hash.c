@@ -9,13 +9,17 @@ struct field {
     uint8_t bytes[];                /* the name, then the value */
 };
 
-static struct slice field_name(const struct field *f) { return slice_from(f->bytes, f->name_size); }
+static struct slice field_name(const struct field *f) {
+    return slice_from(f->bytes, f->name_size);
+}
 
 static struct slice field_value(const struct field *f) {
     return slice_from(f->bytes + f->name_size, f->value_size);
 }
 
-static struct slice table_key(const void *item) { return field_name(item); }
+static struct slice table_key(const void *item) {
+    return field_name(item);
+}
 
 static const struct table_type fields = {.key = table_key};
 
@@ -35,10 +39,13 @@ static struct value with_table(void) {
     return value_container(TYPE_HASH, ENC_HASHTABLE, table);
 }
 
-struct value hash_new(void) { return value_container(TYPE_HASH, ENC_LISTPACK, lp_new(0)); }
+struct value hash_new(void) {
+    return value_container(TYPE_HASH, ENC_LISTPACK, lp_new(0));
+}
 
 struct value hash_new_sized(const struct type_limits *limits, size_t room) {
-    return (uint64_t)room <= (uint64_t)limits->hash_max_listpack_entries ? hash_new() : with_table();
+    return (uint64_t)room <= (uint64_t)limits->hash_max_listpack_entries ? hash_new()
+                                                                         : with_table();
 }
 
 static void convert(struct value *hash) {
@@ -51,7 +58,9 @@ static void convert(struct value *hash) {
     *hash = big;
 }
 
-static bool over_limit(size_t size, int64_t limit) { return (uint64_t)size > (uint64_t)limit; }
+static bool over_limit(size_t size, int64_t limit) {
+    return (uint64_t)size > (uint64_t)limit;
+}
 
 struct value hash_adopt_listpack(const struct type_limits *limits, uint8_t *lp) {
     struct value hash = value_container(TYPE_HASH, ENC_LISTPACK, lp);

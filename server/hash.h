@@ -19,8 +19,8 @@
 
 struct value hash_new(void);
 
-/* For loading: a hash that will get ROOM fields, in the encoding that fits them if no field or value
- * is over the limits; then hash_set() for each. */
+/* For loading: a hash that will get ROOM fields, in the encoding that fits them if no field or
+ * value is over the limits; then hash_set() for each. */
 struct value hash_new_sized(const struct type_limits *limits, size_t room);
 /* Take over a listpack (valid, an even number of items, no field twice, not empty). */
 struct value hash_adopt_listpack(const struct type_limits *limits, uint8_t *lp);
@@ -36,7 +36,8 @@ bool hash_remove(struct value *hash, struct slice field);
 
 /* Strings with LARGEST and TOTAL bytes are about to be set: give up the listpack at once if it
  * cannot hold them. (HSET of Redis looks at all its arguments first.) */
-void hash_expect(struct value *hash, const struct type_limits *limits, size_t largest, size_t total);
+void hash_expect(struct value *hash, const struct type_limits *limits, size_t largest,
+                 size_t total);
 
 struct hash_iter {
     const struct value *hash;

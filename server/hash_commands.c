@@ -1,5 +1,5 @@
-/* hash_commands.c -- HSET to HSTRLEN. Behaviour and texts follow Redis 7.0 (t_hash.c). HRANDFIELD is in
- * random_commands.c, HSCAN in value_scan.c.
+/* hash_commands.c -- HSET to HSTRLEN. Behaviour and texts follow Redis 7.0 (t_hash.c). HRANDFIELD
+ * is in random_commands.c, HSCAN in value_scan.c.
  */
 #include "server/hash.h"
 #include "server/typed.h"
@@ -214,17 +214,32 @@ static void get_all(struct client *c, bool names, bool values) {
     }
 }
 
-static void hgetall(struct client *c) { get_all(c, true, true); }
-static void hkeys(struct client *c) { get_all(c, true, false); }
-static void hvals(struct client *c) { get_all(c, false, true); }
+static void hgetall(struct client *c) {
+    get_all(c, true, true);
+}
+static void hkeys(struct client *c) {
+    get_all(c, true, false);
+}
+static void hvals(struct client *c) {
+    get_all(c, false, true);
+}
 
 void hash_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {
-        {"hset", hset},       {"hmset", hmset},     {"hsetnx", hsetnx},
-        {"hincrby", hincrby}, {"hincrbyfloat", hincrbyfloat},
-        {"hget", hget},       {"hmget", hmget},     {"hdel", hdel},
-        {"hlen", hlen},       {"hstrlen", hstrlen}, {"hexists", hexists},
-        {"hgetall", hgetall}, {"hkeys", hkeys},     {"hvals", hvals},
+        {"hset", hset},
+        {"hmset", hmset},
+        {"hsetnx", hsetnx},
+        {"hincrby", hincrby},
+        {"hincrbyfloat", hincrbyfloat},
+        {"hget", hget},
+        {"hmget", hmget},
+        {"hdel", hdel},
+        {"hlen", hlen},
+        {"hstrlen", hstrlen},
+        {"hexists", hexists},
+        {"hgetall", hgetall},
+        {"hkeys", hkeys},
+        {"hvals", hvals},
     };
     command_bind(engine, bindings, COUNT(bindings));
 }

@@ -7,7 +7,8 @@
 
 #include "lib/base/mem.h"
 
-#define PLAIN_MIN ((size_t)512 << 20) /* beyond this an element is plain whatever the limits say */
+#define PLAIN_MIN ((size_t)512 << 20) /* beyond this an element is plain whatever the limits say   \
+                                       */
 #define SAFE_BYTES 8192U              /* a bound on nodes that are limited by their count */
 #define ITEM_EXTRA 11U                /* the most that a listpack adds to an element */
 
@@ -24,7 +25,9 @@ struct list {
     size_t count, nodes;
 };
 
-struct list *list_new(void) { return NEW(struct list); }
+struct list *list_new(void) {
+    return NEW(struct list);
+}
 
 static struct list_node *node_new(struct list *list, uint8_t *data, uint32_t count) {
     struct list_node *node = NEW(struct list_node);
@@ -35,7 +38,9 @@ static struct list_node *node_new(struct list *list, uint8_t *data, uint32_t cou
     return node;
 }
 
-static struct list_node *node_new_packed(struct list *list) { return node_new(list, lp_new(0), 0); }
+static struct list_node *node_new_packed(struct list *list) {
+    return node_new(list, lp_new(0), 0);
+}
 
 static struct list_node *node_new_plain(struct list *list, struct slice element) {
     uint8_t *data = mem_alloc(element.size ? element.size : 1);
@@ -85,12 +90,17 @@ struct list *list_copy(const struct list *list) {
     return copy;
 }
 
-size_t list_count(const struct list *list) { return list->count; }
-size_t list_nodes(const struct list *list) { return list->nodes; }
+size_t list_count(const struct list *list) {
+    return list->count;
+}
+size_t list_nodes(const struct list *list) {
+    return list->nodes;
+}
 
 size_t list_memory(const struct list *list, size_t samples) {
     size_t bytes = 0, seen = 0;
-    for (const struct list_node *n = list->first; n && (samples == 0 || seen < samples); n = n->next) {
+    for (const struct list_node *n = list->first; n && (samples == 0 || seen < samples);
+         n = n->next) {
         bytes += mem_size(n) + mem_size(n->data);
         seen++;
     }
@@ -206,7 +216,8 @@ static void iter_enter(struct list_iter *iter, struct list_node *node) {
     iter->node = node;
     iter->valid = node != NULL;
     iter->at = LP_NONE;
-    if (node && !node->plain) iter->at = iter->backward ? lp_last(node->data) : lp_first(node->data);
+    if (node && !node->plain)
+        iter->at = iter->backward ? lp_last(node->data) : lp_first(node->data);
 }
 
 struct list_iter list_iter_at(struct list *list, size_t index, bool backward) {
@@ -297,7 +308,8 @@ void list_iter_replace(struct list_iter *iter, const struct type_limits *limits,
     ASSERT(node);
     if (!node->plain && !is_plain(limits, element)) {
         size_t rest = lp_bytes(node->data) - lp_item_bytes(node->data, iter->last_at);
-        if (node->count == 1 || size_is_good(limits, rest + element.size + ITEM_EXTRA, node->count)) {
+        if (node->count == 1 ||
+            size_is_good(limits, rest + element.size + ITEM_EXTRA, node->count)) {
             node_put(iter->list, node, iter->last_at, LP_REPLACE, element);
             iter->valid = false;
             return;

@@ -10,7 +10,8 @@
  *
  * Slices that are handed out point into the list, or into the iterator if the element is a number;
  * they die with the next change of the list or step of the iterator.
- * Elements may have any size that the protocol lets through; slices given in must not lie in the list.
+ * Elements may have any size that the protocol lets through; slices given in must not lie in the
+ * list.
  */
 #ifndef SERVER_LIST_H
 #define SERVER_LIST_H
@@ -52,7 +53,8 @@ struct list_iter {
 struct list_iter list_iter_at(struct list *list, size_t index, bool backward);
 bool list_next(struct list_iter *iter, struct slice *element); /* false at the end */
 
-/* Remove the element that list_next() has just returned; the walk goes on with the same next one. */
+/* Remove the element that list_next() has just returned; the walk goes on with the same next one.
+ */
 void list_iter_remove(struct list_iter *iter);
 /* Put ELEMENT in the place of the one just returned, or beside it. The walk is over. */
 void list_iter_replace(struct list_iter *iter, const struct type_limits *limits,

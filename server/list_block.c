@@ -1,9 +1,9 @@
-/* list_block.c -- the list commands that move elements or wait for them: LMOVE, RPOPLPUSH, LMPOP and
- * their blocking forms. Behaviour and texts follow Redis 7.0 (t_list.c, blocked.c).
+/* list_block.c -- the list commands that move elements or wait for them: LMOVE, RPOPLPUSH, LMPOP
+ * and their blocking forms. Behaviour and texts follow Redis 7.0 (t_list.c, blocked.c).
  *
- * Each blocking command reads its arguments again when it is served: they stay valid while it waits.
- * What leaves for replicas is never the blocking form: BLPOP leaves as LPOP, BLMOVE as LMOVE, [B]LMPOP as
- * LPOP or RPOP with the count that was really popped.
+ * Each blocking command reads its arguments again when it is served: they stay valid while it
+ * waits. What leaves for replicas is never the blocking form: BLPOP leaves as LPOP, BLMOVE as
+ * LMOVE, [B]LMPOP as LPOP or RPOP with the count that was really popped.
  */
 #include "server/block.h"
 #include "server/list_commands.h"
@@ -79,8 +79,8 @@ static bool end_read(struct client *c, struct slice word, enum list_end *end) {
     return true;
 }
 
-/* The element goes from SOURCE, which is a list, to the key TO; false if what is there is no list (the
- * error was replied). */
+/* The element goes from SOURCE, which is a list, to the key TO; false if what is there is no list
+ * (the error was replied). */
 static bool move(struct client *c, struct slice source_key, enum list_end from, struct slice to_key,
                  enum list_end to) {
     struct typed target, source;
@@ -91,7 +91,8 @@ static bool move(struct client *c, struct slice source_key, enum list_end from, 
     struct list_iter iter = list_iter_at(list, from == LIST_HEAD ? 0 : list_count(list) - 1, false);
     struct slice element;
     ASSERT(list_next(&iter, &element));
-    void *copy = mem_dup(element.size ? element.data : (const uint8_t *)"", element.size ? element.size : 1);
+    void *copy =
+        mem_dup(element.size ? element.data : (const uint8_t *)"", element.size ? element.size : 1);
     element.data = copy;
     list_iter_remove(&iter);
     if (found == FOUND) {
@@ -148,7 +149,8 @@ static void move_propagate(struct client *c, bool instead) {
 static bool bmove_serve(struct client *c, struct slice key, struct entry *e) {
     enum list_end from = LIST_TAIL, to = LIST_HEAD;
     if (entry_type(e) != TYPE_LIST) return false;
-    if (c->argc == 6 && (!end_read(c, c->argv[3], &from) || !end_read(c, c->argv[4], &to))) return true;
+    if (c->argc == 6 && (!end_read(c, c->argv[3], &from) || !end_read(c, c->argv[4], &to)))
+        return true;
     if (move(c, key, from, c->argv[2], to)) move_propagate(c, false);
     return true; /* with a wrong type at the destination it has got the error */
 }
@@ -176,7 +178,9 @@ static void blmove(struct client *c) {
     bmove(c, from, to, c->argv[5]);
 }
 
-static void brpoplpush(struct client *c) { bmove(c, LIST_TAIL, LIST_HEAD, c->argv[3]); }
+static void brpoplpush(struct client *c) {
+    bmove(c, LIST_TAIL, LIST_HEAD, c->argv[3]);
+}
 
 /* ---- LMPOP, BLMPOP */
 
@@ -204,7 +208,8 @@ static bool mpop_read(struct client *c, int at, struct mpop *m) {
         reply_syntax_error(c);
         return false;
     }
-    return arg_int_range(c, c->argv[i + 1], 1, INT64_MAX, &m->most, "count should be greater than 0");
+    return arg_int_range(c, c->argv[i + 1], 1, INT64_MAX, &m->most,
+                         "count should be greater than 0");
 }
 
 static void mpop_give(struct client *c, struct slice key, struct list *list, const struct mpop *m,
@@ -264,8 +269,9 @@ static void blmpop(struct client *c) {
 
 void list_block_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {
-        {"blpop", bpop},   {"brpop", bpop},           {"lmove", lmove}, {"rpoplpush", rpoplpush},
-        {"blmove", blmove}, {"brpoplpush", brpoplpush}, {"lmpop", lmpop}, {"blmpop", blmpop},
+        {"blpop", bpop},          {"brpop", bpop},    {"lmove", lmove},
+        {"rpoplpush", rpoplpush}, {"blmove", blmove}, {"brpoplpush", brpoplpush},
+        {"lmpop", lmpop},         {"blmpop", blmpop},
     };
     command_bind(engine, bindings, COUNT(bindings));
 }

@@ -1,8 +1,8 @@
 /* list_commands.c -- LPUSH to LTRIM: the list commands that never wait. Behaviour and texts follow
  * Redis 7.0 (t_list.c). Those that move or wait are in list_block.c.
  */
-#include "server/list.h"
 #include "server/list_commands.h"
+#include "server/list.h"
 #include "server/typed.h"
 #include "server/types.h"
 
@@ -25,10 +25,18 @@ static void push(struct client *c, enum list_end end, bool only_existing) {
                 (uint64_t)c->argc - 2);
 }
 
-static void lpush(struct client *c) { push(c, LIST_HEAD, false); }
-static void rpush(struct client *c) { push(c, LIST_TAIL, false); }
-static void lpushx(struct client *c) { push(c, LIST_HEAD, true); }
-static void rpushx(struct client *c) { push(c, LIST_TAIL, true); }
+static void lpush(struct client *c) {
+    push(c, LIST_HEAD, false);
+}
+static void rpush(struct client *c) {
+    push(c, LIST_TAIL, false);
+}
+static void lpushx(struct client *c) {
+    push(c, LIST_HEAD, true);
+}
+static void rpushx(struct client *c) {
+    push(c, LIST_TAIL, true);
+}
 
 static void llen(struct client *c) {
     struct typed t;
@@ -183,8 +191,12 @@ static void pop(struct client *c, enum list_end end) {
     list_popped(c, c->argv[1], t.value.ptr, end, count);
 }
 
-static void lpop(struct client *c) { pop(c, LIST_HEAD); }
-static void rpop(struct client *c) { pop(c, LIST_TAIL); }
+static void lpop(struct client *c) {
+    pop(c, LIST_HEAD);
+}
+static void rpop(struct client *c) {
+    pop(c, LIST_TAIL);
+}
 
 static void ltrim(struct client *c) {
     struct typed t;
@@ -238,8 +250,9 @@ static bool lpos_read(struct client *c, struct lpos_options *o) {
         if (more && arg_is(c->argv[i], "rank")) {
             if (!arg_int(c, c->argv[i + 1], &o->rank, NULL)) return false;
             if (o->rank != 0) continue;
-            reply_error(c, "ERR RANK can't be zero: use 1 to start from the first match, 2 from the "
-                           "second ... or use negative to start from the end of the list");
+            reply_error(c,
+                        "ERR RANK can't be zero: use 1 to start from the first match, 2 from the "
+                        "second ... or use negative to start from the end of the list");
             return false;
         }
         if (more && arg_is(c->argv[i], "count")) {
@@ -293,9 +306,9 @@ static void lpos(struct client *c) {
 
 void list_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {
-        {"lpush", lpush},   {"rpush", rpush},     {"lpushx", lpushx}, {"rpushx", rpushx},
-        {"llen", llen},     {"lindex", lindex},   {"lset", lset},     {"linsert", linsert},
-        {"lrange", lrange}, {"lpop", lpop},       {"rpop", rpop},     {"ltrim", ltrim},
+        {"lpush", lpush},   {"rpush", rpush},   {"lpushx", lpushx}, {"rpushx", rpushx},
+        {"llen", llen},     {"lindex", lindex}, {"lset", lset},     {"linsert", linsert},
+        {"lrange", lrange}, {"lpop", lpop},     {"rpop", rpop},     {"ltrim", ltrim},
         {"lrem", lrem},     {"lpos", lpos},
     };
     command_bind(engine, bindings, COUNT(bindings));

@@ -1,10 +1,10 @@
-/* random_commands.c -- HRANDFIELD, SRANDMEMBER, ZRANDMEMBER: random elements of a big or small value, with
- * or without repetition. Replies and texts follow Redis 7.0.
+/* random_commands.c -- HRANDFIELD, SRANDMEMBER, ZRANDMEMBER: random elements of a big or small
+ * value, with or without repetition. Replies and texts follow Redis 7.0.
  *
- * Distinct elements are chosen in one walk (each is taken with the probability that makes the choice
- * uniform), unless only a few of a big value are wanted: then by drawing, and drawing again what came
- * twice. Negative counts, which repeat elements, are refused beyond REPEAT_MOST: the reply would be as big
- * as the client likes.
+ * Distinct elements are chosen in one walk (each is taken with the probability that makes the
+ * choice uniform), unless only a few of a big value are wanted: then by drawing, and drawing again
+ * what came twice. Negative counts, which repeat elements, are refused beyond REPEAT_MOST: the
+ * reply would be as big as the client likes.
  */
 #include "server/hash.h"
 #include "server/set.h"
@@ -53,7 +53,8 @@ static bool iter_next(struct element_iter *iter, struct element *e) {
     return zset_next(&iter->zset, &e->name, &e->score);
 }
 
-static void draw(struct client *c, const struct value *v, struct element *e, struct element_scratch *scratch) {
+static void draw(struct client *c, const struct value *v, struct element *e,
+                 struct element_scratch *scratch) {
     struct rng *rng = &c->engine->rng;
     if (v->type == TYPE_HASH) {
         hash_random(v, rng, &e->name, &e->value, scratch->both);
@@ -64,7 +65,8 @@ static void draw(struct client *c, const struct value *v, struct element *e, str
     }
 }
 
-static void reply_element(struct client *c, const struct value *v, const struct element *e, bool with_values) {
+static void reply_element(struct client *c, const struct value *v, const struct element *e,
+                          bool with_values) {
     if (with_values && c->resp > 2) reply_array(c, 2);
     reply_bulk(c, e->name);
     if (!with_values) return;
@@ -79,7 +81,8 @@ static void begin(struct client *c, size_t count, bool with_values) {
     reply_array(c, with_values && c->resp == 2 ? count * 2 : count);
 }
 
-static void reply_repeating(struct client *c, const struct value *v, size_t count, bool with_values) {
+static void reply_repeating(struct client *c, const struct value *v, size_t count,
+                            bool with_values) {
     struct element e;
     struct element_scratch scratch;
     begin(c, count, with_values);
@@ -89,7 +92,8 @@ static void reply_repeating(struct client *c, const struct value *v, size_t coun
     }
 }
 
-/* Take each element with probability wanted / left: all sets of COUNT elements are equally likely. */
+/* Take each element with probability wanted / left: all sets of COUNT elements are equally likely.
+ */
 static void reply_by_walk(struct client *c, const struct value *v, size_t count, bool with_values) {
     struct element_iter iter;
     struct element e;
@@ -102,7 +106,8 @@ static void reply_by_walk(struct client *c, const struct value *v, size_t count,
     }
 }
 
-static void reply_by_drawing(struct client *c, const struct value *v, size_t count, bool with_values) {
+static void reply_by_drawing(struct client *c, const struct value *v, size_t count,
+                             bool with_values) {
     static const struct type_limits no_intset = {.set_max_intset_entries = 0};
     struct value seen = set_new_sized(&no_intset, count);
     struct element e;
@@ -116,7 +121,8 @@ static void reply_by_drawing(struct client *c, const struct value *v, size_t cou
     value_free(&seen);
 }
 
-static void reply_distinct(struct client *c, const struct value *v, size_t count, bool with_values) {
+static void reply_distinct(struct client *c, const struct value *v, size_t count,
+                           bool with_values) {
     size_t length = value_length(v);
     bool small = v->encoding == ENC_LISTPACK || v->encoding == ENC_INTSET;
     if (count > length) count = length;

@@ -10,8 +10,12 @@ struct member {
     uint8_t bytes[];
 };
 
-static struct slice member_bytes(const struct member *m) { return slice_from(m->bytes, m->size); }
-static struct slice table_key(const void *item) { return member_bytes(item); }
+static struct slice member_bytes(const struct member *m) {
+    return slice_from(m->bytes, m->size);
+}
+static struct slice table_key(const void *item) {
+    return member_bytes(item);
+}
 static const struct table_type members = {.key = table_key};
 
 static struct member *member_new(struct slice bytes) {
@@ -28,7 +32,9 @@ static struct value with_table(void) {
     return value_container(TYPE_SET, ENC_HASHTABLE, table);
 }
 
-struct value set_new(void) { return value_container(TYPE_SET, ENC_INTSET, intset_new()); }
+struct value set_new(void) {
+    return value_container(TYPE_SET, ENC_INTSET, intset_new());
+}
 
 struct value set_new_for(struct slice member) {
     int64_t number;

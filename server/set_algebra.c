@@ -1,5 +1,5 @@
-/* set_algebra.c -- SINTER, SUNION, SDIFF, their STORE forms and SINTERCARD. Behaviour and texts follow
- * Redis 7.0 (t_set.c).
+/* set_algebra.c -- SINTER, SUNION, SDIFF, their STORE forms and SINTERCARD. Behaviour and texts
+ * follow Redis 7.0 (t_set.c).
  */
 #include "server/set.h"
 #include "server/typed.h"
@@ -28,14 +28,18 @@ static struct source *read_sources(struct client *c, const struct slice *keys, s
     return sources;
 }
 
-static size_t source_length(const struct source *s) { return s->entry ? set_length(&s->value) : 0; }
+static size_t source_length(const struct source *s) {
+    return s->entry ? set_length(&s->value) : 0;
+}
 
 static int by_length(const void *a, const void *b) {
     size_t x = source_length(a), y = source_length(b);
     return (x > y) - (x < y);
 }
 
-static int by_length_falling(const void *a, const void *b) { return by_length(b, a); }
+static int by_length_falling(const void *a, const void *b) {
+    return by_length(b, a);
+}
 
 static void reply_members(struct client *c, const struct value *set) {
     struct set_iter iter;
@@ -212,15 +216,23 @@ static void combine(struct client *c, int first_key, const char *store_event,
     }
 }
 
-static void sunion(struct client *c) { combine(c, 1, NULL, unite); }
-static void sunionstore(struct client *c) { combine(c, 2, "sunionstore", unite); }
-static void sdiff(struct client *c) { combine(c, 1, NULL, subtract); }
-static void sdiffstore(struct client *c) { combine(c, 2, "sdiffstore", subtract); }
+static void sunion(struct client *c) {
+    combine(c, 1, NULL, unite);
+}
+static void sunionstore(struct client *c) {
+    combine(c, 2, "sunionstore", unite);
+}
+static void sdiff(struct client *c) {
+    combine(c, 1, NULL, subtract);
+}
+static void sdiffstore(struct client *c) {
+    combine(c, 2, "sdiffstore", subtract);
+}
 
 void set_algebra_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {
-        {"sinter", sinter}, {"sinterstore", sinterstore}, {"sintercard", sintercard},
-        {"sunion", sunion}, {"sunionstore", sunionstore}, {"sdiff", sdiff},
+        {"sinter", sinter},         {"sinterstore", sinterstore}, {"sintercard", sintercard},
+        {"sunion", sunion},         {"sunionstore", sunionstore}, {"sdiff", sdiff},
         {"sdiffstore", sdiffstore},
     };
     command_bind(engine, bindings, COUNT(bindings));

@@ -84,8 +84,7 @@ static void smismember(struct client *c) {
     enum found found = typed_read(c, c->argv[1], TYPE_SET, &t);
     if (found == WRONG_TYPE) return;
     reply_array(c, (size_t)c->argc - 2);
-    for (int i = 2; i < c->argc; i++)
-        reply_int(c, found == FOUND && set_has(&t.value, c->argv[i]));
+    for (int i = 2; i < c->argc; i++) reply_int(c, found == FOUND && set_has(&t.value, c->argv[i]));
 }
 
 static void scard(struct client *c) {

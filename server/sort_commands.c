@@ -1,8 +1,9 @@
-/* sort_commands.c -- SORT and SORT_RO of lists, sets and sorted sets. Behaviour and texts follow Redis 7.0
- * (sort.c), with two differences that only OBJECT ENCODING shows: a small sorted set stays small, and
- * strings are always compared by their bytes.
+/* sort_commands.c -- SORT and SORT_RO of lists, sets and sorted sets. Behaviour and texts follow
+ * Redis 7.0 (sort.c), with two differences that only OBJECT ENCODING shows: a small sorted set
+ * stays small, and strings are always compared by their bytes.
  *
- *     words --> elements (copies, in the value's order) --> weights --> order --> window --> reply or list
+ *     words --> elements (copies, in the value's order) --> weights --> order --> window --> reply
+ * or list
  */
 #include "server/hash.h"
 #include "server/list.h"
@@ -41,7 +42,9 @@ static struct slice copy_of(struct slice text) {
     return slice_from(data, text.size);
 }
 
-static void copy_free(struct slice text) { mem_free((void *)(uintptr_t)text.data); }
+static void copy_free(struct slice text) {
+    mem_free((void *)(uintptr_t)text.data);
+}
 
 /* ---- the words */
 
@@ -133,7 +136,8 @@ static bool sort_take(struct client *c, struct sort *s) {
 /* ---- BY and GET: the value that PATTERN names for an element */
 
 /* Put ELEMENT in the place of the first '*'; what follows "->" is a field. False: names nothing. */
-static bool expand(struct slice pattern, struct slice element, struct buf *key, struct slice *field) {
+static bool expand(struct slice pattern, struct slice element, struct buf *key,
+                   struct slice *field) {
     const uint8_t *star = pattern.size ? memchr(pattern.data, '*', pattern.size) : NULL;
     *field = slice_from(NULL, 0);
     if (!star) return false;
@@ -288,8 +292,12 @@ static void sort_any(struct client *c, bool read_only) {
     mem_free(s.gets);
 }
 
-static void sort(struct client *c) { sort_any(c, false); }
-static void sort_ro(struct client *c) { sort_any(c, true); }
+static void sort(struct client *c) {
+    sort_any(c, false);
+}
+static void sort_ro(struct client *c) {
+    sort_any(c, true);
+}
 
 void sort_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {{"sort", sort}, {"sort_ro", sort_ro}};

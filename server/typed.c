@@ -28,9 +28,13 @@ enum found typed_lookup(struct client *c, struct slice key, enum type type, stru
     return result(e, wrong, t);
 }
 
-void typed_edit(struct client *c, struct typed *t) { db_edit(c->db, t->entry); }
+void typed_edit(struct client *c, struct typed *t) {
+    db_edit(c->db, t->entry);
+}
 
-void typed_store(struct typed *t) { entry_set_ptr(t->entry, t->value.encoding, t->value.ptr); }
+void typed_store(struct typed *t) {
+    entry_set_ptr(t->entry, t->value.encoding, t->value.ptr);
+}
 
 void typed_replace(struct client *c, struct slice key, const struct value *value,
                    enum notify_class class, const char *event) {

@@ -1,10 +1,9 @@
-/* typed.h -- from a key to a value of the wanted type, and back: what all commands on lists, hashes,
- * sets and sorted sets begin and end with.
+/* typed.h -- from a key to a value of the wanted type, and back: what all commands on lists,
+ * hashes, sets and sorted sets begin and end with.
  *
  *     struct typed t;
- *     switch (typed_write(c, key, TYPE_SET, &t)) { case WRONG_TYPE: return; case ABSENT: ...; case FOUND: ... }
- *     set_add(&t.value, ...);
- *     typed_store(&t);
+ *     switch (typed_write(c, key, TYPE_SET, &t)) { case WRONG_TYPE: return; case ABSENT: ...; case
+ * FOUND: ... } set_add(&t.value, ...); typed_store(&t);
  *
  * A struct typed borrows the entry and dies with the next change of the keyspace.
  */
@@ -35,8 +34,8 @@ void typed_edit(struct client *c, struct typed *t);
 /* The value may have got another encoding or pointer: put it back into its entry. */
 void typed_store(struct typed *t);
 
-/* The result of a command with a destination: RESULT becomes the value of KEY with EVENT, or, if it is
- * empty, is freed and KEY is deleted. Replies the length. */
+/* The result of a command with a destination: RESULT becomes the value of KEY with EVENT, or, if it
+ * is empty, is freed and KEY is deleted. Replies the length. */
 void typed_replace(struct client *c, struct slice key, const struct value *result,
                    enum notify_class class, const char *event);
 

@@ -1,5 +1,5 @@
-/* types.h -- the value types list, hash, set and sorted set: their commands, and SORT and the SCANs of
- * a value, bound to an engine.
+/* types.h -- the value types list, hash, set and sorted set: their commands, and SORT and the SCANs
+ * of a value, bound to an engine.
  *
  * types_register() once per process before any value is made; types_bind() once per engine.
  */

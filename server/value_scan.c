@@ -1,5 +1,5 @@
-/* value_scan.c -- HSCAN, SSCAN, ZSCAN. Replies and texts follow Redis 7.0 (scanGenericCommand in db.c);
- * cursors are ours (table.h). A small value is given whole, with cursor 0.
+/* value_scan.c -- HSCAN, SSCAN, ZSCAN. Replies and texts follow Redis 7.0 (scanGenericCommand in
+ * db.c); cursors are ours (table.h). A small value is given whole, with cursor 0.
  */
 #include "server/hash.h"
 #include "server/set.h"
@@ -110,15 +110,22 @@ static void value_scan(struct client *c, enum type type) {
         cursor = set_scan(&t.value, cursor, (size_t)want, visit_member, &scan);
     } else {
         bool stored = t.value.encoding == ENC_LISTPACK;
-        cursor = zset_scan(&t.value, cursor, (size_t)want, stored ? visit_stored : visit_scored, &scan);
+        cursor =
+            zset_scan(&t.value, cursor, (size_t)want, stored ? visit_stored : visit_scored, &scan);
     }
     scan_reply(c, &scan, cursor);
     buf_close(&scan.found);
 }
 
-static void hscan(struct client *c) { value_scan(c, TYPE_HASH); }
-static void sscan(struct client *c) { value_scan(c, TYPE_SET); }
-static void zscan(struct client *c) { value_scan(c, TYPE_ZSET); }
+static void hscan(struct client *c) {
+    value_scan(c, TYPE_HASH);
+}
+static void sscan(struct client *c) {
+    value_scan(c, TYPE_SET);
+}
+static void zscan(struct client *c) {
+    value_scan(c, TYPE_ZSET);
+}
 
 void value_scan_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {

@@ -12,7 +12,9 @@ struct zset {
     struct ztree order;   /* borrows them */
 };
 
-static struct slice table_key(const void *item) { return zitem_member(item); }
+static struct slice table_key(const void *item) {
+    return zitem_member(item);
+}
 static const struct table_type members = {.key = table_key};
 
 static struct zitem *item_new(struct slice member, double score) {
@@ -40,7 +42,9 @@ static void big_insert(struct zset *big, struct zitem *item) {
     ztree_add(&big->order, item);
 }
 
-static bool over_limit(size_t size, int64_t limit) { return (uint64_t)size > (uint64_t)limit; }
+static bool over_limit(size_t size, int64_t limit) {
+    return (uint64_t)size > (uint64_t)limit;
+}
 
 struct value zset_new(const struct type_limits *limits, size_t first_member_bytes) {
     bool big = limits->zset_max_listpack_entries == 0 ||

@@ -1,10 +1,11 @@
-/* zset.h -- the value type sorted set: ENC_LISTPACK (member, score, member, score ... in order) while
- * it is small, ENC_SKIPLIST (so named for clients: a struct table of members beside a B+tree of
- * them in order) when it is big.
+/* zset.h -- the value type sorted set: ENC_LISTPACK (member, score, member, score ... in order)
+ * while it is small, ENC_SKIPLIST (so named for clients: a struct table of members beside a B+tree
+ * of them in order) when it is big.
  *
- * A sorted set is a struct value of TYPE_ZSET: its encoding and pointer may change in every function
- * that takes it without const; put both back where they came from (entry_set_ptr). When an encoding
- * changes follows Redis 7.0 (t_zset.c): only zset_compact(), for results that were stored, goes back.
+ * A sorted set is a struct value of TYPE_ZSET: its encoding and pointer may change in every
+ * function that takes it without const; put both back where they came from (entry_set_ptr). When an
+ * encoding changes follows Redis 7.0 (t_zset.c): only zset_compact(), for results that were stored,
+ * goes back.
  *
  * Order is by score, then by the member's bytes. Positions are ranks, from 0; every kind of range
  * becomes a range of ranks first (zset_count_below). Scores are never NaN.
@@ -28,8 +29,8 @@ struct value zset_new(const struct type_limits *limits, size_t first_member_byte
 
 /* For loading: a sorted set that will get ROOM members; then zset_add() for each. */
 struct value zset_new_sized(const struct type_limits *limits, size_t room);
-/* Take over a listpack (valid, an even number of items, every second one a score that is not NaN, in
- * order, no member twice, not empty). */
+/* Take over a listpack (valid, an even number of items, every second one a score that is not NaN,
+ * in order, no member twice, not empty). */
 struct value zset_adopt_listpack(const struct type_limits *limits, uint8_t *lp);
 
 size_t zset_length(const struct value *zset);
@@ -53,7 +54,8 @@ size_t zset_count_below(const struct value *zset, zset_below_fn *below, const vo
 /* How many members have a score below SCORE, or up to it. */
 size_t zset_count_score(const struct value *zset, double score, bool up_to);
 
-/* A walk from RANK on, in either direction; empty if RANK >= zset_length(). Dies with any change. */
+/* A walk from RANK on, in either direction; empty if RANK >= zset_length(). Dies with any change.
+ */
 struct zset_iter {
     const struct value *zset;
     struct ztree_iter tree;
@@ -74,7 +76,8 @@ typedef void zset_visit_fn(void *ctx, struct slice member, double score);
 uint64_t zset_scan(const struct value *zset, uint64_t cursor, size_t want, zset_visit_fn *visit,
                    void *ctx);
 
-/* Whether a listpack stores SCORE as an integer: a whole number in the range of Redis's double2ll. */
+/* Whether a listpack stores SCORE as an integer: a whole number in the range of Redis's double2ll.
+ */
 bool zset_score_as_int(double score, int64_t *number);
 
 /* Turn a big set that is within the limits into a listpack (ZUNIONSTORE and its like do). */

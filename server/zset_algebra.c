@@ -1,5 +1,5 @@
-/* zset_algebra.c -- ZUNION, ZINTER, ZDIFF, their STORE forms and ZINTERCARD, over sorted sets and plain
- * sets (whose members count with score 1). Behaviour and texts follow Redis 7.0 (t_zset.c).
+/* zset_algebra.c -- ZUNION, ZINTER, ZDIFF, their STORE forms and ZINTERCARD, over sorted sets and
+ * plain sets (whose members count with score 1). Behaviour and texts follow Redis 7.0 (t_zset.c).
  */
 #include "server/set.h"
 #include "server/typed.h"
@@ -70,7 +70,9 @@ static int by_length(const void *a, const void *b) {
 
 /* ---- scores */
 
-static double number_or_zero(double score) { return isnan(score) ? 0 : score; }
+static double number_or_zero(double score) {
+    return isnan(score) ? 0 : score;
+}
 
 static double combine(double a, double b, enum aggregate how) {
     switch (how) {
@@ -83,7 +85,8 @@ static double combine(double a, double b, enum aggregate how) {
 
 /* ---- the three operations; into RESULT, or only counted */
 
-static bool score_in_all(const struct algebra *a, struct slice member, double first, double *score) {
+static bool score_in_all(const struct algebra *a, struct slice member, double first,
+                         double *score) {
     *score = number_or_zero(a->sources[0].weight * first);
     for (size_t i = 1; i < a->count; i++) {
         const struct source *s = &a->sources[i];
@@ -174,7 +177,8 @@ static bool read_sources(struct client *c, struct algebra *a, int first_key) {
 
 static bool read_weights(struct client *c, struct algebra *a, int at) {
     for (size_t i = 0; i < a->count; i++)
-        if (!arg_double(c, c->argv[at + (int)i], &a->sources[i].weight, "weight value is not a float"))
+        if (!arg_double(c, c->argv[at + (int)i], &a->sources[i].weight,
+                        "weight value is not a float"))
             return false;
     return true;
 }
@@ -204,7 +208,8 @@ static bool read_options(struct client *c, struct algebra *a, int at) {
             a->with_scores = true;
             at++;
         } else if (a->count_only && more >= 1 && arg_is(word, "limit")) {
-            if (!arg_int_range(c, c->argv[at + 1], 0, INT64_MAX, &a->limit, "LIMIT can't be negative"))
+            if (!arg_int_range(c, c->argv[at + 1], 0, INT64_MAX, &a->limit,
+                               "LIMIT can't be negative"))
                 return false;
             at += 2;
         } else {
@@ -272,13 +277,27 @@ static void algebra(struct client *c, enum operation operation, bool store, bool
     mem_free(a.sources);
 }
 
-static void zunion(struct client *c) { algebra(c, UNION, false, false); }
-static void zinter(struct client *c) { algebra(c, INTER, false, false); }
-static void zdiff(struct client *c) { algebra(c, DIFF, false, false); }
-static void zunionstore(struct client *c) { algebra(c, UNION, true, false); }
-static void zinterstore(struct client *c) { algebra(c, INTER, true, false); }
-static void zdiffstore(struct client *c) { algebra(c, DIFF, true, false); }
-static void zintercard(struct client *c) { algebra(c, INTER, false, true); }
+static void zunion(struct client *c) {
+    algebra(c, UNION, false, false);
+}
+static void zinter(struct client *c) {
+    algebra(c, INTER, false, false);
+}
+static void zdiff(struct client *c) {
+    algebra(c, DIFF, false, false);
+}
+static void zunionstore(struct client *c) {
+    algebra(c, UNION, true, false);
+}
+static void zinterstore(struct client *c) {
+    algebra(c, INTER, true, false);
+}
+static void zdiffstore(struct client *c) {
+    algebra(c, DIFF, true, false);
+}
+static void zintercard(struct client *c) {
+    algebra(c, INTER, false, true);
+}
 
 void zset_algebra_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {

@@ -1,6 +1,6 @@
-/* zset_commands.c -- ZADD, ZINCRBY, ZREM and the commands that ask for single members. Behaviour and
- * texts follow Redis 7.0 (t_zset.c). Ranges are in zset_range.c, ZPOP in zset_pop.c, ZUNION and its like
- * in zset_algebra.c, ZRANDMEMBER in random_commands.c, ZSCAN in value_scan.c.
+/* zset_commands.c -- ZADD, ZINCRBY, ZREM and the commands that ask for single members. Behaviour
+ * and texts follow Redis 7.0 (t_zset.c). Ranges are in zset_range.c, ZPOP in zset_pop.c, ZUNION and
+ * its like in zset_algebra.c, ZRANDMEMBER in random_commands.c, ZSCAN in value_scan.c.
  */
 #include "server/typed.h"
 #include "server/types.h"
@@ -180,8 +180,12 @@ static void rank(struct client *c, bool backward) {
     }
 }
 
-static void zrank(struct client *c) { rank(c, false); }
-static void zrevrank(struct client *c) { rank(c, true); }
+static void zrank(struct client *c) {
+    rank(c, false);
+}
+static void zrevrank(struct client *c) {
+    rank(c, true);
+}
 
 void zset_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {

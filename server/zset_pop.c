@@ -1,5 +1,5 @@
-/* zset_pop.c -- ZPOPMIN, ZPOPMAX, ZMPOP and their blocking forms. Behaviour and texts follow Redis 7.0
- * (t_zset.c, blocked.c). What leaves for replicas is always ZPOPMIN or ZPOPMAX.
+/* zset_pop.c -- ZPOPMIN, ZPOPMAX, ZMPOP and their blocking forms. Behaviour and texts follow
+ * Redis 7.0 (t_zset.c, blocked.c). What leaves for replicas is always ZPOPMIN or ZPOPMAX.
  */
 #include "server/block.h"
 #include "server/typed.h"
@@ -22,7 +22,8 @@ static size_t pop_size(const struct pop *p, const struct value *zset) {
 }
 
 /* Reply COUNT pairs, remove them, and note what changed. The caller has begun the array. */
-static void pop_pairs(struct client *c, const struct pop *p, struct slice key, struct typed *t, size_t count) {
+static void pop_pairs(struct client *c, const struct pop *p, struct slice key, struct typed *t,
+                      size_t count) {
     struct zset_iter iter;
     struct slice member;
     double score;
@@ -61,8 +62,12 @@ static void pop(struct client *c, bool from_top) {
     pop_pairs(c, &p, c->argv[1], &t, count);
 }
 
-static void zpopmin(struct client *c) { pop(c, false); }
-static void zpopmax(struct client *c) { pop(c, true); }
+static void zpopmin(struct client *c) {
+    pop(c, false);
+}
+static void zpopmax(struct client *c) {
+    pop(c, true);
+}
 
 /* ---- BZPOPMIN, BZPOPMAX */
 
@@ -137,7 +142,8 @@ static bool mpop_read(struct client *c, int at, struct mpop *m) {
     return false;
 }
 
-static void mpop_give(struct client *c, struct slice key, struct typed *t, const struct mpop *m, bool instead) {
+static void mpop_give(struct client *c, struct slice key, struct typed *t, const struct mpop *m,
+                      bool instead) {
     char text[NUMBER_TEXT];
     size_t count = pop_size(&m->pop, &t->value);
     struct slice number = slice_from(text, number_write_int(text, (int64_t)count));

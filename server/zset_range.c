@@ -1,5 +1,5 @@
-/* zset_range.c -- everything that takes a range of a sorted set: ZRANGE and its older forms, ZRANGESTORE,
- * ZREMRANGEBY*, ZCOUNT, ZLEXCOUNT. Behaviour and texts follow Redis 7.0 (t_zset.c).
+/* zset_range.c -- everything that takes a range of a sorted set: ZRANGE and its older forms,
+ * ZRANGESTORE, ZREMRANGEBY*, ZCOUNT, ZLEXCOUNT. Behaviour and texts follow Redis 7.0 (t_zset.c).
  *
  *     words --> range (by rank, score or lex) --> first rank and count --> reply, store or remove
  */
@@ -19,7 +19,7 @@ struct score_bound {
 
 struct lex_bound {
     struct slice member;
-    int end;   /* -1: before all, 1: behind all, 0: see member */
+    int end; /* -1: before all, 1: behind all, 0: see member */
     bool open;
 };
 
@@ -63,8 +63,7 @@ static bool lex_bound_read(struct slice arg, struct lex_bound *bound) {
 static bool range_read(struct client *c, struct range *r, struct slice low, struct slice high) {
     switch (r->by) {
     case BY_AUTO:
-    case BY_RANK:
-        return arg_int(c, low, &r->start, NULL) && arg_int(c, high, &r->stop, NULL);
+    case BY_RANK: return arg_int(c, low, &r->start, NULL) && arg_int(c, high, &r->stop, NULL);
     case BY_SCORE:
         if (score_bound_read(low, &r->low_score) && score_bound_read(high, &r->high_score))
             return true;
@@ -98,7 +97,8 @@ static bool within_high_lex(struct slice member, double score, const void *bound
     return b->open ? order < 0 : order <= 0;
 }
 
-/* The ranks that R covers, counted from the low end. For BY_RANK, BACKWARD counts from the high end. */
+/* The ranks that R covers, counted from the low end. For BY_RANK, BACKWARD counts from the high
+ * end. */
 static void range_find(const struct value *zset, const struct range *r, bool backward,
                        size_t *first, size_t *count) {
     size_t length = zset_length(zset), behind = 0;
@@ -118,8 +118,10 @@ static void range_find(const struct value *zset, const struct range *r, bool bac
     if (behind > *first) *count = behind - *first;
 }
 
-/* LIMIT: leave out OFFSET members from the side where the walk begins, and keep LIMIT (all if < 0). */
-static void range_limit(int64_t offset, int64_t limit, bool backward, size_t *first, size_t *count) {
+/* LIMIT: leave out OFFSET members from the side where the walk begins, and keep LIMIT (all if < 0).
+ */
+static void range_limit(int64_t offset, int64_t limit, bool backward, size_t *first,
+                        size_t *count) {
     if (offset < 0 || (uint64_t)offset >= *count) {
         *count = 0;
         return;
@@ -165,8 +167,9 @@ static bool zrange_options(struct client *c, struct zrange *z, int at) {
     }
     if (z->range.by == BY_AUTO) z->range.by = BY_RANK;
     if (z->limit != -1 && z->range.by == BY_RANK) {
-        reply_error(c, "ERR syntax error, LIMIT is only supported in combination with either BYSCORE "
-                       "or BYLEX");
+        reply_error(c,
+                    "ERR syntax error, LIMIT is only supported in combination with either BYSCORE "
+                    "or BYLEX");
         return false;
     }
     if (z->with_scores && z->range.by == BY_LEX) {
@@ -241,11 +244,21 @@ static void old_form(struct client *c, enum range_by by, bool backward) {
     zrange_run(c, &z, 1);
 }
 
-static void zrevrange(struct client *c) { old_form(c, BY_RANK, true); }
-static void zrangebyscore(struct client *c) { old_form(c, BY_SCORE, false); }
-static void zrevrangebyscore(struct client *c) { old_form(c, BY_SCORE, true); }
-static void zrangebylex(struct client *c) { old_form(c, BY_LEX, false); }
-static void zrevrangebylex(struct client *c) { old_form(c, BY_LEX, true); }
+static void zrevrange(struct client *c) {
+    old_form(c, BY_RANK, true);
+}
+static void zrangebyscore(struct client *c) {
+    old_form(c, BY_SCORE, false);
+}
+static void zrevrangebyscore(struct client *c) {
+    old_form(c, BY_SCORE, true);
+}
+static void zrangebylex(struct client *c) {
+    old_form(c, BY_LEX, false);
+}
+static void zrevrangebylex(struct client *c) {
+    old_form(c, BY_LEX, true);
+}
 
 /* ---- counting and removing */
 
@@ -260,8 +273,12 @@ static void count_range(struct client *c, enum range_by by) {
     reply_int(c, (int64_t)count);
 }
 
-static void zcount(struct client *c) { count_range(c, BY_SCORE); }
-static void zlexcount(struct client *c) { count_range(c, BY_LEX); }
+static void zcount(struct client *c) {
+    count_range(c, BY_SCORE);
+}
+static void zlexcount(struct client *c) {
+    count_range(c, BY_LEX);
+}
 
 static void remove_range(struct client *c, enum range_by by, const char *event) {
     struct typed t;
@@ -281,9 +298,15 @@ static void remove_range(struct client *c, enum range_by by, const char *event) 
     reply_int(c, (int64_t)count);
 }
 
-static void zremrangebyrank(struct client *c) { remove_range(c, BY_RANK, "zremrangebyrank"); }
-static void zremrangebyscore(struct client *c) { remove_range(c, BY_SCORE, "zremrangebyscore"); }
-static void zremrangebylex(struct client *c) { remove_range(c, BY_LEX, "zremrangebylex"); }
+static void zremrangebyrank(struct client *c) {
+    remove_range(c, BY_RANK, "zremrangebyrank");
+}
+static void zremrangebyscore(struct client *c) {
+    remove_range(c, BY_SCORE, "zremrangebyscore");
+}
+static void zremrangebylex(struct client *c) {
+    remove_range(c, BY_LEX, "zremrangebylex");
+}
 
 void zset_range_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {

@@ -218,7 +218,8 @@ void ztree_build(struct ztree *tree, struct zitem **items, size_t count) {
     ASSERT(tree->count == 0);
     if (count == 0) return;
     struct znode *last = NULL;
-    for (size_t i = 0; i < count; i++) { /* one leaf after the other, each hung in once it is full */
+    for (size_t i = 0; i < count;
+         i++) { /* one leaf after the other, each hung in once it is full */
         if (!last) last = node_new(tree, 0);
         last->slots[last->used++] = (struct zslot){items[i]->score, items[i]};
         if (last->used < FAN && i + 1 < count) continue;
@@ -346,7 +347,8 @@ struct zitem *ztree_next(struct ztree_iter *iter) {
 
 size_t ztree_bytes(const struct ztree *tree) {
     /* An estimate: about one node in FAN * 2 / 3 is an inner one. */
-    return tree->nodes * node_bytes(0) + tree->nodes / (FAN * 2 / 3) * (node_bytes(1) - node_bytes(0));
+    return tree->nodes * node_bytes(0) +
+           tree->nodes / (FAN * 2 / 3) * (node_bytes(1) - node_bytes(0));
 }
 
 static size_t check_below(const struct znode *node, const struct zitem **last, size_t *nodes) {

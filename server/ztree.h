@@ -14,7 +14,7 @@
 #include "lib/base/slice.h"
 
 struct zitem {
-    uint32_t size;    /* bytes of the member; first, as members.h wants it */
+    uint32_t size; /* bytes of the member; first, as members.h wants it */
     uint32_t unused;
     double score;     /* never NaN; must not change while the item is in a tree */
     uint8_t member[]; /* SIZE bytes */

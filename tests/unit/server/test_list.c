@@ -21,8 +21,12 @@ struct model {
 static char *text_new(struct rng *rng) {
     char text[300];
     switch (rng_below(rng, 4)) {
-    case 0: snprintf(text, sizeof text, "%lld", (long long)(rng_next(rng) >> rng_below(rng, 64))); break;
-    case 1: snprintf(text, sizeof text, "-%llu", (unsigned long long)rng_below(rng, 1 << 20)); break;
+    case 0:
+        snprintf(text, sizeof text, "%lld", (long long)(rng_next(rng) >> rng_below(rng, 64)));
+        break;
+    case 1:
+        snprintf(text, sizeof text, "-%llu", (unsigned long long)rng_below(rng, 1 << 20));
+        break;
     case 2: snprintf(text, sizeof text, "%*s", (int)rng_below(rng, 250), "x"); break;
     default: snprintf(text, sizeof text, "e%llu", (unsigned long long)rng_below(rng, 9)); break;
     }
@@ -110,7 +114,8 @@ static void step(struct list *list, const struct type_limits *limits, struct mod
     } else if (what < 18) {
         size_t at = (size_t)rng_below(rng, model->count);
         size_t most = model->count - at < 12 || what == 17 ? model->count - at : 12;
-        size_t count = (size_t)rng_below(rng, rng_below(rng, 20) ? (most < 12 ? most : 12) + 1 : most + 1);
+        size_t count =
+            (size_t)rng_below(rng, rng_below(rng, 20) ? (most < 12 ? most : 12) + 1 : most + 1);
         list_remove(list, at, count);
         model_cut(model, at, count);
     } else {

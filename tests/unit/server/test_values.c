@@ -156,7 +156,8 @@ static void set_compare(const struct value *set) {
     do cursor = set_scan(set, cursor, 3, visit_member, NULL);
     while (cursor);
     assert_all_seen();
-    for (size_t i = 0; i < model.count; i++) assert_true(set_has(set, slice_text(model.rows[i].name)));
+    for (size_t i = 0; i < model.count; i++)
+        assert_true(set_has(set, slice_text(model.rows[i].name)));
     assert_false(set_has(set, SLICE("not there")));
 }
 
@@ -270,7 +271,8 @@ static void zset_run(uint64_t seed, const struct type_limits *limits, uint64_t r
             assert_int_equal(zset_remove(&zset, slice_text(name)), model_remove(name));
         } else {
             qsort(model.rows, model.count, sizeof model.rows[0], row_compare);
-            size_t from = (size_t)rng_below(&rng, model.count - 5), count = (size_t)rng_below(&rng, 6);
+            size_t from = (size_t)rng_below(&rng, model.count - 5),
+                   count = (size_t)rng_below(&rng, 6);
             zset_remove_ranks(&zset, from, count);
             model.count -= count;
             memmove(&model.rows[from], &model.rows[from + count],
@@ -297,8 +299,11 @@ static void zset_run(uint64_t seed, const struct type_limits *limits, uint64_t r
 /* ---- the tests */
 
 static const struct type_limits normal = TYPE_LIMITS_DEFAULT;
-static const struct type_limits tiny = {.hash_max_listpack_entries = 4, .hash_max_listpack_value = 12,
-    .set_max_intset_entries = 4, .zset_max_listpack_entries = 4, .zset_max_listpack_value = 12};
+static const struct type_limits tiny = {.hash_max_listpack_entries = 4,
+                                        .hash_max_listpack_value = 12,
+                                        .set_max_intset_entries = 4,
+                                        .zset_max_listpack_entries = 4,
+                                        .zset_max_listpack_value = 12};
 
 static uint64_t seed_shown(void) {
     uint64_t seed = rand_test_seed();
