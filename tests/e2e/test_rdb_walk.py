@@ -19,8 +19,9 @@ import tempfile
 import time
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-WALK = os.path.join(TOP, "build", "tests", "tools", "rdbwalk")
-MAKE = os.path.join(TOP, "build", "tests", "tools", "rdbmake")
+BUILD = os.environ.get("BUILD", os.path.join(TOP, "build"))
+WALK = os.path.join(BUILD, "tests", "tools", "rdbwalk")
+MAKE = os.path.join(BUILD, "tests", "tools", "rdbmake")
 GOLDEN = os.path.join(TOP, "tests", "golden", "rdb")
 NOT_LOADED_BY_REDIS = {"redis-tests-corrupt_ziplist.rdb", "redis_40_with_module.rdb", "redis_60_with_module_aux.rdb"}
 

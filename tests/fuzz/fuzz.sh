@@ -1,11 +1,11 @@
 #!/bin/sh
-# fuzz.sh [SECONDS] [NAME ...] -- run every tests/fuzz/fuzz_NAME.c for SECONDS (60) each, with clang's
+# fuzz.sh [SECONDS] [NAME ...] -- run every tests/fuzz/fuzz_NAME.c for SECONDS ($SECONDS_EACH, or 60) each, with clang's
 # libFuzzer, ASan and UBSan. Seeds are in tests/fuzz/corpus/NAME; what is found goes to the build
 # folder. KEEP=1: afterwards the inputs that reach something new are merged into the seeds (those of
 # up to 4 KB). Exit 0 if nothing broke; a broken input is printed with how to repeat it.
 set -eu
 cd "$(dirname "$0")/../.."
-seconds=${1:-60}
+seconds=${1:-${SECONDS_EACH:-60}}
 [ $# -gt 0 ] && shift
 names=${*:-$(ls tests/fuzz/fuzz_*.c | sed 's|.*/fuzz_||; s|\.c$||')}
 cc=clang
