@@ -266,7 +266,7 @@ static void bury(struct backend *b) {
     grave->server_id = b->server_id;
     memcpy(grave->run_id, b->run_id, sizeof grave->run_id);
     list_push(&b->worker->graves, &grave->link);
-    log_warn("backend.lost", LOG_S("side", gateway_side_name(b->side)), LOG_U("unanswered", b->due),
+    log_info("backend.buried", LOG_S("side", gateway_side_name(b->side)), LOG_U("unanswered", b->due),
              LOG_I("server_id", b->server_id));
 }
 

@@ -131,6 +131,18 @@ static void on_timer(void *self) {
     worker_run_ready(w);
 }
 
+/* The owner of a stream that is only told why it is not served. */
+static void ignore_bytes(void *self, struct slice bytes) {
+    (void)self;
+    (void)bytes;
+}
+static void ignore_closed(void *self, enum err err, const struct why *why) {
+    (void)self;
+    (void)err;
+    (void)why;
+}
+static const struct stream_events nobody = {.on_bytes = ignore_bytes, .on_closed = ignore_closed};
+
 static void on_stream(void *self, struct stream *stream) {
     struct worker *w = self;
     worker_begin(w);
@@ -140,8 +152,7 @@ static void on_stream(void *self, struct stream *stream) {
         atomic_fetch_sub(&w->gw->client_count, 1);
         counter_add(&w->counters.rejected, 1);
         stream_write(stream, SLICE("-ERR max number of clients reached\r\n"));
-        static const struct stream_events none = {.on_bytes = NULL};
-        stream_set_owner(stream, &none, NULL);
+        stream_set_owner(stream, &nobody, NULL);
         stream_close(stream);
         return;
     }
