@@ -48,7 +48,7 @@ struct stream *stream_new(struct loop *loop, const struct stream_options *option
 static void finish(void *self) {
     struct stream *stream = self;
     struct why none = {""};
-    if (stream->events)
+    if (stream->events && stream->events->on_closed)
         stream->events->on_closed(stream->self, stream->err, stream->why ? stream->why : &none);
     stream_unwatch(stream);
     outq_close(&stream->out, stream->loop); /* room that was asked for after the end */
@@ -153,7 +153,8 @@ void stream_set_owner(struct stream *stream, const struct stream_events *events,
 /* ---- reading ---- */
 
 void stream_deliver(struct stream *stream, struct slice bytes) {
-    if (bytes.size && stream->events && stream->state.state == STREAM_OPEN)
+    if (bytes.size && stream->events && stream->events->on_bytes &&
+        stream->state.state == STREAM_OPEN)
         stream->events->on_bytes(stream->self, bytes);
 }
 

@@ -37,10 +37,11 @@ struct loop;
 struct stream;
 struct tls;
 
+/* Any of them may be NULL: then that is not told, and bytes are thrown away. */
 struct stream_events {
-    void (*on_open)(void *self);                      /* may be NULL; not for accepted plain ones */
+    void (*on_open)(void *self);                      /* not for accepted plain ones */
     void (*on_bytes)(void *self, struct slice bytes); /* bytes.size > 0 */
-    void (*on_drain)(void *self); /* may be NULL: the queue fell to low_water_bytes after it had
+    void (*on_drain)(void *self); /* the queue fell to low_water_bytes after it had
                                      been above; at the end of a turn */
     void (*on_eof)(void *self);   /* may be NULL: then the peer's end ends the stream (ERR_CLOSED).
                                      Else the peer will send no more, but may still read (`nc`, and

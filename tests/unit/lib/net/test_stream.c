@@ -424,6 +424,26 @@ static void test_last_words_reach_a_peer_that_was_still_writing(void **state) {
     listener_close(echo.listener);
 }
 
+static void test_an_owner_without_callbacks_is_no_trouble(void **state) {
+    (void)state;
+    static const struct stream_events none = {.on_bytes = NULL};
+    for (int i = 0; i < 2; i++) {
+        int pair[2];
+        char got[10];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+        struct stream *stream = stream_adopt(loop, pair[0], NULL, NULL, NULL, NULL);
+        stream_set_owner(stream, i ? &none : NULL, NULL);
+        assert_int_equal(send(pair[1], "thrown away", 11, 0), 11);
+        loop_turn(loop, true);
+        stream_write(stream, SLICE("bye"));
+        stream_close(stream);
+        loop_turn(loop, true);
+        assert_int_equal(recv(pair[1], got, sizeof got, 0), 3);
+        assert_int_equal(recv(pair[1], got, sizeof got, 0), 0);
+        close(pair[1]);
+    }
+}
+
 static void test_a_peer_that_does_not_read_meets_the_wall(void **state) {
     (void)state;
     int pair[2];
@@ -648,6 +668,7 @@ int main(void) {
         cmocka_unit_test(test_certificates_are_reloaded),
         cmocka_unit_test(test_a_peer_that_never_answers_times_out),
         cmocka_unit_test(test_last_words_reach_a_peer_that_was_still_writing),
+        cmocka_unit_test(test_an_owner_without_callbacks_is_no_trouble),
         cmocka_unit_test(test_a_peer_that_does_not_read_meets_the_wall),
         cmocka_unit_test(test_a_graceful_close_gives_up_after_its_time),
         cmocka_unit_test(test_a_dropped_stream_calls_nobody),
