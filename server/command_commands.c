@@ -165,7 +165,7 @@ static void run_list(struct client *c) {
     size_t mark = reply_later(c), count = 0;
     for (size_t i = 0; i < command_count; i++) {
         const struct command *spec = command_at(i);
-        if (!is_there(c->engine, spec) || filter == MODULE || (filter == ALL && !is_top(spec))) continue;
+        if (!is_there(c->engine, spec) || filter == MODULE) continue;
         if (filter == PATTERN && !pattern_matches(c->argv[4], slice_text(spec->name), true)) continue;
         if (filter == CATEGORY && !in_category(spec, c->argv[4])) continue;
         reply_bulk_text(c, spec->name);

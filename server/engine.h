@@ -112,10 +112,15 @@ void engine_info_add(struct engine *engine, const char *section, void (*fn)(stru
 /* DEBUG NAME ...: HELP_LINE as in DEBUG HELP. */
 void engine_debug_add(struct engine *engine, const char *name, command_run *run, const char *help_line);
 
-/* May the command run now? A gate writes the error and answers false (MISCONF, READONLY, NOREPLICAS, LOADING
- * are such). Called for every command before it runs, queued ones too. */
+/* May the command run now? A gate says why not by engine_refuse() and answers false (MISCONF, NOREPLICAS and
+ * MASTERDOWN are such). Called for every command that a client sends, before it runs or is queued; ask
+ * engine_command_flags(), which knows what EXEC is going to run. */
 typedef bool command_gate(struct client *c, const struct command *command);
 void engine_gate_add(struct engine *engine, command_gate *gate);
+
+uint32_t engine_command_flags(const struct client *c, const struct command *command);
+/* Refuse the client's command: the error is replied, and a transaction that is being queued is spoilt. */
+void engine_refuse(struct client *c, const char *fmt, ...) PRINTF(2, 3);
 
 /* WAIT: how many replicas have confirmed everything up to now; replication sets it. */
 struct engine_acks {

@@ -28,7 +28,17 @@ void command_bind(struct engine *engine, const struct command_binding *bindings,
 
 /* ---- refusing ---- */
 
-void execute_reject(struct client *c, const char *fmt, ...) {
+static bool is(const struct command *spec, const char *name) {
+    return strcmp(spec->name, name) == 0;
+}
+
+static bool is_exec(const struct command *spec) {
+    static const struct command *exec;
+    if (exec == NULL) exec = command_named("exec");
+    return spec == exec;
+}
+
+void engine_refuse(struct client *c, const char *fmt, ...) {
     struct buf text = {0};
     va_list args;
     va_start(args, fmt);
@@ -37,7 +47,7 @@ void execute_reject(struct client *c, const char *fmt, ...) {
     const char *error = buf_text(&text);
     if (c->flags & CLIENT_MULTI) c->flags |= CLIENT_DIRTY_EXEC;
     if (c->command) c->engine->uses[c->command->index].rejected++;
-    if (c->command && strcmp(c->command->name, "exec") == 0) {
+    if (c->command && is_exec(c->command)) {
         multi_discard(c);
         const char *body = strncmp(error, "ERR ", 4) == 0 ? error + 4 : error;
         reply_error(c, "EXECABORT Transaction discarded because of: %s", body);
@@ -55,7 +65,7 @@ static void reject_unknown(struct client *c, int argc, const struct slice *argv)
         buf_printf(&args, "'%.*s' ", (int)(argv[i].size < room ? argv[i].size : room), (const char *)argv[i].data);
     }
     int shown = (int)(argv[0].size < 128 ? argv[0].size : 128);
-    execute_reject(c, "ERR unknown command '%.*s', with args beginning with: %s", shown, (const char *)argv[0].data,
+    engine_refuse(c, "ERR unknown command '%.*s', with args beginning with: %s", shown, (const char *)argv[0].data,
                    buf_text(&args));
     buf_close(&args);
 }
@@ -76,7 +86,7 @@ const struct command *command_resolve(struct client *c, int argc, const struct s
             struct buf error = {0};
             (void)command_admit((size_t)argc, argv, &error);
             const char *text = buf_text(&error);
-            execute_reject(c, "%.*s", (int)strcspn(text + 1, "\r"), text + 1);
+            engine_refuse(c, "%.*s", (int)strcspn(text + 1, "\r"), text + 1);
             buf_close(&error);
             return NULL;
         }
@@ -89,7 +99,7 @@ const struct command *command_resolve(struct client *c, int argc, const struct s
         if (!is_bound(c->engine, spec) && !command_is_container(spec)) reject_unknown(c, argc, argv);
         else if (!command_arity_fits(spec, (size_t)argc) || command_is_container(spec)) {
             c->command = spec;
-            execute_reject(c, "ERR wrong number of arguments for '%s' command", spec->name);
+            engine_refuse(c, "ERR wrong number of arguments for '%s' command", spec->name);
         } else return command_at(spec->parent);
         return NULL;
     }
@@ -97,10 +107,6 @@ const struct command *command_resolve(struct client *c, int argc, const struct s
 }
 
 /* ---- checks ---- */
-
-static bool is(const struct command *spec, const char *name) {
-    return strcmp(spec->name, name) == 0;
-}
 
 static bool obeyed(const struct client *c) {
     return c->flags & (CLIENT_MASTER | CLIENT_LOADING);
@@ -111,7 +117,7 @@ static bool may_use_protected(struct client *c, const struct command *spec, int6
     bool local = c->flags & CLIENT_UNIX || strncmp(c->peer, "127.", 4) == 0 || strncmp(c->peer, "[::1]", 5) == 0;
     (void)spec;
     if (setting == 1 || (setting == 2 && local)) return true;
-    execute_reject(c,
+    engine_refuse(c,
                    "ERR %s command not allowed. If the %s option is set to \"local\", you can run it from a local "
                    "connection, otherwise you need to set this option in the configuration file, and then restart the server.",
                    what, option);
@@ -124,7 +130,7 @@ static bool in_pubsub_context(struct client *c, const struct command *spec) {
     if (!(c->flags & CLIENT_PUBSUB) || c->resp != 2) return false;
     for (size_t i = 0; i < COUNT(allowed); i++)
         if (is(spec, allowed[i])) return false;
-    execute_reject(c,
+    engine_refuse(c,
                    "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in "
                    "this context",
                    spec->name);
@@ -133,21 +139,21 @@ static bool in_pubsub_context(struct client *c, const struct command *spec) {
 
 static bool queues(const struct client *c, const struct command *spec) {
     if (!(c->flags & CLIENT_MULTI)) return false;
-    return !is(spec, "exec") && !is(spec, "discard") && !is(spec, "multi") && !is(spec, "watch") && !is(spec, "quit") &&
+    return !is_exec(spec) && !is(spec, "discard") && !is(spec, "multi") && !is(spec, "watch") && !is(spec, "quit") &&
            !is(spec, "reset");
 }
 
 /* Flags of the command, or of all that EXEC is going to run. */
-static uint32_t flags_of(const struct client *c, const struct command *spec) {
-    return spec->flags | (is(spec, "exec") ? multi_queued_flags(c) : 0);
+uint32_t engine_command_flags(const struct client *c, const struct command *spec) {
+    return is_exec(spec) ? multi_flags(c, spec->flags) : spec->flags;
 }
 
 static bool check_memory(struct client *c, const struct command *spec) {
     if (c->engine->settings.maxmemory == 0 || evict_until_under(c->engine)) return true;
-    bool refuse = flags_of(c, spec) & COMMAND_DENYOOM;
+    bool refuse = engine_command_flags(c, spec) & COMMAND_DENYOOM;
     if (queues(c, spec)) refuse = true;
     if (!refuse || obeyed(c)) return true;
-    execute_reject(c, "OOM command not allowed when used memory > 'maxmemory'.");
+    engine_refuse(c, "OOM command not allowed when used memory > 'maxmemory'.");
     return false;
 }
 
@@ -163,27 +169,27 @@ static bool admit(struct client *c, const struct command *spec) {
             return false;
     }
     if (!c->authenticated && !(spec->flags & COMMAND_NO_AUTH)) {
-        execute_reject(c, "NOAUTH Authentication required.");
+        engine_refuse(c, "NOAUTH Authentication required.");
         return false;
     }
     if (c->flags & CLIENT_MULTI && spec->flags & COMMAND_NO_MULTI) {
-        execute_reject(c, "ERR Command not allowed inside a transaction");
+        engine_refuse(c, "ERR Command not allowed inside a transaction");
         return false;
     }
     if (!check_memory(c, spec)) return false;
     if (!gates_admit(c, spec)) return false;
     if (engine->role == ROLE_REPLICA && engine->settings.replica_read_only && !obeyed(c) &&
-        flags_of(c, spec) & COMMAND_WRITE) {
-        execute_reject(c, "READONLY You can't write against a read only replica.");
+        engine_command_flags(c, spec) & COMMAND_WRITE) {
+        engine_refuse(c, "READONLY You can't write against a read only replica.");
         return false;
     }
     if (in_pubsub_context(c, spec)) return false;
-    if (engine->loading && !(spec->flags & COMMAND_LOADING)) {
-        execute_reject(c, "LOADING Redis is loading the dataset in memory");
+    if (engine->loading && !(engine_command_flags(c, spec) & COMMAND_LOADING)) {
+        engine_refuse(c, "LOADING Redis is loading the dataset in memory");
         return false;
     }
-    if (c->flags & CLIENT_REPLICA && flags_of(c, spec) & (COMMAND_READONLY | COMMAND_WRITE)) {
-        execute_reject(c, "ERR Replica can't interact with the keyspace");
+    if (c->flags & CLIENT_REPLICA && engine_command_flags(c, spec) & (COMMAND_READONLY | COMMAND_WRITE)) {
+        engine_refuse(c, "ERR Replica can't interact with the keyspace");
         return false;
     }
     return true;
@@ -200,7 +206,7 @@ bool execute_request(struct client *c, int argc, struct slice *argv, const struc
     c->command = c->last_command = spec;
     if (!(c->flags & CLIENT_LOADING)) {
         if (!admit(c, spec)) return true;
-        if (pause_applies(c, flags_of(c, spec), is(spec, "exec"))) return false;
+        if (pause_applies(c, engine_command_flags(c, spec), is_exec(spec))) return false;
     }
     if (queues(c, spec)) {
         multi_queue(c);

@@ -9,9 +9,6 @@
 bool execute_request(struct client *c, int argc, struct slice *argv, const struct command *spec);
 /* Run the client's command (c->command, c->argv) without checks: EXEC does. */
 void execute_call(struct client *c);
-/* Refuse the command: the reply is ERROR, a transaction that is being queued is spoilt. */
-void execute_reject(struct client *c, const char *fmt, ...) PRINTF(2, 3);
-
 /* Everything that is ready is read and executed, in batches. */
 void turn_run(struct engine *engine);
 

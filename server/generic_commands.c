@@ -41,6 +41,7 @@ static void run_type(struct client *c) {
 }
 
 static void run_randomkey(struct client *c) {
+    propagate_unwrapped(c);
     for (int tries = 0; tries < 100; tries++) {
         struct entry *e = db_random(c->db, &c->engine->rng);
         if (e == NULL) break;

@@ -18,6 +18,7 @@ void command_groups_bind(struct engine *engine) {
     connection_commands_bind(engine);
     client_commands_bind(engine);
     string_commands_bind(engine);
+    string_lcs_bind(engine);
     generic_commands_bind(engine);
     expire_commands_bind(engine);
     scan_commands_bind(engine);

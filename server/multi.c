@@ -35,7 +35,7 @@ struct watched_key {
 struct client_multi {
     struct queued *queue;
     size_t count, room, bytes;
-    uint32_t flags;
+    uint32_t some, all; /* flags that some queued command has, and that all have */
     struct watch *watches;
 };
 
@@ -74,11 +74,15 @@ void multi_queue(struct client *c) {
         m->queue = mem_realloc(m->queue, m->room * sizeof *m->queue);
     }
     m->queue[m->count++] = (struct queued){c->command, c->argc, args_copy(c->argc, c->argv)};
-    m->flags |= c->command->flags;
+    m->all = m->count == 1 ? c->command->flags : m->all & c->command->flags;
+    m->some |= c->command->flags;
 }
 
-uint32_t multi_queued_flags(const struct client *c) {
-    return c->multi ? c->multi->flags : 0;
+uint32_t multi_flags(const struct client *c, uint32_t own) {
+    const uint32_t of_all = COMMAND_STALE | COMMAND_LOADING;
+    const struct client_multi *m = c->multi;
+    if (m == NULL || m->count == 0) return own;
+    return (own | (m->some & ~of_all)) & (m->all | ~of_all);
 }
 
 size_t multi_queued(const struct client *c) {
@@ -91,7 +95,7 @@ static void drop_queue(struct client *c) {
     mem_free(m->queue);
     m->queue = NULL;
     m->count = m->room = 0;
-    m->flags = 0;
+    m->some = m->all = 0;
     c->flags &= ~(uint64_t)(CLIENT_MULTI | CLIENT_DIRTY_EXEC | CLIENT_DIRTY_CAS);
 }
 

@@ -16,7 +16,7 @@ struct span {
 struct engine_propagate {
     struct propagate_sink sinks[PROPAGATE_SINKS];
     int sink_count, depth;
-    bool flushing;
+    bool flushing, unwrapped;
     struct buf bytes;
     struct op *ops;
     struct span *spans;
@@ -84,7 +84,7 @@ static void give_op(struct engine_propagate *p, const struct op *op) {
 static void flush(struct engine_propagate *p) {
     if (p->op_count == 0 || p->flushing) return;
     p->flushing = true;
-    bool wrapped = p->op_count > 1;
+    bool wrapped = p->op_count > 1 && !p->unwrapped;
     struct slice multi = SLICE("MULTI"), exec = SLICE("EXEC");
     if (wrapped) give(p, -1, 1, &multi);
     for (size_t i = 0; i < p->op_count; i++) give_op(p, &p->ops[i]);
@@ -111,7 +111,13 @@ void propagate_unit_begin(struct engine *engine) {
 void propagate_unit_end(struct engine *engine) {
     struct engine_propagate *p = engine->propagation;
     ASSERT(p->depth > 0);
-    if (--p->depth == 0) flush(p);
+    if (--p->depth > 0) return;
+    flush(p);
+    p->unwrapped = false;
+}
+
+void propagate_unwrapped(struct client *c) {
+    if (c->engine->nesting == 1) of(c->engine)->unwrapped = true;
 }
 
 void propagate_nothing(struct client *c) {

@@ -44,6 +44,10 @@ void propagate_nothing(struct client *c);
 /* From anywhere (expiry, eviction): adds to the current unit; outside a command it is a unit of its own. */
 void propagate(struct engine *engine, int db, int argc, const struct slice *argv);
 
+/* Within a command: its ops belong to different keys that have nothing to do with each other (SCAN and RANDOMKEY
+ * delete what has expired), so they leave one by one, without MULTI. */
+void propagate_unwrapped(struct client *c);
+
 /* The core: around each outermost execution. */
 void propagate_unit_begin(struct engine *engine);
 void propagate_unit_end(struct engine *engine);

@@ -189,14 +189,14 @@ static bool role_gate(struct client *c, const struct command *command) {
     struct replication *r = replication_of(engine);
     const struct settings *s = &engine->settings;
     if (c->flags & (CLIENT_MASTER | CLIENT_LOADING)) return true;
-    bool is_write = command->flags & COMMAND_WRITE;
+    bool is_write = engine_command_flags(c, command) & COMMAND_WRITE;
     if (engine->role == ROLE_MASTER) {
         if (!is_write || !s->min_replicas_to_write || good_replicas(r) >= s->min_replicas_to_write) return true;
-        reply_error(c, "NOREPLICAS Not enough good replicas to write.");
+        engine_refuse(c, "NOREPLICAS Not enough good replicas to write.");
         return false;
     }
-    if (r->link.state != LINK_CONNECTED && !s->replica_serve_stale_data && !(command->flags & COMMAND_STALE)) {
-        reply_error(c, "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
+    if (r->link.state != LINK_CONNECTED && !s->replica_serve_stale_data && !(engine_command_flags(c, command) & COMMAND_STALE)) {
+        engine_refuse(c, "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
         return false;
     }
     return true;

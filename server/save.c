@@ -176,10 +176,10 @@ static bool at_shutdown(struct engine *engine, unsigned flags, struct why *why) 
 static bool disk_gate(struct client *c, const struct command *command) {
     struct engine *engine = c->engine;
     struct persistence *p = persistence_of(engine);
-    bool is_write = command->flags & COMMAND_WRITE || strcmp(command->name, "ping") == 0;
+    bool is_write = engine_command_flags(c, command) & COMMAND_WRITE || strcmp(command->name, "ping") == 0;
     if (!is_write || engine->role != ROLE_MASTER || c->flags & (CLIENT_LOADING | CLIENT_MASTER)) return true;
     if (engine->settings.stop_writes_on_bgsave_error && engine->settings.save_count > 0 && !p->last_bgsave_ok) {
-        reply_error(c, "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to "
+        engine_refuse(c, "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to "
                        "disk. Commands that may modify the data set are disabled, because this instance is configured "
                        "to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). "
                        "Please check the Redis logs for details about the RDB error.");
@@ -187,7 +187,7 @@ static bool disk_gate(struct client *c, const struct command *command) {
     }
     const char *fault = aof_fault(p->aof);
     if (!fault) return true;
-    reply_error(c, "MISCONF Errors writing to the AOF file: %s", fault);
+    engine_refuse(c, "MISCONF Errors writing to the AOF file: %s", fault);
     return false;
 }
 

@@ -83,6 +83,7 @@ static void run_scan(struct client *c) {
     int64_t steps = count > INT64_MAX / EMPTY_STEPS ? INT64_MAX : count * EMPTY_STEPS;
     do cursor = db_scan(c->db, cursor, note, &scan);
     while (cursor != 0 && scan.count < (uint64_t)count && --steps > 0);
+    propagate_unwrapped(c);
     reply_array(c, 2);
     reply_bulk_printf(c, "%llu", (unsigned long long)cursor);
     size_t mark = reply_later(c), told = 0;

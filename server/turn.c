@@ -16,6 +16,7 @@
 #include "server/reply.h"
 
 #define BATCH 64
+#define ARGS_KEPT 128 /* arguments for which a client, or a batch for each request, keeps its memory */
 #define KEY_HASHED_MAX 1024 /* bytes; longer keys are hashed when they are used */
 
 struct pending {
@@ -195,11 +196,14 @@ static void end_batch(struct batch *b) {
             forget_progress(c);
         }
         if (c->again && may_go_on(c)) net_ready(c);
-        if (buf_size(&c->in) == 0) buf_shrink(&c->in, 64u << 10);
+        if (buf_size(&c->in) > 0) continue;
+        buf_shrink(&c->in, 64u << 10);
+        struct resp_request *request = c->request;
+        if (request && request->cap > ARGS_KEPT) resp_request_close(request);
     }
     b->count = 0;
     b->used = 0;
-    if (b->room > 64u << 10) {
+    if (b->room > BATCH * ARGS_KEPT) {
         mem_free(b->argv);
         b->argv = NULL;
         b->room = 0;
