@@ -101,10 +101,21 @@ static void put_word(struct entry *e, const struct value *value) {
     memcpy(at, &ptr, sizeof ptr);
 }
 
+/* The allocator's classes up to 256 bytes (jemalloc) are so far apart. */
+static size_t class_step(size_t size) {
+    return size > 128 ? 32 : 16;
+}
+
+/* Ask for all of the class, so that a value may grow into it later (inline_fits). */
+static size_t whole_class(size_t size) {
+    size_t step = class_step(size);
+    return size > 256 ? size : (size + step - 1) / step * step;
+}
+
 struct entry *entry_new(struct slice key, const struct value *value, int64_t expiry_ms) {
     bool inlined = goes_inline(value), long_key = key.size > 254, expires = expiry_ms != -1;
     size_t size = HEADER + (expires ? 8 : 0) + (inlined ? value->bytes.size : 8) + (long_key ? 4 : 0) + key.size;
-    struct entry *e = mem_alloc(size);
+    struct entry *e = mem_alloc(whole_class(size));
     *e = (struct entry){.kind = (uint8_t)(value->type | value->encoding << 4),
                         .flags = (uint8_t)((expires ? ENTRY_EXPIRES : 0) | (inlined ? ENTRY_INLINE : 0) |
                                            (long_key ? ENTRY_LONG_KEY : 0)),
@@ -155,10 +166,8 @@ static enum form form_of(const struct entry *e) {
     return entry_encoding(e) == ENC_INT ? FORM_NUMBER : FORM_BLOB;
 }
 
-/* Two sizes for which the allocator sets aside the same (jemalloc's classes up to 256 bytes). */
 static bool same_class(size_t a, size_t b) {
-    size_t step = a > 128 || b > 128 ? 32 : 16;
-    return (a + step - 1) / step == (b + step - 1) / step && a <= 256 && b <= 256 && (a > 128) == (b > 128);
+    return a <= 256 && b <= 256 && whole_class(a) == whole_class(b);
 }
 
 static bool inline_fits(const struct entry *e, size_t size) {
@@ -202,7 +211,7 @@ struct entry *entry_with_expiry(const struct entry *e, int64_t expiry_ms) {
     struct slice key = entry_key(e);
     size_t old_at = value_at(e), rest = key_at(e) - old_at + key.size + (e->flags & ENTRY_INLINE ? e->inline_size : 0);
     size_t new_at = HEADER + (expiry_ms != -1 ? 8 : 0);
-    struct entry *moved = mem_alloc(new_at + rest);
+    struct entry *moved = mem_alloc(whole_class(new_at + rest));
     *moved = *e;
     moved->flags = (uint8_t)((e->flags & ~ENTRY_EXPIRES) | (expiry_ms != -1 ? ENTRY_EXPIRES : 0));
     if (expiry_ms != -1) entry_overwrite_expiry(moved, expiry_ms);
