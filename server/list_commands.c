@@ -209,8 +209,10 @@ static void ltrim(struct client *c) {
     struct list *list = t.value.ptr;
     size_t before = list_count(list);
     if (!range_clip(start, stop, before, &first, &count)) first = before, count = 0;
-    list_remove(list, first + count, before - first - count);
-    list_remove(list, 0, first);
+    if (count > 0) { /* else the whole value is freed elsewhere */
+        list_remove(list, first + count, before - first - count);
+        list_remove(list, 0, first);
+    }
     key_changed(c, c->argv[1], NOTIFY_LIST, "ltrim", before - count);
     if (count == 0) key_delete_empty(c, c->argv[1]);
     reply_ok(c);

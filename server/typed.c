@@ -1,6 +1,9 @@
 /* typed.c -- see typed.h. */
 #include "server/typed.h"
 
+/* Items of hashes, sets and sorted sets count their bytes in 32 bits. */
+#define ARG_BYTES_MAX (UINT32_MAX - 64)
+
 static enum found result(struct entry *e, bool wrong, struct typed *t) {
     *t = (struct typed){.entry = e};
     if (wrong) return WRONG_TYPE;
@@ -15,13 +18,25 @@ enum found typed_read(struct client *c, struct slice key, enum type type, struct
     return result(e, wrong, t);
 }
 
+/* What clients send is bounded by proto-max-bulk-len, which an operator may set over our limit. */
+static bool args_fit(struct client *c) {
+    for (int i = 0; i < c->argc; i++) {
+        if (c->argv[i].size <= ARG_BYTES_MAX) continue;
+        reply_error(c, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+        return false;
+    }
+    return true;
+}
+
 enum found typed_write(struct client *c, struct slice key, enum type type, struct typed *t) {
     bool wrong = false;
+    if (!args_fit(c)) return WRONG_TYPE;
     struct entry *e = key_write_typed(c, key, type, &wrong);
     return result(e, wrong, t);
 }
 
 enum found typed_lookup(struct client *c, struct slice key, enum type type, struct typed *t) {
+    if (!args_fit(c)) return WRONG_TYPE;
     struct entry *e = key_lookup(c, key);
     bool wrong = e && entry_type(e) != type;
     if (wrong) reply_wrong_type(c);

@@ -17,7 +17,7 @@
 #include "server/keyspace.h"
 #include "server/reply.h"
 
-enum found { FOUND, ABSENT, WRONG_TYPE /* the error was replied */ };
+enum found { FOUND, ABSENT, WRONG_TYPE /* or an argument too big; the error was replied */ };
 
 struct typed {
     struct entry *entry;

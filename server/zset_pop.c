@@ -34,7 +34,7 @@ static void pop_pairs(struct client *c, const struct pop *p, struct slice key, s
         reply_bulk(c, member);
         reply_double(c, score);
     }
-    zset_remove_ranks(&t->value, p->from_top ? length - count : 0, count);
+    if (count < length) zset_remove_ranks(&t->value, p->from_top ? length - count : 0, count);
     typed_store(t);
     key_changed(c, key, NOTIFY_ZSET, p->from_top ? "zpopmax" : "zpopmin", count);
     if (count == length) key_delete_empty(c, key);

@@ -289,12 +289,11 @@ static void remove_range(struct client *c, enum range_by by, const char *event) 
     if (found == ABSENT) reply_int(c, 0);
     if (found != FOUND) return;
     range_find(&t.value, &r, false, &first, &count);
-    zset_remove_ranks(&t.value, first, count);
+    bool all = count == zset_length(&t.value); /* then the whole value is freed elsewhere */
+    if (!all) zset_remove_ranks(&t.value, first, count);
     typed_store(&t);
-    if (count) {
-        key_changed(c, c->argv[1], NOTIFY_ZSET, event, count);
-        if (zset_length(&t.value) == 0) key_delete_empty(c, c->argv[1]);
-    }
+    if (count) key_changed(c, c->argv[1], NOTIFY_ZSET, event, count);
+    if (all) key_delete_empty(c, c->argv[1]);
     reply_int(c, (int64_t)count);
 }
 
