@@ -175,6 +175,7 @@ static void tick(void *self) {
     struct core *core = self;
     core_evaluate(core);
     core_audit_tick(core);
+    core_discard_standby(core);
     if (core->open_primary_due && !barrier_is_open(&core->barrier) &&
         side_facts(core->side[core->workflow.primary])->gate.reachable) {
         core->open_primary_due = false;

@@ -119,6 +119,7 @@ void core_note(struct core *core, const char *kind, const char *fmt, ...) PRINTF
 extern const struct members_events core_members_events;
 struct member *core_syncer(const struct core *core); /* NULL: none is here */
 void core_carry_out_duties(struct core *core);       /* towards the syncer, if one is here */
+void core_discard_standby(struct core *core);       /* tell the standby link what it need not keep */
 void core_route(struct core *core, struct member *gateway);
 
 /* ---- core_barrier.c ---- */

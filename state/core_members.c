@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define DISCARD_BYTES (4 << 20) /* a standby link is told in steps of so much */
+
 /* ---- the ledger's rows of members ---- */
 
 struct member_job {
@@ -43,6 +45,19 @@ static void record_member(struct core *core, const struct member *member, bool j
 
 struct member *core_syncer(const struct core *core) {
     return core->syncer[0] ? members_find(core->members, MEMBER_SYNCER, core->syncer) : NULL;
+}
+
+/* The standby link keeps what its source sends from the last possible barrier on (C26). A barrier that
+ * begins from now on reads its place later than the last INFO, so nothing before that is needed. */
+void core_discard_standby(struct core *core) {
+    enum link_id standby = link_from(side_other(core->workflow.primary));
+    const struct side_facts *facts = side_facts(core->side[link_source(standby)]);
+    struct link_report *report = &core->link[standby];
+    struct member *syncer = core_syncer(core);
+    if (!syncer || barrier_is_open(&core->barrier) || core->moving) return;
+    if (!report->gate.known || !report->gate.standby || strcmp(facts->place.replid, report->replid) != 0) return;
+    if (facts->place.offset < report->begin_offset + DISCARD_BYTES) return;
+    member_sendf(syncer, NULL, core, "LINK DISCARD %s %" PRId64, link_name(standby), facts->place.offset);
 }
 
 static void send_open(struct core *core, struct member *syncer, enum link_id link, const char *mode,
