@@ -150,6 +150,7 @@ enum err rdb_in_take_slow(struct rdb_in *in, uint64_t size, const uint8_t **byte
 void rdb_in_record(struct rdb_in *in, uint64_t bytes_max) {
     ASSERT(in->live_at == NULL && in->source != NULL);
     buf_clear(&in->record);
+    buf_shrink(&in->record, BIG_KEPT);
     in->recorded_to = in->at;
     in->record_max = bytes_max;
     in->overflowed = false;
