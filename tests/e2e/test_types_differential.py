@@ -46,6 +46,10 @@ class Wire:
             return (kind, [(self.read(), self.read()) for _ in range(size)])
         return (kind, [self.read() for _ in range(size)])
 
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
     def ask(self, *command):
         self.send(command)
         return self.read()

@@ -37,7 +37,7 @@ def serve_waiting(ours, rng):
     if answer[1] is None:
         raise SystemExit(f"{command}: the first client got nothing")
     for waiting in (first, second):
-        waiting.sock.close()
+        waiting.close()
     while b"blocked_clients:0" not in ours.wire.ask("INFO", "clients")[1]:
         time.sleep(0.005)
 
