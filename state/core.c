@@ -176,6 +176,7 @@ static void tick(void *self) {
     core_evaluate(core);
     core_audit_tick(core);
     core_discard_standby(core);
+    core_barrier_tick(core);
     if (core->open_primary_due && !barrier_is_open(&core->barrier) &&
         side_facts(core->side[core->workflow.primary])->gate.reachable) {
         core->open_primary_due = false;
@@ -260,6 +261,7 @@ void core_close(struct core *core) {
     loop_timer_stop(&core->barrier_timer);
     members_close(core->members);
     core->members = NULL;
+    if (core->announced.done) core->announced.done(core->announced.self, ERR_STOPPED, "state is ending", NULL);
     if (core->audit.wait_done) core->audit.wait_done(core->audit.wait_self, ERR_STOPPED, "state is ending", NULL);
     store_close(core->store);
     for (unsigned s = 0; s < SIDES; s++) side_close(core->side[s]);

@@ -58,6 +58,17 @@ struct core_audit {
     uint64_t wait_until_ms;
 };
 
+/* A barrier that was asked for, and waits a moment for a gate that has just closed. */
+struct core_announced {
+    core_done *done; /* NULL: none */
+    void *self;
+    enum side from;
+    bool rehearsal;
+    uint32_t max_hold_ms;
+    struct core_asker asker;
+    uint64_t until_ms;
+};
+
 struct core {
     const struct drawbridge_config *config;
     struct loop *loop;
@@ -76,6 +87,7 @@ struct core {
     struct barrier_row last, committed; /* barriers of this migration; outcome NONE: there is none */
     int64_t barrier_run;                /* grows with each, so that late answers are known as such */
     struct loop_timer barrier_timer;
+    struct core_announced announced;
     json_t *prepared;                   /* of the barrier: what gateways said in PREPARED */
     int64_t felt_us;                    /* the longest hold that a gateway reported */
     bool open_primary_due;              /* the primary side was not told of its role yet */
@@ -125,6 +137,7 @@ void core_route(struct core *core, struct member *gateway);
 /* ---- core_barrier.c ---- */
 void core_barrier_start(struct core *core, enum side from, bool rehearsal, uint32_t max_hold_ms,
                         const struct core_asker *asker, core_done *done, void *self);
+void core_barrier_tick(struct core *core);
 void core_barrier_recover(struct core *core);
 void core_barrier_event(struct core *core, const struct barrier_event *event);
 /* A report of a member; false: none of the barrier's. */

@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define ANNOUNCE_MS 5000
+
 static void carry_out(struct core *core, const struct barrier_todo *todo);
 
 static uint64_t now_us(const struct core *core) { return clock_mono_us(loop_clock(core->loop)); }
@@ -340,10 +342,9 @@ static void join_gateways(struct core *core) {
                      &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_JOINED, .gateway = member_row(m)->name}, &todo);
 }
 
-static enum err may_begin(struct core *core, enum side from, bool rehearsal, struct why *why) {
+static enum err may_begin(struct core *core, enum side from, struct why *why) {
     enum phase to;
     enum workflow_event event = from == SIDE_LEGACY ? WORKFLOW_CUTOVER : WORKFLOW_ROLLBACK;
-    (void)rehearsal;
     if (core->moving || barrier_is_open(&core->barrier))
         return why_set(why, ERR_EXISTS, "another step is under way; try again in a moment");
     if (workflow_decide(&core->workflow, event, &to, why) != WORKFLOW_MOVE) return ERR_STATE;
@@ -356,29 +357,50 @@ static enum err may_begin(struct core *core, enum side from, bool rehearsal, str
     return OK;
 }
 
-void core_barrier_start(struct core *core, enum side from, bool rehearsal, uint32_t max_hold_ms,
-                        const struct core_asker *asker, core_done *done, void *self) {
-    struct why why = {""};
-    enum err err = may_begin(core, from, rehearsal, &why);
-    if (err) {
-        done(self, err, why.text, NULL);
-        return;
-    }
-    struct barrier_plan plan = {.from = from, .rehearsal = rehearsal, .max_hold_ms = max_hold_ms,
-                                .epoch = core->workflow.epoch};
-    snprintf(plan.who, sizeof plan.who, "%s", asker->who);
-    snprintf(plan.link_replid, sizeof plan.link_replid, "%s", core->link[link_from(from)].replid);
+static void begin(struct core *core, const struct core_announced *wanted) {
+    struct barrier_plan plan = {.from = wanted->from, .rehearsal = wanted->rehearsal,
+                                .max_hold_ms = wanted->max_hold_ms, .epoch = core->workflow.epoch};
+    snprintf(plan.who, sizeof plan.who, "%s", wanted->asker.who);
+    snprintf(plan.link_replid, sizeof plan.link_replid, "%s", core->link[link_from(wanted->from)].replid);
     struct barrier_todo todo;
+    int64_t before = core->last.id;
     barrier_init(&core->barrier);
     core->barrier_run++;
     core->felt_us = 0;
     join_gateways(core);
     barrier_begin(&core->barrier, &plan, now_us(core), &todo);
-    snprintf(core->barrier.note, sizeof core->barrier.note, "%s", asker->reason);
+    snprintf(core->barrier.note, sizeof core->barrier.note, "%s", wanted->asker.reason);
     carry_out(core, &todo);
     core->barrier.note[0] = 0;
-    done(self, OK, "", json_pack("{s:I, s:s}", "after_barrier", (json_int_t)core->last.id, "verb",
-                                 rehearsal ? "rehearse" : from == SIDE_LEGACY ? "cutover" : "rollback"));
+    wanted->done(wanted->self, OK, "", json_pack("{s:I}", "after_barrier", (json_int_t)before));
+}
+
+/* The announcement of C23: nobody is held yet. A side, a link or a gateway that has just come back
+ * may open its gate within a moment; what is not ready then is refused. */
+void core_barrier_start(struct core *core, enum side from, bool rehearsal, uint32_t max_hold_ms,
+                        const struct core_asker *asker, core_done *done, void *self) {
+    struct core_announced wanted = {.done = done, .self = self, .from = from, .rehearsal = rehearsal,
+                                    .max_hold_ms = max_hold_ms, .asker = *asker,
+                                    .until_ms = core_now_ms(core) + ANNOUNCE_MS};
+    enum phase to;
+    struct why why = {""};
+    enum workflow_event event = from == SIDE_LEGACY ? WORKFLOW_CUTOVER : WORKFLOW_ROLLBACK;
+    bool possible = workflow_decide(&core->workflow, event, &to, &why) == WORKFLOW_MOVE;
+    enum err err = may_begin(core, from, &why);
+    if (!err) begin(core, &wanted);
+    else if (err == ERR_STATE && possible && !core->announced.done) core->announced = wanted;
+    else done(self, err, why.text, NULL);
+}
+
+void core_barrier_tick(struct core *core) {
+    struct core_announced wanted = core->announced;
+    struct why why = {""};
+    if (!wanted.done) return;
+    enum err err = may_begin(core, wanted.from, &why);
+    if (err && core_now_ms(core) < wanted.until_ms) return;
+    core->announced.done = NULL;
+    if (err) wanted.done(wanted.self, err, why.text, NULL);
+    else begin(core, &wanted);
 }
 
 void core_barrier_recover(struct core *core) {
