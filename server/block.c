@@ -168,8 +168,10 @@ int block_type(const struct client *c) {
 
 bool block_unblock(struct client *c, bool with_error) {
     if (c->block == NULL || c->block->how->timed_out == NULL) return false;
-    if (with_error) reply_error(c, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
-    else c->block->how->timed_out(c);
+    if (with_error) {
+        reply_error(c, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        c->engine->uses[c->command->index].failed++;
+    } else c->block->how->timed_out(c);
     block_end(c);
     return true;
 }

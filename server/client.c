@@ -43,7 +43,7 @@ struct client *client_new(struct engine *engine, int fd, bool is_unix) {
     struct client *c = make(engine, is_unix ? CLIENT_UNIX : 0);
     c->fd = fd;
     c->request = NEW(struct resp_request);
-    c->authenticated = engine->settings.requirepass[0] == '\0';
+    c->authenticated = engine->settings.requirepass_size == 0;
     link_in(c);
     engine->client_count++;
     if (engine->client_count > engine->stats.peak_clients) engine->stats.peak_clients = engine->client_count;

@@ -59,6 +59,32 @@ static void write_events(struct engine *engine, struct buf *out) {
             buf_byte(out, (uint8_t)event_letters[i].letter);
 }
 
+/* Passwords are bytes, not text. */
+static enum err put_secret(char **text, size_t *size, int argc, const struct slice *argv, struct why *why) {
+    if (argc != 1) return why_set(why, ERR_CONFIG, "wrong number of arguments");
+    mem_free(*text);
+    *text = mem_zalloc(argv[0].size + 1);
+    if (argv[0].size) memcpy(*text, argv[0].data, argv[0].size);
+    *size = argv[0].size;
+    return OK;
+}
+
+static enum err read_password(struct engine *engine, int argc, const struct slice *argv, struct why *why) {
+    return put_secret(&engine->settings.requirepass, &engine->settings.requirepass_size, argc, argv, why);
+}
+
+static void write_password(struct engine *engine, struct buf *out) {
+    buf_append(out, engine->settings.requirepass, engine->settings.requirepass_size);
+}
+
+static enum err read_masterauth(struct engine *engine, int argc, const struct slice *argv, struct why *why) {
+    return put_secret(&engine->settings.masterauth, &engine->settings.masterauth_size, argc, argv, why);
+}
+
+static void write_masterauth(struct engine *engine, struct buf *out) {
+    buf_append(out, engine->settings.masterauth, engine->settings.masterauth_size);
+}
+
 /* In a file each line adds a point; the first one replaces the defaults. */
 static enum err read_save(struct engine *engine, int argc, const struct slice *argv, struct why *why) {
     struct settings *s = &engine->settings;
@@ -119,16 +145,16 @@ static enum err apply_dir(struct engine *engine, struct why *why) {
 
 static enum err apply_password(struct engine *engine, struct why *why) {
     (void)why;
-    if (engine->settings.requirepass[0] == '\0')
+    if (engine->settings.requirepass_size == 0)
         for (struct client *c = engine->clients; c; c = c->next) c->authenticated = true;
     return OK;
 }
 
 static enum err apply_port(struct engine *engine, struct why *why) {
     struct why reason = {{0}};
-    net_close_listeners(engine);
+    net_close_listeners(engine, false);
     if (net_listen(engine, &reason) == OK) return OK;
-    return why_set(why, ERR_IO, "Unable to listen on this port. Check server logs.");
+    return why_set(why, ERR_IO, "%s", net_port_changed(engine) ? "Unable to listen on this port. Check server logs." : "Failed to bind to specified addresses.");
 }
 
 static enum err apply_maxclients(struct engine *engine, struct why *why) {
@@ -155,7 +181,7 @@ static const struct config_option options[] = {
     INT_OPTION("tcp-keepalive", tcp_keepalive_s, 0, INT_MAX, "300"),
     {.name = "maxclients", .kind = CONFIG_INT, .offset = AT(maxclients), .min = 1, .max = UINT32_MAX, .fallback = "10000", .apply = apply_maxclients},
     BOOL_OPTION("protected-mode", protected_mode, "yes"),
-    {.name = "requirepass", .kind = CONFIG_TEXT, .flags = CONFIG_SECRET, .offset = AT(requirepass), .fallback = "", .apply = apply_password},
+    {.name = "requirepass", .kind = CONFIG_CUSTOM, .flags = CONFIG_SECRET, .read = read_password, .write = write_password, .fallback = "", .apply = apply_password},
     MEMORY_OPTION("client-query-buffer-limit", client_query_buffer_limit, 1 << 20, LONG_MAX, "1gb"),
     MEMORY_OPTION("proto-max-bulk-len", proto_max_bulk_len, 1 << 20, LONG_MAX, "512mb"),
     {.name = "client-output-buffer-limit", .kind = CONFIG_CUSTOM, .flags = CONFIG_MULTI, .read = read_limits, .write = write_limits,
@@ -212,7 +238,7 @@ static const struct config_option options[] = {
     INT_OPTION("auto-aof-rewrite-percentage", auto_aof_rewrite_percentage, 0, INT_MAX, "100"),
     MEMORY_OPTION("auto-aof-rewrite-min-size", auto_aof_rewrite_min_size, 0, LONG_MAX, "64mb"),
     {.name = "replicaof", .alias = "slaveof", .kind = CONFIG_TEXT, .flags = CONFIG_FIXED | CONFIG_MULTI, .offset = AT(replicaof), .fallback = ""},
-    {.name = "masterauth", .kind = CONFIG_TEXT, .flags = CONFIG_SECRET, .offset = AT(masterauth), .fallback = ""},
+    {.name = "masterauth", .kind = CONFIG_CUSTOM, .flags = CONFIG_SECRET, .read = read_masterauth, .write = write_masterauth, .fallback = ""},
     TEXT_OPTION("masteruser", masteruser, ""),
     {.name = "replica-serve-stale-data", .alias = "slave-serve-stale-data", .kind = CONFIG_BOOL, .offset = AT(replica_serve_stale_data), .fallback = "yes"},
     {.name = "replica-read-only", .alias = "slave-read-only", .kind = CONFIG_BOOL, .offset = AT(replica_read_only), .fallback = "yes"},

@@ -10,17 +10,16 @@
 #include "server/reply.h"
 
 /* In time that does not depend on where the texts differ. */
-static bool same_secret(struct slice given, const char *wanted) {
-    size_t size = strlen(wanted);
-    unsigned differs = given.size != size;
-    for (size_t i = 0; i < given.size; i++) differs |= (unsigned)(given.data[i] ^ (uint8_t)wanted[size ? i % size : 0]);
+static bool same_secret(struct slice given, struct slice wanted) {
+    unsigned differs = given.size != wanted.size;
+    for (size_t i = 0; wanted.size > 0 && i < given.size; i++) differs |= (unsigned)(given.data[i] ^ wanted.data[i % wanted.size]);
     return differs == 0;
 }
 
 /* The only user is "default". */
 static bool authenticate(struct client *c, struct slice user, struct slice password) {
-    const char *wanted = c->engine->settings.requirepass;
-    bool good = slice_equal(user, SLICE("default")) && (wanted[0] == '\0' || same_secret(password, wanted));
+    struct slice wanted = slice_from(c->engine->settings.requirepass, c->engine->settings.requirepass_size);
+    bool good = slice_equal(user, SLICE("default")) && (wanted.size == 0 || same_secret(password, wanted));
     if (good) c->authenticated = true;
     else reply_error(c, "WRONGPASS invalid username-password pair or user is disabled.");
     return good;
@@ -31,7 +30,7 @@ static void run_auth(struct client *c) {
         reply_syntax_error(c);
         return;
     }
-    if (c->argc == 2 && c->engine->settings.requirepass[0] == '\0') {
+    if (c->argc == 2 && c->engine->settings.requirepass_size == 0) {
         reply_error(c, "ERR AUTH <password> called without any password configured for the default user. Are you sure "
                        "your configuration is correct?");
         return;
@@ -145,7 +144,7 @@ static void run_reset(struct client *c) {
     c->flags &= ~gone;
     c->db = &c->engine->dbs[0];
     c->resp = 2;
-    c->authenticated = c->engine->settings.requirepass[0] == '\0';
+    c->authenticated = c->engine->settings.requirepass_size == 0;
     client_set_text(&c->name, SLICE(""));
     reply_simple(c, "RESET");
 }

@@ -208,6 +208,6 @@ enum err engine_run(struct engine *engine, struct why *why) {
     hooks_run(engine, HOOK_READY);
     engine_log(engine, '*', "Ready to accept connections");
     uv_run(engine->loop, UV_RUN_DEFAULT);
-    net_close_listeners(engine);
+    net_close_listeners(engine, true);
     return OK;
 }

@@ -34,15 +34,16 @@ static void info_server(struct engine *engine, struct buf *out) {
 }
 
 static void info_clients(struct engine *engine, struct buf *out) {
-    size_t in_max = 0, out_max = 0, normal = 0;
+    size_t in_max = 0, out_max = 0, normal = 0, blocked = block_count(engine);
     for (const struct client *c = engine->clients; c; c = c->next) {
         if (c->in.cap > in_max) in_max = c->in.cap;
         if (buf_size(&c->out) > out_max) out_max = buf_size(&c->out);
         normal += !(c->flags & CLIENT_REPLICA);
+        blocked += (c->flags & CLIENT_PAUSED) != 0;
     }
     buf_printf(out, "connected_clients:%zu\r\ncluster_connections:0\r\nmaxclients:%lld\r\nclient_recent_max_input_buffer:%zu\r\n"
                     "client_recent_max_output_buffer:%zu\r\nblocked_clients:%zu\r\ntracking_clients:0\r\nclients_in_timeout_table:%zu\r\n",
-               normal, LL(engine->settings.maxclients), in_max, out_max, block_count(engine), block_count(engine));
+               normal, LL(engine->settings.maxclients), in_max, out_max, blocked, block_count(engine));
 }
 
 static void human(char *text, size_t room, size_t bytes) {

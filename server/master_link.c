@@ -238,7 +238,7 @@ static void start_handshake(struct master_link *link) {
     const struct settings *s = &link->engine->settings;
     struct replication *r = of(link);
     struct psync_config config = {.user = slice_text(s->masteruser),
-                                  .password = slice_text(s->masterauth),
+                                  .password = slice_from(s->masterauth, s->masterauth_size),
                                   .listening_port = (uint16_t)(s->replica_announce_port ? s->replica_announce_port : s->port),
                                   .address = s->replica_announce_ip[0] ? s->replica_announce_ip : NULL,
                                   .version = "8.1.0"};

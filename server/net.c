@@ -287,7 +287,7 @@ static void welcome(struct engine *engine, int fd, bool is_unix) {
     }
     engine->stats.connections++;
     if (engine->client_count > (uint64_t)engine->settings.maxclients) refuse(c, "ERR max number of clients reached");
-    else if (engine->settings.protected_mode && engine->settings.requirepass[0] == '\0' && !is_loopback(c))
+    else if (engine->settings.protected_mode && engine->settings.requirepass_size == 0 && !is_loopback(c))
         refuse(c, protected_text);
 }
 
@@ -369,24 +369,31 @@ static enum err listen_unix(struct engine *engine, struct why *why) {
     return add_listener(engine, fd, true, why);
 }
 
+static bool has_unix(const struct engine *engine) {
+    for (int i = 0; i < engine->net->listener_count; i++)
+        if (engine->net->listeners[i]->is_unix) return true;
+    return false;
+}
+
 enum err net_listen(struct engine *engine, struct why *why) {
     (void)net_of(engine);
     char *copy = mem_strdup(engine->settings.bind), *rest = copy;
     enum err err = OK;
-    int heard = 0;
+    int heard = 0, tried = 0;
     for (char *host; engine->settings.port > 0 && err == OK && (host = strsep(&rest, " ")) != NULL;) {
         bool optional = host[0] == '-';
         if (host[0] == '\0') continue;
+        tried++;
         err = listen_tcp(engine, host + optional, why);
         if (err == OK) heard++;
         else if (optional || strcmp(host, "::*") == 0) err = OK;
     }
     mem_free(copy);
-    if (err == OK && engine->settings.unixsocket[0]) {
+    if (err == OK && engine->settings.unixsocket[0] && !has_unix(engine)) {
         err = listen_unix(engine, why);
         heard++;
     }
-    if (err == OK && heard == 0 && engine->settings.port > 0) return ERR_IO; /* WHY has the last reason */
+    if (err == OK && heard == 0 && tried > 0) return ERR_IO; /* WHY has the last reason */
     return err;
 }
 
@@ -394,16 +401,25 @@ static void on_listener_closed(uv_handle_t *handle) {
     mem_free(handle->data);
 }
 
-void net_close_listeners(struct engine *engine) {
+void net_close_listeners(struct engine *engine, bool unix_too) {
     struct engine_net *net = net_of(engine);
+    int kept = 0;
     for (int i = 0; i < net->listener_count; i++) {
         struct listener *l = net->listeners[i];
+        if (l->is_unix && !unix_too) {
+            net->listeners[kept++] = l;
+            continue;
+        }
         uv_poll_stop(&l->poll);
         close(l->fd);
         if (l->is_unix) (void)unlink(engine->settings.unixsocket);
         uv_close((uv_handle_t *)&l->poll, on_listener_closed);
     }
-    net->listener_count = 0;
+    net->listener_count = kept;
+}
+
+bool net_port_changed(const struct engine *engine) {
+    return net_port(engine) != engine->settings.port;
 }
 
 uint16_t net_port(const struct engine *engine) {

@@ -10,7 +10,9 @@
 #include "server/client.h"
 
 MUST_CHECK enum err net_listen(struct engine *engine, struct why *why);
-void net_close_listeners(struct engine *engine);
+/* Listens at what it does not listen at yet; so CONFIG SET port closes the TCP ones and calls it again. */
+void net_close_listeners(struct engine *engine, bool unix_too);
+bool net_port_changed(const struct engine *engine); /* the option is not what is listened at */
 void net_start(struct client *c); /* begin to poll the client's socket */
 void net_stop(struct client *c);  /* end it; also off all lists of the turn */
 void net_forget(struct client *c);

@@ -9,6 +9,7 @@
 #include "server/limits.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct output_limit {
@@ -31,7 +32,8 @@ struct settings {
     char *unixsocket;
     int64_t unixsocketperm;
     bool protected_mode;
-    char *requirepass;
+    char *requirepass;     /* may hold any bytes: */
+    size_t requirepass_size; /* bytes */
     int64_t client_query_buffer_limit, proto_max_bulk_len;
     struct output_limit output_limits[OUTPUT_CLASSES];
     /* the process */
@@ -62,6 +64,7 @@ struct settings {
     int64_t auto_aof_rewrite_percentage, auto_aof_rewrite_min_size;
     char *replicaof; /* "host port", or empty */
     char *masterauth, *masteruser;
+    size_t masterauth_size; /* bytes; it may hold any */
     bool replica_serve_stale_data, replica_read_only, repl_diskless_sync, repl_disable_tcp_nodelay;
     int64_t repl_diskless_sync_delay_s, repl_diskless_sync_max_replicas, repl_ping_replica_period_s, repl_timeout_s, repl_backlog_size,
         repl_backlog_ttl_s, replica_priority, min_replicas_to_write, min_replicas_max_lag_s;
