@@ -415,7 +415,9 @@ void master_link_tick(struct replication *r) {
         return;
     }
     if (link->state != LINK_RESOLVING && now_ms - link->last_io_ms > timeout_ms) {
-        master_link_lost(link, "MASTER timeout: no data nor PING received...");
+        master_link_lost(link, link->state == LINK_CONNECTED  ? "MASTER timeout: no data nor PING received..."
+                               : link->state == LINK_TRANSFER ? "Timeout receiving bulk data from MASTER..."
+                                                              : "Timeout connecting to the MASTER...");
         return;
     }
     if (link->state == LINK_CONNECTED && now_ms - link->last_ack_ms >= 1000) obey_ack(link);

@@ -6,6 +6,7 @@ replication offset. Links are cut in the middle of a random load and must go on 
 """
 import os
 import socket
+import subprocess
 import sys
 import time
 
@@ -163,17 +164,7 @@ def test_replicas_by_a_length_and_without_keys():
         r = master.client()
         r.set("key", "value" * 1000)
 
-        def dial(*commands):
-            connection = master.client().connection_pool.make_connection()
-            connection.connect()
-            sock = connection._sock
-            for command in commands:
-                sock.sendall(b"".join([b"*%d\r\n" % len(command)] + [b"$%d\r\n%s\r\n" % (len(w), w.encode()) for w in command]))
-                if command[0] == "REPLCONF":
-                    assert sock.recv(100) == b"+OK\r\n", command
-            return connection, sock.makefile("rb")
-
-        connection, file = dial(("PSYNC", "?", "-1"))
+        connection, file = dial(master, ("PSYNC", "?", "-1"))
         words = file.readline().split()
         assert words[0] == b"+FULLRESYNC" and len(words[1]) == 40
         line = b"\n"
@@ -185,16 +176,16 @@ def test_replicas_by_a_length_and_without_keys():
         r.set("next", "1")
         select_and_set = file.read(23 + 30)
         assert select_and_set.startswith(b"*2\r\n$6\r\nSELECT"), select_and_set
-        connection.disconnect()
+        connection.close()
 
-        connection, file = dial(("REPLCONF", "capa", "eof"), ("REPLCONF", "rdb-only", "1"), ("PSYNC", "?", "-1"))
+        connection, file = dial(master, ("REPLCONF", "capa", "eof"), ("REPLCONF", "rdb-only", "1"), ("PSYNC", "?", "-1"))
         head = file.readline().split()
         assert int(head[2]) == r.info("replication")["master_repl_offset"], "the offset of the moment"
         mark = file.readline().strip()[5:]
         rest = file.read()
         assert rest.endswith(mark) and b"next" in rest, "the RDB, and then it hangs up"
 
-        connection, file = dial(("REPLCONF", "capa", "eof"), ("REPLCONF", "rdb-filter-only", ""), ("PSYNC", "?", "-1"))
+        connection, file = dial(master, ("REPLCONF", "capa", "eof"), ("REPLCONF", "rdb-filter-only", ""), ("PSYNC", "?", "-1"))
         head = file.readline().split()
         mark = file.readline().strip()[5:]
         rdb = b""
@@ -203,9 +194,71 @@ def test_replicas_by_a_length_and_without_keys():
         assert b"value" not in rdb, "no keys"
         offset_ = head[2]
         r.set("third", "1")
-        connection._sock.sendall(b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$%d\r\n%s\r\n" % (len(offset_), offset_))
+        connection.sendall(b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$%d\r\n%s\r\n" % (len(offset_), offset_))
         assert file.read(4) == b"*2\r\n", "SELECT comes first"
-        connection.disconnect()
+        connection.close()
+
+
+def dial(server, *commands):
+    """A connection that says these commands, REPLCONF's answers taken; (socket, file)."""
+    sock = socket.create_connection(("127.0.0.1", server.port))
+    file = sock.makefile("rb")
+    for words in commands:
+        sock.sendall(command(*(w.encode() for w in words)))
+        if words[0] == "REPLCONF":
+            assert file.readline() == b"+OK\r\n", words
+    return sock, file
+
+
+def test_a_replica_that_does_not_read_is_cut_off():
+    with Folder("replication-lag") as folder:
+        master = Ours(folder, "master")
+        r = master.client()
+        r.execute_command("CONFIG", "SET", "client-output-buffer-limit", "replica 8mb 0 0")
+        sock, file = dial(master, ("REPLCONF", "capa", "eof"), ("PSYNC", "?", "-1"))
+        at = file.readline().split()[2]
+        mark = file.readline().strip()[5:]
+        rdb = b""
+        while not rdb.endswith(mark):
+            rdb += file.read(1)
+        sock.sendall(command(b"REPLCONF", b"ACK", at))
+        wait_until("it is online", lambda: master.info("replication").get("slave0", {}).get("state") == "online")
+        for _ in range(40):
+            r.set("big", "x" * 1000000)
+        wait_until("it is cut off", lambda: master.info("replication")["connected_slaves"] == 0)
+        r.set("one", "more")
+        info = master.info("replication")
+        assert info["repl_backlog_histlen"] <= info["repl_backlog_size"], info
+        assert master.said("lags too far behind")
+        sock.close()
+
+
+def test_many_full_copies_at_once():
+    """More than may be made at a time: the others wait for their turn, and each is whole."""
+    with Folder("replication-many") as folder:
+        master = Ours(folder, "master")
+        r = master.client()
+        with r.pipeline() as p:
+            for i in range(20000):
+                p.set(f"key{i}", f"value{i}" * 10)
+            p.execute()
+        links = [dial(master, ("REPLCONF", "capa", "eof"), ("REPLCONF", "rdb-only", "1"), ("PSYNC", "?", "-1")) for _ in range(9)]
+        for number, (sock, file) in enumerate(links):
+            line = b"\n"
+            while line == b"\n":
+                line = file.readline()
+            assert line.startswith(b"+FULLRESYNC"), line
+            while (line := file.readline()) == b"\n":
+                pass
+            rest = file.read()
+            assert rest.endswith(line.strip()[5:]), f"copy {number} is not whole"
+            path = os.path.join(folder.path, f"{number}.rdb")
+            with open(path, "wb") as out:
+                out.write(rest[:-40])
+            run = subprocess.run(["redis-check-rdb", path], stdout=subprocess.PIPE, text=True, check=False)
+            assert run.returncode == 0 and "[info] 20000 keys read" in run.stdout, run.stdout
+            sock.close()
+        assert master.info("replication")["connected_slaves"] == 0
 
 
 def command(*words):
