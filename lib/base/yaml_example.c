@@ -17,6 +17,19 @@ static size_t common_section(const char *a, const char *b) {
     return common;
 }
 
+/* Whether the first SIZE bytes of PATH, or a section around them, is a switch: a section that turns
+ * something on by being there. The example must not turn it on, so it stands in comments. */
+static bool in_switch(const struct options *options, const char *path, size_t size) {
+    for (size_t i = 0; i < options->count; i++) {
+        const char *name = options->table[i].name;
+        size_t length = strlen(name);
+        if (options->table[i].type == OPTION_BOOL && length <= size &&
+            strncmp(name, path, length) == 0 && (path[length] == '.'))
+            return true;
+    }
+    return false;
+}
+
 static bool is_prefix_of_another(const struct options *options, const char *name) {
     size_t size = strlen(name);
     for (size_t i = 0; i < options->count; i++)
@@ -44,6 +57,10 @@ static void put_comment(const struct option *option, size_t depth, struct buf *o
             buf_printf(&notes, "; ");
         }
     }
+    if (option->zero && buf_size(&notes)) {
+        notes.end -= 2;
+        buf_printf(&notes, ", or %s; ", option->zero);
+    }
     if (option->required) buf_printf(&notes, "required; ");
     if (option->live) buf_printf(&notes, "may change while running; ");
     indent(out, depth);
@@ -60,11 +77,11 @@ static bool needs_quotes(const char *value) {
            strstr(value, ": ") != NULL || value[strlen(value) - 1] == ':';
 }
 
-static void put_option(const struct option *option, const char *key, size_t depth,
+static void put_option(const struct option *option, const char *key, size_t depth, bool commented,
                        struct buf *out) {
     put_comment(option, depth, out);
     const char *value = option->example ? option->example : option->fallback;
-    bool active = option->required || option->fallback;
+    bool active = !commented && (option->required || option->fallback);
     if (!active && value == NULL) value = option->type == OPTION_BOOL ? "false" : "...";
     indent(out, depth);
     const char *quote = value && needs_quotes(value) ? "\"" : "";
@@ -82,11 +99,14 @@ void yaml_write_example(const struct options *options, struct buf *out) {
         if (depth == 0 && (i == 0 || strchr(key, '.') || strchr(before, '.'))) buf_byte(out, '\n');
         for (const char *dot; (dot = strchr(key, '.')); key = dot + 1, depth++) {
             indent(out, depth);
-            buf_printf(out, "%.*s:\n", (int)(dot - key), key);
+            const char *mark =
+                in_switch(options, option->name, (size_t)(dot - option->name)) ? "# " : "";
+            buf_printf(out, "%s%.*s:\n", mark, (int)(dot - key), key);
         }
         /* A switch that is also a section is turned on by having the section. */
+        bool commented = in_switch(options, option->name, strlen(option->name));
         if (!is_prefix_of_another(options, option->name))
-            put_option(option, key, depth, out);
+            put_option(option, key, depth, commented, out);
         else
             put_comment(option, depth, out);
         before = option->name;

@@ -162,6 +162,7 @@ static void test_the_example_loads_and_names_every_option(void **state) {
     config_example(&out);
     if (config_read(&c, buf_slice(&out), "example", NULL, &why) != OK)
         fail_msg("%s\n%s", why.text, buf_text(&out));
+    assert_false(c.legacy.endpoint.tls.on || c.target.endpoint.tls.on || c.gateway.tls.on);
     config_close(&c);
     for (size_t i = 0; i < config_options.count; i++)
         if (strstr(buf_text(&out), config_options.table[i].help) == NULL)
