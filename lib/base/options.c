@@ -147,48 +147,57 @@ const struct option *options_find(const struct options *options, const char *nam
     return NULL;
 }
 
-#define NAME_BYTES_MAX 96
-
 /* How many letters must be added, removed or changed to make A into B (Levenshtein). */
-static size_t edits(const char *a, const char *b) {
-    size_t a_size = strlen(a), b_size = strlen(b);
-    if (a_size > NAME_BYTES_MAX || b_size > NAME_BYTES_MAX) return SIZE_MAX;
-    size_t row[NAME_BYTES_MAX + 1];
-    for (size_t j = 0; j <= b_size; j++) row[j] = j;
+static size_t edits(const char *a, struct slice b) {
+    size_t a_size = strlen(a);
+    if (a_size >= OPTION_NAME_BYTES || b.size >= OPTION_NAME_BYTES) return SIZE_MAX;
+    size_t row[OPTION_NAME_BYTES];
+    for (size_t j = 0; j <= b.size; j++) row[j] = j;
     for (size_t i = 1; i <= a_size; i++) {
         size_t diagonal = row[0];
         row[0] = i;
-        for (size_t j = 1; j <= b_size; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
+        for (size_t j = 1; j <= b.size; j++) {
+            size_t change = diagonal + (a[i - 1] != (char)b.data[j - 1]);
             size_t least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
             diagonal = row[j];
             row[j] = change < least ? change : least;
         }
     }
-    return row[b_size];
+    return row[b.size];
 }
 
-const char *options_nearest(const struct options *options, const char *name) {
-    size_t allowed = strlen(name) / 3 < 3 ? 3 : strlen(name) / 3, best = allowed + 1;
-    const char *nearest = NULL;
+/* As much of NAME as has DOTS dots; all of it when it has fewer. */
+static struct slice first_parts(const char *name, size_t dots) {
+    const char *end = name;
+    for (; *end; end++)
+        if (*end == '.' && dots-- == 0) break;
+    return slice_from(name, (size_t)(end - name));
+}
+
+bool options_nearest(const struct options *options, const char *name,
+                     char nearest[OPTION_NAME_BYTES]) {
+    size_t allowed = strlen(name) / 3 < 3 ? 3 : strlen(name) / 3, best = allowed + 1, dots = 0;
+    for (const char *at = name; *at; at++) dots += *at == '.';
     for (size_t i = 0; i < options->count; i++) {
-        size_t far = edits(name, options->table[i].name);
+        struct slice candidate = first_parts(options->table[i].name, dots);
+        size_t far = edits(name, candidate);
         if (far >= best) continue;
         best = far;
-        nearest = options->table[i].name;
+        memcpy(nearest, candidate.data, candidate.size);
+        nearest[candidate.size] = '\0';
     }
-    return nearest;
+    return best <= allowed;
 }
 
 enum err options_set(const struct options *options, void *base, const char *name, const char *text,
                      struct why *why) {
     const struct option *option = options_find(options, name);
     if (option) return option_set(option, base, text, why);
-    const char *nearest = options_nearest(options, name);
-    return why_set(why, ERR_ABSENT,
-                   nearest ? "%.100s: there is no such option; did you mean %s?"
-                           : "%.100s: there is no such option",
-                   name, nearest);
+    char nearest[OPTION_NAME_BYTES];
+    if (!options_nearest(options, name, nearest))
+        return why_set(why, ERR_ABSENT, "%.100s: there is no such option", name);
+    return why_set(why, ERR_ABSENT, "%.100s: there is no such option; did you mean %s?", name,
+                   nearest);
 }
 
 /* ---- all of them ---- */

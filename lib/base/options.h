@@ -58,8 +58,12 @@ void options_close(const struct options *options, void *base); /* frees strings,
 
 /* NULL when there is none. */
 const struct option *options_find(const struct options *options, const char *name);
-/* The nearest name (at most 3 edits or a third of it), for "did you mean"; NULL: none is near. */
-const char *options_nearest(const struct options *options, const char *name);
+#define OPTION_NAME_BYTES 96
+
+/* The nearest name, or section's name, into NEAREST (at most 3 edits away, or a third of the
+ * length), for "did you mean". False: none is near. */
+bool options_nearest(const struct options *options, const char *name,
+                     char nearest[OPTION_NAME_BYTES]);
 
 /* Read TEXT into the field of OPTION. On failure the field is as before. */
 MUST_CHECK enum err option_set(const struct option *option, void *base, const char *text,

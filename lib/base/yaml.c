@@ -63,10 +63,9 @@ static bool is_section(const struct options *options, const char *name) {
 }
 
 static enum err unknown(const struct reader *reader, yaml_mark_t mark, struct why *why) {
-    const char *nearest = options_nearest(reader->options, reader->path);
-    if (nearest == NULL)
+    char nearest[OPTION_NAME_BYTES];
+    if (!options_nearest(reader->options, reader->path, nearest))
         return fail_at(reader, mark, why, "%s: there is no such option", reader->path);
-    /* The path of a section is near to that of its options: suggest as much of it. */
     return fail_at(reader, mark, why, "%s: there is no such option; did you mean %s?", reader->path,
                    nearest);
 }

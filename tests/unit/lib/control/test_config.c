@@ -92,7 +92,12 @@ static void test_each_mistake_is_named_with_its_place(void **state) {
         {"gates: { lagg: 1s }" REST,
          "f.yaml:1:10: gates.lagg: there is no such option; did you mean "
          "gates.lag?"},
-        {"gate: { lag: 1s }" REST, "f.yaml:1:1: gate: there is no such option"},
+        {"gate: { lag: 1s }" REST,
+         "f.yaml:1:1: gate: there is no such option; did you mean gates?"},
+        {"gatway: { listen: ':1' }" REST,
+         "f.yaml:1:1: gatway: there is no such option; did you mean gateway?"},
+        {"syncer: { spol: { limit: 1GB } }" REST, "did you mean syncer.spool?"},
+        {"whatever: { lag: 1s }" REST, "f.yaml:1:1: whatever: there is no such option"},
         {"\n\ngates: { lag: 5 parsecs }" REST,
          "f.yaml:3:15: gates.lag: found '5 parsecs', expected a duration such as 200ms, 10s or 24h "
          "between 1ms and 1h"},
