@@ -63,6 +63,7 @@ static void run_randomkey(struct client *c) {
 static void put_taken(struct db *db, struct slice key, const struct value *value, int64_t expiry_ms) {
     (void)db_set(db, key, value, expiry_ms, false);
     block_key_ready(db, key);
+    notify_key(db, NOTIFY_NEW, "new", key); /* in Redis what was there is deleted first */
 }
 
 static void rename_key(struct client *c, bool only_new) {

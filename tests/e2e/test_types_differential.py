@@ -377,7 +377,9 @@ def run(seed, ours, theirs, count, resp, with_sort):
     pair = (ours, theirs)
     for server in pair:
         server.wire = Wire(server.port)
-        for command in (["HELLO", str(resp)], ["FLUSHALL"], ["SET", "str", "x"]):
+        events = "KEA" if with_sort else "KEAmn" # SORT BY looks keys up in the order inside a set
+        for command in (["HELLO", str(resp)], ["CONFIG", "SET", "notify-keyspace-events", events], ["FLUSHALL"],
+                        ["SET", "str", "x"]):
             server.wire.ask(*command)
         server.drain_events()
     history, queued = [], None
@@ -428,7 +430,6 @@ def main():
     ours, theirs = Server([OURS, "server"]), Server([THEIRS])
     try:
         for server in (ours, theirs):
-            server.wire.ask("CONFIG", "SET", "notify-keyspace-events", "KEA")
             server.events.ask("PSUBSCRIBE", "__key*")
             server.events.ask("SUBSCRIBE", "the-end")
         deadline, total = time.time() + seconds, 0
