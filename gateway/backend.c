@@ -19,6 +19,7 @@ struct req *backend_expect(struct backend *b, struct client *client, enum req_ki
     req->client = client;
     req->kind = kind;
     req->replies = replies;
+    req->asked = 1;
     req->at_us = b->worker->now_us;
     if (b->tail == NULL)
         b->head = req;
@@ -41,6 +42,7 @@ void backend_expect_relay(struct backend *b, struct client *client, bool mute) {
     if (tail != NULL && tail->client == client && tail->kind == REQ_RELAY && tail->mute == mute &&
         tail->at_us == b->worker->now_us && tail->replies < UINT32_MAX) {
         tail->replies++;
+        tail->asked++;
         b->due++;
         client->replies++;
         return;
@@ -71,7 +73,7 @@ static void pop(struct backend *b) {
     struct client *client = req->client;
     buf_close(&req->text);
     if (req->kind == REQ_RELAY || req->kind == REQ_LAST)
-        hist_record(&w->counters.request_us, w->now_us - req->at_us);
+        hist_record_n(&w->counters.request_us, w->now_us - req->at_us, req->asked);
     pool_give(&w->reqs, req);
     if (client == NULL) return;
     ASSERT(client->outstanding > 0);
@@ -200,6 +202,21 @@ static bool take_replies(struct backend *b, struct slice bytes, size_t *used) {
     return !more && at > 0;
 }
 
+/* Whole lines of MONITOR, without those that show our own keys (C5a). */
+static size_t take_monitor(struct backend *b, struct slice bytes) {
+    static const char hidden[] = "\"drawbridge:";
+    size_t at = 0;
+    for (;;) {
+        struct slice rest = slice_drop(bytes, at);
+        const uint8_t *end = rest.size ? memchr(rest.data, '\n', rest.size) : NULL;
+        if (end == NULL) return at;
+        struct slice line = slice_take(rest, (size_t)(end - rest.data) + 1);
+        at += line.size;
+        if (memmem(line.data, line.size, hidden, sizeof hidden - 1) != NULL) continue;
+        if (b->lessee != NULL && b->lessee->stream != NULL) stream_write(b->lessee->stream, line);
+    }
+}
+
 static size_t take(struct backend *b, struct slice bytes) {
     size_t at = 0;
     bool go_on = true;
@@ -207,9 +224,8 @@ static size_t take(struct backend *b, struct slice bytes) {
         size_t used = 0;
         struct slice rest = slice_drop(bytes, at);
         if (b->mode == MODE_MONITOR && b->head == NULL) {
-            used = rest.size;
-            if (b->lessee != NULL && b->lessee->stream != NULL)
-                stream_write(b->lessee->stream, rest);
+            used = take_monitor(b, rest);
+            go_on = used > 0;
         } else if (b->mode == MODE_PUBSUB) {
             go_on = subs_on_bytes(b, rest, &used);
         } else if (b->push || (!b->skip.open && rest.data[0] == '>' && b->proto == 3)) {
@@ -266,8 +282,8 @@ static void bury(struct backend *b) {
     grave->server_id = b->server_id;
     memcpy(grave->run_id, b->run_id, sizeof grave->run_id);
     list_push(&b->worker->graves, &grave->link);
-    log_info("backend.buried", LOG_S("side", gateway_side_name(b->side)), LOG_U("unanswered", b->due),
-             LOG_I("server_id", b->server_id));
+    log_info("backend.buried", LOG_S("side", gateway_side_name(b->side)),
+             LOG_U("unanswered", b->due), LOG_I("server_id", b->server_id));
 }
 
 /* The entries go one by one, so that a client that still has others is told once. */

@@ -52,9 +52,10 @@ struct req {
     struct req *next;
     struct client *client; /* NULL: one of our own */
     enum req_kind kind;
-    uint32_t replies;
-    bool mute;       /* CLIENT REPLY OFF */
-    bool must_be_ok; /* REQ_DROP: an error closes the connection (an injected SELECT) */
+    uint32_t replies; /* to come */
+    uint32_t asked;   /* requests that it stands for */
+    bool mute;        /* CLIENT REPLY OFF */
+    bool must_be_ok;  /* REQ_DROP: an error closes the connection (an injected SELECT) */
     uint64_t at_us;
     struct buf text;
     /* REQ_WHOLE: REPLY is empty when the connection was lost. May send; may not free REQ. */

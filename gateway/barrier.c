@@ -24,7 +24,7 @@ static void end_blocked(struct worker *w) {
 
 static size_t count_parked(const struct worker *w) {
     size_t count = 0;
-    for (unsigned i = 0; i < PARKS; i++) LIST_EACH(&w->parked[i], at) count++;
+    for (unsigned i = 0; i < PARKS; i++) count += w->parked_count[i];
     return count;
 }
 
@@ -86,15 +86,18 @@ void worker_prepared_one(struct worker *w) {
                                      .worker = w->number,
                                      .side = w->prepare_side,
                                      .totals = {.queued = 0}};
-    message.scripts = w->prepare_scripts;
+    message.scripts = w->prepare_scripts - w->prepare_refused;
+    message.refused = w->prepare_refused;
     message.subs = w->prepare_subs;
     gateway_tell(w->gw, &message);
 }
 
 static void on_loaded(struct req *req, struct backend *b, struct slice reply) {
-    if (!slice_starts(reply, SLICE("$")))
+    if (!slice_starts(reply, SLICE("$"))) {
+        b->worker->prepare_refused++;
         log_warn("barrier.script_refused", LOG_S("side", gateway_side_name(b->side)),
                  LOG_SL("reply", reply));
+    }
     if (req->arg == 1) worker_prepared_one(b->worker); /* it was the last */
 }
 
@@ -126,7 +129,7 @@ void barrier_on_ready(struct backend *b) {
 /* Connections of every protocol that is in use, the scripts, the subscriptions. */
 void barrier_prepare(struct worker *w, enum side side) {
     w->prepare_side = side;
-    w->prepare_scripts = w->prepare_subs = 0;
+    w->prepare_scripts = w->prepare_refused = w->prepare_subs = 0;
     w->prepare_left = 1; /* this function itself */
     w->retry_at_ms[side] = 0;
     for (unsigned proto = 2; proto <= 3; proto++) {

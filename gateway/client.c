@@ -105,12 +105,19 @@ static void on_drain(void *self) {
     worker_run_ready(c->worker);
 }
 
+static void leave_park(struct client *c) {
+    if (!list_is_linked(&c->parked)) return;
+    list_remove(&c->parked);
+    ASSERT(c->worker->parked_count[c->park] > 0);
+    c->worker->parked_count[c->park]--;
+}
+
 static void free_client(struct client *c) {
     ASSERT(c->outstanding == 0 && c->stream == NULL);
     if (c->freed) return; /* its memory lives until the turn ends */
     c->freed = true;
     list_remove(&c->ready);
-    list_remove(&c->parked);
+    leave_park(c);
     resp_request_close(&c->request);
     buf_close(&c->in);
     buf_close(&c->tracking_on);
@@ -133,7 +140,7 @@ static void on_closed(void *self, enum err err, const struct why *why) {
     c->stream = NULL;
     c->closing = true;
     list_remove(&c->link);
-    list_remove(&c->parked);
+    leave_park(c);
     counter_set(&w->counters.clients, counter_get(&w->counters.clients) - 1);
     atomic_fetch_sub(&w->gw->client_count, 1);
     if (c->leased) client_unlease(c, false);
@@ -183,13 +190,13 @@ void client_put_text(char **field, struct slice text) {
 void client_close(struct client *c) {
     c->closing = true;
     buf_clear(&c->in);
-    list_remove(&c->parked);
+    leave_park(c);
     if (c->stream != NULL && c->outstanding == 0) stream_close(c->stream);
 }
 
 void client_abort(struct client *c) {
     c->closing = true;
-    list_remove(&c->parked);
+    leave_park(c);
     if (c->stream != NULL) stream_abort(c->stream);
 }
 
@@ -239,12 +246,13 @@ enum take client_park(struct client *c, enum park park) {
     c->parked_at_us = w->now_us;
     if (w->held && c->held_at_us == 0) c->held_at_us = w->now_us;
     list_push(&w->parked[park], &c->parked);
+    w->parked_count[park]++;
     return TAKE_WAIT;
 }
 
 void client_unpark(struct client *c) {
     struct worker *w = c->worker;
-    list_remove(&c->parked);
+    leave_park(c);
     if (c->held_at_us != 0 && !w->held) {
         uint64_t held_us = w->now_us - c->held_at_us;
         hist_record(&w->counters.held_us, held_us);

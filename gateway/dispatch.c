@@ -113,9 +113,8 @@ struct backend *client_lease(struct client *c, enum take *take) {
             *take = TAKE_DONE;
             return NULL;
         }
-        size_t waiting = 1;
-        LIST_EACH(&w->parked[PARK_LEASE], at) waiting++;
-        if (w->lease_dialling < waiting && loop_now_ms(w->loop) >= w->retry_at_ms[w->side])
+        if (w->lease_dialling <= w->parked_count[PARK_LEASE] &&
+            loop_now_ms(w->loop) >= w->retry_at_ms[w->side])
             (void)backend_open(w, w->side, c->proto, true);
         *take = client_park(c, PARK_LEASE);
         return NULL;

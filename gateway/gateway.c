@@ -20,6 +20,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define TICK_MS 50u
@@ -85,7 +86,7 @@ void gateway_prepare(struct gateway *gw, struct slice barrier, enum side side) {
     if (size > 0) memcpy(gw->prepare_barrier, barrier.data, size);
     gw->prepare_barrier[size] = '\0';
     gw->prepare_left = gw->loops;
-    gw->prepare_scripts = gw->prepare_subs = 0;
+    gw->prepare_scripts = gw->prepare_refused = gw->prepare_subs = 0;
     struct tell_message message = {.tell = TELL_PREPARE, .side = side};
     for (unsigned i = 0; i < gw->loops; i++) worker_tell(gw->workers[i], &message);
 }
@@ -94,11 +95,13 @@ void gateway_prepare(struct gateway *gw, struct slice barrier, enum side side) {
 static void on_prepared(struct gateway *gw, const struct report_message *m) {
     if (gw->prepare_left == 0) return;
     gw->prepare_scripts += m->scripts;
+    gw->prepare_refused += m->refused;
     gw->prepare_subs += m->subs;
     if (--gw->prepare_left > 0) return;
     struct buf json = {0};
     buf_printf(&json, "{\"scripts\":%zu,\"scripts_missing\":%zu,\"subscriptions\":%zu}",
-               gw->prepare_scripts, scripts_missing(gw->scripts), gw->prepare_subs);
+               gw->prepare_scripts, scripts_missing(gw->scripts) + gw->prepare_refused,
+               gw->prepare_subs);
     control_report(gw->control, "PREPARED", gw->prepare_barrier, buf_slice(&json));
     buf_close(&json);
 }
@@ -200,6 +203,16 @@ static void close_all(struct gateway *gw) {
     for (unsigned i = 0; i < gw->loops; i++) worker_close(gw->workers[i]);
 }
 
+/* A client and, perhaps, a connection of its own behind it: as many files as that may take. */
+static void raise_file_limit(const struct drawbridge_config *config) {
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)config->gateway.max_clients * 2 + 256;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur >= wanted) return;
+    log_warn("gateway.few_files", LOG_U("limit", limit.rlim_cur), LOG_U("wanted", wanted));
+}
+
 static void catch_signals(struct gateway *gw, uv_signal_t signals[2], bool on) {
     static const int numbers[2] = {SIGINT, SIGTERM};
     for (int i = 0; i < 2; i++) {
@@ -287,6 +300,7 @@ int gateway_main(int argc, char **argv) {
     gw->stats = stats_open();
     (void)signal(SIGPIPE, SIG_IGN);
     err = config_start_log(&config, "gateway", &why);
+    raise_file_limit(&config);
     if (err == OK) err = run(gw, &why);
     if (err != OK) {
         log_error("gateway.failed", LOG_WHY(&why));

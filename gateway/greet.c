@@ -155,9 +155,9 @@ static const char *on_greeting(struct backend *b, unsigned which, const struct r
         if (!refused) on_server_info(b, reply->text);
         break;
     case GREET_ROLE:
-        /* The side that is only prepared may be one until the barrier; READONLY would tell later. */
-        if (!refused && b->side == b->worker->side &&
-            resp_info_field(reply->text, "role", &role) &&
+        /* The side that is only prepared may be one until the barrier; READONLY would tell later.
+         */
+        if (!refused && b->side == b->worker->side && resp_info_field(reply->text, "role", &role) &&
             slice_equal(role, SLICE("slave"))) {
             greet_downgraded(b, "it is a replica");
             return NULL;

@@ -34,7 +34,7 @@ struct gateway {
     struct hold hold; /* the main loop's */
     unsigned prepare_left;
     char prepare_barrier[HOLD_BARRIER_BYTES];
-    size_t prepare_scripts, prepare_subs;
+    size_t prepare_scripts, prepare_refused, prepare_subs;
     struct loop_timer timer;
     uint64_t last_second_ms;
     bool stopping;
@@ -50,7 +50,7 @@ struct report_message {
     uint64_t round, backend, epoch;
     enum side side;
     struct hold_totals totals;
-    size_t scripts, subs;
+    size_t scripts, refused, subs;
     char why[160];
 };
 void gateway_tell(struct gateway *gw, const struct report_message *message);

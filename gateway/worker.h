@@ -71,13 +71,14 @@ struct worker {
     bool preparing;
     enum side prepare_side;
     unsigned prepare_left; /* things to wait for until PREPARED */
-    size_t prepare_scripts, prepare_subs;
+    size_t prepare_scripts, prepare_refused, prepare_subs;
     uint64_t unready_since_ms; /* since when clients wait for a connection; 0: they do not */
     uint64_t pause_until_ms;   /* CLIENT PAUSE */
     bool pause_writes_only;
 
     struct list clients; /* struct client.link */
     struct list parked[PARKS];
+    size_t parked_count[PARKS];
     struct list ready; /* clients to run before the callback ends */
     bool running;
     struct backend *shared[SIDES][PROTOS][SHARED];

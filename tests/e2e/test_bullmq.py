@@ -12,7 +12,7 @@ CLIENTS = os.path.join(TOP, "tests", "clients")
 
 def install():
     if not os.path.isdir(os.path.join(CLIENTS, "node_modules", "bullmq")):
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=CLIENTS, check=True)
+        subprocess.run(["npm", "install", "--no-save", "--no-audit", "--no-fund", "--silent"], cwd=CLIENTS, check=True)
 
 
 def main():

@@ -272,6 +272,18 @@ def test_our_own_keys_are_hidden(b):
     check("only in database 0", b.client(db=3).keys(), [b"drawbridge:checkpoint:x"])
 
 
+def test_monitor(b):
+    m, r = b.raw(), b.client()
+    check("monitor", m.call("MONITOR"), "OK")
+    r.set("drawbridge:checkpoint:x", "hidden")
+    r.set("shown", "1")
+    line = ""
+    while "shown" not in line:
+        line = m.read()
+        check("hidden", "drawbridge:checkpoint" in line, False)
+    m.close()
+
+
 def test_scripts(b):
     r = b.client()
     sha = r.script_load("return redis.call('incr', KEYS[1])")
