@@ -87,6 +87,19 @@ static int64_t read_keys(struct slice info) {
     return total;
 }
 
+/* Replicas that follow. One that still takes a snapshot (an audit's, say) cannot acknowledge anything. */
+static int64_t read_replicas(struct slice info) {
+    int64_t listed = 0, online = 0;
+    (void)side_info_int(info, "connected_slaves", &listed);
+    for (int64_t i = 0; i < listed; i++) {
+        char name[32];
+        struct slice value;
+        snprintf(name, sizeof name, "slave%d", (int)i);
+        if (resp_info_field(info, name, &value) && memmem(value.data, value.size, ",state=online,", 14)) online++;
+    }
+    return online;
+}
+
 void side_read_info(struct side_admin *admin, struct slice info) {
     struct side_facts *facts = &admin->facts;
     struct gates_side *gate = &facts->gate;
@@ -110,7 +123,7 @@ void side_read_info(struct side_admin *admin, struct slice info) {
     read_evicted(admin, info);
     side_info_text(info, "master_replid", facts->place.replid, sizeof facts->place.replid);
     (void)side_info_int(info, "master_repl_offset", &facts->place.offset);
-    (void)side_info_int(info, "connected_slaves", &facts->connected_replicas);
+    facts->connected_replicas = read_replicas(info);
     (void)side_info_int(info, "instantaneous_ops_per_sec", &facts->ops_per_s);
     (void)side_info_int(info, "connected_clients", &facts->clients);
     facts->aof = side_info_int(info, "aof_enabled", &number) && number != 0;

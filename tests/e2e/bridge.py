@@ -138,7 +138,7 @@ class Bridge(Stage):
     def wait_phase(self, *phases, timeout_s=60, audit=False):
         """Wait for one of PHASES; with AUDIT, run one audit as soon as the link follows."""
         until = time.monotonic() + timeout_s
-        status, asked = {}, False
+        status, asked = {}, 0.0
         while time.monotonic() < until:
             try:
                 status = self.status()
@@ -147,11 +147,35 @@ class Bridge(Stage):
                 continue
             if status.get("phase") in phases:
                 return status
-            if audit and not asked and status.get("phase") == "following":
-                asked = True
-                self.audit()
+            if audit and time.monotonic() > asked + 10 and status.get("phase") == "following":
+                asked = time.monotonic()  # one that met a link just starting fails, and is asked for again
+                self.verb("audit", "start", "--wait", "--yes", wanted=(0, 1, 3, 5))
             time.sleep(0.1)
         raise AssertionError(f"not in phase {phases} after {timeout_s} s: " + json.dumps(status)[:3000])
+
+    def wait_ready(self, timeout_s=90):
+        """Level, with every gate open: what a person waits for before a cutover."""
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            status = self.wait_phase("level", timeout_s=timeout_s, audit=True)
+            if status.get("gates_open"):
+                return status
+            time.sleep(0.1)
+        raise AssertionError("gates stay closed: " + json.dumps(status.get("gates"))[:3000])
+
+    def wait_gates(self, timeout_s=30):
+        """Every gate is known and open again, in whatever phase."""
+        until = time.monotonic() + timeout_s
+        status = {}
+        while time.monotonic() < until:
+            try:
+                status = self.status()
+            except SystemExit:
+                status = {}
+            if status.get("gates_open"):
+                return status
+            time.sleep(0.1)
+        raise AssertionError("gates stay closed: " + json.dumps([g for g in status.get("gates", []) if g["state"] != "pass"])[:3000])
 
     def audit(self, wanted=0):
         result = self.verb("audit", "start", "--wait", "--yes", wanted=(0, 5))

@@ -14,7 +14,7 @@ def scenario(target):
         b.wait_phase("level", audit=True)
         for verb, primary in (("cutover", "target"), ("rollback", "legacy"), ("cutover", "target")):
             if primary == "target":
-                b.wait_phase("level", audit=True)
+                b.wait_ready()
             before = b.status()["epoch"]
             result = b.verb(verb, "--yes", "--wait", "--reason", "test")
             assert result["primary"] == primary, result

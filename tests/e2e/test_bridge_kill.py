@@ -27,23 +27,25 @@ def scenario(role, target):
         after_kill(b, role)  # copying
         b.wait_phase("following", "level", timeout_s=60)
         after_kill(b, role)  # following
-        b.wait_phase("level", audit=True, timeout_s=90)
+        b.wait_ready()
         if role != "target":
             after_kill(b, role)  # level
-        b.wait_phase("level", audit=True, timeout_s=90)
-        b.verb("cutover", "--yes", "--wait", wanted=(0,))
+        b.wait_ready()
+        b.verb("cutover", "--yes", "--wait")
         time.sleep(1)
         if role != "target":  # then the target is the primary side: its death is the clients' too
             after_kill(b, role)  # guarded
         time.sleep(2)
+        b.wait_gates()
         b.audit()
         b.verb("rollback", "--yes", "--wait")
         time.sleep(1)
         b.wait_phase("level", "following", timeout_s=60)
         after_kill(b, role)
-        b.wait_phase("level", audit=True, timeout_s=90)
+        b.wait_ready()
         b.verb("cutover", "--yes", "--wait")
         b.check_clients(clients)
+        b.wait_gates()
         b.audit()
         b.check_equal()
         b.verb("complete", "--yes", "--wait")
