@@ -4,6 +4,7 @@
 #include "lib/redis/resp.h"
 #include "server/aof_internal.h"
 #include "server/drawbridge.h"
+#include "server/resume.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -168,10 +169,18 @@ static void write_failed(struct aof *aof, const struct why *why) {
     }
     if (!aof->fault[0]) engine_log(aof->engine, '#', "Error writing to the AOF file: %s", why->text);
     (void)snprintf(aof->fault, sizeof aof->fault, "%s", why->text);
+    resume_void(aof->engine);
     aof->last_retry_ms = (int64_t)(aof->engine->now_us / 1000);
     struct why cut;
     if (fs_truncate(aof->fd, aof->file_size, "AOF", &cut))
         engine_log(aof->engine, '#', "Could not remove a short write from the AOF: %s. Redis may refuse to load it.", cut.text);
+}
+
+/* Whatever dies from here on: the size of the file will say where in the stream it stands. */
+static void note_history(struct aof *aof) {
+    const struct aof_file *file = aof_manifest_last_incr(&aof->manifest);
+    if (aof->state != AOF_ON || aof->fault[0] || !file) resume_void(aof->engine);
+    else resume_note(aof->engine, file->seq, aof->file_size, aof->file_size + buf_size(&aof->buffer));
 }
 
 void aof_set_flush_sleep(struct aof *aof, int64_t sleep_us) { aof->flush_sleep_us = sleep_us; }
@@ -180,6 +189,7 @@ void aof_flush(struct aof *aof) {
     size_t size = buf_size(&aof->buffer);
     if (size == 0 || aof->fd < 0) return;
     struct why why;
+    note_history(aof);
     if (aof->flush_sleep_us > 0) (void)usleep((useconds_t)aof->flush_sleep_us);
     if (fs_write(aof->fd, buf_slice(&aof->buffer), "AOF", &why)) {
         write_failed(aof, &why);
@@ -197,6 +207,7 @@ void aof_flush(struct aof *aof) {
 static void before_reply(struct engine *engine) {
     struct aof *aof = persistence_of(engine)->aof;
     if (!aof->fault[0]) aof_flush(aof);
+    if (aof->state != AOF_OFF) note_history(aof); /* the stream may have moved on by itself */
 }
 
 static void tick(struct engine *engine) {
@@ -214,6 +225,7 @@ static void tick(struct engine *engine) {
 
 void aof_stop(struct aof *aof) {
     if (aof->state == AOF_OFF) return;
+    if (!aof->is_last_stop) resume_void(aof->engine);
     struct why why;
     aof_rewrite_abort(aof);
     aof_flush(aof);
@@ -241,6 +253,7 @@ static bool at_shutdown(struct engine *engine, unsigned flags, struct why *why) 
     }
     if (aof->state != AOF_OFF) {
         engine_log(engine, '*', "Calling fsync() on the AOF file.");
+        aof->is_last_stop = true;
         aof_stop(aof);
     }
     return false;

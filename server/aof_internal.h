@@ -22,6 +22,7 @@ struct aof {
     uint64_t appended, written, synced; /* bytes since the process began */
 
     bool sync_running, sync_asked;
+    bool is_last_stop;       /* the process ends: the file keeps what it says about the history */
     int64_t last_sync_ms;    /* monotonic */
     int64_t last_retry_ms;
     int64_t flush_sleep_us;  /* for tests; 0 */

@@ -8,6 +8,7 @@
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "server/aof_internal.h"
+#include "server/resume.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -206,6 +207,8 @@ enum err aof_start_with_data(struct aof *aof, struct why *why) {
     if (err) return err;
     aof_attach(aof, AOF_ON);
     aof_remove_history(aof);
+    bool took;
+    resume_load(aof->engine, aof_manifest_last_incr(&aof->manifest)->seq, aof->file_size, &took);
     return OK;
 }
 

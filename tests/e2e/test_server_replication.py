@@ -5,6 +5,7 @@ Equal: a walk over all keys of all databases with type, value and PEXPIRETIME (w
 replication offset. Links are cut in the middle of a random load and must go on by partial resync.
 """
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -381,6 +382,68 @@ def test_a_restart_goes_on_where_it_was():
         wait_linked(own)
         wait_until("it has what came meanwhile", lambda: own.client().get("c") == b"3")
         assert master.info("stats")["sync_full"] == 1, "only the first of the two was full"
+
+
+def test_a_killed_master_goes_on():
+    """kill -9 of a master with an AOF, under load: its replica goes on by partial resync, and is equal."""
+    with Folder("replication-killed-master") as folder:
+        master = Ours(folder, "master", "--appendonly", "yes", "--repl-backlog-size", "16mb")
+        replica = RedisServer(folder, "replica", "--replicaof", "127.0.0.1", str(master.port))
+        wait_linked(replica)
+        replid = master.info("replication")["master_replid"]
+        for round_ in range(5):
+            load = Load(master, folder.seed + round_)
+            load.start()
+            time.sleep(0.3 + round_ / 20)
+            if round_ % 2:
+                master.client().execute_command("BGREWRITEAOF")
+                time.sleep(0.1)
+            at = offset(master)
+            master.kill()
+            load.stopping.set()
+            load.join()
+            wait_until("the replica has seen it", lambda: replica.info("replication")["master_link_status"] == "down")
+            master.start()
+            wait_linked(replica)
+            info, stats = master.info("replication"), master.info("stats")
+            assert info["master_replid"] == replid and info["master_repl_offset"] >= at, (at, info)
+            assert stats["sync_full"] == 0 and stats["sync_partial_ok"] == 1, stats
+            check_equal(master, replica)
+        master.shutdown()
+        master.start()
+        wait_linked(replica)
+        assert master.info("stats")["sync_full"] == 0, "after a SHUTDOWN"
+        copy = Ours(folder, "copy", "--appendonly", "yes", start=False)
+        shutil.copytree(master.dir, copy.dir, dirs_exist_ok=True)
+        copy.start()
+        assert copy.info("replication")["master_replid"] != replid, "a copy of the folder is another server"
+        master.kill()
+        with open(os.path.join(master.dir, "appendonlydir", "appendonly.aof.3.incr.aof"), "ab") as out:
+            out.write(command(b"SET", b"by another hand", b"1"))
+        master.start()
+        wait_linked(replica)
+        assert master.info("stats")["sync_full"] == 1, "an AOF of another size is another history"
+        wait_level(master, replica)
+        assert replica.client().get("by another hand") == b"1" or master.client(0).get("by another hand") is None
+
+
+def test_a_killed_replica_goes_on():
+    with Folder("replication-killed-replica") as folder:
+        master = RedisServer(folder, "master", "--repl-backlog-size", "64mb")
+        replica = Ours(folder, "replica", "--appendonly", "yes", "--replicaof", "127.0.0.1", str(master.port))
+        wait_linked(replica)
+        wait_until("the AOF is there", lambda: not replica.info("persistence")["aof_rewrite_in_progress"])
+        load = Load(master, folder.seed)
+        load.start()
+        for _ in range(5):
+            time.sleep(0.5)
+            replica.kill()
+            time.sleep(0.1)
+            replica.start()
+            wait_linked(replica)
+        load.stop()
+        check_equal(master, replica)
+        assert master.info("stats")["sync_full"] == 1, "only the first copy was a full one"
 
 
 def test_import_mode_keeps_what_has_expired():
