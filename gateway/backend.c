@@ -3,6 +3,7 @@
 #include "gateway/backend.h"
 
 #include "gateway/client.h"
+#include "gateway/dispatch.h"
 #include "gateway/greet.h"
 #include "gateway/subs.h"
 
@@ -394,29 +395,30 @@ static void on_killed(struct req *req, struct backend *b, struct slice reply) {
 }
 
 /* A grave is closed when the server says that no such connection exists, or is another process. */
+static void dig(struct grave *grave, struct backend *b) {
+    if (grave->run_id[0] != '\0' && strcmp(grave->run_id, b->run_id) != 0) {
+        list_remove(&grave->link);
+        mem_free(grave);
+        return;
+    }
+    char id[24];
+    (void)snprintf(id, sizeof id, "%lld", (long long)grave->server_id);
+    struct buf out = {0};
+    resp_write_words(&out, "CLIENT", "KILL", "ID", id, NULL);
+    backend_write(b, buf_slice(&out));
+    buf_close(&out);
+    struct req *req = backend_expect(b, NULL, REQ_WHOLE, 1);
+    req->done = on_killed;
+    req->arg = (uint64_t)(uintptr_t)grave;
+    grave->asking = true;
+}
+
 void graves_dig(struct worker *w) {
-    LIST_EACH(&w->backends, at) {
-        struct backend *b = LIST_OWNER(at, struct backend, link);
-        if (!backend_is_ready(b) || b->dedicated) continue;
-        for (struct list *next, *g = w->graves.next; g != &w->graves; g = next) {
-            next = g->next;
-            struct grave *grave = LIST_OWNER(g, struct grave, link);
-            if (grave->side != b->side || grave->asking) continue;
-            if (grave->run_id[0] != '\0' && strcmp(grave->run_id, b->run_id) != 0) {
-                list_remove(g);
-                mem_free(grave);
-                continue;
-            }
-            char id[24];
-            (void)snprintf(id, sizeof id, "%lld", (long long)grave->server_id);
-            struct buf out = {0};
-            resp_write_words(&out, "CLIENT", "KILL", "ID", id, NULL);
-            backend_write(b, buf_slice(&out));
-            buf_close(&out);
-            struct req *req = backend_expect(b, NULL, REQ_WHOLE, 1);
-            req->done = on_killed;
-            req->arg = (uint64_t)(uintptr_t)grave;
-            grave->asking = true;
-        }
+    for (struct list *next, *at = w->graves.next; at != &w->graves; at = next) {
+        next = at->next;
+        struct grave *grave = LIST_OWNER(at, struct grave, link);
+        if (grave->asking) continue;
+        struct backend *b = dispatch_shared(w, grave->side, 2, 0); /* dialled if need be */
+        if (b != NULL) dig(grave, b);
     }
 }

@@ -133,7 +133,7 @@ void backend_on_epoch(struct backend *backend, bool fine);
 /* Give it the new epoch's name (after a release). */
 void backend_rename(struct backend *backend);
 
-/* Ask about graves, where a ready connection to their side exists. */
+/* Ask about graves; a connection to their side is dialled if there is none. */
 void graves_dig(struct worker *worker);
 
 #endif

@@ -282,6 +282,43 @@ def test_a_new_connection_asks_for_the_epoch_first(b):
     check("used after it", c.read(), "OK")
 
 
+def test_a_lost_connection_is_known_to_be_gone_before_held(b):
+    side, state = b.state.primary, b.state
+    direct = b.direct(side)
+    c = b.raw()
+    check("connected", c.call("SET", "k", "5"), "OK")
+    direct.execute_command("CLIENT", "PAUSE", "2000", "WRITE")
+    c.send("INCR", "k")
+    time.sleep(0.1)
+    state.all("HOLD", "b11", state.epoch)
+    time.sleep(0.1)
+    check("not held yet", [r for m in state.members.values() for r in m.reports if r[1] == b"b11" and m.hello[3] == "one"], [])
+    direct.execute_command("CLIENT", "KILL", "TYPE", "normal")
+    check("its client is closed", c.is_closed(), True)
+    state.reports("HELD", "b11")
+    direct.execute_command("CLIENT", "UNPAUSE")
+    check("it was never executed, and never will be", direct.get("k"), b"5")
+    state.all("RELEASE", "b11", state.epoch, side)
+    check("and on", b.raw().call("INCR", "k"), 6)
+
+
+def test_a_gateway_that_was_left_behind_sends_nothing(b):
+    """It does not hear of the barrier (its state is deaf), is fenced, and may go on only with the new epoch."""
+    side, state = b.state.primary, b.state
+    direct, c = b.direct(side), b.raw()
+    check("before", c.call("SET", "left", "1"), "OK")
+    state.epoch += 1  # a barrier that this gateway did not hear of
+    direct.execute_command("CLIENT", "KILL", "TYPE", "normal")
+    time.sleep(0.2)
+    c.send("SET", "left", "2")
+    time.sleep(0.4)
+    check("nothing is sent with an old epoch", direct.get("left"), b"1")
+    state.all("ROUTE", state.epoch, side, "stream")
+    check("with the new one it goes on", (c.read(), direct.get("left")), ("OK", b"2"))
+    names = {n["name"].split(":")[2] for n in direct.client_list() if n["name"].startswith("drawbridge-gw:one")}
+    check("named with the new epoch", names, {str(state.epoch)})
+
+
 def test_a_primary_that_turned_replica_is_noticed(b):
     side, state = b.state.primary, b.state
     other = b.legacy_port if side == "target" else b.target_port
