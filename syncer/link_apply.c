@@ -102,6 +102,43 @@ static enum plan need_copy(struct applier *a, bool again, struct why *why) {
     return PLAN_WAIT;
 }
 
+/* Whether the log of dirty keys is here and knows all answers up to the checkpoint. Without that, and
+ * without the stream before it, nobody knows which keys are dirty (C7b). */
+static bool knows_all(const struct applier *a, const struct checkpoint *ck) {
+    char path[4352];
+    struct buf log = {0};
+    struct dirty dirty;
+    struct place seen, highest;
+    struct why why;
+    size_t used = 0;
+    snprintf(path, sizeof path, "%s/dirty", a->link->folder);
+    dirty_init(&dirty);
+    bool knows = disk_load(path, LOG_BYTES_MAX, &log, &why) == OK && buf_size(&log) > 0;
+    dirty_load(&dirty, buf_slice(&log), ck->place, &seen, &highest, &used);
+    knows = knows && place_compare(&seen, &ck->place) == 0;
+    dirty_close(&dirty);
+    buf_close(&log);
+    return knows;
+}
+
+/* The target has a checkpoint in the stream; where does the spool stand? */
+static enum plan plan_of_stream(struct applier *a, const struct checkpoint *ck, const struct spool_info *info, struct why *why) {
+    struct link *link = a->link;
+    if (spool_holds(link->spool, ck->replid, ck->place.offset)) return PLAN_STREAM;
+    if (info->kind == SPOOL_RECEIVING || info->kind == SPOOL_COPY) return PLAN_COPY;
+    if (info->kind == SPOOL_EMPTY) {
+        if (!knows_all(a, ck)) return need_copy(a, false, why);
+        begin(link, LINK_BEGIN_AT, ck, false);
+        return PLAN_WAIT;
+    }
+    /* The spool lost its end. The receiver goes on there; if the source's history gets another name
+     * before it reaches the checkpoint, the checkpoint may be of a history that is no more (C5). */
+    if (strcmp(info->replid, ck->replid) == 0 && ck->place.offset > info->end) return PLAN_WAIT;
+    log_warn("link.checkpoint_outside", LOG_S("link", link->name), LOG_U("begin", info->begin), LOG_U("end", info->end),
+             LOG_U("checkpoint", ck->place.offset));
+    return need_copy(a, true, why);
+}
+
 static enum plan plan_of(struct applier *a, const struct checkpoint *ck, struct why *why) {
     struct spool_info info;
     struct link_orders orders;
@@ -109,23 +146,9 @@ static enum plan plan_of(struct applier *a, const struct checkpoint *ck, struct 
     spool_look(link->spool, &info);
     link_get_orders(link, &orders);
     if (orders.begin_again) return PLAN_WAIT; /* the receiver has not yet obeyed */
+    if (info.kind == SPOOL_EMPTY && orders.begin == LINK_BEGIN_COPY) return PLAN_WAIT; /* a copy was asked for */
+    if (ck->kind == CHECKPOINT_STREAM) return plan_of_stream(a, ck, &info, why);
     bool has_rdb = info.kind == SPOOL_RECEIVING || info.kind == SPOOL_COPY;
-    if (ck->kind == CHECKPOINT_STREAM) {
-        if (spool_holds(link->spool, ck->replid, ck->place.offset)) return PLAN_STREAM;
-        if (has_rdb) return PLAN_COPY;
-        if (info.kind == SPOOL_EMPTY) {
-            begin(link, LINK_BEGIN_AT, ck, false);
-            return PLAN_WAIT;
-        }
-        if (strcmp(info.replid, ck->replid) == 0 && ck->place.offset > info.end) { /* the spool lost its end */
-            log_warn("link.spool_behind", LOG_S("link", link->name), LOG_U("spool", info.end), LOG_U("checkpoint", ck->place.offset));
-            begin(link, LINK_BEGIN_AT, ck, true);
-            return PLAN_WAIT;
-        }
-        log_warn("link.checkpoint_outside", LOG_S("link", link->name), LOG_U("begin", info.begin), LOG_U("end", info.end),
-                 LOG_U("checkpoint", ck->place.offset));
-        return need_copy(a, true, why);
-    }
     if (!has_rdb) return need_copy(a, info.kind != SPOOL_EMPTY, why);
     bool same = ck->kind == CHECKPOINT_COPY && strcmp(ck->copy_id, info.copy_id) == 0 && ck->rdb_offset > 0 &&
                 ck->rdb_offset <= info.rdb_received;

@@ -192,7 +192,9 @@ static enum err on_continue(struct receive *r, struct why *why) {
     r->streaming = true;
     if (info.kind == SPOOL_EMPTY) {
         bool at = orders.begin == LINK_BEGIN_AT;
-        enum err err = spool_start_stream(link->spool, r->psync.replid, (uint64_t)r->psync.offset, at ? orders.begin_at.db : -1, why);
+        const char *id = at ? orders.begin_replid : r->psync.replid;
+        enum err err = spool_start_stream(link->spool, id, (uint64_t)r->psync.offset, at ? orders.begin_at.db : -1, why);
+        if (err == OK && at) err = spool_rename(link->spool, r->psync.replid, why);
         if (err == OK && !at) make_source_select(r);
         return err;
     }

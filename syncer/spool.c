@@ -106,6 +106,7 @@ static enum err recover_stream(struct spool *spool, bool same_boot, struct why *
         err = spool_files_cut(spool->folder, spool->meta.generation, s, marked, why);
         if (err != OK) return err;
         spool->end = marked;
+        spool_meta_cut(&spool->meta, spool->end);
     }
     bool fits = s->count == 0 || s->at[0].start <= spool->meta.begin;
     if (!fits || spool->end < spool->meta.begin)

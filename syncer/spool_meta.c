@@ -111,3 +111,7 @@ void spool_meta_rename(struct spool_meta *meta, const char *replid, uint64_t off
     snprintf(h->replid, sizeof h->replid, "%.40s", replid);
     h->from = offset;
 }
+
+void spool_meta_cut(struct spool_meta *meta, uint64_t end) {
+    while (meta->histories > 1 && meta->history[meta->histories - 1].from > end) meta->histories--;
+}

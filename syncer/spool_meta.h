@@ -56,4 +56,7 @@ bool spool_meta_holds(const struct spool_meta *meta, const char *replid, uint64_
 /* From OFFSET on the history is called REPLID. The oldest name is forgotten when there are too many. */
 void spool_meta_rename(struct spool_meta *meta, const char *replid, uint64_t offset);
 
+/* The stream was cut at END: names that begin behind it are void. */
+void spool_meta_cut(struct spool_meta *meta, uint64_t end);
+
 #endif
