@@ -7,6 +7,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define REMOVE_MANY 200 /* members; fewer are removed one by one, whatever is left */
+
 struct zset {
     struct table members; /* owns the items */
     struct ztree order;   /* borrows them */
@@ -256,6 +258,28 @@ bool zset_remove(struct value *zset, struct slice member) {
     return item != NULL;
 }
 
+/* What stays goes into a new set, and what goes is freed elsewhere with the old one. */
+static void keep_the_rest(struct value *zset, size_t rank, size_t count) {
+    const struct zset *old = zset->ptr;
+    struct value kept = with_tree();
+    struct zset *big = kept.ptr;
+    size_t length = old->order.count, n = 0;
+    struct zitem **items = mem_alloc((length - count + 1) * sizeof *items);
+    for (int part = 0; part < 2; part++) {
+        size_t end = part ? length : rank;
+        struct ztree_iter iter = ztree_iter_at(&old->order, part ? rank + count : 0, false);
+        while (iter.rank < end) {
+            const struct zitem *item = ztree_next(&iter);
+            items[n] = item_new(zitem_member(item), item->score);
+            table_add(&big->members, items[n++]);
+        }
+    }
+    ztree_build(&big->order, items, n);
+    mem_free(items);
+    value_free(zset);
+    *zset = kept;
+}
+
 void zset_remove_ranks(struct value *zset, size_t rank, size_t count) {
     ASSERT(rank <= zset_length(zset) && count <= zset_length(zset) - rank);
     if (count == 0) return;
@@ -266,6 +290,10 @@ void zset_remove_ranks(struct value *zset, size_t rank, size_t count) {
         return;
     }
     struct zset *big = zset->ptr;
+    if (count >= REMOVE_MANY && count > big->order.count / 2) {
+        keep_the_rest(zset, rank, count);
+        return;
+    }
     while (count-- > 0) big_remove(big, ztree_at(&big->order, rank));
 }
 

@@ -43,7 +43,8 @@ bool zset_add(struct value *zset, const struct type_limits *limits, struct slice
               double score);
 /* False if there was no such member. */
 bool zset_remove(struct value *zset, struct slice member);
-/* Remove COUNT members from RANK on; RANK + COUNT <= zset_length(). */
+/* Remove COUNT members from RANK on; RANK + COUNT <= zset_length(). Costs as much as the smaller of
+ * what goes and what stays. */
 void zset_remove_ranks(struct value *zset, size_t rank, size_t count);
 
 /* How many members lie before a bound. BELOW says of a single one whether it does; it is true for a
