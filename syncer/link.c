@@ -179,6 +179,9 @@ void link_note_received(struct link *link, uint64_t offset) {
     int64_t now = (int64_t)clock_mono_ms(clock_real());
     pthread_mutex_lock(&link->lock);
     link->status.received_offset = offset;
+    while (link->sample_count > 0 && /* of a history that ended, whose offsets were larger */
+           link->samples[(link->sample_first + link->sample_count - 1) % LINK_SAMPLES].offset > offset)
+        link->sample_count--;
     size_t last = (link->sample_first + link->sample_count + LINK_SAMPLES - 1) % LINK_SAMPLES;
     if (link->sample_count > 0 && now - link->samples[last].at_ms < 10) {
         link->samples[last].offset = offset;
