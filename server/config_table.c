@@ -4,6 +4,7 @@
 #include "lib/base/mem.h"
 #include "server/args.h"
 #include "server/persistence.h"
+#include "server/evict.h"
 #include "server/net.h"
 
 #include <limits.h>
@@ -164,6 +165,13 @@ static enum err apply_maxclients(struct engine *engine, struct why *why) {
     return OK;
 }
 
+static enum err apply_maxmemory(struct engine *engine, struct why *why) {
+    (void)why;
+    engine->memory_seen_us = 0;
+    (void)evict_until_under(engine);
+    return OK;
+}
+
 static enum err apply_loglevel(struct engine *engine, struct why *why) {
     static const char *const levels[] = {"debug", "verbose", "notice", "warning"};
     for (size_t i = 0; i < COUNT(levels); i++)
@@ -197,7 +205,7 @@ static const struct config_option options[] = {
     {.name = "enable-protected-configs", .kind = CONFIG_ENUM, .flags = CONFIG_FIXED, .offset = AT(enable_protected_configs), .names = protections, .fallback = "no"},
     {.name = "enable-module-command", .kind = CONFIG_ENUM, .flags = CONFIG_FIXED, .offset = AT(enable_module_command), .names = protections, .fallback = "no"},
     {.name = "databases", .kind = CONFIG_INT, .flags = CONFIG_FIXED, .offset = AT(databases), .min = 1, .max = 16384, .fallback = "16"},
-    MEMORY_OPTION("maxmemory", maxmemory, 0, LONG_MAX, "0"),
+    {.name = "maxmemory", .kind = CONFIG_MEMORY, .offset = AT(maxmemory), .max = LONG_MAX, .fallback = "0", .apply = apply_maxmemory},
     ENUM_OPTION("maxmemory-policy", maxmemory_policy, policies, "noeviction"),
     INT_OPTION("maxmemory-samples", maxmemory_samples, 1, 64, "5"),
     INT_OPTION("lfu-log-factor", lfu_log_factor, 0, INT_MAX, "10"),

@@ -120,6 +120,7 @@ static void on_tick(uv_timer_t *timer) {
     engine_read_clock(engine);
     if (engine->tick_paused) return;
     expire_cycle_run(engine);
+    (void)evict_until_under(engine);
     block_check_timeouts(engine);
     pause_check(engine);
     close_idle_clients(engine);

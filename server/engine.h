@@ -57,6 +57,8 @@ struct engine {
     uint64_t dirty; /* changes since the last save */
     struct engine_stats stats;
     struct engine_rate rate;
+    size_t memory_seen; /* evict.c: bytes in use, at memory_seen_us */
+    uint64_t memory_seen_us;
     char run_id[41];
     int64_t started_ms;
     char *config_file; /* absolute, or NULL */

@@ -234,7 +234,7 @@ static struct blob *blob_resize(struct blob *blob, size_t size) {
 static struct entry *string_to_blob(const struct entry *e, struct slice text, size_t new_size, uint8_t **bytes) {
     struct value empty = {.type = TYPE_STRING, .encoding = ENC_INT};
     struct entry *moved = entry_new(entry_key(e), &empty, entry_expiry(e));
-    size_t room = new_size * 2;
+    size_t room = text.size > 0 ? new_size * 2 : new_size; /* one that grows will grow again */
     struct blob *blob = mem_alloc(sizeof *blob + room);
     blob->room = room;
     blob->size = text.size < new_size ? text.size : new_size;

@@ -23,6 +23,8 @@
 #endif
 
 #define EVICTIONS_PER_COMMAND 64
+#define LATELY_US 300
+#define EXACT_BELOW (16 << 20) /* bytes */
 
 size_t memory_used(struct engine *engine) {
 #if HAVE_JEMALLOC
@@ -35,7 +37,16 @@ size_t memory_used(struct engine *engine) {
     size_t used = mallinfo2().uordblks;
 #endif
     if (used > engine->stats.memory_peak) engine->stats.memory_peak = used;
+    engine->memory_seen = used;
+    engine->memory_seen_us = engine->now_us;
     return used;
+}
+
+/* Asking the allocator takes some microseconds, so not for every command. */
+static size_t memory_used_lately(struct engine *engine) {
+    bool exact = engine->settings.maxmemory < EXACT_BELOW; /* a small limit is soon passed by far */
+    if (exact || engine->memory_seen_us == 0 || engine->now_us - engine->memory_seen_us > LATELY_US) return memory_used(engine);
+    return engine->memory_seen;
 }
 
 /* The higher the sooner it goes. */
@@ -90,6 +101,7 @@ static bool evict_one(struct engine *engine) {
 bool evict_until_under(struct engine *engine) {
     size_t limit = (size_t)engine->settings.maxmemory;
     if (engine->role == ROLE_REPLICA || engine->loading || engine->settings.import_mode) return true;
+    if (limit == 0 || memory_used_lately(engine) <= limit) return true;
     for (int i = 0;; i++) {
         if (memory_used(engine) <= limit) return true;
         if (engine->settings.maxmemory_policy == EVICT_NOTHING || pause_is_active(engine)) return false;

@@ -26,7 +26,10 @@ static void run_encoding(struct client *c) {
 
 static void run_refcount(struct client *c) {
     struct entry *e = look(c, c->argv[2]);
-    bool small = e && entry_type(e) == TYPE_STRING && entry_encoding(e) == ENC_INT && entry_number(e) >= 0 && entry_number(e) < 10000;
+    const struct settings *settings = &c->engine->settings;
+    bool counted = settings->maxmemory && (access_is_lfu(settings->maxmemory_policy) || settings->maxmemory_policy == EVICT_VOLATILE_LRU ||
+                                          settings->maxmemory_policy == EVICT_ALLKEYS_LRU); /* then Redis shares none */
+    bool small = e && !counted && entry_type(e) == TYPE_STRING && entry_encoding(e) == ENC_INT && entry_number(e) >= 0 && entry_number(e) < 10000;
     if (small) reply_int(c, INT32_MAX); /* what Redis says of the numbers that it shares */
     else if (e) reply_int(c, 1);
     else reply_null(c);
