@@ -266,12 +266,12 @@ void aof_info(const struct aof *aof, struct buf *out) {
     buf_printf(out,
                "aof_enabled:%d\r\naof_rewrite_in_progress:%d\r\naof_rewrite_scheduled:%d\r\n"
                "aof_last_rewrite_time_sec:%lld\r\naof_current_rewrite_time_sec:%lld\r\naof_last_bgrewrite_status:%s\r\n"
-               "aof_rewrites:0\r\naof_rewrites_consecutive_failures:0\r\naof_last_write_status:%s\r\n"
+               "aof_rewrites:%u\r\naof_rewrites_consecutive_failures:%u\r\naof_last_write_status:%s\r\n"
                "aof_last_cow_size:0\r\nmodule_fork_in_progress:0\r\nmodule_fork_last_cow_size:0\r\n",
                aof->state != AOF_OFF, rewriting, aof->rewrite_scheduled,
                (long long)(aof->last_rewrite_took_ms < 0 ? -1 : aof->last_rewrite_took_ms / 1000),
                (long long)(rewriting ? (aof->engine->now_ms - aof->rewrite_began_ms) / 1000 : -1),
-               aof->last_rewrite_ok ? "ok" : "err", aof_fault(aof) ? "err" : "ok");
+               aof->last_rewrite_ok ? "ok" : "err", aof->rewrites, aof->failures, aof_fault(aof) ? "err" : "ok");
     if (aof->state == AOF_OFF) return;
     buf_printf(out,
                "aof_current_size:%llu\r\naof_base_size:%llu\r\naof_pending_rewrite:0\r\naof_buffer_length:%zu\r\n"

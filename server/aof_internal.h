@@ -32,6 +32,8 @@ struct aof {
     struct snapshot *rewrite; /* NULL: none */
     char *rewrite_temp;      /* owned */
     bool rewrite_scheduled, last_rewrite_ok;
+    unsigned failures;       /* of rewrites, one after the other */
+    unsigned rewrites;       /* begun */
     int64_t rewrite_began_ms, last_rewrite_took_ms, last_rewrite_try_ms;
     uint64_t rewrite_from;   /* `appended` when the snapshot was taken */
     uint64_t base_size;

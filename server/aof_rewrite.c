@@ -12,11 +12,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#define RETRY_MS 5000
+#define RETRY_MS 5000          /* after the first failure; twice as long after each more */
+#define RETRY_DOUBLINGS_MAX 9 /* about 45 minutes: each try leaves an incr file more */
 
 static void end_rewrite(struct aof *aof, bool good) {
     aof->last_rewrite_took_ms = aof->engine->now_ms - aof->rewrite_began_ms;
     aof->last_rewrite_ok = good;
+    aof->failures = good ? 0 : aof->failures + 1;
     if (!good) {
         struct why why;
         if (fs_remove(aof->rewrite_temp, &why)) engine_log(aof->engine, '#', "%s", why.text);
@@ -88,6 +90,7 @@ static enum err start_snapshot(struct aof *aof, struct why *why) {
     aof->rewrite_began_ms = aof->last_rewrite_try_ms = aof->engine->now_ms;
     aof->rewrite_from = aof->appended;
     aof->rewrite_scheduled = false;
+    aof->rewrites++;
     enum err err = snapshot_start(aof->engine, &want, &aof->rewrite, why);
     if (err) end_rewrite(aof, false);
     else engine_log(aof->engine, '*', "Background append only file rewriting started");
@@ -176,14 +179,28 @@ enum err aof_restart(struct aof *aof, struct why *why) {
 void aof_rewrite_abort(struct aof *aof) {
     aof->rewrite_scheduled = false;
     if (!aof->rewrite) return;
+    engine_log(aof->engine, '*', "Killing running AOF rewrite child");
     snapshot_abort(aof->rewrite);
     end_rewrite(aof, false);
     aof->rewrite_scheduled = false;
 }
 
+/* auto-aof-rewrite-percentage: the file has grown by so much since the base was made. */
+static bool has_grown(const struct aof *aof) {
+    const struct settings *s = &aof->engine->settings;
+    uint64_t size = aof->base_size + aof->file_size, base = aof->base_size ? aof->base_size : 1;
+    if (aof->state != AOF_ON || aof->fault[0] || !s->auto_aof_rewrite_percentage) return false;
+    if (size <= (uint64_t)s->auto_aof_rewrite_min_size) return false;
+    return (double)size / (double)base * 100 - 100 >= (double)s->auto_aof_rewrite_percentage;
+}
+
 void aof_rewrite_tick(struct aof *aof) {
     struct why why;
-    if (aof->rewrite || !aof->rewrite_scheduled || aof->engine->loading) return;
-    if (!aof->last_rewrite_ok && aof->engine->now_ms - aof->last_rewrite_try_ms < RETRY_MS) return;
+    if (aof->rewrite || aof->engine->loading) return;
+    if (!aof->rewrite_scheduled && !has_grown(aof)) return;
+    unsigned doublings = aof->failures > RETRY_DOUBLINGS_MAX ? RETRY_DOUBLINGS_MAX : aof->failures;
+    int64_t wait_ms = aof->failures ? (int64_t)RETRY_MS << (doublings - 1) : 0;
+    if (aof->engine->now_ms - aof->last_rewrite_try_ms < wait_ms) return;
+    if (!aof->rewrite_scheduled) engine_log(aof->engine, '*', "Starting automatic rewriting of AOF");
     if (aof_rewrite(aof, &why)) aof->rewrite_scheduled = true; /* said in the log, tried again */
 }

@@ -72,10 +72,6 @@ static void debug_loadaof(struct client *c) {
     struct aof *aof = persistence_of(engine)->aof;
     struct why why;
     propagate_nothing(c);
-    if (!aof_is_on(aof)) {
-        reply_error(c, "ERR appendonly is disabled: there is no AOF to load");
-        return;
-    }
     aof_flush(aof);
     empty_all(engine);
     if (aof_load_again(aof, &why)) {

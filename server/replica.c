@@ -206,7 +206,7 @@ static void link_in(struct replica *replica) {
     replica->next = r->replicas;
     if (r->replicas) r->replicas->prev = replica;
     r->replicas = replica;
-    r->replica_count++;
+    if (r->replica_count++ == 0) r->last_ping_ms = replication_now_ms(r); /* the first PING is due in a period */
     replica->client->flags |= CLIENT_REPLICA;
     replica->client->refill = refill;
     replica->ack_ms = (int64_t)replication_now_ms(r);

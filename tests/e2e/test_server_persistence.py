@@ -174,6 +174,20 @@ def test_an_aof_can_be_switched_on_rewritten_and_loaded():
         check_same(want, other)
 
 
+def test_an_aof_that_has_grown_is_rewritten():
+    with Folder("persistence-grown") as folder:
+        ours = Ours(folder, "ours", "--appendonly", "yes", "--auto-aof-rewrite-min-size", "1mb")
+        r = ours.client()
+        for i in range(3000):
+            r.set("k", f"{i}" + "x" * 1000)
+        wait_until("it is rewritten", lambda: ours.info("persistence")["aof_current_size"] < 1000000)
+        assert ours.said("Starting automatic rewriting of AOF")
+        want = r.get("k")
+        ours.kill()
+        ours.start()
+        assert ours.client().get("k") == want
+
+
 class Counting(threading.Thread):
     """Writes what can be counted, and remembers what was confirmed."""
 
