@@ -8,6 +8,12 @@ void checkpoints_close(struct checkpoints *checkpoints) {
     *checkpoints = (struct checkpoints){0};
 }
 
+void checkpoints_clear(struct checkpoints *checkpoints) {
+    uint64_t epoch = checkpoints->epoch;
+    checkpoints_close(checkpoints);
+    checkpoints->epoch = epoch;
+}
+
 static bool is_printable(struct slice text) {
     for (size_t i = 0; i < text.size; i++)
         if (text.data[i] < 0x20 || text.data[i] > 0x7e) return false;

@@ -31,6 +31,7 @@ struct checkpoints {
 
 /* All-zero is empty. */
 void checkpoints_close(struct checkpoints *checkpoints);
+void checkpoints_clear(struct checkpoints *checkpoints); /* new data came; the epoch stays, it never goes back */
 
 /* Printable ASCII without '=' and not beginning with ':', 1 to 64 bytes. */
 bool checkpoint_name_is_fine(struct slice name);

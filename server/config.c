@@ -212,6 +212,8 @@ static enum err read_line(struct engine *engine, struct slice line, int depth, s
         char *path = join(1, words + 1);
         err = read_file(engine, path, depth + 1, why);
         mem_free(path);
+    } else if (count == 1 && arg_is(words[0], "save")) {
+        err = config_set(engine, words[0], 0, NULL, why); /* none, as Redis takes it */
     } else if (count == 1) err = why_set(why, ERR_CONFIG, "'%.*s' has no value", (int)words[0].size, (const char *)words[0].data);
     else if (count > 1) err = config_set(engine, words[0], count - 1, words + 1, why);
     buf_close(&room);

@@ -30,7 +30,7 @@ static void debug_digest_value(struct client *c) {
 
 static void empty_all(struct engine *engine) {
     for (int i = 0; i < engine->db_count; i++) (void)db_clear(&engine->dbs[i], false);
-    checkpoints_close(&persistence_of(engine)->checkpoints);
+    checkpoints_clear(&persistence_of(engine)->checkpoints);
 }
 
 /* DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE] */

@@ -135,7 +135,7 @@ static enum err begin_transfer(struct master_link *link, struct why *why) {
 
 static void empty_dbs(struct engine *engine) {
     for (int i = 0; i < engine->db_count; i++) (void)db_clear(&engine->dbs[i], engine->settings.lazyfree_lazy_user_flush);
-    checkpoints_close(&persistence_of(engine)->checkpoints);
+    checkpoints_clear(&persistence_of(engine)->checkpoints);
 }
 
 /* Those who replicate from us had our old history. */

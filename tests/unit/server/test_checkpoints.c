@@ -42,6 +42,10 @@ static void test_messages_change_checkpoints_and_epoch(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (checkpoints_take_message(&all, slice_text(bad[i]))) fail_msg("taken: %s", bad[i]);
     assert_int_equal(all.count, 0);
+    assert_true(checkpoints_set(&all, SLICE("a"), SLICE("b")));
+    checkpoints_clear(&all);
+    assert_int_equal(all.count, 0);
+    assert_int_equal(all.epoch, 7);
     checkpoints_close(&all);
 }
 
