@@ -23,7 +23,7 @@ static void info_server(struct engine *engine, struct buf *out) {
     (void)uname(&name);
     int64_t up_s = (engine->now_ms - engine->started_ms) / 1000;
     buf_printf(out, "redis_version:%s\r\nredis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0\r\nredis_mode:standalone\r\n"
-                    "server_name:drawbridge\r\nos:%s %s %s\r\narch_bits:64\r\nmonotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:epoll\r\n",
+                    "server_name:drawbridge\r\ndrawbridge_version:0.1.0\r\nos:%s %s %s\r\narch_bits:64\r\nmonotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:epoll\r\n",
                SERVER_VERSION, name.sysname, name.release, name.machine);
     buf_printf(out, "gcc_version:%d.%d.%d\r\nprocess_id:%d\r\nprocess_supervised:no\r\nrun_id:%s\r\ntcp_port:%d\r\n", __GNUC__, __GNUC_MINOR__,
                __GNUC_PATCHLEVEL__, (int)getpid(), engine->run_id, net_port(engine));

@@ -44,7 +44,7 @@ def free_port():
 
 
 class Link:
-    def __init__(self, name, limit="1GB", source_options=(), target_options=(), copy="", seed=None):
+    def __init__(self, name, limit="1GB", source_options=(), target_options=(), copy="", seed=None, bundled=False):
         self.folder = tempfile.mkdtemp(prefix=f"drawbridge-{name}-")
         self.seed = int(os.environ.get("SEED", seed if seed is not None else random.randrange(1 << 30)))
         self.random = random.Random(self.seed)
@@ -54,6 +54,7 @@ class Link:
         self.processes = {}
         self.copy = f", copy: {{ {copy} }}" if copy else ""
         self.limit = limit
+        self.bundled = bundled  # the target is our own server
         self.write_config()
         for side in self.ports:
             os.makedirs(os.path.join(self.folder, side))
@@ -83,9 +84,14 @@ class Link:
         log.close()
 
     def start_redis(self, side):
-        self.run(side, "redis-server", "--port", str(self.ports[side]), "--dir", os.path.join(self.folder, side), "--save", "",
-                 "--repl-diskless-sync-delay", "0", "--repl-backlog-size", "64mb", "--enable-debug-command", "yes",
-                 *self.options[side])
+        ours = side == "target" and self.bundled
+        if ours:
+            self.run(side, PROGRAM, "server", "--port", str(self.ports[side]), "--dir", os.path.join(self.folder, side),
+                     "--appendonly", "yes", *self.options[side])
+        else:
+            self.run(side, "redis-server", "--port", str(self.ports[side]), "--dir", os.path.join(self.folder, side), "--save", "",
+                     "--repl-diskless-sync-delay", "0", "--repl-backlog-size", "64mb", "--enable-debug-command", "yes",
+                     *self.options[side])
         until = time.monotonic() + 20
         while True:
             try:

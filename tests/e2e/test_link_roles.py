@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Two links, one there and one back, as `state` orders them: standby, drain, compare, activate, audit, repair, kill -9.
 
-Between two real redis-servers; state is played by fake_state.py. Writes go on at the primary side all the time but in the
-barrier, and nothing differs in the end.
+Between two real redis-servers, and between one and the bundled server; state is played by fake_state.py. Writes go on at the
+primary side all the time but in the barrier, and nothing differs in the end.
 """
 import json
 import os
@@ -114,8 +114,8 @@ def audits(b):
     assert result["ok"] and result["differences"] == 0, result
 
 
-def main():
-    with Bridge("roles") as b:
+def scenario(bundled):
+    with Bridge("roles", bundled=bundled) as b:
         with b.client("source").pipeline(transaction=False) as p:
             for n in range(4000):
                 p.set(f"fill:{n}", n)
@@ -154,9 +154,13 @@ def main():
         assert b.state.order("LINK", "CLOSE", "forward") == "OK"
         assert b.state.order("LINK", "CLOSE", "reverse") == "OK"
         until = time.monotonic() + 20
-        while b.client("target").keys("drawbridge:*") or b.client("source").keys("drawbridge:*"):
+        if bundled:
+            assert b.client("target").execute_command("DRAWBRIDGE", "CHECKPOINT", "LIST") is not None
+        while (b.client("target").keys("drawbridge:*") or b.client("source").keys("drawbridge:*") or
+               (bundled and b.client("target").execute_command("DRAWBRIDGE", "CHECKPOINT", "GET", "forward"))):
             assert time.monotonic() < until, "checkpoints stay after CLOSE"
             time.sleep(0.1)
 
 
-main()
+scenario(bundled=False)
+scenario(bundled=True)
