@@ -32,6 +32,8 @@ class Client:
         self.appended = ""
         self.strings = {}
         self.taken = []
+        self.setting = None
+        self.unsure = False
         self.report = {"commands": 0, "errors": 0, "lost": 0, "doubled": 0, "wrong": 0, "slow": [], "messages": []}
         self.stopping = False
 
@@ -75,6 +77,7 @@ class Client:
     def set(self):
         key = f"{self.name}:string:{self.random.randrange(500)}"
         value = str(self.random.random())
+        self.setting = key
         self.redis.set(key, value, ex=self.random.choice((None, 3600, 86400)))
         self.strings[key] = value
 
@@ -116,9 +119,37 @@ class Client:
             what()
         except redis.RedisError as error:
             self.say("errors", f"{what.__name__}: {type(error).__name__}: {error}")
+            self.settle(what.__name__)
         latency_ms = (time.monotonic() - began) * 1000
         if latency_ms > SLOW_MS:
             self.report["slow"].append([int(time.time() * 1000), round(latency_ms, 1)])
+
+    def settle(self, what):
+        """After a command without an answer: it was carried out, or it was not; find out which, and go on from there."""
+        for _ in range(600):
+            if self.stopping:
+                return
+            try:
+                found = (int(self.redis.get(self.name + ":counter") or 0), self.redis.llen(self.name + ":list"),
+                         int(self.redis.hget(self.name + ":hash", "field") or 0),
+                         int(self.redis.zscore(self.name + ":zset", "member") or 0), self.redis.get(self.name + ":text") or "")
+                break
+            except redis.RedisError:
+                time.sleep(0.1)
+        else:
+            return
+        for name, got, step in (("counter", found[0], 1), ("listed", found[1], 1), ("field", found[2], 3), ("score", found[3], 1)):
+            wanted = getattr(self, name)
+            if got not in (wanted, wanted + step):
+                self.say("lost" if got < wanted else "doubled", f"{name} is {got}, not {wanted} or {wanted + step}, after {what}")
+            setattr(self, name, got)
+        if len(found[4]) not in (len(self.appended), len(self.appended) + 1) or not found[4].startswith(self.appended):
+            self.say("lost", f"the text has {len(found[4])} characters, not {len(self.appended)}, after {what}")
+        self.appended = found[4]
+        if what == "set":
+            self.strings = {key: value for key, value in self.strings.items() if self.redis.get(key) == value or key != self.setting}
+        if what == "job":
+            self.unsure = True
 
     def compare(self):
         self.expect("counter at the end", int(self.redis.get(self.name + ":counter") or 0), self.counter)
@@ -129,7 +160,9 @@ class Client:
             self.say("lost" if len(text) <= len(self.appended) else "doubled", "the text differs")
         listed = [int(x) for x in self.redis.lrange(self.name + ":list", 0, -1)]
         taken = self.taken + [int(x) for x in self.redis.lrange(self.name + ":queue", 0, -1)]
-        for what, numbers, count in (("list", listed, self.listed), ("queue", taken, self.pushed)):
+        # A job that was popped for an answer that never came is gone for any client of any Redis.
+        queues = () if self.unsure else (("queue", taken, self.pushed),)
+        for what, numbers, count in (("list", listed, self.listed), *queues):
             for number in sorted(set(range(count)) - set(numbers)):
                 self.say("lost", f"{number} of the {what} is gone")
             for _ in range(len(numbers) - len(set(numbers))):

@@ -79,11 +79,12 @@ def wait_for_redis(port, timeout_s=20):
 class Clients:
     """Live clients, one process each, that check themselves (clients.py)."""
 
-    def __init__(self, stage, port, count, ops_per_s):
+    def __init__(self, stage, port, count, ops_per_s, first=0):
         self.stage = stage
-        self.reports = [os.path.join(stage.folder, f"client-{number}.json") for number in range(count)]
+        self.reports = [os.path.join(stage.folder, f"client-{number}.json") for number in range(first, first + count)]
         self.processes = [stage.start(f"client-{number}", "/usr/bin/python3", os.path.join(HERE, "clients.py"), str(port),
-                                      str(number), path, str(ops_per_s)) for number, path in enumerate(self.reports)]
+                                      str(number), path, str(ops_per_s))
+                          for number, path in enumerate(self.reports, first)]
 
     def finish(self):
         """End them all; return the sum of what they report, with `slow` as one list."""

@@ -80,6 +80,8 @@ class Bridge(Stage):
         for role in self.commands:
             self.restart(role)
         wait_for_redis(self.ports["gateway"])
+        if self.gateways == 2:
+            wait_for_redis(self.ports["gateway2"])
         return self
 
     def __exit__(self, kind, *_):
@@ -129,8 +131,14 @@ class Bridge(Stage):
         subprocess.run(["redis-cli", "-p", str(self.ports[side]), "--pipe"], input="\r\n".join(lines) + "\r\n", text=True,
                        check=True, stdout=subprocess.DEVNULL)
 
-    def clients(self, count=3, ops_per_s=150, port="gateway"):
-        return Clients(self, self.ports[port], count, ops_per_s)
+    def clients(self, count=3, ops_per_s=150, port="gateway", first=0):
+        """COUNT live clients, numbered from FIRST on (their keys carry the number)."""
+        return Clients(self, self.ports[port], count, ops_per_s, first)
+
+    def attempt(self, *words):
+        """A verb whose outcome does not matter here: state may die under it."""
+        subprocess.run([PROGRAM, *words, "--output", "json"], cwd=self.folder, env=self.env, capture_output=True,
+                       timeout=120, check=False)
 
     def status(self):
         return self.verb("status", wanted=(0, 1, 3, 5))
