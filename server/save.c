@@ -164,6 +164,14 @@ static void tick(struct engine *engine) {
     if (bgsave_start(engine, &why)) return; /* said in the log, tried again */
 }
 
+/* FLUSHALL with save points: a crash right after it must not bring the data back. */
+static void flushed(struct engine *engine) {
+    struct why why;
+    if (engine->settings.save_count == 0 || engine->loading) return;
+    bgsave_stop(engine);
+    if (save_now(engine, &why)) return; /* said in the log */
+}
+
 static bool at_shutdown(struct engine *engine, unsigned flags, struct why *why) {
     bgsave_stop(engine);
     bool wanted = (engine->settings.save_count > 0 || flags & SHUTDOWN_SAVE) && !(flags & SHUTDOWN_NOSAVE);
@@ -221,6 +229,7 @@ void save_open(struct engine *engine) {
         {"save", save_command}, {"bgsave", bgsave_command}, {"lastsave", lastsave_command}};
     command_bind(engine, bindings, COUNT(bindings));
     engine_hook_add(engine, HOOK_TICK, tick);
+    engine_hook_add(engine, HOOK_FLUSHED, flushed);
     engine_shutdown_add(engine, at_shutdown);
     engine_gate_add(engine, disk_gate);
     engine_info_add(engine, "persistence", info);

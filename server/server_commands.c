@@ -39,8 +39,8 @@ static void run_flushall(struct client *c) {
     if (!read_flush_mode(c, &lazy)) return;
     for (int i = 0; i < c->engine->db_count; i++) c->engine->dirty += flush_one(&c->engine->dbs[i], lazy);
     c->flags |= CLIENT_FORCE_REPL;
-    hooks_run(c->engine, HOOK_FLUSHED);
     c->engine->dirty++;
+    hooks_run(c->engine, HOOK_FLUSHED);
     reply_ok(c);
 }
 

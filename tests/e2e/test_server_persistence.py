@@ -384,6 +384,12 @@ def test_save_points_and_bgsave_errors():
             r.set(f"k{i}", i)
         wait_until("a save point saves", lambda: ours.info("persistence")["rdb_saves"] >= 1)
         assert r.info("persistence")["rdb_changes_since_last_save"] == 0
+        r.flushall()
+        ours.kill()
+        ours.start()
+        r = ours.client()
+        assert r.dbsize() == 0, "flushed data came back"
+        r.config_set("save", "1 3")
         shutil.rmtree(ours.dir)
         r.set("k", "1")
         try:
