@@ -82,6 +82,8 @@ struct link_status {
     int64_t since_ms;
     char error[512];
     bool source_up, target_up;
+    int64_t source_lost_ms; /* monotonic: since when the source is away; 0: it is not */
+    char source_error[512]; /* why it is away */
     char replid[REPLID_SIZE + 1];
     uint64_t received_offset;
     struct place applied;

@@ -24,6 +24,7 @@ struct applier {
     int64_t ahead_ms; /* the target's clock minus ours */
     uint64_t tick_due_ms, learn_due_ms, copies_due_ms, compact_due_ms;
     struct place sent_checkpoint;
+    bool refused; /* the target refused the last batch; the link's state says so until it takes one */
     int failures;
 };
 

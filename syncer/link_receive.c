@@ -32,7 +32,7 @@ struct receive {
     uint64_t ack_due_ms, heard_ms;
     bool streaming;
     bool discard_rdb; /* standby: the RDB was not asked for */
-    bool new_id;
+    bool warned; /* that the spool is filling */
     int failures;
 };
 
@@ -92,6 +92,26 @@ static enum err append_stream(struct receive *r, struct why *why) {
     spool_look(r->link->spool, &info);
     link_note_received(r->link, info.end);
     return asked ? acknowledge(r, why) : OK;
+}
+
+/* What a full copy costs the source, said before it is asked for one. */
+static void tell_cost(struct receive *r) {
+    struct rblock *conn = NULL;
+    const struct resp_reply *reply = NULL;
+    struct why why;
+    struct slice used, total;
+    int64_t bytes = 0, memory = 0;
+    struct rblock_options options = side_options(r->link->from, NULL);
+    if (rblock_open(&conn, &r->link->from->endpoint, &options, &why) == OK && rblock_words(conn, &reply, &why, "INFO memory") == OK &&
+        resp_info_field(reply->text, "used_memory", &used) && slice_to_int(used, &bytes)) {
+        if (resp_info_field(reply->text, "total_system_memory", &total)) (void)slice_to_int(total, &memory);
+        log_info("link.copy_cost", LOG_S("link", r->link->name), LOG_I("source_used_bytes", bytes), LOG_I("source_memory_bytes", memory),
+                 LOG_S("effect", "it forks once: some 20 ms of pause for each GB, and up to as much memory again meanwhile"));
+        if (memory > 0 && bytes > memory / 2)
+            log_warn("link.copy_memory", LOG_S("link", r->link->name),
+                     LOG_S("effect", "the source uses more than half of its memory; under many writes its fork may not fit"));
+    }
+    rblock_close(conn);
 }
 
 /* ---- the handshake ---- */
@@ -264,6 +284,7 @@ static enum err dial(struct receive *r, struct why *why) {
         enum err err = ask_where(r, &config, &filter, why);
         if (err != OK) return err;
     }
+    if (config.next_offset == 0 && orders.role == LINK_ACTIVE) tell_cost(r);
     if (filter || orders.role == LINK_STANDBY) config.rdb_filter = ""; /* no copy is wanted */
     enum err err = wire_open(&r->wire, &side->endpoint, CONNECT_MS, why);
     char name[96];
@@ -285,6 +306,17 @@ static enum err read_more(struct receive *r, int wait_ms, struct why *why) {
     }
     if (now_ms() - r->heard_ms > SILENCE_MS) return why_set(why, ERR_TIMEOUT, "the source has said nothing for a minute");
     return OK;
+}
+
+/* Early: at four fifths, once until it is below three fifths again. */
+static void warn_of_room(struct receive *r) {
+    struct spool_info info;
+    spool_look(r->link->spool, &info);
+    bool high = info.bytes > info.limit_bytes / 5 * 4;
+    if (high && !r->warned)
+        log_warn("spool.filling", LOG_S("link", r->link->name), LOG_U("bytes", info.bytes), LOG_U("limit_bytes", info.limit_bytes));
+    if (high) r->warned = true;
+    else if (info.bytes < info.limit_bytes / 5 * 3) r->warned = false;
 }
 
 static void complain_of_room(struct link *link, bool *complained, bool room) {
@@ -317,8 +349,12 @@ static enum err converse(struct receive *r, struct why *why) {
             r->failures = 0;
             pthread_mutex_lock(&r->link->lock);
             r->link->status.source_up = true;
+            r->link->status.source_lost_ms = 0;
             pthread_mutex_unlock(&r->link->lock);
-            if (now_ms() >= r->ack_due_ms) err = acknowledge(r, why);
+            if (now_ms() >= r->ack_due_ms) {
+                warn_of_room(r);
+                err = acknowledge(r, why);
+            }
         }
     }
     return err;
@@ -331,6 +367,8 @@ static void after_break(struct receive *r, enum err err, const struct why *why) 
     spool_look(link->spool, &info);
     pthread_mutex_lock(&link->lock);
     link->status.source_up = false;
+    if (link->status.source_lost_ms == 0) link->status.source_lost_ms = (int64_t)now_ms();
+    snprintf(link->status.source_error, sizeof link->status.source_error, "the source is away: %.480s", why->text);
     link->status.reconnects++;
     bool was_copy = info.kind == SPOOL_RECEIVING;
     pthread_mutex_unlock(&link->lock);

@@ -16,6 +16,7 @@
 #define LEARN_MS 3000
 #define COPIES_MS 50
 #define COMPACT_MS 60000
+#define SOURCE_AWAY_MS 3000
 #define IDLE_CHECKPOINT_BYTES (1u << 20)
 #define LOG_BYTES_MAX ((size_t)1 << 30)
 
@@ -156,6 +157,7 @@ static enum err exchange(struct applier *a, enum apply_verdict *verdict, struct 
     }
     if (err != OK) return err;
     *verdict = apply_batch_end(apply, why);
+    a->refused = *verdict == APPLY_RETRY;
     if (*verdict == APPLY_APPLIED) {
         a->sent_checkpoint = apply->place;
         pthread_mutex_lock(&a->link->lock);
@@ -349,9 +351,16 @@ static enum err finish_drain(struct applier *a, struct why *why) {
     return why_set(why, ERR_STOPPED, "drained");
 }
 
-static enum link_state state_for(const struct link_orders *orders) {
-    if (orders->drain) return LINK_DRAINING;
-    return orders->paused ? LINK_PAUSED : LINK_FOLLOWING;
+/* What the link's state is when nothing went wrong here. A source that has been away for a while is told. */
+static void show_state(struct applier *a, const struct link_orders *orders) {
+    struct link_status s;
+    if (a->refused) return;
+    link_get_status(a->link, &s);
+    bool away = s.source_lost_ms > 0 && (int64_t)now_ms() - s.source_lost_ms > SOURCE_AWAY_MS;
+    if (orders->drain) link_set_state(a->link, LINK_DRAINING, NULL);
+    else if (orders->paused) link_set_state(a->link, LINK_PAUSED, NULL);
+    else if (away) link_set_state(a->link, s.way_broken ? LINK_BLOCKED : LINK_DIALING, s.source_error);
+    else link_set_state(a->link, LINK_FOLLOWING, NULL);
 }
 
 /* One turn; ERR_STOPPED when the orders are others now. */
@@ -373,8 +382,7 @@ static enum err turn(struct applier *a, struct why *why) {
     }
     err = tick(a, why);
     if (err != OK) return err;
-    if (did || !hold) link_set_state(link, state_for(&orders), NULL);
-    else link_set_state(link, orders.paused ? LINK_PAUSED : LINK_FOLLOWING, NULL);
+    show_state(a, &orders);
     if (did) return OK;
     publish(a);
     bool level = a->apply.place.offset >= orders.drain_offset &&
@@ -391,6 +399,7 @@ enum err link_stream(struct applier *a, const struct checkpoint *checkpoint, str
     a->learn_due_ms = now_ms();
     a->compact_due_ms = now_ms() + COMPACT_MS;
     a->horizon = (struct horizon){0};
+    a->refused = false;
     enum err err = resume(a, checkpoint, why);
     if (err == OK) err = learn_persistence(a, why);
     if (err == OK) {

@@ -62,6 +62,29 @@ def full_spool():
         assert link.log().count("link.full_copy") == 1, "the source's backlog had it all"
 
 
+def rdb_cut():
+    """The syncer dies before the RDB is complete: a new one is made, and what it lacks goes from the target."""
+    with Link("cut") as link:
+        source = link.client("source")
+        write(source, "early", 1500)
+        source.config_set("rdb-key-save-delay", 1000)
+        link.start()
+        until = time.monotonic() + 30
+        while not link.client("target").dbsize() > 100:  # it is applied as it arrives
+            assert time.monotonic() < until, "nothing arrives"
+            time.sleep(0.02)
+        link.kill()
+        for n in range(1500):
+            source.delete(f"early:{n}")
+        write(source, "late", 50)
+        source.config_set("rdb-key-save-delay", 0)
+        link.start()
+        link.wait_log("link.rdb_cut")
+        link.wait_level()
+        link.check_equal()
+        assert link.client("target").exists("late:1") and not link.client("target").exists("early:1")
+
+
 def not_empty():
     with Link("notempty") as link:
         link.client("target").set("mine", "x")
@@ -79,6 +102,7 @@ def main():
         source_away(link)
         target_away(link)
     full_spool()
+    rdb_cut()
     not_empty()
 
 
