@@ -17,6 +17,7 @@
 #define REDIAL_MS 500
 #define REPORT_MS 1000
 #define POLL_MS 20
+#define POLL_MS_IN_BARRIER 1 /* clients are held while we look */
 #define IN_BYTES (64u << 10)
 #define VERSION "0.1"
 
@@ -139,6 +140,13 @@ static enum err take_orders(struct steer *c, struct why *why) {
     }
 }
 
+/* A barrier waits for a report of ours. */
+static bool in_barrier(const struct steer *c) {
+    bool waited_for = c->compare != NULL;
+    for (size_t i = 0; i < STEER_LINKS; i++) waited_for = waited_for || c->links[i].drain_told || c->links[i].activate_told;
+    return waited_for;
+}
+
 static enum err converse(struct steer *c, bool (*ended)(void *), void *self, struct why *why) {
     enum err err = dial(c, why);
     if (err != OK) return err;
@@ -146,7 +154,7 @@ static enum err converse(struct steer *c, bool (*ended)(void *), void *self, str
     c->complained = false;
     for (size_t i = 0; i < STEER_LINKS; i++) c->links[i].report_due_ms = 0;
     while (err == OK && !ended(self)) {
-        err = read_some(c, POLL_MS, why);
+        err = read_some(c, in_barrier(c) ? POLL_MS_IN_BARRIER : POLL_MS, why);
         if (err == OK) err = take_orders(c, why);
         report(c);
         if (err == OK) err = send_out(c, why);
