@@ -194,6 +194,14 @@ static enum err keep_waiver(void *self, const struct waiver *waiver, struct why 
     return OK;
 }
 
+static enum err keep_gateway(void *self, const struct member_row *row, struct why *why) {
+    (void)why;
+    struct core *core = self;
+    if (strcmp(row->role, "gateway") == 0 && core->gateway_count < BARRIER_GATEWAYS_MAX)
+        core->gateways[core->gateway_count++] = *row;
+    return OK;
+}
+
 static enum err keep_recent(void *self, const struct event *event, struct why *why) {
     (void)why;
     struct core *core = self;
@@ -222,6 +230,7 @@ static enum err load(struct core *core, struct why *why) {
     if (!err) err = ledger_last_audit(ledger, id, true, &core->audit.last, why);
     if (!err) err = ledger_last_audit(ledger, id, false, &core->audit.running, why);
     if (!err) err = ledger_each_waiver(ledger, id, keep_waiver, core, why);
+    if (!err) err = ledger_each_member(ledger, keep_gateway, core, why);
     int64_t after = ledger_head(ledger) > CORE_RECENT ? ledger_head(ledger) - CORE_RECENT : 0;
     if (!err) err = ledger_each_event(ledger, after, CORE_RECENT, keep_recent, core, why);
     if (err) return err;

@@ -83,6 +83,10 @@ struct core {
     char syncer[NAME_MAX_BYTES]; /* which one carries the links; "": none is here */
     uint64_t alone_since_ms;     /* monotonic: since when none is, or state began */
 
+    struct member_row gateways[BARRIER_GATEWAYS_MAX]; /* the last process of each name */
+    size_t gateway_count;
+    int admitting; /* gateways whose predecessor is being fenced; no barrier begins meanwhile */
+
     struct barrier barrier;
     struct barrier_row last, committed; /* barriers of this migration; outcome NONE: there is none */
     int64_t barrier_run;                /* grows with each, so that late answers are known as such */

@@ -354,6 +354,7 @@ static enum err may_begin(struct core *core, enum side from, struct why *why) {
         return why_set(why, ERR_STATE, "gate %s is closed: %s, wanted: %s", gate_name(closed),
                        core->gates[closed].observed, core->gates[closed].wanted);
     if (!core_syncer(core)) return why_set(why, ERR_STATE, "no syncer is here");
+    if (core->admitting) return why_set(why, ERR_STATE, "a gateway is just coming in");
     return OK;
 }
 

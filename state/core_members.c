@@ -147,6 +147,58 @@ static void greet(void *self, struct buf *out) {
     resp_write_text(out, core->migration.name);
 }
 
+static void admit(struct core *core, struct member *gateway) {
+    bool open = barrier_is_open(&core->barrier);
+    const char *name = member_row(gateway)->name;
+    core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_JOINED, .gateway = name});
+    /* While a barrier runs it says what a gateway does; before the hold, that is to go on. */
+    if (!open || core->barrier.sm.state <= BARRIER_PREPARING) core_route(core, gateway);
+}
+
+/* ---- a gateway's name that another process had (C21, C25) ----
+ * A HELD speaks for all connections of a name. So what the process before left behind under it is
+ * killed before this one is routed; what it writes on the way there would be nobody's. */
+
+struct predecessor {
+    struct core *core;
+    char name[NAME_MAX_BYTES];
+    int64_t pid;
+};
+
+/* Remembers the process, too. */
+static bool is_another_process(struct core *core, const struct member_row *row) {
+    size_t at = 0;
+    while (at < core->gateway_count && strcmp(core->gateways[at].name, row->name) != 0) at++;
+    bool known = at < core->gateway_count, other = known && core->gateways[at].pid != row->pid;
+    if (!known && core->gateway_count == BARRIER_GATEWAYS_MAX) at = 0; /* the oldest is forgotten */
+    else if (!known) core->gateway_count++;
+    core->gateways[at] = *row;
+    return other;
+}
+
+static bool keep_others(void *self, const char *name, size_t bytes) {
+    const struct predecessor *p = self;
+    return strlen(p->name) != bytes || memcmp(p->name, name, bytes) != 0;
+}
+
+static void predecessor_fenced(void *self, const struct side_result *result) {
+    struct predecessor p = *(struct predecessor *)self;
+    mem_free(self);
+    p.core->admitting--;
+    if (result->err) log_warn("member.not_fenced", LOG_S("gateway", p.name), LOG_S("why", result->why));
+    struct member *gateway = members_find(p.core->members, MEMBER_GATEWAY, p.name);
+    if (gateway && member_row(gateway)->pid == p.pid) admit(p.core, gateway);
+}
+
+static void fence_predecessor(struct core *core, const struct member_row *row) {
+    struct predecessor *p = NEW(struct predecessor);
+    p->core = core;
+    p->pid = row->pid;
+    snprintf(p->name, sizeof p->name, "%s", row->name);
+    core->admitting++;
+    side_fence(core->side[core->workflow.primary], keep_others, predecessor_fenced, p);
+}
+
 static void on_joined(void *self, struct member *member) {
     struct core *core = self;
     const struct member_row *row = member_row(member);
@@ -156,10 +208,8 @@ static void on_joined(void *self, struct member *member) {
         if (!core_syncer(core)) take_syncer(core, member);
         return;
     }
-    bool open = barrier_is_open(&core->barrier);
-    core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_JOINED, .gateway = row->name});
-    /* While a barrier runs it says what a gateway does; before the hold, that is to go on. */
-    if (!open || core->barrier.sm.state <= BARRIER_PREPARING) core_route(core, member);
+    if (is_another_process(core, row)) fence_predecessor(core, row);
+    else admit(core, member);
 }
 
 static void on_lost(void *self, struct member *member, const char *why) {

@@ -52,9 +52,26 @@ enum err ledger_member_joined(struct ledger *ledger, int64_t migration,
 
 enum err ledger_member_left(struct ledger *ledger, int64_t migration,
                             const struct member_row *member, const char *reason, struct why *why) {
-    enum err err = db_run(ledger_db(ledger), why, "DELETE FROM members WHERE role = ? AND name = ?",
-                          "tt", member->role, member->name);
-    if (err) return why_add(why, err, "member");
     return ledger_note(ledger, migration, "member.left", "state", NULL, why, "%s %s is gone: %s",
                        member->role, member->name, reason);
+}
+
+struct each_member {
+    ledger_on_member *on_member;
+    void *self;
+};
+
+static enum err each_member(void *self, struct sqlite3_stmt *row, struct why *why) {
+    struct each_member *each = self;
+    struct member_row m = {.pid = db_int(row, 3), .epoch = (uint64_t)db_int(row, 4)};
+    db_copy_text(row, 0, m.role, sizeof m.role);
+    db_copy_text(row, 1, m.name, sizeof m.name);
+    db_copy_text(row, 2, m.version, sizeof m.version);
+    return each->on_member(each->self, &m, why);
+}
+
+enum err ledger_each_member(struct ledger *ledger, ledger_on_member *on_member, void *self, struct why *why) {
+    struct each_member each = {on_member, self};
+    return db_query(ledger_db(ledger), why, each_member, &each,
+                    "SELECT role, name, version, pid, epoch FROM members ORDER BY since_ms DESC", "");
 }

@@ -61,8 +61,8 @@ class Wire:
 class Member:
     role = ""
 
-    def __init__(self, control, name):
-        self.control, self.name = control, name
+    def __init__(self, control, name, pid=None):
+        self.control, self.name, self.pid = control, name, pid or os.getpid()
         self.epoch, self.primary = 0, None
         self.seen, self.silent, self.refuse = [], set(), set()
         self.running, self.wire, self.lock = True, None, threading.Lock()
@@ -73,7 +73,7 @@ class Member:
         while self.running:
             try:
                 wire = Wire(self.control)
-                greeting = wire.ask("DRAWBRIDGE", "HELLO", self.role, self.name, "fake", self.epoch, os.getpid())
+                greeting = wire.ask("DRAWBRIDGE", "HELLO", self.role, self.name, "fake", self.epoch, self.pid)
                 if isinstance(greeting, RuntimeError):
                     raise EOFError
                 self.wire = wire
@@ -134,9 +134,9 @@ class Member:
 class Gateway(Member):
     role = "gateway"
 
-    def __init__(self, control, name):
+    def __init__(self, control, name, pid=None):
         self.held = None
-        super().__init__(control, name)
+        super().__init__(control, name, pid)
 
     def handle(self, word, command):
         if word == "ROUTE":

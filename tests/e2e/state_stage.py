@@ -59,6 +59,7 @@ class StateStage(Stage):
             member.stop()
         self.close()
         if kind is None:
+            assert self.state.returncode == 0, f"state ended with {self.state.returncode}\n" + self.log_tail("state", 40)
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
             print("--- state.log\n" + self.log_tail("state", 60))

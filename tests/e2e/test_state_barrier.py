@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Barriers that go wrong, with two real redis-servers and members that are fakes: who does not confirm
 is fenced, deadlines are kept, a state that dies before the commit aborts and after it completes."""
+import os
 import threading
 import time
 
@@ -160,6 +161,21 @@ def test_a_gateway_that_comes_in_the_hold_is_held(s):
     s.wait(lambda: late.primary == "legacy" and late.held is None, "the late one is not released")
     level(s)
     late.stop()
+
+
+def test_what_another_process_left_under_a_name_is_killed_before_the_next_is_routed(s):
+    left = named(s.ports["legacy"], "drawbridge-gw:twin:1:0-1")
+    first = Gateway(s.control, "twin")
+    s.wait(lambda: first.primary, "not routed")
+    assert "drawbridge-gw:twin:1:0-1" in names_at(s, "legacy")  # its own
+    first.stop()
+    s.wait(lambda: not any(m["name"] == "twin" for m in s.status()["members"]), "still here")
+    second = Gateway(s.control, "twin", pid=os.getpid() + 1)
+    s.wait(lambda: second.primary, "not routed")
+    assert "drawbridge-gw:twin:1:0-1" not in names_at(s, "legacy")
+    second.stop()
+    level(s)
+    del left
 
 
 with StateStage("state-barrier") as stage:
