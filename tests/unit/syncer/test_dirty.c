@@ -80,7 +80,7 @@ static void test_a_log_that_is_cut_anywhere_is_read_up_to_there(void **state) {
     dirty_init(&d);
     dirty_init(&again);
     for (int i = 0; i < 20; i++) {
-        char key[8];
+        char key[16];
         snprintf(key, sizeof key, "k%d", i);
         dirty_mark(&d, at((uint64_t)i), i % 3, slice_text(key), "why");
     }
