@@ -1,13 +1,17 @@
 /* persistence.c -- put together what is kept on disk, and load it at start. See persistence.h. */
 #include "server/persistence.h"
 
+#include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "server/aof.h"
 #include "server/replication.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum err persistence_load_rdb(struct engine *engine, struct why *why) {
     struct persistence *p = persistence_of(engine);
@@ -47,9 +51,36 @@ enum err persistence_apply_dbfilename(struct engine *engine, struct why *why) {
     return why_set(why, ERR_CONFIG, "dbfilename can't be a path, just a filename");
 }
 
+/* The number of the process that was writing a temporary file of this name; 0: it is none of ours. */
+static int temp_file_owner(const char *name) {
+    static const char *const kinds[] = {"temp-save-", "temp-sync", "temp-repl", "temp-rewriteaof-bg-", "temp-"};
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        size_t size = strlen(kinds[i]);
+        if (strncmp(name, kinds[i], size) == 0 && name[size] >= '1' && name[size] <= '9') return atoi(name + size);
+    }
+    return 0;
+}
+
+static bool is_alive(int pid) { return pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM); }
+
+/* What processes that were killed had begun to write would fill the disk in the end. */
+static void remove_leftovers(struct engine *engine) {
+    struct why why;
+    DIR *dir = opendir(".");
+    if (!dir) return;
+    for (struct dirent *at; (at = readdir(dir)) != NULL;) {
+        int owner = temp_file_owner(at->d_name);
+        if (owner <= 0 || is_alive(owner)) continue;
+        if (fs_remove(at->d_name, &why)) engine_log(engine, '#', "%s", why.text);
+        else engine_log(engine, '*', "Removed %s, which was never finished", at->d_name);
+    }
+    closedir(dir);
+}
+
 static void started(struct engine *engine) {
     struct persistence *p = persistence_of(engine);
     struct why why;
+    remove_leftovers(engine);
     p->last_save_ms = engine->now_ms;
     replication_read_settings(engine);
     enum err err = engine->settings.appendonly ? aof_start_with_data(p->aof, &why) : persistence_load_rdb(engine, &why);

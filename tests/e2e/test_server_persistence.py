@@ -174,6 +174,19 @@ def test_an_aof_can_be_switched_on_rewritten_and_loaded():
         check_same(want, other)
 
 
+def test_what_a_killed_server_had_begun_is_removed():
+    with Folder("persistence-leftovers") as folder:
+        ours = Ours(folder, "ours", start=False)
+        dead = subprocess.Popen(["true"])
+        dead.wait()
+        begun = [f"temp-{dead.pid}-1.rdb", f"temp-save-{dead.pid}-2.rdb", f"temp-sync{dead.pid}-1.rdb", f"temp-rewriteaof-bg-{dead.pid}.aof"]
+        kept = [f"temp-{os.getpid()}-1.rdb", "temp-readings.csv", "temp-0.rdb"]
+        for name in begun + kept:
+            open(os.path.join(ours.dir, name), "w").close()
+        ours.start()
+        assert sorted(os.listdir(ours.dir)) == sorted(kept), os.listdir(ours.dir)
+
+
 def test_an_aof_that_has_grown_is_rewritten():
     with Folder("persistence-grown") as folder:
         ours = Ours(folder, "ours", "--appendonly", "yes", "--auto-aof-rewrite-min-size", "1mb")
