@@ -59,6 +59,7 @@ struct sim {
     struct conn zombies[ZOMBIES];
     size_t zombie_count;
     unsigned full_copies;
+    int64_t patience_ms; /* a clock that makes every failed copy due again */
     const char *failed;
 };
 
@@ -301,7 +302,7 @@ static void fetch_copy(struct sim *s) {
     struct dirty_key *key = NULL;
     struct buf payload = {0};
     int64_t expire = -1;
-    if (!s->running || apply_want_copies(&s->apply, &key, 1, INT64_MAX) == 0) return;
+    if (!s->running || apply_want_copies(&s->apply, &key, 1, s->patience_ms += 60000) == 0) return;
     uint64_t offset = source_offset(s);
     TALK("copy db %d %c at %" PRIu64 ": %s\n", key->entry.db, key->entry.key.data[0], offset, key->reason);
     int db = key->entry.db;
