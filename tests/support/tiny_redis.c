@@ -19,6 +19,7 @@ struct call {
 
 int64_t tiny_now(const struct tiny *tiny) { return *tiny->world_ms + tiny->skew_ms; }
 
+static void propagate(struct tiny *t, int db, const char *fmt, ...) PRINTF(3, 4);
 static void propagate(struct tiny *t, int db, const char *fmt, ...) {
     if (!t->stream || t->effect_count == 8) return;
     char words[256];
