@@ -14,9 +14,15 @@
 #define SYNC_EVERY_MS 1000
 #define BUFFER_KEPT_BYTES ((size_t)1 << 20)
 
-bool aof_is_on(const struct aof *aof) { return aof->state != AOF_OFF; }
-uint64_t aof_appended(const struct aof *aof) { return aof->appended; }
-uint64_t aof_synced(const struct aof *aof) { return aof->synced; }
+bool aof_is_on(const struct aof *aof) {
+    return aof->state != AOF_OFF;
+}
+uint64_t aof_appended(const struct aof *aof) {
+    return aof->appended;
+}
+uint64_t aof_synced(const struct aof *aof) {
+    return aof->synced;
+}
 
 const char *aof_fault(const struct aof *aof) {
     if (aof->state == AOF_OFF) return NULL;
@@ -29,7 +35,8 @@ const char *aof_fault(const struct aof *aof) {
 static bool is_left_out(int argc, const struct slice *argv) {
     if (argc != 3) return false;
     if (slice_equal_nocase(argv[0], SLICE("spublish"))) return true;
-    return slice_equal_nocase(argv[0], SLICE("publish")) && !slice_equal(argv[1], SLICE(CHECKPOINT_CHANNEL));
+    return slice_equal_nocase(argv[0], SLICE("publish")) &&
+           !slice_equal(argv[1], SLICE(CHECKPOINT_CHANNEL));
 }
 
 static void put_stamp(struct aof *aof) {
@@ -126,7 +133,8 @@ void aof_sync_soon(struct aof *aof) {
     aof->sync_asked = true;
     if (aof->sync_running) return;
     struct sync_job *job = NEW(struct sync_job);
-    *job = (struct sync_job){.aof = aof, .fd = dup(aof->fd), .old_fd = aof->old_fd, .upto = aof->written};
+    *job = (struct sync_job){
+        .aof = aof, .fd = dup(aof->fd), .old_fd = aof->old_fd, .upto = aof->written};
     job->work.data = job;
     if (job->fd < 0) { /* no descriptors left: try at the next tick */
         mem_free(job);
@@ -150,7 +158,9 @@ static void sync_now(struct aof *aof) {
     }
     if (!err) err = fs_sync(aof->fd, "AOF", &why);
     if (err) {
-        engine_log(aof->engine, '#', "Can't persist AOF for fsync error when the AOF fsync policy is 'always': %s. Exiting...",
+        engine_log(aof->engine, '#',
+                   "Can't persist AOF for fsync error when the AOF fsync policy is 'always': %s. "
+                   "Exiting...",
                    why.text);
         exit(1);
     }
@@ -160,30 +170,41 @@ static void sync_now(struct aof *aof) {
 
 /* ---- writing ---- */
 
-/* What was written in part would be a broken command: cut it off, so that the whole can come again. */
+/* What was written in part would be a broken command: cut it off, so that the whole can come again.
+ */
 static void write_failed(struct aof *aof, const struct why *why) {
     if (aof->engine->settings.appendfsync == APPENDFSYNC_ALWAYS) {
-        engine_log(aof->engine, '#', "Can't recover from AOF write error when the AOF fsync policy is 'always': %s. Exiting...",
+        engine_log(aof->engine, '#',
+                   "Can't recover from AOF write error when the AOF fsync policy is 'always': %s. "
+                   "Exiting...",
                    why->text);
         exit(1);
     }
-    if (!aof->fault[0]) engine_log(aof->engine, '#', "Error writing to the AOF file: %s", why->text);
+    if (!aof->fault[0])
+        engine_log(aof->engine, '#', "Error writing to the AOF file: %s", why->text);
     (void)snprintf(aof->fault, sizeof aof->fault, "%s", why->text);
     resume_void(aof->engine);
     aof->last_retry_ms = (int64_t)(aof->engine->now_us / 1000);
     struct why cut;
     if (fs_truncate(aof->fd, aof->file_size, "AOF", &cut))
-        engine_log(aof->engine, '#', "Could not remove a short write from the AOF: %s. Redis may refuse to load it.", cut.text);
+        engine_log(aof->engine, '#',
+                   "Could not remove a short write from the AOF: %s. Redis may refuse to load it.",
+                   cut.text);
 }
 
 /* Whatever dies from here on: the size of the file will say where in the stream it stands. */
 static void note_history(struct aof *aof) {
     const struct aof_file *file = aof_manifest_last_incr(&aof->manifest);
-    if (aof->state != AOF_ON || aof->fault[0] || !file) resume_void(aof->engine);
-    else resume_note(aof->engine, file->seq, aof->file_size, aof->file_size + buf_size(&aof->buffer));
+    if (aof->state != AOF_ON || aof->fault[0] || !file)
+        resume_void(aof->engine);
+    else
+        resume_note(aof->engine, file->seq, aof->file_size,
+                    aof->file_size + buf_size(&aof->buffer));
 }
 
-void aof_set_flush_sleep(struct aof *aof, int64_t sleep_us) { aof->flush_sleep_us = sleep_us; }
+void aof_set_flush_sleep(struct aof *aof, int64_t sleep_us) {
+    aof->flush_sleep_us = sleep_us;
+}
 
 void aof_flush(struct aof *aof) {
     size_t size = buf_size(&aof->buffer);
@@ -195,7 +216,8 @@ void aof_flush(struct aof *aof) {
         write_failed(aof, &why);
         return;
     }
-    if (aof->fault[0]) engine_log(aof->engine, '#', "AOF write error looks solved. The server can write again.");
+    if (aof->fault[0])
+        engine_log(aof->engine, '#', "AOF write error looks solved. The server can write again.");
     aof->fault[0] = '\0';
     aof->file_size += size;
     aof->written += size;
@@ -230,11 +252,14 @@ void aof_stop(struct aof *aof) {
     aof_rewrite_abort(aof);
     aof_flush(aof);
     if (aof->old_fd >= 0) {
-        if (fs_sync(aof->old_fd, "AOF", &why)) engine_log(aof->engine, '#', "Fail to fsync the AOF file: %s", why.text);
+        if (fs_sync(aof->old_fd, "AOF", &why))
+            engine_log(aof->engine, '#', "Fail to fsync the AOF file: %s", why.text);
         close(aof->old_fd);
     }
-    if (fs_sync(aof->fd, "AOF", &why)) engine_log(aof->engine, '#', "Fail to fsync the AOF file: %s", why.text);
-    else if (aof->state == AOF_ON) aof->synced = aof->written;
+    if (fs_sync(aof->fd, "AOF", &why))
+        engine_log(aof->engine, '#', "Fail to fsync the AOF file: %s", why.text);
+    else if (aof->state == AOF_ON)
+        aof->synced = aof->written;
     close(aof->fd);
     aof->fd = aof->old_fd = -1;
     buf_close(&aof->buffer);
@@ -259,25 +284,31 @@ static bool at_shutdown(struct engine *engine, unsigned flags, struct why *why) 
     return false;
 }
 
-static uint64_t current_size(const struct aof *aof) { return aof->base_size + aof->file_size + buf_size(&aof->buffer); }
+static uint64_t current_size(const struct aof *aof) {
+    return aof->base_size + aof->file_size + buf_size(&aof->buffer);
+}
 
 void aof_info(const struct aof *aof, struct buf *out) {
     bool rewriting = aof->rewrite != NULL;
-    buf_printf(out,
-               "aof_enabled:%d\r\naof_rewrite_in_progress:%d\r\naof_rewrite_scheduled:%d\r\n"
-               "aof_last_rewrite_time_sec:%lld\r\naof_current_rewrite_time_sec:%lld\r\naof_last_bgrewrite_status:%s\r\n"
-               "aof_rewrites:%u\r\naof_rewrites_consecutive_failures:%u\r\naof_last_write_status:%s\r\n"
-               "aof_last_cow_size:0\r\nmodule_fork_in_progress:0\r\nmodule_fork_last_cow_size:0\r\n",
-               aof->state != AOF_OFF, rewriting, aof->rewrite_scheduled,
-               (long long)(aof->last_rewrite_took_ms < 0 ? -1 : aof->last_rewrite_took_ms / 1000),
-               (long long)(rewriting ? (aof->engine->now_ms - aof->rewrite_began_ms) / 1000 : -1),
-               aof->last_rewrite_ok ? "ok" : "err", aof->rewrites, aof->failures, aof_fault(aof) ? "err" : "ok");
+    buf_printf(
+        out,
+        "aof_enabled:%d\r\naof_rewrite_in_progress:%d\r\naof_rewrite_scheduled:%d\r\n"
+        "aof_last_rewrite_time_sec:%lld\r\naof_current_rewrite_time_sec:%lld\r\naof_last_bgrewrite_"
+        "status:%s\r\n"
+        "aof_rewrites:%u\r\naof_rewrites_consecutive_failures:%u\r\naof_last_write_status:%s\r\n"
+        "aof_last_cow_size:0\r\nmodule_fork_in_progress:0\r\nmodule_fork_last_cow_size:0\r\n",
+        aof->state != AOF_OFF, rewriting, aof->rewrite_scheduled,
+        (long long)(aof->last_rewrite_took_ms < 0 ? -1 : aof->last_rewrite_took_ms / 1000),
+        (long long)(rewriting ? (aof->engine->now_ms - aof->rewrite_began_ms) / 1000 : -1),
+        aof->last_rewrite_ok ? "ok" : "err", aof->rewrites, aof->failures,
+        aof_fault(aof) ? "err" : "ok");
     if (aof->state == AOF_OFF) return;
     buf_printf(out,
-               "aof_current_size:%llu\r\naof_base_size:%llu\r\naof_pending_rewrite:0\r\naof_buffer_length:%zu\r\n"
+               "aof_current_size:%llu\r\naof_base_size:%llu\r\naof_pending_rewrite:0\r\naof_buffer_"
+               "length:%zu\r\n"
                "aof_pending_bio_fsync:%d\r\naof_delayed_fsync:0\r\n",
-               (unsigned long long)current_size(aof), (unsigned long long)aof->base_size, buf_size(&aof->buffer),
-               aof->sync_running);
+               (unsigned long long)current_size(aof), (unsigned long long)aof->base_size,
+               buf_size(&aof->buffer), aof->sync_running);
 }
 
 struct aof *aof_open(struct engine *engine) {

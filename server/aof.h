@@ -1,18 +1,19 @@
 /* aof.h -- the append-only file: what commands did is written before they are answered.
  *
  *     propagate --> buffer --> write(2) before the replies of this turn --> fsync
- *                                          always: at once, everysec: beside the engine, no: the kernel
+ *                                          always: at once, everysec: beside the engine, no: the
+ * kernel
  *
- *     OFF --start--> WAITING (a base is being made; what happens meanwhile goes to a temporary incr file)
- *      ^                | base done
+ *     OFF --start--> WAITING (a base is being made; what happens meanwhile goes to a temporary incr
+ * file) ^                | base done
  *      +----- ON <------+   rewrite: a new incr file at once, a new base in the background
  *
- * Formats and names are those of Redis 7 (lib/redis/aof.h). Messages on the channel of checkpoints are
- * written, other PUBLISHes are not.
+ * Formats and names are those of Redis 7 (lib/redis/aof.h). Messages on the channel of checkpoints
+ * are written, other PUBLISHes are not.
  *
- * A disk that is full or broken: what could not be written stays in the buffer and is tried again each
- * second; meanwhile writes are refused (aof_fault). With appendfsync always the process ends, as in
- * Redis: what it would answer could not be promised.
+ * A disk that is full or broken: what could not be written stays in the buffer and is tried again
+ * each second; meanwhile writes are refused (aof_fault). With appendfsync always the process ends,
+ * as in Redis: what it would answer could not be promised.
  */
 #ifndef SERVER_AOF_H
 #define SERVER_AOF_H

@@ -52,7 +52,8 @@ enum err aof_read_manifest(struct aof *aof, bool *found, struct why *why) {
     return err;
 }
 
-enum err aof_write_manifest(const struct aof *aof, const struct aof_manifest *manifest, struct why *why) {
+enum err aof_write_manifest(const struct aof *aof, const struct aof_manifest *manifest,
+                            struct why *why) {
     char *path = manifest_path(aof);
     struct buf text = {0};
     aof_manifest_format(manifest, &text);
@@ -66,14 +67,16 @@ enum err aof_adopt_old_file(struct aof *aof, bool *found, struct why *why) {
     const char *name = aof->engine->settings.appendfilename;
     *found = exists(name);
     if (!*found) return OK;
-    /* The manifest first: if we die in between, the next start finds it, misses the file, and comes here again. */
+    /* The manifest first: if we die in between, the next start finds it, misses the file, and comes
+     * here again. */
     aof_manifest_adopt_base(&aof->manifest, name);
     enum err err = aof_make_folder(aof, why);
     if (!err) err = aof_write_manifest(aof, &aof->manifest, why);
     char *path = aof_path(aof, name);
     if (!err) err = fs_rename(name, path, why);
     if (!err)
-        engine_log(aof->engine, '*', "Successfully migrated an old-style AOF file (%s) into the AOF directory (%s).",
+        engine_log(aof->engine, '*',
+                   "Successfully migrated an old-style AOF file (%s) into the AOF directory (%s).",
                    name, aof->engine->settings.appenddirname);
     mem_free(path);
     return err;
@@ -103,7 +106,8 @@ void aof_remove_history(struct aof *aof) {
     for (size_t i = 0; i < aof->manifest.count; i++) {
         if (aof->manifest.files[i].type != AOF_HISTORY) continue;
         char *path = aof_path(aof, aof->manifest.files[i].name);
-        if (fs_remove(path, &why)) engine_log(aof->engine, '#', "Cannot remove a history file: %s", why.text);
+        if (fs_remove(path, &why))
+            engine_log(aof->engine, '#', "Cannot remove a history file: %s", why.text);
         mem_free(path);
         any = true;
     }

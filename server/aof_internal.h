@@ -12,30 +12,30 @@ struct aof {
     struct engine *engine;
     enum aof_state state;
     struct aof_manifest manifest;
-    int fd;                  /* of the incr file that is appended to; -1: OFF */
-    int old_fd;              /* one that was appended to before and is not synced yet; -1: none */
-    uint64_t file_size;      /* of fd, as far as it holds whole writes */
-    int64_t selected_db;     /* in the file; -1: none yet */
-    int64_t stamped_s;       /* aof-timestamp-enabled: the second that was written last */
-    bool multi_pending;      /* MULTI was said, and nothing after it yet */
+    int fd;              /* of the incr file that is appended to; -1: OFF */
+    int old_fd;          /* one that was appended to before and is not synced yet; -1: none */
+    uint64_t file_size;  /* of fd, as far as it holds whole writes */
+    int64_t selected_db; /* in the file; -1: none yet */
+    int64_t stamped_s;   /* aof-timestamp-enabled: the second that was written last */
+    bool multi_pending;  /* MULTI was said, and nothing after it yet */
     struct buf buffer;
     uint64_t appended, written, synced; /* bytes since the process began */
 
     bool sync_running, sync_asked;
-    bool is_last_stop;       /* the process ends: the file keeps what it says about the history */
-    int64_t last_sync_ms;    /* monotonic */
+    bool is_last_stop;    /* the process ends: the file keeps what it says about the history */
+    int64_t last_sync_ms; /* monotonic */
     int64_t last_retry_ms;
-    int64_t flush_sleep_us;  /* for tests; 0 */
-    char fault[512];         /* empty: none. Of writing */
-    char sync_fault[512];    /* of syncing */
+    int64_t flush_sleep_us; /* for tests; 0 */
+    char fault[512];        /* empty: none. Of writing */
+    char sync_fault[512];   /* of syncing */
 
     struct snapshot *rewrite; /* NULL: none */
-    char *rewrite_temp;      /* owned */
+    char *rewrite_temp;       /* owned */
     bool rewrite_scheduled, last_rewrite_ok;
-    unsigned failures;       /* of rewrites, one after the other */
-    unsigned rewrites;       /* begun */
+    unsigned failures; /* of rewrites, one after the other */
+    unsigned rewrites; /* begun */
     int64_t rewrite_began_ms, last_rewrite_took_ms, last_rewrite_try_ms;
-    uint64_t rewrite_from;   /* `appended` when the snapshot was taken */
+    uint64_t rewrite_from; /* `appended` when the snapshot was taken */
     uint64_t base_size;
 };
 
@@ -45,8 +45,10 @@ char *aof_temp_incr_name(const struct aof *aof);
 MUST_CHECK enum err aof_make_folder(const struct aof *aof, struct why *why);
 /* *FOUND false: there is no manifest. */
 MUST_CHECK enum err aof_read_manifest(struct aof *aof, bool *found, struct why *why);
-MUST_CHECK enum err aof_write_manifest(const struct aof *aof, const struct aof_manifest *manifest, struct why *why);
-/* An AOF of Redis before 7 in the working folder moves into the AOF's own. *FOUND: there was one. */
+MUST_CHECK enum err aof_write_manifest(const struct aof *aof, const struct aof_manifest *manifest,
+                                       struct why *why);
+/* An AOF of Redis before 7 in the working folder moves into the AOF's own. *FOUND: there was one.
+ */
 MUST_CHECK enum err aof_adopt_old_file(struct aof *aof, bool *found, struct why *why);
 /* Open the last incr file of the manifest, or a new one, to append to it. */
 MUST_CHECK enum err aof_open_incr(struct aof *aof, struct why *why);

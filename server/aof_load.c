@@ -1,9 +1,9 @@
 /* aof_load.c -- start from an AOF: base, then incr files, command by command. See aof.h.
  *
  * A file that ends in the middle of a command or of a MULTI block is what a crash leaves behind: of
- * the last file, with aof-load-truncated, the broken end is cut off. Anywhere else it is an error, and
- * so is anything that is no command.
- * Source: loadAppendOnlyFiles and loadSingleAppendOnlyFile in aof.c of Redis 7.0.
+ * the last file, with aof-load-truncated, the broken end is cut off. Anywhere else it is an error,
+ * and so is anything that is no command. Source: loadAppendOnlyFiles and loadSingleAppendOnlyFile
+ * in aof.c of Redis 7.0.
  */
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
@@ -37,7 +37,8 @@ static void close_reading(struct reading *r) {
 static enum err read_more(struct reading *r, size_t wanted, bool *at_end, struct why *why) {
     size_t held = buf_size(&r->bytes);
     size_t size = wanted > held + READ_BYTES ? wanted - held : READ_BYTES, got;
-    enum err err = fs_read_at(r->fd, buf_room(&r->bytes, size), size, r->read_offset, &got, r->name, why);
+    enum err err =
+        fs_read_at(r->fd, buf_room(&r->bytes, size), size, r->read_offset, &got, r->name, why);
     if (err) return err;
     buf_filled(&r->bytes, got);
     r->read_offset += got;
@@ -48,13 +49,16 @@ static enum err read_more(struct reading *r, size_t wanted, bool *at_end, struct
 static enum err cut_tail(struct reading *r, struct why *why) {
     struct engine *engine = r->aof->engine;
     if (!r->is_last || !engine->settings.aof_load_truncated)
-        return why_set(why, ERR_CORRUPT,
-                       "Unexpected end of file reading the append only file %s. You can: 1) Make a backup of your AOF "
-                       "file, then use ./redis-check-aof --fix <filename>. 2) Alternatively you can set the "
-                       "'aof-load-truncated' configuration option to yes and restart the server.",
-                       r->name);
+        return why_set(
+            why, ERR_CORRUPT,
+            "Unexpected end of file reading the append only file %s. You can: 1) Make a backup of "
+            "your AOF "
+            "file, then use ./redis-check-aof --fix <filename>. 2) Alternatively you can set the "
+            "'aof-load-truncated' configuration option to yes and restart the server.",
+            r->name);
     engine_log(engine, '#', "!!! Warning: short read while loading the AOF file %s !!!", r->name);
-    engine_log(engine, '#', "Truncating the AOF %s at offset %llu", r->name, (unsigned long long)r->valid_offset);
+    engine_log(engine, '#', "Truncating the AOF %s at offset %llu", r->name,
+               (unsigned long long)r->valid_offset);
     char *path = aof_path(r->aof, r->name);
     int fd;
     enum err err = fs_open(path, O_WRONLY, &fd, why);
@@ -65,7 +69,8 @@ static enum err cut_tail(struct reading *r, struct why *why) {
     return err;
 }
 
-static enum err run_command(struct reading *r, struct aof_command *command, uint64_t at, struct why *why) {
+static enum err run_command(struct reading *r, struct aof_command *command, uint64_t at,
+                            struct why *why) {
     if (command->count == 0) return OK; /* an annotation */
     struct slice name = command->args[0];
     struct buf error = {0};
@@ -73,8 +78,10 @@ static enum err run_command(struct reading *r, struct aof_command *command, uint
     if (known) client_execute(r->client, (int)command->count, command->args);
     buf_close(&error);
     if (known) return OK;
-    return why_set(why, ERR_CORRUPT, "Unknown command '%.*s' reading the append only file %s, at offset %llu",
-                   name.size > 128 ? 128 : (int)name.size, (const char *)name.data, r->name, (unsigned long long)at);
+    return why_set(why, ERR_CORRUPT,
+                   "Unknown command '%.*s' reading the append only file %s, at offset %llu",
+                   name.size > 128 ? 128 : (int)name.size, (const char *)name.data, r->name,
+                   (unsigned long long)at);
 }
 
 /* From the file's offset START on. */
@@ -89,8 +96,10 @@ static enum err run_commands(struct reading *r, uint64_t start, struct why *why)
         enum step step = aof_next(buf_slice(&r->bytes), &command, &used, &wanted, why);
         if (step == STEP_FAIL) {
             err = why_add(why, ERR_CORRUPT,
-                          "Bad file format reading the append only file %s, at offset %llu: make a backup of your AOF "
-                          "file, then use ./redis-check-aof --fix <filename>", r->name, (unsigned long long)at);
+                          "Bad file format reading the append only file %s, at offset %llu: make a "
+                          "backup of your AOF "
+                          "file, then use ./redis-check-aof --fix <filename>",
+                          r->name, (unsigned long long)at);
         } else if (step == STEP_DONE) {
             err = run_command(r, &command, at, why);
             buf_consume(&r->bytes, used);
@@ -107,7 +116,8 @@ static enum err run_commands(struct reading *r, uint64_t start, struct why *why)
     return err;
 }
 
-static enum err load_file(struct aof *aof, const struct aof_file *file, bool is_last, struct why *why) {
+static enum err load_file(struct aof *aof, const struct aof_file *file, bool is_last,
+                          struct why *why) {
     struct reading r = {.aof = aof, .name = file->name, .fd = -1, .is_last = is_last};
     struct persistence *p = persistence_of(aof->engine);
     char *path = aof_path(aof, file->name);
@@ -116,7 +126,9 @@ static enum err load_file(struct aof *aof, const struct aof_file *file, bool is_
     size_t got = 0;
     enum err err = fs_open(path, O_RDONLY, &r.fd, why);
     if (err == ERR_ABSENT)
-        (void)why_set(why, err, "can't open the append log file %s for reading: No such file or directory", file->name);
+        (void)why_set(why, err,
+                      "can't open the append log file %s for reading: No such file or directory",
+                      file->name);
     if (!err) err = fs_read_at(r.fd, magic, sizeof magic, 0, &got, path, why);
     if (!err && got == sizeof magic && memcmp(magic, "REDIS", sizeof magic) == 0) {
         struct rdb_place place;
@@ -144,11 +156,13 @@ static uint64_t size_of(struct aof *aof, const struct aof_file *file) {
 enum err aof_load_files(struct aof *aof, struct why *why) {
     struct engine *engine = aof->engine;
     struct persistence *p = persistence_of(engine);
-    const struct aof_file *base = aof_manifest_base(&aof->manifest), *last = aof_manifest_last_incr(&aof->manifest);
+    const struct aof_file *base = aof_manifest_base(&aof->manifest),
+                          *last = aof_manifest_last_incr(&aof->manifest);
     if (!last) last = base;
     p->loading_began_ms = engine->now_ms;
     p->loading_total_bytes = p->loading_done_bytes = 0;
-    for (size_t i = 0; i < aof->manifest.count; i++) p->loading_total_bytes += size_of(aof, &aof->manifest.files[i]);
+    for (size_t i = 0; i < aof->manifest.count; i++)
+        p->loading_total_bytes += size_of(aof, &aof->manifest.files[i]);
     engine->loading = true;
     enum err err = base ? load_file(aof, base, base == last, why) : OK;
     for (size_t i = 0; i < aof->manifest.count && !err; i++)
@@ -167,7 +181,8 @@ enum err aof_load_files(struct aof *aof, struct why *why) {
 static enum err make_first_base(struct aof *aof, struct why *why) {
     enum err loaded = persistence_load_rdb(aof->engine, why);
     if (loaded) return loaded;
-    const struct aof_file *base = aof_manifest_new_base(&aof->manifest, aof->engine->settings.appendfilename, true);
+    const struct aof_file *base =
+        aof_manifest_new_base(&aof->manifest, aof->engine->settings.appendfilename, true);
     struct rdb_save_options options = {.scope = SNAPSHOT_ALL, .aof_base = true};
     char *path = aof_path(aof, base->name);
     enum err err = aof_make_folder(aof, why);
@@ -201,8 +216,10 @@ enum err aof_start_with_data(struct aof *aof, struct why *why) {
         err = aof_adopt_old_file(aof, &is_old, why);
     }
     if (err) return err;
-    if (found || is_old) err = aof_load_files(aof, why);
-    else err = make_first_base(aof, why);
+    if (found || is_old)
+        err = aof_load_files(aof, why);
+    else
+        err = make_first_base(aof, why);
     if (!err) err = aof_open_incr(aof, why);
     if (err) return err;
     aof_attach(aof, AOF_ON);

@@ -1,7 +1,8 @@
 /* aof_rewrite.c -- a new base for the AOF from a point in time. See aof.h.
  *
  *     ON       manifest: base 1, incr 1, incr 2 (opened first) --> snapshot --> base 2, incr 2
- *     WAITING  manifest as it was; temp incr file              --> snapshot --> base 2, incr 2 (renamed)
+ *     WAITING  manifest as it was; temp incr file              --> snapshot --> base 2, incr 2
+ * (renamed)
  *
  * The manifest changes in one rename, so that a crash at any point leaves one of the two.
  */
@@ -12,7 +13,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#define RETRY_MS 5000          /* after the first failure; twice as long after each more */
+#define RETRY_MS 5000         /* after the first failure; twice as long after each more */
 #define RETRY_DOUBLINGS_MAX 9 /* about 45 minutes: each try leaves an incr file more */
 
 static void end_rewrite(struct aof *aof, bool good) {
@@ -34,7 +35,8 @@ static enum err name_incr(struct aof *aof, struct aof_manifest *manifest, struct
     char *temp_name = aof_temp_incr_name(aof);
     char *temp = aof_path(aof, temp_name);
     aof_manifest_retire_incr(manifest, 0);
-    const struct aof_file *incr = aof_manifest_new_incr(manifest, aof->engine->settings.appendfilename);
+    const struct aof_file *incr =
+        aof_manifest_new_incr(manifest, aof->engine->settings.appendfilename);
     char *path = aof_path(aof, incr->name);
     enum err err = fs_rename(temp, path, why);
     mem_free(temp_name);
@@ -46,11 +48,14 @@ static enum err name_incr(struct aof *aof, struct aof_manifest *manifest, struct
 static enum err install(struct aof *aof, struct why *why) {
     struct aof_manifest manifest;
     aof_manifest_copy(&manifest, &aof->manifest);
-    const struct aof_file *base = aof_manifest_new_base(&manifest, aof->engine->settings.appendfilename, true);
+    const struct aof_file *base =
+        aof_manifest_new_base(&manifest, aof->engine->settings.appendfilename, true);
     char *path = aof_path(aof, base->name);
     enum err err = fs_rename(aof->rewrite_temp, path, why);
-    if (!err && aof->state == AOF_WAITING) err = name_incr(aof, &manifest, why);
-    else if (!err) aof_manifest_retire_incr(&manifest, aof->state == AOF_ON ? 1 : 0);
+    if (!err && aof->state == AOF_WAITING)
+        err = name_incr(aof, &manifest, why);
+    else if (!err)
+        aof_manifest_retire_incr(&manifest, aof->state == AOF_ON ? 1 : 0);
     if (!err) err = aof_write_manifest(aof, &manifest, why);
     if (!err) err = fs_size(path, &aof->base_size, why);
     mem_free(path);
@@ -67,8 +72,10 @@ static void snapshot_ended(void *owner, enum err err, const char *words) {
     struct aof *aof = owner;
     struct why why;
     engine_read_clock(aof->engine);
-    if (err) (void)why_set(&why, err, "%s", words);
-    else err = install(aof, &why);
+    if (err)
+        (void)why_set(&why, err, "%s", words);
+    else
+        err = install(aof, &why);
     end_rewrite(aof, !err);
     if (err) {
         engine_log(aof->engine, '#', "Background AOF rewrite failed: %s", why.text);
@@ -85,15 +92,20 @@ static enum err start_snapshot(struct aof *aof, struct why *why) {
     buf_printf(&name, "temp-rewriteaof-bg-%d.aof", (int)getpid());
     aof->rewrite_temp = mem_strdup(buf_text(&name));
     buf_close(&name);
-    struct snapshot_want want = {
-        .scope = SNAPSHOT_ALL, .path = aof->rewrite_temp, .aof_base = true, .owner = aof, .ended = snapshot_ended};
+    struct snapshot_want want = {.scope = SNAPSHOT_ALL,
+                                 .path = aof->rewrite_temp,
+                                 .aof_base = true,
+                                 .owner = aof,
+                                 .ended = snapshot_ended};
     aof->rewrite_began_ms = aof->last_rewrite_try_ms = aof->engine->now_ms;
     aof->rewrite_from = aof->appended;
     aof->rewrite_scheduled = false;
     aof->rewrites++;
     enum err err = snapshot_start(aof->engine, &want, &aof->rewrite, why);
-    if (err) end_rewrite(aof, false);
-    else engine_log(aof->engine, '*', "Background append only file rewriting started");
+    if (err)
+        end_rewrite(aof, false);
+    else
+        engine_log(aof->engine, '*', "Background append only file rewriting started");
     return err;
 }
 
@@ -101,11 +113,14 @@ static enum err start_snapshot(struct aof *aof, struct why *why) {
 static enum err open_next_incr(struct aof *aof, struct why *why) {
     struct aof_manifest manifest;
     aof_manifest_copy(&manifest, &aof->manifest);
-    const struct aof_file *incr = aof_manifest_new_incr(&manifest, aof->engine->settings.appendfilename);
+    const struct aof_file *incr =
+        aof_manifest_new_incr(&manifest, aof->engine->settings.appendfilename);
     char *path = aof_path(aof, incr->name);
     int fd = -1;
     aof_flush(aof);
-    enum err err = buf_size(&aof->buffer) ? why_set(why, ERR_STATE, "the AOF cannot be written: %s", aof->fault) : OK;
+    enum err err = buf_size(&aof->buffer)
+                       ? why_set(why, ERR_STATE, "the AOF cannot be written: %s", aof->fault)
+                       : OK;
     if (!err) err = fs_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, &fd, why);
     if (!err) err = aof_write_manifest(aof, &manifest, why);
     mem_free(path);
@@ -132,17 +147,23 @@ static enum err empty_temp_incr(struct aof *aof, struct why *why) {
 }
 
 enum err aof_rewrite(struct aof *aof, struct why *why) {
-    if (aof->rewrite) return why_set(why, ERR_STATE, "Background append only file rewriting already in progress");
+    if (aof->rewrite)
+        return why_set(why, ERR_STATE, "Background append only file rewriting already in progress");
     enum err err = OK;
     bool found;
-    if (aof->state == AOF_ON) err = open_next_incr(aof, why);
-    else if (aof->state == AOF_WAITING) err = empty_temp_incr(aof, why);
-    else if (aof->manifest.count == 0) err = aof_read_manifest(aof, &found, why); /* OFF: a base and nothing else */
+    if (aof->state == AOF_ON)
+        err = open_next_incr(aof, why);
+    else if (aof->state == AOF_WAITING)
+        err = empty_temp_incr(aof, why);
+    else if (aof->manifest.count == 0)
+        err = aof_read_manifest(aof, &found, why); /* OFF: a base and nothing else */
     if (!err) err = aof_make_folder(aof, why);
     return err ? err : start_snapshot(aof, why);
 }
 
-void aof_rewrite_later(struct aof *aof) { aof->rewrite_scheduled = true; }
+void aof_rewrite_later(struct aof *aof) {
+    aof->rewrite_scheduled = true;
+}
 
 static enum err open_temp_incr(struct aof *aof, struct why *why) {
     char *name = aof_temp_incr_name(aof);
@@ -167,12 +188,14 @@ enum err aof_restart(struct aof *aof, struct why *why) {
     enum err err = open_temp_incr(aof, why);
     if (err) return err;
     aof_attach(aof, AOF_WAITING);
-    if (aof->engine->nesting > 1) { /* inside EXEC: what it did will be appended when it ends, so not now */
+    if (aof->engine->nesting >
+        1) { /* inside EXEC: what it did will be appended when it ends, so not now */
         aof->rewrite_scheduled = true;
         return OK;
     }
     struct why later;
-    if (start_snapshot(aof, &later)) engine_log(aof->engine, '#', "The AOF's base is tried again later: %s", later.text);
+    if (start_snapshot(aof, &later))
+        engine_log(aof->engine, '#', "The AOF's base is tried again later: %s", later.text);
     return OK;
 }
 
@@ -201,6 +224,7 @@ void aof_rewrite_tick(struct aof *aof) {
     unsigned doublings = aof->failures > RETRY_DOUBLINGS_MAX ? RETRY_DOUBLINGS_MAX : aof->failures;
     int64_t wait_ms = aof->failures ? (int64_t)RETRY_MS << (doublings - 1) : 0;
     if (aof->engine->now_ms - aof->last_rewrite_try_ms < wait_ms) return;
-    if (!aof->rewrite_scheduled) engine_log(aof->engine, '*', "Starting automatic rewriting of AOF");
+    if (!aof->rewrite_scheduled)
+        engine_log(aof->engine, '*', "Starting automatic rewriting of AOF");
     if (aof_rewrite(aof, &why)) aof->rewrite_scheduled = true; /* said in the log, tried again */
 }

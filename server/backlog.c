@@ -5,7 +5,8 @@
 
 void backlog_open(struct backlog *backlog, uint64_t next_offset) {
     ASSERT(!backlog->exists);
-    *backlog = (struct backlog){.base = next_offset, .begin = next_offset, .end = next_offset, .exists = true};
+    *backlog = (struct backlog){
+        .base = next_offset, .begin = next_offset, .end = next_offset, .exists = true};
 }
 
 static void drop_first(struct backlog *backlog) {
@@ -32,7 +33,8 @@ static void add_block(struct backlog *backlog) {
         backlog->room = room;
         backlog->head = 0;
     }
-    backlog->blocks[(backlog->head + backlog->count++) % backlog->room] = mem_alloc(BACKLOG_BLOCK_SIZE);
+    backlog->blocks[(backlog->head + backlog->count++) % backlog->room] =
+        mem_alloc(BACKLOG_BLOCK_SIZE);
 }
 
 void backlog_append(struct backlog *backlog, struct slice bytes) {
@@ -41,7 +43,8 @@ void backlog_append(struct backlog *backlog, struct slice bytes) {
         uint64_t held = backlog->end - backlog->base;
         size_t used = (size_t)(held % BACKLOG_BLOCK_SIZE);
         if (held == backlog->count * BACKLOG_BLOCK_SIZE) add_block(backlog);
-        size_t size = BACKLOG_BLOCK_SIZE - used < bytes.size ? BACKLOG_BLOCK_SIZE - used : bytes.size;
+        size_t size =
+            BACKLOG_BLOCK_SIZE - used < bytes.size ? BACKLOG_BLOCK_SIZE - used : bytes.size;
         size_t last = (backlog->head + backlog->count - 1) % backlog->room;
         memcpy(backlog->blocks[last] + used, bytes.data, size);
         backlog->end += size;
@@ -61,10 +64,12 @@ struct slice backlog_at(const struct backlog *backlog, uint64_t offset) {
 }
 
 void backlog_trim(struct backlog *backlog, uint64_t limit_bytes, uint64_t pinned) {
-    uint64_t begin = backlog->end - backlog->begin > limit_bytes ? backlog->end - limit_bytes : backlog->begin;
+    uint64_t begin =
+        backlog->end - backlog->begin > limit_bytes ? backlog->end - limit_bytes : backlog->begin;
     if (begin > pinned) begin = pinned;
     if (begin > backlog->begin) backlog->begin = begin;
-    while (backlog->count && backlog->base + BACKLOG_BLOCK_SIZE <= backlog->begin) drop_first(backlog);
+    while (backlog->count && backlog->base + BACKLOG_BLOCK_SIZE <= backlog->begin)
+        drop_first(backlog);
 }
 
 size_t backlog_memory(const struct backlog *backlog) {

@@ -21,8 +21,8 @@ static bool is_printable(struct slice text) {
 }
 
 bool checkpoint_name_is_fine(struct slice name) {
-    return name.size >= 1 && name.size <= CHECKPOINT_NAME_SIZE_MAX && is_printable(name) && name.data[0] != ':' &&
-           !memchr(name.data, '=', name.size);
+    return name.size >= 1 && name.size <= CHECKPOINT_NAME_SIZE_MAX && is_printable(name) &&
+           name.data[0] != ':' && !memchr(name.data, '=', name.size);
 }
 
 bool checkpoint_value_is_fine(struct slice value) {
@@ -33,7 +33,9 @@ bool checkpoint_value_is_fine(struct slice value) {
 static size_t place_of(const struct checkpoints *checkpoints, struct slice name, bool *found) {
     size_t at = 0;
     int order = 1;
-    while (at < checkpoints->count && (order = slice_compare(slice_text(checkpoints->list[at].name), name)) < 0) at++;
+    while (at < checkpoints->count &&
+           (order = slice_compare(slice_text(checkpoints->list[at].name), name)) < 0)
+        at++;
     *found = at < checkpoints->count && order == 0;
     return at;
 }
@@ -44,7 +46,8 @@ bool checkpoints_set(struct checkpoints *checkpoints, struct slice name, struct 
     size_t at = place_of(checkpoints, name, &found);
     if (!found) {
         if (checkpoints->count == CHECKPOINTS_MAX) return false;
-        checkpoints->list = mem_realloc(checkpoints->list, (checkpoints->count + 1) * sizeof *checkpoints->list);
+        checkpoints->list =
+            mem_realloc(checkpoints->list, (checkpoints->count + 1) * sizeof *checkpoints->list);
         struct checkpoint *place = &checkpoints->list[at];
         memmove(place + 1, place, (checkpoints->count - at) * sizeof *place);
         memcpy(place->name, name.data, name.size);

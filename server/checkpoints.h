@@ -14,7 +14,8 @@
 #define CHECKPOINT_VALUE_SIZE_MAX 512 /* bytes */
 #define CHECKPOINTS_MAX 1024
 #define CHECKPOINT_CHANNEL "drawbridge:checkpoint"
-#define CHECKPOINT_AUX_PREFIX "drawbridge-checkpoint:" /* aux field "drawbridge-checkpoint:<name>" */
+#define CHECKPOINT_AUX_PREFIX                                                                      \
+    "drawbridge-checkpoint:" /* aux field "drawbridge-checkpoint:<name>" */
 #define CHECKPOINT_AUX_EPOCH "drawbridge-epoch"
 #define CHECKPOINT_EPOCH_NAME ":epoch" /* travels as a checkpoint; not a name that may be set */
 
@@ -31,7 +32,8 @@ struct checkpoints {
 
 /* All-zero is empty. */
 void checkpoints_close(struct checkpoints *checkpoints);
-void checkpoints_clear(struct checkpoints *checkpoints); /* new data came; the epoch stays, it never goes back */
+void checkpoints_clear(
+    struct checkpoints *checkpoints); /* new data came; the epoch stays, it never goes back */
 
 /* Printable ASCII without '=' and not beginning with ':', 1 to 64 bytes. */
 bool checkpoint_name_is_fine(struct slice name);

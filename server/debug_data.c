@@ -9,7 +9,8 @@
 
 static void reply_digest(struct client *c, const struct sha_digest *digest) {
     char text[2 * DIGEST_BYTES + 1];
-    for (size_t i = 0; i < DIGEST_BYTES; i++) (void)snprintf(text + 2 * i, 3, "%02x", digest->bytes[i]);
+    for (size_t i = 0; i < DIGEST_BYTES; i++)
+        (void)snprintf(text + 2 * i, 3, "%02x", digest->bytes[i]);
     reply_simple(c, text);
 }
 
@@ -41,9 +42,12 @@ static void debug_reload(struct client *c) {
     struct why why;
     propagate_nothing(c);
     for (int i = 2; i < c->argc; i++) {
-        if (arg_is(c->argv[i], "nosave")) save = false;
-        else if (arg_is(c->argv[i], "noflush")) flush = false;
-        else if (arg_is(c->argv[i], "merge")) merge = true;
+        if (arg_is(c->argv[i], "nosave"))
+            save = false;
+        else if (arg_is(c->argv[i], "noflush"))
+            flush = false;
+        else if (arg_is(c->argv[i], "merge"))
+            merge = true;
         else {
             reply_error(c, "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
             return;
@@ -55,7 +59,8 @@ static void debug_reload(struct client *c) {
     }
     if (flush) empty_all(engine);
     engine->loading = true;
-    enum err err = rdb_load_file(engine, engine->settings.dbfilename, merge ? RDB_LOAD_MERGE : 0, &place, NULL, &why);
+    enum err err = rdb_load_file(engine, engine->settings.dbfilename, merge ? RDB_LOAD_MERGE : 0,
+                                 &place, NULL, &why);
     engine->loading = false;
     engine_read_clock(engine);
     if (err) {
@@ -121,13 +126,20 @@ static void bgrewriteaof_command(struct client *c) {
 void debug_data_open(struct engine *engine) {
     static const struct command_binding bindings[] = {{"bgrewriteaof", bgrewriteaof_command}};
     command_bind(engine, bindings, COUNT(bindings));
-    engine_debug_add(engine, "digest", debug_digest, "DIGEST: Output a hex signature representing the current DB content.");
+    engine_debug_add(engine, "digest", debug_digest,
+                     "DIGEST: Output a hex signature representing the current DB content.");
     engine_debug_add(engine, "digest-value", debug_digest_value,
-                     "DIGEST-VALUE <key> [<key> ...]: Output a hex signature of the values of all the specified keys.");
-    engine_debug_add(engine, "reload", debug_reload, "RELOAD [MERGE] [NOFLUSH] [NOSAVE]: Save the RDB on disk and reload it back to memory.");
-    engine_debug_add(engine, "loadaof", debug_loadaof, "LOADAOF: Flush the AOF buffers on disk and reload the AOF in memory.");
+                     "DIGEST-VALUE <key> [<key> ...]: Output a hex signature of the values of all "
+                     "the specified keys.");
+    engine_debug_add(
+        engine, "reload", debug_reload,
+        "RELOAD [MERGE] [NOFLUSH] [NOSAVE]: Save the RDB on disk and reload it back to memory.");
+    engine_debug_add(engine, "loadaof", debug_loadaof,
+                     "LOADAOF: Flush the AOF buffers on disk and reload the AOF in memory.");
     engine_debug_add(engine, "aof-flush-sleep", debug_flush_sleep,
-                     "AOF-FLUSH-SLEEP <microsec>: Server will sleep before flushing the AOF, this is used for testing.");
+                     "AOF-FLUSH-SLEEP <microsec>: Server will sleep before flushing the AOF, this "
+                     "is used for testing.");
     engine_debug_add(engine, "set-skip-checksum-validation", debug_skip_checksum,
-                     "SET-SKIP-CHECKSUM-VALIDATION <0|1>: Enable or disable checksum checks for RDB files and RESTORE's payload.");
+                     "SET-SKIP-CHECKSUM-VALIDATION <0|1>: Enable or disable checksum checks for "
+                     "RDB files and RESTORE's payload.");
 }

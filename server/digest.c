@@ -1,7 +1,7 @@
 /* digest.c -- the digests of DEBUG DIGEST. See digest.h.
  *
- * Two ways to put something in: `join`, whose order does not matter (sets, keys), and `mix`, whose order
- * does (a list's items, a key before its value).
+ * Two ways to put something in: `join`, whose order does not matter (sets, keys), and `mix`, whose
+ * order does (a list's items, a key before its value).
  */
 #include "server/digest.h"
 
@@ -27,7 +27,9 @@ static void mix(struct sha_digest *digest, struct slice bytes) {
     memcpy(digest->bytes, hash, DIGEST_BYTES);
 }
 
-static struct slice bytes_of(const struct sha_digest *digest) { return slice_from(digest->bytes, DIGEST_BYTES); }
+static struct slice bytes_of(const struct sha_digest *digest) {
+    return slice_from(digest->bytes, DIGEST_BYTES);
+}
 
 static void mix_number(struct sha_digest *digest, unsigned number) {
     uint32_t big_end = htonl(number);

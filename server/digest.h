@@ -1,5 +1,6 @@
-/* digest.h -- the SHA1 digests of DEBUG DIGEST and DEBUG DIGEST-VALUE, equal to those of Redis 7.0 for the
- * same data. Sees neither the time of an expiry nor encodings. (For audits: lib/redis/digest.h.)
+/* digest.h -- the SHA1 digests of DEBUG DIGEST and DEBUG DIGEST-VALUE, equal to those of Redis 7.0
+ * for the same data. Sees neither the time of an expiry nor encodings. (For audits:
+ * lib/redis/digest.h.)
  */
 #ifndef SERVER_DIGEST_H
 #define SERVER_DIGEST_H

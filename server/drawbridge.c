@@ -1,12 +1,13 @@
-/* drawbridge.c -- DRAWBRIDGE CHECKPOINT, EPOCH, JOIN; how checkpoints come in by the stream; WAITAOF.
+/* drawbridge.c -- DRAWBRIDGE CHECKPOINT, EPOCH, JOIN; how checkpoints come in by the stream;
+ * WAITAOF.
  *
  * docs/CONTROL.md has the words; checkpoints.h how they travel.
  */
+#include "server/drawbridge.h"
 #include "lib/base/mem.h"
 #include "server/aof.h"
 #include "server/args.h"
 #include "server/block.h"
-#include "server/drawbridge.h"
 #include "server/persistence.h"
 #include "server/replication.h"
 #include "server/reply.h"
@@ -32,10 +33,13 @@ static void propagate_message(struct client *c, struct slice name, struct slice 
 
 static void checkpoint_set(struct client *c, struct slice name, struct slice value) {
     if (!checkpoint_name_is_fine(name)) {
-        reply_error(c, "ERR a checkpoint's name has 1 to %d bytes of printable ASCII without '=', and does not begin with ':'",
+        reply_error(c,
+                    "ERR a checkpoint's name has 1 to %d bytes of printable ASCII without '=', and "
+                    "does not begin with ':'",
                     CHECKPOINT_NAME_SIZE_MAX);
     } else if (!checkpoint_value_is_fine(value)) {
-        reply_error(c, "ERR a checkpoint's value has 1 to %d bytes of printable ASCII", CHECKPOINT_VALUE_SIZE_MAX);
+        reply_error(c, "ERR a checkpoint's value has 1 to %d bytes of printable ASCII",
+                    CHECKPOINT_VALUE_SIZE_MAX);
     } else if (!is_refused(c)) {
         if (!checkpoints_set(&persistence_of(c->engine)->checkpoints, name, value)) {
             reply_error(c, "ERR there are %d checkpoints already", CHECKPOINTS_MAX);
@@ -69,14 +73,17 @@ static void checkpoint(struct client *c) {
         checkpoint_set(c, c->argv[3], c->argv[4]);
     } else if (arg_is(verb, "get") && c->argc == 4) {
         const char *value = checkpoints_get(&persistence_of(c->engine)->checkpoints, c->argv[3]);
-        if (value) reply_bulk_text(c, value);
-        else reply_null(c);
+        if (value)
+            reply_bulk_text(c, value);
+        else
+            reply_null(c);
     } else if (arg_is(verb, "del") && c->argc == 4) {
         checkpoint_del(c, c->argv[3]);
     } else if (arg_is(verb, "list") && c->argc == 3) {
         checkpoint_list(c);
     } else {
-        reply_error(c, "ERR syntax: DRAWBRIDGE CHECKPOINT SET name value | GET name | DEL name | LIST");
+        reply_error(
+            c, "ERR syntax: DRAWBRIDGE CHECKPOINT SET name value | GET name | DEL name | LIST");
     }
 }
 
@@ -88,7 +95,8 @@ static void epoch(struct client *c) {
         if (!arg_int_range(c, c->argv[2], 0, INT64_MAX, &number, NULL) || is_refused(c)) return;
         if ((uint64_t)number > all->epoch) {
             all->epoch = (uint64_t)number;
-            propagate_message(c, SLICE(CHECKPOINT_EPOCH_NAME), slice_from(text, number_write_int(text, number)));
+            propagate_message(c, SLICE(CHECKPOINT_EPOCH_NAME),
+                              slice_from(text, number_write_int(text, number)));
         }
     }
     reply_int(c, (int64_t)all->epoch);
@@ -101,7 +109,8 @@ static void join(struct client *c) {
     if (!arg_int_range(c, c->argv[3], 0, INT64_MAX, &number, NULL)) return;
     for (size_t i = 0; i < name.size; i++)
         if (name.data[i] < '!' || name.data[i] > '~') {
-            reply_error(c, "ERR Client names cannot contain spaces, newlines or special characters.");
+            reply_error(c,
+                        "ERR Client names cannot contain spaces, newlines or special characters.");
             return;
         }
     if ((uint64_t)number < all->epoch) {
@@ -120,16 +129,21 @@ static void join(struct client *c) {
 }
 
 static void drawbridge_command(struct client *c) {
-    if (arg_is(c->argv[1], "checkpoint")) checkpoint(c);
-    else if (arg_is(c->argv[1], "epoch") && c->argc <= 3) epoch(c);
-    else if (arg_is(c->argv[1], "join") && c->argc == 4) join(c);
-    else reply_unknown_subcommand(c);
+    if (arg_is(c->argv[1], "checkpoint"))
+        checkpoint(c);
+    else if (arg_is(c->argv[1], "epoch") && c->argc <= 3)
+        epoch(c);
+    else if (arg_is(c->argv[1], "join") && c->argc == 4)
+        join(c);
+    else
+        reply_unknown_subcommand(c);
 }
 
 bool drawbridge_take_publish(struct client *c) {
     if (!(c->flags & (CLIENT_MASTER | CLIENT_LOADING)) || c->argc != 3) return false;
     if (!slice_equal(c->argv[1], SLICE(CHECKPOINT_CHANNEL))) return false;
-    if (checkpoints_take_message(&persistence_of(c->engine)->checkpoints, c->argv[2])) c->engine->dirty++;
+    if (checkpoints_take_message(&persistence_of(c->engine)->checkpoints, c->argv[2]))
+        c->engine->dirty++;
     return true;
 }
 
@@ -147,7 +161,8 @@ static struct waiting *waiting; /* of the engine; one in a process */
 
 static int replicas_synced(const struct engine *engine, int64_t offset) {
     int count = 0;
-    for (const struct replica *replica = replication_of(engine)->replicas; replica; replica = replica->next)
+    for (const struct replica *replica = replication_of(engine)->replicas; replica;
+         replica = replica->next)
         count += replica->state == REPLICA_ONLINE && replica->aof_ack_offset >= offset;
     return count;
 }
@@ -200,16 +215,19 @@ static void waitaof_command(struct client *c) {
     struct aof *aof = persistence_of(engine)->aof;
     struct waiting w = {.client_id = c->id, .offset = replication_of(engine)->history.offset};
     int64_t deadline_ms;
-    if (!arg_int_range(c, c->argv[1], 0, 1, &w.local, NULL) || !arg_int_range(c, c->argv[2], 0, INT32_MAX, &w.replicas, NULL) ||
+    if (!arg_int_range(c, c->argv[1], 0, 1, &w.local, NULL) ||
+        !arg_int_range(c, c->argv[2], 0, INT32_MAX, &w.replicas, NULL) ||
         !arg_timeout(c, c->argv[3], true, &deadline_ms))
         return;
     if (engine->role == ROLE_REPLICA) {
-        reply_error(c, "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are "
+        reply_error(c, "ERR WAITAOF cannot be used with replica instances. Please also note that "
+                       "writes to replicas are "
                        "just local and are not propagated.");
         return;
     }
     if (w.local && !aof_is_on(aof)) {
-        reply_error(c, "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+        reply_error(c,
+                    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
         return;
     }
     w.aof_bytes = aof_appended(aof);
@@ -229,7 +247,8 @@ static void waitaof_command(struct client *c) {
 }
 
 void drawbridge_open(struct engine *engine) {
-    static const struct command_binding bindings[] = {{"drawbridge", drawbridge_command}, {"waitaof", waitaof_command}};
+    static const struct command_binding bindings[] = {{"drawbridge", drawbridge_command},
+                                                      {"waitaof", waitaof_command}};
     command_bind(engine, bindings, COUNT(bindings));
     engine_hook_add(engine, HOOK_TICK, drawbridge_check_waiting);
 }

@@ -8,7 +8,8 @@ struct client;
 struct engine;
 
 /* PUBLISH calls it first. True: this was a checkpoint of our master's stream or of the AOF; it was
- * taken (and counts as a change, so that it goes on to our own AOF and replicas); subscribers get it too. */
+ * taken (and counts as a change, so that it goes on to our own AOF and replicas); subscribers get
+ * it too. */
 bool drawbridge_take_publish(struct client *c);
 
 /* Something was synced or acknowledged: WAITAOF looks again. */

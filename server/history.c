@@ -36,13 +36,14 @@ bool history_is_id(struct slice text) {
     if (text.size != 40) return false;
     for (size_t i = 0; i < text.size; i++) {
         uint8_t c = text.data[i];
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'))) return false;
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')))
+            return false;
     }
     return true;
 }
 
-enum psync_verdict history_judge(const struct history *history, const struct backlog *backlog, struct slice id,
-                                 int64_t wanted) {
+enum psync_verdict history_judge(const struct history *history, const struct backlog *backlog,
+                                 struct slice id, int64_t wanted) {
     bool first = slice_equal_nocase(id, slice_text(history->id));
     bool second = history->id2_end >= 0 && slice_equal_nocase(id, slice_text(history->id2));
     if (!first && !second) return PSYNC_OTHER_HISTORY;

@@ -36,11 +36,15 @@ const char *master_link_state_name(const struct master_link *link) {
     UNREACHABLE("a state without a name");
 }
 
-static struct replication *of(struct master_link *link) { return replication_of(link->engine); }
+static struct replication *of(struct master_link *link) {
+    return replication_of(link->engine);
+}
 
 /* ---- the end of a connection ---- */
 
-static void poll_closed(uv_handle_t *handle) { mem_free(handle); }
+static void poll_closed(uv_handle_t *handle) {
+    mem_free(handle);
+}
 
 static void drop_transfer(struct master_link *link) {
     struct why why;
@@ -64,9 +68,11 @@ static void show(struct master_link *link) {
     socklen_t size = sizeof peer;
     char host[64] = "?", port[16] = "0";
     if (getpeername(link->fd, (struct sockaddr *)&peer, &size) == 0)
-        (void)getnameinfo((struct sockaddr *)&peer, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
+        (void)getnameinfo((struct sockaddr *)&peer, size, host, sizeof host, port, sizeof port,
+                          NI_NUMERICHOST | NI_NUMERICSERV);
     bool is_v6 = strchr(host, ':') != NULL;
-    (void)snprintf(link->client->peer, sizeof link->client->peer, is_v6 ? "[%.45s]:%.5s" : "%.45s:%.5s", host, port);
+    (void)snprintf(link->client->peer, sizeof link->client->peer,
+                   is_v6 ? "[%.45s]:%.5s" : "%.45s:%.5s", host, port);
     client_show_fake(link->client);
     link->is_shown = true;
 }
@@ -106,7 +112,8 @@ void master_link_lost(struct master_link *link, const char *words) {
 static void socket_ready(uv_poll_t *poll, int status, int events);
 
 static void watch(struct master_link *link) {
-    int events = UV_READABLE | (buf_size(&link->out) || link->state == LINK_CONNECTING ? UV_WRITABLE : 0);
+    int events =
+        UV_READABLE | (buf_size(&link->out) || link->state == LINK_CONNECTING ? UV_WRITABLE : 0);
     (void)uv_poll_start(link->poll, events, socket_ready);
 }
 
@@ -129,12 +136,14 @@ static enum err begin_transfer(struct master_link *link, struct why *why) {
     link->transfer_bytes = 0;
     link->transfer_total = link->psync.rdb_size;
     link->state = LINK_TRANSFER;
-    engine_log(link->engine, '*', "Full resync from master: %s:%lld", link->psync.replid, (long long)link->psync.offset);
+    engine_log(link->engine, '*', "Full resync from master: %s:%lld", link->psync.replid,
+               (long long)link->psync.offset);
     return fs_open(link->temp, O_WRONLY | O_CREAT | O_TRUNC, &link->temp_fd, why);
 }
 
 static void empty_dbs(struct engine *engine) {
-    for (int i = 0; i < engine->db_count; i++) (void)db_clear(&engine->dbs[i], engine->settings.lazyfree_lazy_user_flush);
+    for (int i = 0; i < engine->db_count; i++)
+        (void)db_clear(&engine->dbs[i], engine->settings.lazyfree_lazy_user_flush);
     checkpoints_clear(&persistence_of(engine)->checkpoints);
 }
 
@@ -170,7 +179,8 @@ static enum err load_transfer(struct master_link *link, struct why *why) {
     obey_begin(link, place.db < 0 ? 0 : place.db);
     struct aof *aof = persistence_of(engine)->aof;
     struct why aof_why;
-    if (aof_is_on(aof) && aof_restart(aof, &aof_why)) engine_log(engine, '#', "Can't start the AOF anew: %s", aof_why.text);
+    if (aof_is_on(aof) && aof_restart(aof, &aof_why))
+        engine_log(engine, '#', "Can't start the AOF anew: %s", aof_why.text);
     engine_log(engine, '*', "MASTER <-> REPLICA sync: Finished with success");
     return OK;
 }
@@ -196,7 +206,8 @@ static void continued(struct master_link *link) {
     replication_need_backlog(r);
     obey_begin(link, -1);
     connected(link);
-    engine_log(link->engine, '*', "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.");
+    engine_log(link->engine, '*',
+               "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.");
 }
 
 /* False: the connection is over. */
@@ -226,7 +237,8 @@ static void take_handshake(struct master_link *link) {
     for (;;) {
         struct why why = {""};
         size_t used = 0;
-        enum psync_event event = psync_feed(&link->psync, buf_slice(&link->in), &used, &link->out, &why);
+        enum psync_event event =
+            psync_feed(&link->psync, buf_slice(&link->in), &used, &link->out, &why);
         if (event != PSYNC_EV_BYTES) buf_consume(&link->in, used);
         if (!obey_event(link, event, &why)) return;
         if (event == PSYNC_EV_BYTES) buf_consume(&link->in, used);
@@ -237,16 +249,17 @@ static void take_handshake(struct master_link *link) {
 static void start_handshake(struct master_link *link) {
     const struct settings *s = &link->engine->settings;
     struct replication *r = of(link);
-    struct psync_config config = {.user = slice_text(s->masteruser),
-                                  .password = slice_from(s->masterauth, s->masterauth_size),
-                                  .listening_port = (uint16_t)(s->replica_announce_port ? s->replica_announce_port : s->port),
-                                  .address = s->replica_announce_ip[0] ? s->replica_announce_ip : NULL,
-                                  .version = "8.1.0"};
+    struct psync_config config = {
+        .user = slice_text(s->masteruser),
+        .password = slice_from(s->masterauth, s->masterauth_size),
+        .listening_port = (uint16_t)(s->replica_announce_port ? s->replica_announce_port : s->port),
+        .address = s->replica_announce_ip[0] ? s->replica_announce_ip : NULL,
+        .version = "8.1.0"};
     if (link->may_continue) {
         memcpy(config.replid, r->history.id, sizeof config.replid);
         config.next_offset = r->history.offset + 1;
-        engine_log(link->engine, '*', "Trying a partial resynchronization (request %s:%lld).", config.replid,
-                   (long long)config.next_offset);
+        engine_log(link->engine, '*', "Trying a partial resynchronization (request %s:%lld).",
+                   config.replid, (long long)config.next_offset);
     }
     link->state = LINK_HANDSHAKE;
     psync_start(&link->psync, &config, &link->out);
@@ -329,8 +342,10 @@ static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *fou
     bool current = lookup->generation == link->generation;
     mem_free(lookup);
     if (current) engine_read_clock(link->engine);
-    if (current && status) master_link_lost(link, uv_strerror(status));
-    else if (current) dial(link, found->ai_addr, found->ai_addrlen);
+    if (current && status)
+        master_link_lost(link, uv_strerror(status));
+    else if (current)
+        dial(link, found->ai_addr, found->ai_addrlen);
     if (found) uv_freeaddrinfo(found);
 }
 
@@ -343,7 +358,8 @@ static void resolve(struct master_link *link) {
     (void)snprintf(port, sizeof port, "%u", (unsigned)link->port & 0xffffu);
     link->state = LINK_RESOLVING;
     engine_log(link->engine, '*', "Connecting to MASTER %s:%s", link->host, port);
-    int error = uv_getaddrinfo(link->engine->loop, &lookup->request, resolved, link->host, port, &hints);
+    int error =
+        uv_getaddrinfo(link->engine->loop, &lookup->request, resolved, link->host, port, &hints);
     if (!error) return;
     mem_free(lookup);
     master_link_lost(link, uv_strerror(error));
@@ -408,16 +424,18 @@ void master_link_unset_master(struct replication *r) {
 
 void master_link_tick(struct replication *r) {
     struct master_link *link = &r->link;
-    uint64_t now_ms = replication_now_ms(r), timeout_ms = (uint64_t)r->engine->settings.repl_timeout_s * 1000;
+    uint64_t now_ms = replication_now_ms(r),
+             timeout_ms = (uint64_t)r->engine->settings.repl_timeout_s * 1000;
     if (link->state == LINK_NONE) return;
     if (link->state == LINK_WAIT) {
         if (now_ms >= link->retry_at_ms) resolve(link);
         return;
     }
     if (link->state != LINK_RESOLVING && now_ms - link->last_io_ms > timeout_ms) {
-        master_link_lost(link, link->state == LINK_CONNECTED  ? "MASTER timeout: no data nor PING received..."
-                               : link->state == LINK_TRANSFER ? "Timeout receiving bulk data from MASTER..."
-                                                              : "Timeout connecting to the MASTER...");
+        master_link_lost(
+            link, link->state == LINK_CONNECTED  ? "MASTER timeout: no data nor PING received..."
+                  : link->state == LINK_TRANSFER ? "Timeout receiving bulk data from MASTER..."
+                                                 : "Timeout connecting to the MASTER...");
         return;
     }
     if (link->state == LINK_CONNECTED && now_ms - link->last_ack_ms >= 1000) obey_ack(link);

@@ -1,10 +1,11 @@
-/* master_stream.c -- obey the master's stream, and hand its bytes on as they are. See replication.h.
+/* master_stream.c -- obey the master's stream, and hand its bytes on as they are. See
+ * replication.h.
  *
  *     in: | executed, handed on | executed in a MULTI that is open | not whole yet |
  *                               ^ history.offset
  *
- * The offset moves behind a command when it was executed, and over a MULTI block only at its EXEC: so a
- * link that breaks inside a block asks for the whole block again.
+ * The offset moves behind a command when it was executed, and over a MULTI block only at its EXEC:
+ * so a link that breaks inside a block asks for the whole block again.
  */
 #include "server/replication.h"
 
@@ -24,7 +25,8 @@ void obey_begin(struct master_link *link, int64_t db) {
 
 void obey_reset(struct master_link *link) {
     struct slice discard[] = {SLICE("DISCARD")};
-    if (link->client && link->client->flags & CLIENT_MULTI) client_execute(link->client, 1, discard);
+    if (link->client && link->client->flags & CLIENT_MULTI)
+        client_execute(link->client, 1, discard);
     link->unproxied_bytes = 0;
     resp_request_close(&link->request);
     link->read_offset = replication_of(link->engine)->history.offset;
@@ -41,7 +43,8 @@ void obey_ack(struct master_link *link) {
     (void)snprintf(aof_offset, sizeof aof_offset, "%lld", (long long)link->synced_offset);
     if (aof_is_on(aof) && link->synced_offset >= 0)
         resp_write_words(&link->out, "REPLCONF", "ACK", offset, "FACK", aof_offset, NULL);
-    else resp_write_words(&link->out, "REPLCONF", "ACK", offset, NULL);
+    else
+        resp_write_words(&link->out, "REPLCONF", "ACK", offset, NULL);
     master_link_send(link);
 }
 
@@ -84,7 +87,8 @@ static bool obey_one(struct master_link *link) {
 void obey_take(struct master_link *link) {
     struct replication *r = replication_of(link->engine);
     link->read_offset = r->history.offset + (int64_t)buf_size(&link->in);
-    while (buf_size(&link->in) > link->unproxied_bytes && obey_one(link)) {}
+    while (buf_size(&link->in) > link->unproxied_bytes && obey_one(link)) {
+    }
     aof_flush(persistence_of(link->engine)->aof);
     replication_flush(r);
 }

@@ -29,9 +29,10 @@ enum err persistence_load_rdb(struct engine *engine, struct why *why) {
     engine->loading = false;
     engine_read_clock(engine);
     if (err) return err;
-    engine_log(engine, '*', "Done loading RDB, keys loaded: %lld, keys expired: %lld.", (long long)p->keys_loaded,
-               (long long)p->keys_expired_on_load);
-    engine_log(engine, '*', "DB loaded from disk: %.3f seconds", (double)(engine->now_ms - began_ms) / 1000);
+    engine_log(engine, '*', "Done loading RDB, keys loaded: %lld, keys expired: %lld.",
+               (long long)p->keys_loaded, (long long)p->keys_expired_on_load);
+    engine_log(engine, '*', "DB loaded from disk: %.3f seconds",
+               (double)(engine->now_ms - began_ms) / 1000);
     replication_take_place(engine, &place);
     return OK;
 }
@@ -51,17 +52,22 @@ enum err persistence_apply_dbfilename(struct engine *engine, struct why *why) {
     return why_set(why, ERR_CONFIG, "dbfilename can't be a path, just a filename");
 }
 
-/* The number of the process that was writing a temporary file of this name; 0: it is none of ours. */
+/* The number of the process that was writing a temporary file of this name; 0: it is none of ours.
+ */
 static int temp_file_owner(const char *name) {
-    static const char *const kinds[] = {"temp-save-", "temp-sync", "temp-repl", "temp-rewriteaof-bg-", "temp-"};
+    static const char *const kinds[] = {"temp-save-", "temp-sync", "temp-repl",
+                                        "temp-rewriteaof-bg-", "temp-"};
     for (size_t i = 0; i < COUNT(kinds); i++) {
         size_t size = strlen(kinds[i]);
-        if (strncmp(name, kinds[i], size) == 0 && name[size] >= '1' && name[size] <= '9') return atoi(name + size);
+        if (strncmp(name, kinds[i], size) == 0 && name[size] >= '1' && name[size] <= '9')
+            return atoi(name + size);
     }
     return 0;
 }
 
-static bool is_alive(int pid) { return pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM); }
+static bool is_alive(int pid) {
+    return pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM);
+}
 
 /* What processes that were killed had begun to write would fill the disk in the end. */
 static void remove_leftovers(struct engine *engine) {
@@ -71,8 +77,10 @@ static void remove_leftovers(struct engine *engine) {
     for (struct dirent *at; (at = readdir(dir)) != NULL;) {
         int owner = temp_file_owner(at->d_name);
         if (owner <= 0 || is_alive(owner)) continue;
-        if (fs_remove(at->d_name, &why)) engine_log(engine, '#', "%s", why.text);
-        else engine_log(engine, '*', "Removed %s, which was never finished", at->d_name);
+        if (fs_remove(at->d_name, &why))
+            engine_log(engine, '#', "%s", why.text);
+        else
+            engine_log(engine, '*', "Removed %s, which was never finished", at->d_name);
     }
     closedir(dir);
 }
@@ -83,7 +91,8 @@ static void started(struct engine *engine) {
     remove_leftovers(engine);
     p->last_save_ms = engine->now_ms;
     replication_read_settings(engine);
-    enum err err = engine->settings.appendonly ? aof_start_with_data(p->aof, &why) : persistence_load_rdb(engine, &why);
+    enum err err = engine->settings.appendonly ? aof_start_with_data(p->aof, &why)
+                                               : persistence_load_rdb(engine, &why);
     if (err) {
         engine_log(engine, '#', "Fatal error loading the DB, exiting: %s", why.text);
         exit(1);

@@ -1,8 +1,9 @@
 /* persistence.h -- what the server keeps on disk: RDB files, the AOF, checkpoints.
  *
- *     rdb_file.c    write and read RDB files        snapshot.c   the same of one moment, beside the engine
- *     save.c        SAVE, BGSAVE, save points       aof.c        append what commands did, before they are answered
- *     aof_load.c    start from an AOF               drawbridge.c checkpoints and epoch as commands
+ *     rdb_file.c    write and read RDB files        snapshot.c   the same of one moment, beside the
+ * engine save.c        SAVE, BGSAVE, save points       aof.c        append what commands did,
+ * before they are answered aof_load.c    start from an AOF               drawbridge.c checkpoints
+ * and epoch as commands
  *
  * One struct, owned by the engine, on the engine's thread.
  */
@@ -26,7 +27,8 @@ struct persistence {
     char *bgsave_temp;       /* the file it is writing; owned */
     bool bgsave_scheduled;   /* begin one as soon as nothing stands in the way */
     bool last_bgsave_ok;
-    int64_t last_save_ms, bgsave_started_ms, last_bgsave_try_ms, last_bgsave_took_ms; /* the last: -1 none */
+    int64_t last_save_ms, bgsave_started_ms, last_bgsave_try_ms,
+        last_bgsave_took_ms; /* the last: -1 none */
     uint64_t dirty_at_bgsave, saves;
     int64_t keys_loaded, keys_expired_on_load;
 
@@ -37,7 +39,9 @@ struct persistence {
     bool skip_checksums; /* DEBUG SET-SKIP-CHECKSUM-VALIDATION */
 };
 
-static inline struct persistence *persistence_of(const struct engine *engine) { return engine->persistence; }
+static inline struct persistence *persistence_of(const struct engine *engine) {
+    return engine->persistence;
+}
 
 /* Make it, plug it in, bind its commands. */
 void persistence_open(struct engine *engine);
@@ -60,20 +64,21 @@ struct rdb_save_options {
 
 struct rdb_sink;
 /* Write the whole data to SINK. Blocks. In a forked child, or on the engine's thread. */
-MUST_CHECK enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink, const struct rdb_save_options *options,
-                                struct why *why);
+MUST_CHECK enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink,
+                                const struct rdb_save_options *options, struct why *why);
 /* To the file PATH, synced. What is left behind after an error is for the caller to remove. */
-MUST_CHECK enum err rdb_save_file(struct engine *engine, const char *path, const struct rdb_save_options *options,
-                                  struct why *why);
+MUST_CHECK enum err rdb_save_file(struct engine *engine, const char *path,
+                                  const struct rdb_save_options *options, struct why *why);
 
 enum rdb_load_flag {
     RDB_LOAD_KEEP_EXPIRED = 1, /* a replica, or what the AOF goes on from */
-    RDB_LOAD_MERGE = 2, /* a key that is there is replaced */
+    RDB_LOAD_MERGE = 2,        /* a key that is there is replaced */
 };
-/* Add everything in the file to the databases. On failure they hold what came before it. *PLACE is set
- * from the aux fields. *USED_BYTES (may be NULL): where the RDB ends in the file (an AOF may follow). */
-MUST_CHECK enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags, struct rdb_place *place,
-                                  uint64_t *used_bytes, struct why *why);
+/* Add everything in the file to the databases. On failure they hold what came before it. *PLACE is
+ * set from the aux fields. *USED_BYTES (may be NULL): where the RDB ends in the file (an AOF may
+ * follow). */
+MUST_CHECK enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,
+                                  struct rdb_place *place, uint64_t *used_bytes, struct why *why);
 
 /* The RDB of the settings, if there is one, and what it says about the stream. */
 MUST_CHECK enum err persistence_load_rdb(struct engine *engine, struct why *why);

@@ -10,17 +10,20 @@
 #include <unistd.h>
 
 #define PUSH_BYTES ((size_t)64 * 1024)
-#define SYNC_EVERY_BYTES (UINT64_C(32) << 20) /* rdb-save-incremental-fsync: never a long queue of dirty pages */
+#define SYNC_EVERY_BYTES                                                                           \
+    (UINT64_C(32) << 20) /* rdb-save-incremental-fsync: never a long queue of dirty pages */
 
 /* ---- writing ---- */
 
-static void put_aux(struct engine *engine, struct rdb_writer *writer, const struct rdb_save_options *options) {
+static void put_aux(struct engine *engine, struct rdb_writer *writer,
+                    const struct rdb_save_options *options) {
     rdb_writer_aux(writer, SLICE("redis-ver"), SLICE(SERVER_VERSION));
     rdb_writer_aux_number(writer, SLICE("redis-bits"), 64);
     rdb_writer_aux_number(writer, SLICE("ctime"), engine->now_ms / 1000);
     rdb_writer_aux_number(writer, SLICE("used-mem"), (int64_t)engine->stats.memory_peak);
     if (options->place.known) {
-        rdb_writer_aux_number(writer, SLICE("repl-stream-db"), options->place.db < 0 ? 0 : options->place.db);
+        rdb_writer_aux_number(writer, SLICE("repl-stream-db"),
+                              options->place.db < 0 ? 0 : options->place.db);
         rdb_writer_aux(writer, SLICE("repl-id"), slice_text(options->place.id));
         rdb_writer_aux_number(writer, SLICE("repl-offset"), options->place.offset);
     }
@@ -56,8 +59,8 @@ static enum err put_db(struct db *db, struct rdb_writer *writer, bool compress, 
     return OK;
 }
 
-enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink, const struct rdb_save_options *options,
-                     struct why *why) {
+enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink,
+                     const struct rdb_save_options *options, struct why *why) {
     struct rdb_writer writer;
     rdb_writer_open(&writer, sink, RDB_VERSION_WRITTEN);
     put_aux(engine, &writer, options);
@@ -88,8 +91,8 @@ static enum err write_to_file(struct rdb_sink *sink, struct slice bytes, struct 
     return err;
 }
 
-enum err rdb_save_file(struct engine *engine, const char *path, const struct rdb_save_options *options,
-                       struct why *why) {
+enum err rdb_save_file(struct engine *engine, const char *path,
+                       const struct rdb_save_options *options, struct why *why) {
     struct file_sink file = {.sink.write = write_to_file,
                              .path = path,
                              .syncs = engine->settings.rdb_save_incremental_fsync};
@@ -110,17 +113,21 @@ struct loader {
     unsigned flags;
 };
 
-static bool to_int(struct slice text, int64_t *number) { return slice_to_int(text, number); }
+static bool to_int(struct slice text, int64_t *number) {
+    return slice_to_int(text, number);
+}
 
 static void load_checkpoint(struct loader *loader, struct slice name, struct slice value) {
     struct checkpoints *all = &persistence_of(loader->engine)->checkpoints;
     int64_t epoch;
     if (slice_equal(name, SLICE(CHECKPOINT_AUX_EPOCH))) {
-        if (to_int(value, &epoch) && epoch > 0 && (uint64_t)epoch > all->epoch) all->epoch = (uint64_t)epoch;
+        if (to_int(value, &epoch) && epoch > 0 && (uint64_t)epoch > all->epoch)
+            all->epoch = (uint64_t)epoch;
         return;
     }
     name = slice_drop(name, sizeof CHECKPOINT_AUX_PREFIX - 1);
-    if (checkpoint_name_is_fine(name) && checkpoint_value_is_fine(value)) (void)checkpoints_set(all, name, value);
+    if (checkpoint_name_is_fine(name) && checkpoint_value_is_fine(value))
+        (void)checkpoints_set(all, name, value);
 }
 
 static enum err load_aux(void *self, struct slice name, struct slice value, struct why *why) {
@@ -135,7 +142,8 @@ static enum err load_aux(void *self, struct slice name, struct slice value, stru
         loader->place->offset = number;
     } else if (slice_equal(name, SLICE("repl-stream-db")) && to_int(value, &number)) {
         loader->place->db = number;
-    } else if (slice_starts(name, SLICE(CHECKPOINT_AUX_PREFIX)) || slice_equal(name, SLICE(CHECKPOINT_AUX_EPOCH))) {
+    } else if (slice_starts(name, SLICE(CHECKPOINT_AUX_PREFIX)) ||
+               slice_equal(name, SLICE(CHECKPOINT_AUX_EPOCH))) {
         load_checkpoint(loader, name, value);
     }
     return OK;
@@ -144,11 +152,12 @@ static enum err load_aux(void *self, struct slice name, struct slice value, stru
 /* A master drops what has expired while nobody looked; a replica and import mode (C8) leave that to
  * their masters. */
 static bool is_to_be_dropped(const struct loader *loader, const struct rdb_key *key) {
-    return key->expire_at_ms >= 0 && !(loader->flags & RDB_LOAD_KEEP_EXPIRED) && !loader->engine->settings.import_mode &&
-           key->expire_at_ms < loader->engine->now_ms;
+    return key->expire_at_ms >= 0 && !(loader->flags & RDB_LOAD_KEEP_EXPIRED) &&
+           !loader->engine->settings.import_mode && key->expire_at_ms < loader->engine->now_ms;
 }
 
-static enum err load_value(void *self, const struct rdb_key *key, const struct value *value, struct why *why) {
+static enum err load_value(void *self, const struct rdb_key *key, const struct value *value,
+                           struct why *why) {
     struct loader *loader = self;
     struct engine *engine = loader->engine;
     struct persistence *p = persistence_of(engine);
@@ -162,15 +171,16 @@ static enum err load_value(void *self, const struct rdb_key *key, const struct v
     if (db_find(db, key->key)) {
         if (value->type != TYPE_STRING) value_free(value);
         return why_set(why, ERR_CORRUPT, "the key '%.*s' stands twice in database %u",
-                       key->key.size > 100 ? 100 : (int)key->key.size, (const char *)key->key.data, key->db);
+                       key->key.size > 100 ? 100 : (int)key->key.size, (const char *)key->key.data,
+                       key->db);
     }
     (void)db_add(db, key->key, value, key->expire_at_ms);
     p->keys_loaded++;
     return OK;
 }
 
-enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags, struct rdb_place *place,
-                       uint64_t *used_bytes, struct why *why) {
+enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,
+                       struct rdb_place *place, uint64_t *used_bytes, struct why *why) {
     struct loader loader = {.engine = engine, .place = place, .flags = flags};
     struct persistence *p = persistence_of(engine);
     struct rdb_source_file source;

@@ -4,7 +4,9 @@
 #include "server/replication.h"
 #include "server/reply.h"
 
-struct replica *replica_of(struct client *c) { return c->flags & CLIENT_MASTER ? NULL : c->owner_data; }
+struct replica *replica_of(struct client *c) {
+    return c->flags & CLIENT_MASTER ? NULL : c->owner_data;
+}
 
 static struct replica *replica_made(struct client *c) {
     struct replica *replica = replica_of(c);
@@ -27,7 +29,8 @@ static void take_ack(struct replica *replica, int64_t offset, int64_t aof_offset
     }
     if (replica->state == REPLICA_WAIT_ACK) {
         replica->state = REPLICA_ONLINE;
-        engine_log(engine, '*', "Streamed replica with replica %s succeeded", replica->client->peer);
+        engine_log(engine, '*', "Streamed replica with replica %s succeeded",
+                   replica->client->peer);
         client_wake_writer(replica->client);
         more = true;
     }
@@ -41,14 +44,18 @@ static void ack(struct client *c, int at) {
     struct replica *replica = replica_of(c);
     int64_t offset, aof_offset = -1;
     if (!replica || !replica->is_linked || !slice_to_int(c->argv[at + 1], &offset)) return;
-    if (at + 3 < c->argc && arg_is(c->argv[at + 2], "fack") && !slice_to_int(c->argv[at + 3], &aof_offset)) aof_offset = -1;
+    if (at + 3 < c->argc && arg_is(c->argv[at + 2], "fack") &&
+        !slice_to_int(c->argv[at + 3], &aof_offset))
+        aof_offset = -1;
     take_ack(replica, offset, aof_offset);
 }
 
 static bool take_address(struct client *c, struct slice text) {
     struct replica *replica = replica_made(c);
     if (text.size >= sizeof replica->address) {
-        reply_error(c, "ERR REPLCONF ip-address provided by replica instance is too long: %zu bytes", text.size);
+        reply_error(c,
+                    "ERR REPLCONF ip-address provided by replica instance is too long: %zu bytes",
+                    text.size);
         return false;
     }
     memcpy(replica->address, text.data, text.size);
@@ -66,8 +73,8 @@ static bool take_filter(struct client *c, struct slice text) {
         text = slice_drop(text, end ? size + 1 : size);
         if (word.size == 0) continue;
         if (!arg_is(word, "functions")) {
-            reply_error(c, "ERR Unsupported rdb-filter-only option: %.*s", word.size > 64 ? 64 : (int)word.size,
-                        (const char *)word.data);
+            reply_error(c, "ERR Unsupported rdb-filter-only option: %.*s",
+                        word.size > 64 ? 64 : (int)word.size, (const char *)word.data);
             return false;
         }
         functions = true;
@@ -85,15 +92,18 @@ static bool take_option(struct client *c, struct slice name, struct slice value)
     } else if (arg_is(name, "ip-address")) {
         return take_address(c, value);
     } else if (arg_is(name, "capa")) {
-        if (arg_is(value, "eof")) replica_made(c)->knows_eof = true;
-        else if (arg_is(value, "psync2")) replica_made(c)->knows_psync2 = true;
+        if (arg_is(value, "eof"))
+            replica_made(c)->knows_eof = true;
+        else if (arg_is(value, "psync2"))
+            replica_made(c)->knows_psync2 = true;
     } else if (arg_is(name, "rdb-only")) {
         if (!arg_int_range(c, value, 0, 1, &number, NULL)) return false;
         replica_made(c)->rdb_only = number == 1;
     } else if (arg_is(name, "rdb-filter-only")) {
         return take_filter(c, value);
     } else if (!arg_is(name, "version")) { /* Valkey tells its version; any is fine */
-        reply_error(c, "ERR Unrecognized REPLCONF option: %.*s", name.size > 64 ? 64 : (int)name.size, (const char *)name.data);
+        reply_error(c, "ERR Unrecognized REPLCONF option: %.*s",
+                    name.size > 64 ? 64 : (int)name.size, (const char *)name.data);
         return false;
     }
     return true;
@@ -160,7 +170,8 @@ static void psync_command(struct client *c) {
     }
     if (!slice_equal(c->argv[1], SLICE("?"))) {
         r->refused_partial_syncs++;
-        engine_log(c->engine, '*', "Partial resynchronization not accepted: %s (replica %s)", verdict_words(verdict), c->peer);
+        engine_log(c->engine, '*', "Partial resynchronization not accepted: %s (replica %s)",
+                   verdict_words(verdict), c->peer);
     }
     replica_start_full(replica);
 }

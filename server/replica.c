@@ -1,10 +1,11 @@
-/* replica.c -- what one replica of ours is sent: the RDB of a moment, then the stream from there on.
+/* replica.c -- what one replica of ours is sent: the RDB of a moment, then the stream from there
+ * on.
  *
  *     QUEUED -> SNAPSHOT -> WAIT_ACK (mark) -> ONLINE
  *                  \------- ONLINE (length)
  *
- * From SNAPSHOT on its place pins the backlog: what it has not been sent is kept there, up to the hard
- * limit of its class (client-output-buffer-limit replica), and never copied.
+ * From SNAPSHOT on its place pins the backlog: what it has not been sent is kept there, up to the
+ * hard limit of its class (client-output-buffer-limit replica), and never copied.
  */
 #include "server/replication.h"
 
@@ -47,7 +48,8 @@ static void drop_file(struct replica *replica) {
     struct why why;
     if (replica->fd >= 0) close(replica->fd);
     replica->fd = -1;
-    if (replica->temp && fs_remove(replica->temp, &why)) engine_log(replica->client->engine, '#', "%s", why.text);
+    if (replica->temp && fs_remove(replica->temp, &why))
+        engine_log(replica->client->engine, '#', "%s", why.text);
     mem_free(replica->temp);
     replica->temp = NULL;
 }
@@ -59,8 +61,10 @@ static void replica_free(struct client *c) {
     drop_file(replica);
     buf_close(&replica->rdb);
     if (replica->is_linked) {
-        if (replica->prev) replica->prev->next = replica->next;
-        else r->replicas = replica->next;
+        if (replica->prev)
+            replica->prev->next = replica->next;
+        else
+            r->replicas = replica->next;
         if (replica->next) replica->next->prev = replica->prev;
         if (--r->replica_count == 0) r->no_replicas_since_ms = replication_now_ms(r);
         engine_log(c->engine, '#', "Connection with replica %s lost.", c->peer);
@@ -81,7 +85,8 @@ struct replica *replica_new(struct client *c) {
 }
 
 void replicas_disconnect(struct replication *r) {
-    for (struct replica *replica = r->replicas; replica; replica = replica->next) client_close_later(replica->client);
+    for (struct replica *replica = r->replicas; replica; replica = replica->next)
+        client_close_later(replica->client);
 }
 
 /* ---- sending ---- */
@@ -108,9 +113,12 @@ static void go_online(struct replica *replica) {
 /* The RDB is in the socket. */
 static void rdb_sent(struct replica *replica) {
     drop_file(replica);
-    if (replica->rdb_only) client_close_after_reply(replica->client);
-    else if (replica->knows_eof) replica->state = REPLICA_WAIT_ACK;
-    else go_online(replica);
+    if (replica->rdb_only)
+        client_close_after_reply(replica->client);
+    else if (replica->knows_eof)
+        replica->state = REPLICA_WAIT_ACK;
+    else
+        go_online(replica);
     if (replica->state == REPLICA_ONLINE) send_stream(replica);
 }
 
@@ -119,8 +127,10 @@ static void send_batch(struct replica *replica) {
     if (!replica->rdb_started) return;
     buf_add(out, buf_slice(&replica->rdb));
     buf_clear(&replica->rdb);
-    if (replica->snapshot) snapshot_next(replica->snapshot);
-    else if (replica->rdb_ended) rdb_sent(replica);
+    if (replica->snapshot)
+        snapshot_next(replica->snapshot);
+    else if (replica->rdb_ended)
+        rdb_sent(replica);
 }
 
 static void send_file(struct replica *replica) {
@@ -134,9 +144,11 @@ static void send_file(struct replica *replica) {
     uint64_t left = replica->file_size - replica->file_at;
     size_t size = left < SEND_BYTES ? (size_t)left : SEND_BYTES;
     struct buf *out = &replica->client->out;
-    enum err err = fs_read_at(replica->fd, buf_room(out, size), size, replica->file_at, &got, replica->temp, &why);
+    enum err err = fs_read_at(replica->fd, buf_room(out, size), size, replica->file_at, &got,
+                              replica->temp, &why);
     if (err || got != size) {
-        engine_log(replica->client->engine, '#', "Read error sending DB to replica: %s", err ? why.text : "the file is too short");
+        engine_log(replica->client->engine, '#', "Read error sending DB to replica: %s",
+                   err ? why.text : "the file is too short");
         client_close_later(replica->client);
         return;
     }
@@ -147,9 +159,12 @@ static void send_file(struct replica *replica) {
 static void refill(struct client *c) {
     struct replica *replica = c->owner_data;
     if (!replica || buf_size(&c->out) >= SEND_BYTES) return;
-    if (replica->state == REPLICA_ONLINE) send_stream(replica);
-    else if (replica->state == REPLICA_SNAPSHOT && replica->temp) send_file(replica);
-    else if (replica->state == REPLICA_SNAPSHOT) send_batch(replica);
+    if (replica->state == REPLICA_ONLINE)
+        send_stream(replica);
+    else if (replica->state == REPLICA_SNAPSHOT && replica->temp)
+        send_file(replica);
+    else if (replica->state == REPLICA_SNAPSHOT)
+        send_batch(replica);
 }
 
 /* ---- the full copy ---- */
@@ -185,8 +200,10 @@ static void snapshot_ended(void *owner, enum err err, const char *words) {
         return;
     }
     replica->rdb_ended = true;
-    if (replica->temp) open_file(replica);
-    else buf_append(&replica->rdb, replica->mark, 40);
+    if (replica->temp)
+        open_file(replica);
+    else
+        buf_append(&replica->rdb, replica->mark, 40);
     client_wake_writer(replica->client);
 }
 
@@ -206,7 +223,8 @@ static void link_in(struct replica *replica) {
     replica->next = r->replicas;
     if (r->replicas) r->replicas->prev = replica;
     r->replicas = replica;
-    if (r->replica_count++ == 0) r->last_ping_ms = replication_now_ms(r); /* the first PING is due in a period */
+    if (r->replica_count++ == 0)
+        r->last_ping_ms = replication_now_ms(r); /* the first PING is due in a period */
     replica->client->flags |= CLIENT_REPLICA;
     replica->client->refill = refill;
     replica->ack_ms = (int64_t)replication_now_ms(r);
@@ -248,8 +266,9 @@ void replica_start_full(struct replica *replica) {
     if (!r->backlog.exists) {
         history_new_id(&r->history);
         replication_need_backlog(r);
-        engine_log(r->engine, '*', "Replication backlog created, my new replication IDs are '%s' and '%s'", r->history.id,
-                   r->history.id2);
+        engine_log(r->engine, '*',
+                   "Replication backlog created, my new replication IDs are '%s' and '%s'",
+                   r->history.id, r->history.id2);
     }
     begin_full(replica);
 }
@@ -262,10 +281,15 @@ void replica_continue(struct replica *replica, uint64_t next_offset) {
     replica->state = REPLICA_ONLINE;
     replica->next_offset = next_offset;
     replica->ack_offset = (int64_t)next_offset - 1;
-    if (replica->knows_psync2) buf_printf(&c->out, "+CONTINUE %s\r\n", r->history.id);
-    else buf_printf(&c->out, "+CONTINUE\r\n");
-    engine_log(c->engine, '*', "Partial resynchronization request from %s accepted. Sending %llu bytes of backlog starting from offset %llu.",
-               c->peer, (unsigned long long)(r->backlog.end - next_offset), (unsigned long long)next_offset);
+    if (replica->knows_psync2)
+        buf_printf(&c->out, "+CONTINUE %s\r\n", r->history.id);
+    else
+        buf_printf(&c->out, "+CONTINUE\r\n");
+    engine_log(c->engine, '*',
+               "Partial resynchronization request from %s accepted. Sending %llu bytes of backlog "
+               "starting from offset %llu.",
+               c->peer, (unsigned long long)(r->backlog.end - next_offset),
+               (unsigned long long)next_offset);
     client_wake_writer(c);
 }
 
@@ -276,7 +300,8 @@ static bool is_over_limit(struct replica *replica) {
     const struct output_limit *limit = &r->engine->settings.output_limits[OUTPUT_REPLICA];
     if (replica->rdb_only || replica->state == REPLICA_QUEUED) return false;
     uint64_t lag = r->backlog.end - replica->next_offset, now_ms = replication_now_ms(r);
-    if (lag <= (uint64_t)r->engine->settings.repl_backlog_size) return false; /* costs nothing: the backlog has it anyway */
+    if (lag <= (uint64_t)r->engine->settings.repl_backlog_size)
+        return false; /* costs nothing: the backlog has it anyway */
     if (limit->hard_bytes && lag > (uint64_t)limit->hard_bytes) return true;
     if (!limit->soft_bytes || lag <= (uint64_t)limit->soft_bytes) {
         replica->soft_since_ms = 0;
@@ -289,27 +314,33 @@ static bool is_over_limit(struct replica *replica) {
 void replica_tick(struct replica *replica) {
     struct client *c = replica->client;
     struct replication *r = replication_of(c->engine);
-    uint64_t now_ms = replication_now_ms(r), timeout_ms = (uint64_t)c->engine->settings.repl_timeout_s * 1000;
+    uint64_t now_ms = replication_now_ms(r),
+             timeout_ms = (uint64_t)c->engine->settings.repl_timeout_s * 1000;
     if (replica->state == REPLICA_QUEUED) begin_full(replica);
-    bool has_nothing_yet = replica->state == REPLICA_QUEUED || (replica->state == REPLICA_SNAPSHOT && replica->temp && replica->fd < 0);
+    bool has_nothing_yet = replica->state == REPLICA_QUEUED ||
+                           (replica->state == REPLICA_SNAPSHOT && replica->temp && replica->fd < 0);
     if (has_nothing_yet && !buf_size(&c->out)) { /* says: still here */
         buf_byte(&c->out, '\n');
         client_wake_writer(c);
     }
-    if (replica->state == REPLICA_ONLINE && !replica->old_sync && now_ms - (uint64_t)replica->ack_ms > timeout_ms) {
+    if (replica->state == REPLICA_ONLINE && !replica->old_sync &&
+        now_ms - (uint64_t)replica->ack_ms > timeout_ms) {
         engine_log(c->engine, '#', "Disconnecting timedout replica (streaming sync): %s", c->peer);
         client_close_later(c);
     } else if (is_over_limit(replica)) {
-        engine_log(c->engine, '#', "Replica %s lags too far behind: closed (client-output-buffer-limit replica).", c->peer);
+        engine_log(c->engine, '#',
+                   "Replica %s lags too far behind: closed (client-output-buffer-limit replica).",
+                   c->peer);
         client_close_later(c);
     }
 }
 
 /* ---- at shutdown ---- */
 
-/* The process ends, and what a replica has not read yet must not be lost with it: the next start can only
- * go on with replicas that have everything. Give it all, then wait for the replica to hang up, because a
- * socket that is closed with something unread in it takes back what was sent. Bounded in time. */
+/* The process ends, and what a replica has not read yet must not be lost with it: the next start
+ * can only go on with replicas that have everything. Give it all, then wait for the replica to hang
+ * up, because a socket that is closed with something unread in it takes back what was sent. Bounded
+ * in time. */
 static void drain(struct replica *replica) {
     struct client *c = replica->client;
     struct timeval patience = {.tv_sec = 1};
@@ -326,10 +357,12 @@ static void drain(struct replica *replica) {
         buf_consume(&c->out, (size_t)sent);
     }
     (void)shutdown(c->fd, SHUT_WR);
-    for (int reads = 0; reads < 100 && recv(c->fd, unread, sizeof unread, 0) > 0; reads++) {}
+    for (int reads = 0; reads < 100 && recv(c->fd, unread, sizeof unread, 0) > 0; reads++) {
+    }
 }
 
 void replicas_drain(struct replication *r) {
     for (struct replica *replica = r->replicas; replica; replica = replica->next)
-        if (replica->state == REPLICA_ONLINE && !(replica->client->flags & CLIENT_CLOSE_NOW)) drain(replica);
+        if (replica->state == REPLICA_ONLINE && !(replica->client->flags & CLIENT_CLOSE_NOW))
+            drain(replica);
 }

@@ -1,4 +1,5 @@
-/* replication.c -- the replication stream, the roles, and what INFO and ROLE say. See replication.h. */
+/* replication.c -- the replication stream, the roles, and what INFO and ROLE say. See
+ * replication.h. */
 #include "server/replication.h"
 
 #include "lib/base/mem.h"
@@ -93,18 +94,23 @@ static void check_backlog_ttl(struct replication *r) {
     if (replication_now_ms(r) - r->no_replicas_since_ms <= (uint64_t)ttl_s * 1000) return;
     history_new_id(&r->history);
     replication_drop_backlog(r);
-    engine_log(r->engine, '*', "Replication backlog freed after %lld seconds without connected replicas.", (long long)ttl_s);
+    engine_log(r->engine, '*',
+               "Replication backlog freed after %lld seconds without connected replicas.",
+               (long long)ttl_s);
 }
 
 static void check_ping(struct replication *r) {
     uint64_t period_ms = (uint64_t)r->engine->settings.repl_ping_replica_period_s * 1000;
     uint64_t now_ms = replication_now_ms(r);
-    if (!r->replicas || r->engine->role != ROLE_MASTER || now_ms - r->last_ping_ms < period_ms) return;
+    if (!r->replicas || r->engine->role != ROLE_MASTER || now_ms - r->last_ping_ms < period_ms)
+        return;
     r->last_ping_ms = now_ms;
     replication_feed(r, SLICE("*1\r\n$4\r\nPING\r\n"));
 }
 
-static void at_shutdown(struct engine *engine) { replicas_drain(replication_of(engine)); }
+static void at_shutdown(struct engine *engine) {
+    replicas_drain(replication_of(engine));
+}
 
 static void tick(struct engine *engine) {
     struct replication *r = replication_of(engine);
@@ -153,7 +159,8 @@ struct rdb_place persistence_place(const struct engine *engine) {
     const struct replication *r = replication_of(engine);
     struct rdb_place place = {.offset = -1, .db = -1};
     if (!r) return place;
-    if (engine->role == ROLE_MASTER ? !r->backlog.exists : !r->link.client || !r->link.may_continue) return place;
+    if (engine->role == ROLE_MASTER ? !r->backlog.exists : !r->link.client || !r->link.may_continue)
+        return place;
     place.known = true;
     memcpy(place.id, r->history.id, sizeof place.id);
     place.offset = r->history.offset;
@@ -163,22 +170,28 @@ struct rdb_place persistence_place(const struct engine *engine) {
 
 /* ---- acknowledgements ---- */
 
-static int64_t acks_offset(struct engine *engine) { return replication_of(engine)->history.offset; }
+static int64_t acks_offset(struct engine *engine) {
+    return replication_of(engine)->history.offset;
+}
 
 static int acks_confirmed(struct engine *engine, int64_t offset) {
     int count = 0;
-    for (struct replica *replica = replication_of(engine)->replicas; replica; replica = replica->next)
+    for (struct replica *replica = replication_of(engine)->replicas; replica;
+         replica = replica->next)
         count += replica->state == REPLICA_ONLINE && replica->ack_offset >= offset;
     return count;
 }
 
-static void acks_ask(struct engine *engine) { replication_of(engine)->ask_acks = true; }
+static void acks_ask(struct engine *engine) {
+    replication_of(engine)->ask_acks = true;
+}
 
 static int good_replicas(const struct replication *r) {
     int count = 0;
     uint64_t max_ms = (uint64_t)r->engine->settings.min_replicas_max_lag_s * 1000;
     for (struct replica *replica = r->replicas; replica; replica = replica->next)
-        count += replica->state == REPLICA_ONLINE && replication_now_ms(r) - (uint64_t)replica->ack_ms <= max_ms + 999;
+        count += replica->state == REPLICA_ONLINE &&
+                 replication_now_ms(r) - (uint64_t)replica->ack_ms <= max_ms + 999;
     return count;
 }
 
@@ -191,12 +204,15 @@ static bool role_gate(struct client *c, const struct command *command) {
     if (c->flags & (CLIENT_MASTER | CLIENT_LOADING)) return true;
     bool is_write = engine_command_flags(c, command) & COMMAND_WRITE;
     if (engine->role == ROLE_MASTER) {
-        if (!is_write || !s->min_replicas_to_write || good_replicas(r) >= s->min_replicas_to_write) return true;
+        if (!is_write || !s->min_replicas_to_write || good_replicas(r) >= s->min_replicas_to_write)
+            return true;
         engine_refuse(c, "NOREPLICAS Not enough good replicas to write.");
         return false;
     }
-    if (r->link.state != LINK_CONNECTED && !s->replica_serve_stale_data && !(engine_command_flags(c, command) & COMMAND_STALE)) {
-        engine_refuse(c, "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
+    if (r->link.state != LINK_CONNECTED && !s->replica_serve_stale_data &&
+        !(engine_command_flags(c, command) & COMMAND_STALE)) {
+        engine_refuse(
+            c, "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
         return false;
     }
     return true;
@@ -210,22 +226,29 @@ static void info_link(const struct replication *r, struct buf *out) {
     bool up = link->state == LINK_CONNECTED;
     int64_t idle_s = up ? (int64_t)((replication_now_ms(r) - link->last_io_ms) / 1000) : -1;
     int64_t read_offset = up || link->client ? link->read_offset : r->history.offset;
-    buf_printf(out,
-               "master_host:%s\r\nmaster_port:%lld\r\nmaster_link_status:%s\r\nmaster_last_io_seconds_ago:%lld\r\n"
-               "master_sync_in_progress:%d\r\nslave_read_repl_offset:%lld\r\nslave_repl_offset:%lld\r\n",
-               link->host, (long long)link->port, up ? "up" : "down", (long long)idle_s, link->state == LINK_TRANSFER,
-               (long long)(read_offset > r->history.offset ? read_offset : r->history.offset),
-               (long long)r->history.offset);
+    buf_printf(
+        out,
+        "master_host:%s\r\nmaster_port:%lld\r\nmaster_link_status:%s\r\nmaster_last_io_seconds_ago:"
+        "%lld\r\n"
+        "master_sync_in_progress:%d\r\nslave_read_repl_offset:%lld\r\nslave_repl_offset:%lld\r\n",
+        link->host, (long long)link->port, up ? "up" : "down", (long long)idle_s,
+        link->state == LINK_TRANSFER,
+        (long long)(read_offset > r->history.offset ? read_offset : r->history.offset),
+        (long long)r->history.offset);
     if (link->state == LINK_TRANSFER)
         buf_printf(out,
-                   "master_sync_total_bytes:%llu\r\nmaster_sync_read_bytes:%llu\r\nmaster_sync_left_bytes:%lld\r\n"
+                   "master_sync_total_bytes:%llu\r\nmaster_sync_read_bytes:%llu\r\nmaster_sync_"
+                   "left_bytes:%lld\r\n"
                    "master_sync_perc:0.00\r\nmaster_sync_last_io_seconds_ago:%lld\r\n",
-                   (unsigned long long)link->transfer_total, (unsigned long long)link->transfer_bytes,
+                   (unsigned long long)link->transfer_total,
+                   (unsigned long long)link->transfer_bytes,
                    (long long)(link->transfer_total - link->transfer_bytes),
                    (long long)((replication_now_ms(r) - link->last_io_ms) / 1000));
     if (!up)
         buf_printf(out, "master_link_down_since_seconds:%lld\r\n",
-                   (long long)(link->down_since_ms ? (r->engine->now_ms - link->down_since_ms) / 1000 : -1));
+                   (long long)(link->down_since_ms
+                                   ? (r->engine->now_ms - link->down_since_ms) / 1000
+                                   : -1));
     buf_printf(out, "slave_priority:%lld\r\nslave_read_only:%d\r\nreplica_announced:1\r\n",
                (long long)s->replica_priority, s->replica_read_only);
 }
@@ -236,30 +259,37 @@ static void info(struct engine *engine, struct buf *out) {
     buf_printf(out, "role:%s\r\n", engine->role == ROLE_MASTER ? "master" : "slave");
     if (engine->role == ROLE_REPLICA) info_link(r, out);
     buf_printf(out, "connected_slaves:%u\r\n", r->replica_count);
-    if (engine->settings.min_replicas_to_write) buf_printf(out, "min_slaves_good_slaves:%d\r\n", good_replicas(r));
+    if (engine->settings.min_replicas_to_write)
+        buf_printf(out, "min_slaves_good_slaves:%d\r\n", good_replicas(r));
     unsigned number = 0;
     for (struct replica *replica = r->replicas; replica; replica = replica->next) {
         char address[64];
         int64_t port;
         replica_address(replica, address, sizeof address, &port);
-        uint64_t lag_ms = replica->state == REPLICA_ONLINE ? replication_now_ms(r) - (uint64_t)replica->ack_ms : 0;
-        buf_printf(out, "slave%u:ip=%s,port=%lld,state=%s,offset=%lld,lag=%llu\r\n", number++, address, (long long)port,
-                   replica_state_name(replica), (long long)replica->ack_offset, (unsigned long long)(lag_ms / 1000));
+        uint64_t lag_ms = replica->state == REPLICA_ONLINE
+                              ? replication_now_ms(r) - (uint64_t)replica->ack_ms
+                              : 0;
+        buf_printf(out, "slave%u:ip=%s,port=%lld,state=%s,offset=%lld,lag=%llu\r\n", number++,
+                   address, (long long)port, replica_state_name(replica),
+                   (long long)replica->ack_offset, (unsigned long long)(lag_ms / 1000));
     }
     buf_printf(out,
-               "master_failover_state:no-failover\r\nmaster_replid:%s\r\nmaster_replid2:%s\r\nmaster_repl_offset:%lld\r\n"
+               "master_failover_state:no-failover\r\nmaster_replid:%s\r\nmaster_replid2:%"
+               "s\r\nmaster_repl_offset:%lld\r\n"
                "second_repl_offset:%lld\r\nrepl_backlog_active:%d\r\nrepl_backlog_size:%lld\r\n"
                "repl_backlog_first_byte_offset:%llu\r\nrepl_backlog_histlen:%llu\r\n",
-               r->history.id, r->history.id2, (long long)r->history.offset, (long long)r->history.id2_end,
-               backlog->exists, (long long)engine->settings.repl_backlog_size,
+               r->history.id, r->history.id2, (long long)r->history.offset,
+               (long long)r->history.id2_end, backlog->exists,
+               (long long)engine->settings.repl_backlog_size,
                (unsigned long long)(backlog->exists ? backlog->begin : 0),
                (unsigned long long)(backlog->exists ? backlog_size(backlog) : 0));
 }
 
 static void info_stats(struct engine *engine, struct buf *out) {
     const struct replication *r = replication_of(engine);
-    buf_printf(out, "sync_full:%llu\r\nsync_partial_ok:%llu\r\nsync_partial_err:%llu\r\n", (unsigned long long)r->full_syncs,
-               (unsigned long long)r->partial_syncs, (unsigned long long)r->refused_partial_syncs);
+    buf_printf(out, "sync_full:%llu\r\nsync_partial_ok:%llu\r\nsync_partial_err:%llu\r\n",
+               (unsigned long long)r->full_syncs, (unsigned long long)r->partial_syncs,
+               (unsigned long long)r->refused_partial_syncs);
 }
 
 static void role_as_master(struct client *c, const struct replication *r) {
@@ -312,12 +342,14 @@ static void replicaof_command(struct client *c) {
         return;
     }
     if (!arg_int_range(c, c->argv[2], 0, 65535, &port, "Invalid master port")) return;
-    if (r->link.host && slice_equal_nocase(slice_text(r->link.host), c->argv[1]) && r->link.port == port) {
+    if (r->link.host && slice_equal_nocase(slice_text(r->link.host), c->argv[1]) &&
+        r->link.port == port) {
         reply_simple(c, "OK Already connected to specified master");
         return;
     }
     master_link_set_master(r, c->argv[1], port);
-    engine_log(c->engine, '*', "REPLICAOF %s:%lld enabled (user request from '%s')", r->link.host, (long long)port, c->peer);
+    engine_log(c->engine, '*', "REPLICAOF %s:%lld enabled (user request from '%s')", r->link.host,
+               (long long)port, c->peer);
     reply_ok(c);
 }
 

@@ -4,8 +4,8 @@
  *     master's bytes --> parser --> execute, and the same bytes --> backlog --> replicas of ours
  *
  *     replication.c  the stream, roles, INFO and ROLE     replica.c      what one replica is sent
- *     replconf.c     PSYNC, SYNC, REPLCONF                master_link.c  from REPLICAOF to the stream
- *     master_stream.c  obey the master's stream
+ *     replconf.c     PSYNC, SYNC, REPLCONF                master_link.c  from REPLICAOF to the
+ * stream master_stream.c  obey the master's stream
  *
  * Source of behaviour: replication.c of Redis 7.0; design page protocol-facts.md.
  */
@@ -22,7 +22,8 @@ enum replica_state {
     REPLICA_NEW,      /* has said REPLCONF at most */
     REPLICA_QUEUED,   /* waits for a free snapshot */
     REPLICA_SNAPSHOT, /* is sent the RDB */
-    REPLICA_WAIT_ACK, /* has got the RDB that ends in a mark; the stream starts with its first ACK */
+    REPLICA_WAIT_ACK, /* has got the RDB that ends in a mark; the stream starts with its first ACK
+                       */
     REPLICA_ONLINE,
 };
 
@@ -30,46 +31,55 @@ struct replica {
     struct replica *next, *prev; /* replication->replicas; linked from REPLICA_QUEUED on */
     struct client *client;
     enum replica_state state;
-    int64_t port;      /* as told by REPLCONF; 0: not told */
-    char address[47];  /* likewise; empty */
+    int64_t port;     /* as told by REPLCONF; 0: not told */
+    char address[47]; /* likewise; empty */
     bool knows_eof, knows_psync2, rdb_only, is_linked;
-    bool old_sync;     /* came by SYNC: hears no +FULLRESYNC and sends no ACK */
+    bool old_sync; /* came by SYNC: hears no +FULLRESYNC and sends no ACK */
     enum snapshot_scope scope;
-    uint64_t next_offset; /* of the stream, to be sent next; pins the backlog from REPLICA_SNAPSHOT on */
+    uint64_t
+        next_offset; /* of the stream, to be sent next; pins the backlog from REPLICA_SNAPSHOT on */
     int64_t ack_offset, aof_ack_offset;
-    int64_t ack_ms;    /* monotonic */
+    int64_t ack_ms; /* monotonic */
     uint64_t soft_since_ms;
 
     struct snapshot *snapshot; /* NULL: none, or over */
     struct buf rdb;            /* a batch that waits for the socket */
     bool rdb_started, rdb_ended;
     char mark[41];
-    char *temp;        /* without EOF marks: the file; owned */
-    int fd;            /* of it, while it is sent; -1 */
+    char *temp; /* without EOF marks: the file; owned */
+    int fd;     /* of it, while it is sent; -1 */
     uint64_t file_at, file_size;
 };
 
-enum link_state { LINK_NONE, LINK_WAIT, LINK_RESOLVING, LINK_CONNECTING, LINK_HANDSHAKE, LINK_TRANSFER, LINK_CONNECTED };
+enum link_state {
+    LINK_NONE,
+    LINK_WAIT,
+    LINK_RESOLVING,
+    LINK_CONNECTING,
+    LINK_HANDSHAKE,
+    LINK_TRANSFER,
+    LINK_CONNECTED
+};
 
 struct master_link {
     struct engine *engine;
     enum link_state state;
-    char *host;        /* NULL: we are a master */
+    char *host; /* NULL: we are a master */
     int64_t port;
-    int fd;            /* -1: none */
-    uv_poll_t *poll;   /* NULL: none */
+    int fd;          /* -1: none */
+    uv_poll_t *poll; /* NULL: none */
     struct buf in, out;
     struct psync psync;
     struct resp_request request; /* of the stream; it may be half read */
-    struct client *client; /* whom the stream is executed as; kept over breaks of the link */
-    bool is_shown;     /* in CLIENT LIST, while connected */
-    bool may_continue; /* our history is the master's, as far as we know */
+    struct client *client;       /* whom the stream is executed as; kept over breaks of the link */
+    bool is_shown;               /* in CLIENT LIST, while connected */
+    bool may_continue;           /* our history is the master's, as far as we know */
     uint64_t last_io_ms, retry_at_ms, last_ack_ms; /* monotonic */
     int64_t down_since_ms;
     uint64_t unproxied_bytes; /* of `in`, executed inside a MULTI that has not ended */
     int64_t read_offset;      /* of the last byte received */
     int64_t synced_offset;    /* the AOF holds the stream up to here, on disk; -1: it does not */
-    char *temp;        /* the RDB that is being received; owned */
+    char *temp;               /* the RDB that is being received; owned */
     int temp_fd;
     uint64_t transfer_bytes, transfer_total;
     unsigned generation; /* answers of an older name lookup are dropped */
@@ -81,24 +91,29 @@ struct replication {
     struct backlog backlog;
     struct replica *replicas;
     unsigned replica_count;
-    int selected_db;      /* in the stream; -1: say it again */
-    bool multi_pending;   /* MULTI was said, and no command after it yet */
-    bool fresh_bytes;     /* replicas are to be woken */
-    bool ask_acks;        /* REPLCONF GETACK before the replies of this turn */
+    int selected_db;    /* in the stream; -1: say it again */
+    bool multi_pending; /* MULTI was said, and no command after it yet */
+    bool fresh_bytes;   /* replicas are to be woken */
+    bool ask_acks;      /* REPLCONF GETACK before the replies of this turn */
     struct buf scratch;
     uint64_t no_replicas_since_ms, last_ping_ms; /* monotonic */
     uint64_t full_syncs, partial_syncs, refused_partial_syncs;
     struct master_link link;
 };
 
-static inline struct replication *replication_of(const struct engine *engine) { return engine->replication; }
-static inline uint64_t replication_now_ms(const struct replication *r) { return r->engine->now_us / 1000; }
+static inline struct replication *replication_of(const struct engine *engine) {
+    return engine->replication;
+}
+static inline uint64_t replication_now_ms(const struct replication *r) {
+    return r->engine->now_us / 1000;
+}
 
 /* Make it, plug it in, bind its commands. After persistence_open(). */
 void replication_open(struct engine *engine);
 
 /* ---- replication.c ---- */
-/* Append to the stream as it is (a master's words that say no data: PING, GETACK; a replica's proxied bytes). */
+/* Append to the stream as it is (a master's words that say no data: PING, GETACK; a replica's
+ * proxied bytes). */
 void replication_feed(struct replication *r, struct slice bytes);
 void replication_flush(struct replication *r); /* wake replicas, trim the backlog */
 void replication_need_backlog(struct replication *r);
@@ -123,8 +138,9 @@ const char *replica_state_name(const struct replica *replica);
 
 /* ---- master_link.c ---- */
 void master_link_open(struct replication *r);
-void master_link_set_master(struct replication *r, struct slice host, int64_t port); /* REPLICAOF host port */
-void master_link_unset_master(struct replication *r);                               /* REPLICAOF NO ONE */
+void master_link_set_master(struct replication *r, struct slice host,
+                            int64_t port);            /* REPLICAOF host port */
+void master_link_unset_master(struct replication *r); /* REPLICAOF NO ONE */
 void master_link_tick(struct replication *r);
 void master_link_check_killed(struct replication *r); /* CLIENT KILL of the master */
 /* The connection is of no use any more; dial again after a moment. */
@@ -135,7 +151,7 @@ const char *master_link_state_name(const struct master_link *link);
 /* ---- master_stream.c ---- */
 void obey_begin(struct master_link *link, int64_t db); /* db: selected; -1: as it was */
 void obey_take(struct master_link *link);              /* obey what is whole in link->in */
-void obey_reset(struct master_link *link);             /* the link is gone: forget what is half said */
+void obey_reset(struct master_link *link); /* the link is gone: forget what is half said */
 void obey_ack(struct master_link *link);
 
 #endif

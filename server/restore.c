@@ -1,7 +1,7 @@
 /* restore.c -- DUMP and RESTORE: one key's value as bytes. See lib/redis/dump.h.
  *
- * Source: cluster.c of Redis 7.0 (dumpCommand, restoreCommand). Payloads are always checked to the last
- * byte, whatever sanitize-dump-payload would say.
+ * Source: cluster.c of Redis 7.0 (dumpCommand, restoreCommand). Payloads are always checked to the
+ * last byte, whatever sanitize-dump-payload would say.
  */
 #include "lib/base/mem.h"
 #include "lib/redis/bytes.h"
@@ -67,7 +67,8 @@ static bool read_options(struct restore *r) {
     return true;
 }
 
-static enum err take_value(void *self, const struct rdb_key *key, const struct value *value, struct why *why) {
+static enum err take_value(void *self, const struct rdb_key *key, const struct value *value,
+                           struct why *why) {
     struct restore *r = self;
     (void)key;
     (void)why;
@@ -80,12 +81,14 @@ static enum err take_value(void *self, const struct rdb_key *key, const struct v
     return OK;
 }
 
-/* DEBUG SET-SKIP-CHECKSUM-VALIDATION: tests break payloads and want to see the rest of the checks. */
+/* DEBUG SET-SKIP-CHECKSUM-VALIDATION: tests break payloads and want to see the rest of the checks.
+ */
 static void mend_checksum(struct slice payload, struct buf *mended) {
     buf_add(mended, payload);
     if (payload.size < CRC_BYTES) return;
     size_t body = payload.size - CRC_BYTES;
-    bytes_put_le(mended->data + mended->start + body, crc64_add(0, slice_take(payload, body)), CRC_BYTES);
+    bytes_put_le(mended->data + mended->start + body, crc64_add(0, slice_take(payload, body)),
+                 CRC_BYTES);
 }
 
 static enum err read_payload(struct restore *r, struct why *why) {
@@ -98,7 +101,8 @@ static enum err read_payload(struct restore *r, struct why *why) {
     }
     struct value_builder builder;
     value_builder_init(&builder, &c->engine->settings.types, r, take_value);
-    struct rdb_key key = {.db = (uint32_t)c->db->id, .key = c->argv[1], .expire_at_ms = -1, .idle_s = -1, .freq = -1};
+    struct rdb_key key = {
+        .db = (uint32_t)c->db->id, .key = c->argv[1], .expire_at_ms = -1, .idle_s = -1, .freq = -1};
     enum err err = dump_read(payload, RDB_LIMITS_DEFAULT, &key, &builder.handler, why);
     value_builder_close(&builder);
     buf_close(&mended);
@@ -151,7 +155,9 @@ static void restore_value(struct restore *r, int64_t deadline_ms) {
 /* Whether a deadline in the past deletes: not where somebody else decides when keys go (C8). */
 static bool past_deletes(const struct client *c) {
     const struct engine *engine = c->engine;
-    if (engine->loading || engine->role == ROLE_REPLICA || c->flags & (CLIENT_LOADING | CLIENT_MASTER)) return false;
+    if (engine->loading || engine->role == ROLE_REPLICA ||
+        c->flags & (CLIENT_LOADING | CLIENT_MASTER))
+        return false;
     return !(engine->settings.import_mode && c->flags & CLIENT_IMPORT_SOURCE);
 }
 
@@ -173,14 +179,19 @@ static void restore_run(struct restore *r) {
     }
     enum err err = read_payload(r, &why);
     if (err || !r->got) {
-        if (err == ERR_REFUSED) reply_error(c, "ERR %s", why.text);
-        else reply_error(c, "ERR Bad data format");
+        if (err == ERR_REFUSED)
+            reply_error(c, "ERR %s", why.text);
+        else
+            reply_error(c, "ERR Bad data format");
         return;
     }
     int64_t deadline_ms = r->ttl ? r->ttl : -1;
-    if (r->ttl && !r->absolute && __builtin_add_overflow(r->ttl, c->engine->now_ms, &deadline_ms)) deadline_ms = INT64_MAX;
-    if (r->ttl && deadline_ms <= c->engine->now_ms && past_deletes(c)) restore_nothing(r);
-    else restore_value(r, deadline_ms);
+    if (r->ttl && !r->absolute && __builtin_add_overflow(r->ttl, c->engine->now_ms, &deadline_ms))
+        deadline_ms = INT64_MAX;
+    if (r->ttl && deadline_ms <= c->engine->now_ms && past_deletes(c))
+        restore_nothing(r);
+    else
+        restore_value(r, deadline_ms);
 }
 
 static void restore_command(struct client *c) {

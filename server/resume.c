@@ -31,10 +31,10 @@ struct head {
     char id[41], id2[41];
     uint64_t device, inode; /* of this file: a copy of the folder is another server */
     int64_t id2_end;
-    uint64_t ring_bytes;    /* of the stream bytes behind the head; byte O lies at O modulo this */
-    uint64_t base;          /* the first offset that was ever put into the ring */
+    uint64_t ring_bytes; /* of the stream bytes behind the head; byte O lies at O modulo this */
+    uint64_t base;       /* the first offset that was ever put into the ring */
     int64_t role;
-    _Atomic uint64_t end;   /* one behind the last offset in the ring, or that is being put there */
+    _Atomic uint64_t end; /* one behind the last offset in the ring, or that is being put there */
     _Atomic unsigned current; /* of the marks; 0 or 1 */
     _Atomic unsigned is_valid;
     struct mark marks[2];
@@ -46,7 +46,7 @@ struct resume {
     uint8_t *ring;
     size_t map_bytes;
     int64_t noted_offset, noted_db; /* at the AOF's present size */
-    bool failed;          /* said in the log; not tried again */
+    bool failed;                    /* said in the log; not tried again */
 };
 
 static struct resume *resume; /* one engine in a process */
@@ -72,9 +72,12 @@ static enum err map_file(uint64_t ring_bytes, struct why *why) {
     enum err err = fs_open(RESUME_FILE, O_RDWR | O_CREAT | O_TRUNC, &fd, why);
     if (err) return err;
     int failed = fstat(fd, &about) ? errno : 0;
-    if (!failed) failed = posix_fallocate(fd, 0, (off_t)bytes); /* a map of a file with holes dies when the disk is full */
+    if (!failed)
+        failed = posix_fallocate(
+            fd, 0, (off_t)bytes); /* a map of a file with holes dies when the disk is full */
     void *map = failed ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED) err = why_set(why, ERR_IO, "%s: %s", RESUME_FILE, strerror(failed ? failed : errno));
+    if (map == MAP_FAILED)
+        err = why_set(why, ERR_IO, "%s: %s", RESUME_FILE, strerror(failed ? failed : errno));
     close(fd);
     if (err) return err;
     resume->head = map;
@@ -85,7 +88,9 @@ static enum err map_file(uint64_t ring_bytes, struct why *why) {
     return OK;
 }
 
-static int64_t db_of(const struct replication *r) { return r->link.client ? r->link.client->db->id : -1; }
+static int64_t db_of(const struct replication *r) {
+    return r->link.client ? r->link.client->db->id : -1;
+}
 
 static void note_present(const struct replication *r) {
     resume->noted_offset = r->history.offset;
@@ -102,7 +107,8 @@ static bool begin(struct engine *engine) {
     uint64_t ring_bytes = (uint64_t)engine->settings.repl_backlog_size;
     if (ring_bytes < BACKLOG_BLOCK_SIZE) ring_bytes = BACKLOG_BLOCK_SIZE;
     if (map_file(ring_bytes, &why)) {
-        engine_log(engine, '#', "Without a file for it, replicas cannot go on after a crash: %s", why.text);
+        engine_log(engine, '#', "Without a file for it, replicas cannot go on after a crash: %s",
+                   why.text);
         resume->failed = true;
         return false;
     }
@@ -122,12 +128,13 @@ static bool begin(struct engine *engine) {
 
 static bool is_about(const struct head *head, const struct engine *engine) {
     const struct history *history = &replication_of(engine)->history;
-    return memcmp(head->id, history->id, sizeof head->id) == 0 && memcmp(head->id2, history->id2, sizeof head->id2) == 0 &&
+    return memcmp(head->id, history->id, sizeof head->id) == 0 &&
+           memcmp(head->id2, history->id2, sizeof head->id2) == 0 &&
            head->id2_end == history->id2_end && head->role == (int64_t)engine->role;
 }
 
-/* What came to the stream since the last time. The end moves first: what the ring loses by it is then
- * never taken for whole. */
+/* What came to the stream since the last time. The end moves first: what the ring loses by it is
+ * then never taken for whole. */
 static void put_stream(const struct backlog *backlog) {
     struct head *head = resume->head;
     uint64_t at = atomic_load(&head->end);
@@ -152,13 +159,15 @@ void resume_note(struct engine *engine, int64_t aof_seq, uint64_t size, uint64_t
     if (fresh && !begin(engine)) return;
     struct head *head = resume->head;
     const struct mark *last = &head->marks[atomic_load(&head->current)];
-    bool same = atomic_load(&head->is_valid) && last->aof_seq == aof_seq && last->size_after == size_after &&
-                last->offset_after == r->history.offset && atomic_load(&head->end) == r->backlog.end;
+    bool same = atomic_load(&head->is_valid) && last->aof_seq == aof_seq &&
+                last->size_after == size_after && last->offset_after == r->history.offset &&
+                atomic_load(&head->end) == r->backlog.end;
     if (same) return;
     put_stream(&r->backlog);
     if (fresh || size == size_after) note_present(r);
     unsigned next = 1 - atomic_load(&head->current);
-    /* A fresh file does not know what the AOF's present size stands for: only the size to come counts. */
+    /* A fresh file does not know what the AOF's present size stands for: only the size to come
+     * counts. */
     head->marks[next] = (struct mark){.aof_seq = aof_seq,
                                       .size = fresh ? size_after : size,
                                       .size_after = size_after,
@@ -183,10 +192,11 @@ static bool is_whole(const struct head *head, const struct stat *about) {
     uint64_t bytes = (uint64_t)about->st_size;
     read_boot(boot);
     return head->device == (uint64_t)about->st_dev && head->inode == (uint64_t)about->st_ino &&
-           memcmp(head->magic, MAGIC, sizeof MAGIC) == 0 && boot[0] && memcmp(head->boot, boot, sizeof boot) == 0 &&
-           atomic_load(&head->is_valid) && atomic_load(&head->current) <= 1 && head->ring_bytes >= BACKLOG_BLOCK_SIZE &&
-           head->ring_bytes == bytes - HEAD_BYTES && head->id[40] == '\0' && head->id2[40] == '\0' &&
-           history_is_id(slice_text(head->id));
+           memcmp(head->magic, MAGIC, sizeof MAGIC) == 0 && boot[0] &&
+           memcmp(head->boot, boot, sizeof boot) == 0 && atomic_load(&head->is_valid) &&
+           atomic_load(&head->current) <= 1 && head->ring_bytes >= BACKLOG_BLOCK_SIZE &&
+           head->ring_bytes == bytes - HEAD_BYTES && head->id[40] == '\0' &&
+           head->id2[40] == '\0' && history_is_id(slice_text(head->id));
 }
 
 /* The offset that this size of the AOF stands at, and the database; -1: not known. */
@@ -202,10 +212,12 @@ static int64_t offset_at(const struct head *head, int64_t aof_seq, uint64_t aof_
         *db = mark->db_after;
     }
     uint64_t end = atomic_load(&head->end);
-    return offset >= 0 && (uint64_t)offset + 1 <= end && (uint64_t)offset + 1 >= head->base ? offset : -1;
+    return offset >= 0 && (uint64_t)offset + 1 <= end && (uint64_t)offset + 1 >= head->base ? offset
+                                                                                            : -1;
 }
 
-static void take_ring(struct replication *r, const struct head *head, const uint8_t *ring, int64_t offset) {
+static void take_ring(struct replication *r, const struct head *head, const uint8_t *ring,
+                      int64_t offset) {
     uint64_t end = atomic_load(&head->end), stop = (uint64_t)offset + 1;
     uint64_t at = end - head->base > head->ring_bytes ? end - head->ring_bytes : head->base;
     if (at > stop) at = stop;
@@ -221,7 +233,8 @@ static void take_ring(struct replication *r, const struct head *head, const uint
     r->history.offset = offset;
 }
 
-static void take(struct engine *engine, const struct head *head, const uint8_t *ring, int64_t offset, int64_t db) {
+static void take(struct engine *engine, const struct head *head, const uint8_t *ring,
+                 int64_t offset, int64_t db) {
     struct replication *r = replication_of(engine);
     take_ring(r, head, ring, offset);
     memcpy(r->history.id, head->id, sizeof r->history.id);
@@ -231,7 +244,8 @@ static void take(struct engine *engine, const struct head *head, const uint8_t *
         r->link.may_continue = true;
         obey_begin(&r->link, db);
     }
-    engine_log(engine, '*', "The history %s goes on at offset %lld.", r->history.id, (long long)offset);
+    engine_log(engine, '*', "The history %s goes on at offset %lld.", r->history.id,
+               (long long)offset);
 }
 
 void resume_load(struct engine *engine, int64_t aof_seq, uint64_t aof_size, bool *took) {

@@ -1,4 +1,5 @@
-/* save.c -- SAVE, BGSAVE, LASTSAVE, save points, and what INFO says about them. See persistence.h. */
+/* save.c -- SAVE, BGSAVE, LASTSAVE, save points, and what INFO says about them. See persistence.h.
+ */
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "lib/redis/command.h"
@@ -63,8 +64,10 @@ static void bgsave_ended(void *owner, enum err err, const char *words) {
     p->bgsave = NULL;
     engine_read_clock(engine);
     p->last_bgsave_took_ms = engine->now_ms - p->bgsave_started_ms;
-    if (!err) err = fs_rename(p->bgsave_temp, path, &why);
-    else (void)why_set(&why, err, "%s", words);
+    if (!err)
+        err = fs_rename(p->bgsave_temp, path, &why);
+    else
+        (void)why_set(&why, err, "%s", words);
     if (err) {
         engine_log(engine, '#', "Background saving error: %s", why.text);
         remove_file(p->bgsave_temp);
@@ -82,7 +85,8 @@ enum err bgsave_start(struct engine *engine, struct why *why) {
     struct persistence *p = persistence_of(engine);
     ASSERT(!p->bgsave);
     p->bgsave_temp = temp_path("");
-    struct snapshot_want want = {.scope = SNAPSHOT_ALL, .path = p->bgsave_temp, .owner = engine, .ended = bgsave_ended};
+    struct snapshot_want want = {
+        .scope = SNAPSHOT_ALL, .path = p->bgsave_temp, .owner = engine, .ended = bgsave_ended};
     p->dirty_at_bgsave = engine->dirty;
     p->bgsave_started_ms = p->last_bgsave_try_ms = engine->now_ms;
     p->bgsave_scheduled = false;
@@ -118,8 +122,10 @@ static void save_command(struct client *c) {
         reply_error(c, "ERR Background save already in progress");
         return;
     }
-    if (save_now(c->engine, &why)) reply_error(c, "ERR %s", why.text);
-    else reply_ok(c);
+    if (save_now(c->engine, &why))
+        reply_error(c, "ERR %s", why.text);
+    else
+        reply_ok(c);
 }
 
 static void bgsave_command(struct client *c) {
@@ -141,7 +147,9 @@ static void bgsave_command(struct client *c) {
     }
 }
 
-static void lastsave_command(struct client *c) { reply_int(c, persistence_of(c->engine)->last_save_ms / 1000); }
+static void lastsave_command(struct client *c) {
+    reply_int(c, persistence_of(c->engine)->last_save_ms / 1000);
+}
 
 /* ---- in the background ---- */
 
@@ -149,7 +157,8 @@ static bool save_point_reached(const struct engine *engine) {
     const struct persistence *p = persistence_of(engine);
     for (int i = 0; i < engine->settings.save_count; i++) {
         const struct save_point *point = &engine->settings.save_points[i];
-        if (engine->dirty >= (uint64_t)point->changes && engine->now_ms - p->last_save_ms > point->seconds * 1000)
+        if (engine->dirty >= (uint64_t)point->changes &&
+            engine->now_ms - p->last_save_ms > point->seconds * 1000)
             return p->last_bgsave_ok || engine->now_ms - p->last_bgsave_try_ms > RETRY_MS;
     }
     return false;
@@ -158,9 +167,14 @@ static bool save_point_reached(const struct engine *engine) {
 static void tick(struct engine *engine) {
     struct persistence *p = persistence_of(engine);
     struct why why;
-    if (p->bgsave || engine->loading || engine->shutting_down || snapshots_active(engine) >= SNAPSHOTS_MAX) return;
-    if (save_point_reached(engine)) engine_log(engine, '*', "A save point is reached. Saving...");
-    else if (!p->bgsave_scheduled || engine->now_ms - p->last_bgsave_try_ms < (p->last_bgsave_ok ? 0 : RETRY_MS)) return;
+    if (p->bgsave || engine->loading || engine->shutting_down ||
+        snapshots_active(engine) >= SNAPSHOTS_MAX)
+        return;
+    if (save_point_reached(engine))
+        engine_log(engine, '*', "A save point is reached. Saving...");
+    else if (!p->bgsave_scheduled ||
+             engine->now_ms - p->last_bgsave_try_ms < (p->last_bgsave_ok ? 0 : RETRY_MS))
+        return;
     if (bgsave_start(engine, &why)) return; /* said in the log, tried again */
 }
 
@@ -174,7 +188,8 @@ static void flushed(struct engine *engine) {
 
 static bool at_shutdown(struct engine *engine, unsigned flags, struct why *why) {
     bgsave_stop(engine);
-    bool wanted = (engine->settings.save_count > 0 || flags & SHUTDOWN_SAVE) && !(flags & SHUTDOWN_NOSAVE);
+    bool wanted =
+        (engine->settings.save_count > 0 || flags & SHUTDOWN_SAVE) && !(flags & SHUTDOWN_NOSAVE);
     if (!wanted) return false;
     engine_log(engine, '*', "Saving the final RDB snapshot before exiting.");
     return save_now(engine, why) != OK;
@@ -184,13 +199,19 @@ static bool at_shutdown(struct engine *engine, unsigned flags, struct why *why) 
 static bool disk_gate(struct client *c, const struct command *command) {
     struct engine *engine = c->engine;
     struct persistence *p = persistence_of(engine);
-    bool is_write = engine_command_flags(c, command) & COMMAND_WRITE || strcmp(command->name, "ping") == 0;
-    if (!is_write || engine->role != ROLE_MASTER || c->flags & (CLIENT_LOADING | CLIENT_MASTER)) return true;
-    if (engine->settings.stop_writes_on_bgsave_error && engine->settings.save_count > 0 && !p->last_bgsave_ok) {
-        engine_refuse(c, "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to "
-                       "disk. Commands that may modify the data set are disabled, because this instance is configured "
-                       "to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). "
-                       "Please check the Redis logs for details about the RDB error.");
+    bool is_write =
+        engine_command_flags(c, command) & COMMAND_WRITE || strcmp(command->name, "ping") == 0;
+    if (!is_write || engine->role != ROLE_MASTER || c->flags & (CLIENT_LOADING | CLIENT_MASTER))
+        return true;
+    if (engine->settings.stop_writes_on_bgsave_error && engine->settings.save_count > 0 &&
+        !p->last_bgsave_ok) {
+        engine_refuse(c, "MISCONF Redis is configured to save RDB snapshots, but it's currently "
+                         "unable to persist to "
+                         "disk. Commands that may modify the data set are disabled, because this "
+                         "instance is configured "
+                         "to report errors during writes if RDB snapshotting fails "
+                         "(stop-writes-on-bgsave-error option). "
+                         "Please check the Redis logs for details about the RDB error.");
         return false;
     }
     const char *fault = aof_fault(p->aof);
@@ -202,21 +223,28 @@ static bool disk_gate(struct client *c, const struct command *command) {
 static void info(struct engine *engine, struct buf *out) {
     const struct persistence *p = persistence_of(engine);
     bool saving = p->bgsave != NULL;
-    buf_printf(out, "current_cow_peak:0\r\ncurrent_cow_size:0\r\ncurrent_cow_size_age:0\r\n"
-                    "current_fork_perc:0.00\r\ncurrent_save_keys_processed:0\r\ncurrent_save_keys_total:0\r\n");
+    buf_printf(
+        out,
+        "current_cow_peak:0\r\ncurrent_cow_size:0\r\ncurrent_cow_size_age:0\r\n"
+        "current_fork_perc:0.00\r\ncurrent_save_keys_processed:0\r\ncurrent_save_keys_total:0\r\n");
     buf_printf(out,
-               "rdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_progress:%d\r\nrdb_last_save_time:%lld\r\n"
-               "rdb_last_bgsave_status:%s\r\nrdb_last_bgsave_time_sec:%lld\r\nrdb_current_bgsave_time_sec:%lld\r\n"
+               "rdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_progress:%d\r\nrdb_last_save_"
+               "time:%lld\r\n"
+               "rdb_last_bgsave_status:%s\r\nrdb_last_bgsave_time_sec:%lld\r\nrdb_current_bgsave_"
+               "time_sec:%lld\r\n"
                "rdb_saves:%llu\r\nrdb_last_cow_size:0\r\nrdb_last_load_keys_expired:%lld\r\n"
                "rdb_last_load_keys_loaded:%lld\r\n",
                (unsigned long long)engine->dirty, saving, (long long)(p->last_save_ms / 1000),
                p->last_bgsave_ok ? "ok" : "err",
                (long long)(p->last_bgsave_took_ms < 0 ? -1 : p->last_bgsave_took_ms / 1000),
-               (long long)(saving ? (engine->now_ms - p->bgsave_started_ms) / 1000 : -1), (unsigned long long)p->saves,
-               (long long)p->keys_expired_on_load, (long long)p->keys_loaded);
+               (long long)(saving ? (engine->now_ms - p->bgsave_started_ms) / 1000 : -1),
+               (unsigned long long)p->saves, (long long)p->keys_expired_on_load,
+               (long long)p->keys_loaded);
     aof_info(p->aof, out);
     if (!engine->loading) return;
-    double done = p->loading_total_bytes ? 100.0 * (double)p->loading_done_bytes / (double)p->loading_total_bytes : 0;
+    double done = p->loading_total_bytes
+                      ? 100.0 * (double)p->loading_done_bytes / (double)p->loading_total_bytes
+                      : 0;
     buf_printf(out,
                "loading_start_time:%lld\r\nloading_total_bytes:%llu\r\nloading_rdb_used_mem:0\r\n"
                "loading_loaded_bytes:%llu\r\nloading_loaded_perc:%.2f\r\nloading_eta_seconds:1\r\n",

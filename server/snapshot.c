@@ -31,7 +31,7 @@ struct snapshot {
     uv_poll_t poll, words_poll; /* of the two pipes' read ends */
     uv_timer_t reaper;          /* asks for the exit code while the child takes its time to die */
     int data_fd, words_fd;
-    int handles;                /* not closed yet; freed at 0 */
+    int handles; /* not closed yet; freed at 0 */
     bool wants, data_ended, words_ended, is_over;
     struct buf words;
 };
@@ -58,12 +58,15 @@ static enum err write_to_pipe(struct rdb_sink *sink, struct slice bytes, struct 
 /* Nothing of the parent's stays open: a connection that the parent closes must be seen to close. */
 static void child_keep_two(int data_fd, int words_fd) {
     int data = fcntl(data_fd, F_DUPFD, 10), words = fcntl(words_fd, F_DUPFD, 10);
-    if (data < 0 || words < 0 || dup2(data, CHILD_DATA_FD) < 0 || dup2(words, CHILD_WORDS_FD) < 0) _exit(2);
+    if (data < 0 || words < 0 || dup2(data, CHILD_DATA_FD) < 0 || dup2(words, CHILD_WORDS_FD) < 0)
+        _exit(2);
     (void)close_range(CHILD_WORDS_FD + 1, ~0u, 0);
 }
 
-static _Noreturn void child_run(struct snapshot *s, const struct rdb_save_options *options, int data_fd, int words_fd) {
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would read what a child of a dead parent makes */
+static _Noreturn void child_run(struct snapshot *s, const struct rdb_save_options *options,
+                                int data_fd, int words_fd) {
+    (void)prctl(PR_SET_PDEATHSIG,
+                SIGKILL); /* nobody would read what a child of a dead parent makes */
     child_keep_two(data_fd, words_fd);
     (void)signal(SIGINT, SIG_IGN); /* the parent decides when it is over */
     (void)signal(SIGTERM, SIG_DFL);
@@ -115,7 +118,8 @@ static void check_end(uv_timer_t *timer) {
         return;
     }
     bool good = status == 0;
-    const char *words = buf_size(&s->words) ? buf_text(&s->words) : "the process that writes it died";
+    const char *words =
+        buf_size(&s->words) ? buf_text(&s->words) : "the process that writes it died";
     let_go(s);
     s->want.ended(s->want.owner, good ? OK : ERR_IO, good ? "" : words);
 }
@@ -130,8 +134,10 @@ static void words_readable(uv_poll_t *poll, int status, int events) {
     struct snapshot *s = poll->data;
     (void)events;
     ssize_t got = status < 0 ? 0 : read(s->words_fd, buf_room(&s->words, 512), 512);
-    if (got > 0) buf_filled(&s->words, (size_t)got);
-    else if (got == 0 || (errno != EAGAIN && errno != EINTR)) pipe_ended(s, &s->words_ended, &s->words_poll);
+    if (got > 0)
+        buf_filled(&s->words, (size_t)got);
+    else if (got == 0 || (errno != EAGAIN && errno != EINTR))
+        pipe_ended(s, &s->words_ended, &s->words_poll);
 }
 
 static void data_readable(uv_poll_t *poll, int status, int events) {
@@ -145,7 +151,8 @@ static void data_readable(uv_poll_t *poll, int status, int events) {
         return;
     }
     s->wants = false;
-    s->want.batch(s->want.owner, slice_from(bytes, (size_t)got)); /* may call snapshot_next() or abort */
+    s->want.batch(s->want.owner,
+                  slice_from(bytes, (size_t)got)); /* may call snapshot_next() or abort */
     if (!s->is_over && !s->wants) (void)uv_poll_stop(&s->poll);
 }
 
@@ -158,7 +165,8 @@ void snapshot_next(struct snapshot *s) {
 void snapshot_abort(struct snapshot *s) {
     (void)kill(s->child, SIGKILL);
     int status;
-    (void)waitpid(s->child, &status, 0); /* it is killed: this takes as long as its memory to be given back */
+    (void)waitpid(s->child, &status,
+                  0); /* it is killed: this takes as long as its memory to be given back */
     let_go(s);
 }
 
@@ -187,8 +195,8 @@ static void start_watching(struct snapshot *s) {
     snapshot_next(s);
 }
 
-enum err snapshot_start(struct engine *engine, const struct snapshot_want *want, struct snapshot **snapshot,
-                        struct why *why) {
+enum err snapshot_start(struct engine *engine, const struct snapshot_want *want,
+                        struct snapshot **snapshot, struct why *why) {
     if (snapshots_active(engine) >= SNAPSHOTS_MAX)
         return why_set(why, ERR_STATE, "%d snapshots are under way already", SNAPSHOTS_MAX);
     int data[2], words[2];

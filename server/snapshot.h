@@ -29,19 +29,20 @@ enum snapshot_scope { SNAPSHOT_ALL, SNAPSHOT_FUNCTIONS, SNAPSHOT_NOTHING };
 
 struct snapshot_want {
     enum snapshot_scope scope;
-    const char *path;         /* the maker writes, syncs and closes this file; NULL: batches. Copied. */
-    bool aof_base;            /* the RDB is the base of an AOF: says so in its aux fields */
-    void *owner;              /* given back in the calls below */
-    void (*batch)(void *owner, struct slice bytes);                      /* bytes die when it returns */
-    void (*ended)(void *owner, enum err err, const char *why); /* OK: all bytes were given, or the file is whole */
+    const char *path; /* the maker writes, syncs and closes this file; NULL: batches. Copied. */
+    bool aof_base;    /* the RDB is the base of an AOF: says so in its aux fields */
+    void *owner;      /* given back in the calls below */
+    void (*batch)(void *owner, struct slice bytes); /* bytes die when it returns */
+    void (*ended)(void *owner, enum err err,
+                  const char *why); /* OK: all bytes were given, or the file is whole */
 };
 
 /* How many may be under way at once. */
 #define SNAPSHOTS_MAX 4
 
 /* ERR_STATE: too many are under way. ERR_NOMEM, ERR_IO: it could not start. */
-MUST_CHECK enum err snapshot_start(struct engine *engine, const struct snapshot_want *want, struct snapshot **snapshot,
-                                   struct why *why);
+MUST_CHECK enum err snapshot_start(struct engine *engine, const struct snapshot_want *want,
+                                   struct snapshot **snapshot, struct why *why);
 
 /* The last batch is done with; the next one may come. Not needed for the first, nor with a path. */
 void snapshot_next(struct snapshot *snapshot);

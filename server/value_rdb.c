@@ -21,9 +21,10 @@ static enum err begin(void *self, const struct rdb_key *key, uint64_t count, str
     case VALUE_ZSET: b->value = zset_new_sized(&b->limits, room); return OK;
     case VALUE_STREAM: break;
     }
-    return why_set(why, ERR_REFUSED, "key '%.*s' in database %u is a %s, a type that this server does not hold yet",
-                   key->key.size > 100 ? 100 : (int)key->key.size, (const char *)key->key.data, key->db,
-                   value_type_name(key->type));
+    return why_set(why, ERR_REFUSED,
+                   "key '%.*s' in database %u is a %s, a type that this server does not hold yet",
+                   key->key.size > 100 ? 100 : (int)key->key.size, (const char *)key->key.data,
+                   key->db, value_type_name(key->type));
 }
 
 static enum err take_string(void *self, struct slice bytes, struct why *why) {
@@ -79,9 +80,12 @@ static enum err take_blob(void *self, enum rdb_blob kind, struct slice bytes, st
         return OK;
     }
     value_free(&b->value);
-    if (kind == RDB_BLOB_INTSET) b->value = set_adopt_intset(&b->limits, copy);
-    else if (kind == RDB_BLOB_HASH_LISTPACK) b->value = hash_adopt_listpack(&b->limits, copy);
-    else b->value = zset_adopt_listpack(&b->limits, copy);
+    if (kind == RDB_BLOB_INTSET)
+        b->value = set_adopt_intset(&b->limits, copy);
+    else if (kind == RDB_BLOB_HASH_LISTPACK)
+        b->value = hash_adopt_listpack(&b->limits, copy);
+    else
+        b->value = zset_adopt_listpack(&b->limits, copy);
     return OK;
 }
 
@@ -102,12 +106,13 @@ static enum err begin_key(void *self, const struct rdb_key *key, uint64_t count,
 static enum err refuse_function(void *self, struct slice code, struct why *why) {
     (void)self;
     (void)code;
-    return why_set(why, ERR_REFUSED, "the file has a library of functions, which this server does not hold yet");
+    return why_set(why, ERR_REFUSED,
+                   "the file has a library of functions, which this server does not hold yet");
 }
 
 void value_builder_init(struct value_builder *builder, const struct type_limits *limits, void *self,
-                        enum err (*emit)(void *self, const struct rdb_key *key, const struct value *value,
-                                         struct why *why)) {
+                        enum err (*emit)(void *self, const struct rdb_key *key,
+                                         const struct value *value, struct why *why)) {
     *builder = (struct value_builder){
         .handler = {.self = builder,
                     .function = refuse_function,
@@ -148,7 +153,8 @@ uint8_t value_rdb_type(const struct value *value) {
 
 static void put_list(struct buf *out, const struct list *list, bool compress) {
     rdb_put_length(out, list_nodes(list));
-    for (const struct list_node *node = list_node_next(list, NULL); node; node = list_node_next(list, node)) {
+    for (const struct list_node *node = list_node_next(list, NULL); node;
+         node = list_node_next(list, node)) {
         bool plain;
         struct slice bytes = list_node_bytes(node, &plain);
         rdb_put_list_node(out, bytes, plain, compress);
@@ -169,10 +175,12 @@ static void put_set(struct buf *out, const struct value *set, bool compress) {
     rdb_put_length(out, set_length(set));
     struct set_iter iter;
     struct slice member;
-    for (set_iter_init(&iter, set); set_next(&iter, &member);) rdb_put_string(out, member, compress);
+    for (set_iter_init(&iter, set); set_next(&iter, &member);)
+        rdb_put_string(out, member, compress);
 }
 
-/* From the highest to the lowest, as Redis does: a reader that inserts one by one then inserts at the front. */
+/* From the highest to the lowest, as Redis does: a reader that inserts one by one then inserts at
+ * the front. */
 static void put_zset(struct buf *out, const struct value *zset, bool compress) {
     size_t length = zset_length(zset);
     rdb_put_length(out, length);
@@ -188,8 +196,10 @@ static void put_zset(struct buf *out, const struct value *zset, bool compress) {
 void value_put(struct buf *out, const struct value *value, bool compress) {
     switch (value_rdb_type(value)) {
     case RDB_STRING:
-        if (value->encoding == ENC_INT) rdb_put_number(out, value->number);
-        else rdb_put_string(out, value->bytes, compress);
+        if (value->encoding == ENC_INT)
+            rdb_put_number(out, value->number);
+        else
+            rdb_put_string(out, value->bytes, compress);
         return;
     case RDB_LIST_QUICKLIST_2: put_list(out, value->ptr, compress); return;
     case RDB_SET_INTSET: rdb_put_string(out, intset_slice(value->ptr), compress); return;

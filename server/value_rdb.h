@@ -1,10 +1,10 @@
 /* value_rdb.h -- values of the keyspace to and from the bytes of an RDB.
  *
- * Reading: a builder is a handler for lib/redis/rdb_read.h or dump.h that makes struct values, in the
- * encoding that they would have if commands had made them, and gives each to `emit`. What the reader
- * checked is adopted byte for byte (intsets, listpacks). It touches no engine, so it may run on a
- * helper thread.
- * Types that this server does not hold yet (streams) are refused by name; so are functions.
+ * Reading: a builder is a handler for lib/redis/rdb_read.h or dump.h that makes struct values, in
+ * the encoding that they would have if commands had made them, and gives each to `emit`. What the
+ * reader checked is adopted byte for byte (intsets, listpacks). It touches no engine, so it may run
+ * on a helper thread. Types that this server does not hold yet (streams) are refused by name; so
+ * are functions.
  */
 #ifndef SERVER_VALUE_RDB_H
 #define SERVER_VALUE_RDB_H
@@ -15,20 +15,22 @@
 #include "server/value.h"
 
 struct value_builder {
-    struct rdb_handler handler; /* give this to the reader; aux, end and others may be set by the owner */
+    struct rdb_handler
+        handler; /* give this to the reader; aux, end and others may be set by the owner */
     struct type_limits limits;
     struct value value; /* under construction; ptr NULL: none */
     void *self;
-    /* The value is complete. Containers are the callee's from here on, also when it fails; a string's
-     * bytes die when it returns. */
-    enum err (*emit)(void *self, const struct rdb_key *key, const struct value *value, struct why *why);
+    /* The value is complete. Containers are the callee's from here on, also when it fails; a
+     * string's bytes die when it returns. */
+    enum err (*emit)(void *self, const struct rdb_key *key, const struct value *value,
+                     struct why *why);
     struct rdb_key key; /* the one under construction */
 };
 
 /* HANDLER's `self` is the builder; SELF is for EMIT. */
 void value_builder_init(struct value_builder *builder, const struct type_limits *limits, void *self,
-                        enum err (*emit)(void *self, const struct rdb_key *key, const struct value *value,
-                                         struct why *why));
+                        enum err (*emit)(void *self, const struct rdb_key *key,
+                                         const struct value *value, struct why *why));
 /* Frees what was left unfinished by an error. */
 void value_builder_close(struct value_builder *builder);
 

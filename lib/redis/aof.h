@@ -39,7 +39,8 @@ void aof_manifest_close(struct aof_manifest *manifest);
 
 /* Read the text of a manifest into the empty MANIFEST. ERR_CORRUPT: WHY names line and fault, and
  * MANIFEST stays empty. Fields that we do not know are skipped, as Redis does. */
-MUST_CHECK enum err aof_manifest_parse(struct slice text, struct aof_manifest *manifest, struct why *why);
+MUST_CHECK enum err aof_manifest_parse(struct slice text, struct aof_manifest *manifest,
+                                       struct why *why);
 
 /* Append the text: base, history, incr, names quoted where they need it. */
 void aof_manifest_format(const struct aof_manifest *manifest, struct buf *text);
@@ -51,12 +52,14 @@ const struct aof_file *aof_manifest_base(const struct aof_manifest *manifest);
 const struct aof_file *aof_manifest_last_incr(const struct aof_manifest *manifest);
 
 /* Add a file "PREFIX.N.base.rdb" (or ".base.aof"); the base so far becomes history. */
-const struct aof_file *aof_manifest_new_base(struct aof_manifest *manifest, const char *prefix, bool rdb);
+const struct aof_file *aof_manifest_new_base(struct aof_manifest *manifest, const char *prefix,
+                                             bool rdb);
 
 /* Add a file "PREFIX.N.incr.aof" at the end. */
 const struct aof_file *aof_manifest_new_incr(struct aof_manifest *manifest, const char *prefix);
 
-/* Name a file that is there already as the base: how a single AOF of older versions is taken over. */
+/* Name a file that is there already as the base: how a single AOF of older versions is taken over.
+ */
 void aof_manifest_adopt_base(struct aof_manifest *manifest, const char *name);
 
 /* All incr files but the last KEPT become history. */

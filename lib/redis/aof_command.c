@@ -36,9 +36,11 @@ static enum step take_number(struct slice bytes, size_t *at, uint8_t mark, int64
         return STEP_FAIL;
     }
     size_t size = (size_t)(end - rest.data) + 1;
-    if (size < 4 || rest.data[size - 2] != '\r' || !slice_to_int(slice_from(rest.data + 1, size - 3), number) ||
-        *number < min || *number > max) {
-        (void)why_set(why, ERR_CORRUPT, "a number that is none, or is out of range, after '%c'", mark);
+    if (size < 4 || rest.data[size - 2] != '\r' ||
+        !slice_to_int(slice_from(rest.data + 1, size - 3), number) || *number < min ||
+        *number > max) {
+        (void)why_set(why, ERR_CORRUPT, "a number that is none, or is out of range, after '%c'",
+                      mark);
         return STEP_FAIL;
     }
     *at += size;
@@ -58,8 +60,8 @@ static enum step take_annotation(struct slice bytes, size_t *used_bytes, struct 
 }
 
 /* "$<size>\r\n<bytes>\r\n" at *AT. */
-static enum step take_arg(struct slice bytes, size_t *at, struct aof_command *command, size_t *wanted_bytes,
-                          struct why *why) {
+static enum step take_arg(struct slice bytes, size_t *at, struct aof_command *command,
+                          size_t *wanted_bytes, struct why *why) {
     int64_t size;
     enum step step = take_number(bytes, at, '$', 0, AOF_ARG_SIZE_MAX, &size, why);
     if (step != STEP_DONE) return step;
@@ -70,12 +72,13 @@ static enum step take_arg(struct slice bytes, size_t *at, struct aof_command *co
     command_add(command, slice_from(bytes.data + *at, (size_t)size));
     *at += (size_t)size + 2;
     if (bytes.data[*at - 2] == '\r' && bytes.data[*at - 1] == '\n') return STEP_DONE;
-    (void)why_set(why, ERR_CORRUPT, "an argument of %lld bytes is not followed by a line end", (long long)size);
+    (void)why_set(why, ERR_CORRUPT, "an argument of %lld bytes is not followed by a line end",
+                  (long long)size);
     return STEP_FAIL;
 }
 
-enum step aof_next(struct slice bytes, struct aof_command *command, size_t *used_bytes, size_t *wanted_bytes,
-                   struct why *why) {
+enum step aof_next(struct slice bytes, struct aof_command *command, size_t *used_bytes,
+                   size_t *wanted_bytes, struct why *why) {
     command->count = 0;
     *wanted_bytes = bytes.size + 1;
     if (bytes.size == 0) return STEP_MORE;

@@ -24,7 +24,8 @@ void aof_manifest_copy(struct aof_manifest *to, const struct aof_manifest *from)
 }
 
 /* Takes NAME over. */
-static struct aof_file *add(struct aof_manifest *manifest, char *name, int64_t seq, enum aof_type type) {
+static struct aof_file *add(struct aof_manifest *manifest, char *name, int64_t seq,
+                            enum aof_type type) {
     manifest->files = mem_realloc(manifest->files, (manifest->count + 1) * sizeof *manifest->files);
     struct aof_file *file = &manifest->files[manifest->count++];
     *file = (struct aof_file){.name = name, .seq = seq, .type = type};
@@ -53,7 +54,8 @@ static char *file_name(const char *prefix, int64_t seq, const char *suffix) {
     return text;
 }
 
-const struct aof_file *aof_manifest_new_base(struct aof_manifest *manifest, const char *prefix, bool rdb) {
+const struct aof_file *aof_manifest_new_base(struct aof_manifest *manifest, const char *prefix,
+                                             bool rdb) {
     for (size_t i = 0; i < manifest->count; i++)
         if (manifest->files[i].type == AOF_BASE) manifest->files[i].type = AOF_HISTORY;
     int64_t seq = manifest->base_seq + 1;
@@ -72,16 +74,20 @@ void aof_manifest_adopt_base(struct aof_manifest *manifest, const char *name) {
 void aof_manifest_retire_incr(struct aof_manifest *manifest, size_t kept) {
     for (size_t i = manifest->count; i-- > 0;) {
         if (manifest->files[i].type != AOF_INCR) continue;
-        if (kept > 0) kept--;
-        else manifest->files[i].type = AOF_HISTORY;
+        if (kept > 0)
+            kept--;
+        else
+            manifest->files[i].type = AOF_HISTORY;
     }
 }
 
 void aof_manifest_drop_history(struct aof_manifest *manifest) {
     size_t left = 0;
     for (size_t i = 0; i < manifest->count; i++) {
-        if (manifest->files[i].type == AOF_HISTORY) mem_free(manifest->files[i].name);
-        else manifest->files[left++] = manifest->files[i];
+        if (manifest->files[i].type == AOF_HISTORY)
+            mem_free(manifest->files[i].name);
+        else
+            manifest->files[left++] = manifest->files[i];
     }
     manifest->count = left;
 }
@@ -89,7 +95,8 @@ void aof_manifest_drop_history(struct aof_manifest *manifest) {
 static bool name_needs_quotes(const char *name) {
     if (!*name) return true;
     for (const char *c = name; *c; c++)
-        if (*c == '\\' || *c == '"' || !isprint((unsigned char)*c) || isspace((unsigned char)*c)) return true;
+        if (*c == '\\' || *c == '"' || !isprint((unsigned char)*c) || isspace((unsigned char)*c))
+            return true;
     return false;
 }
 
@@ -103,10 +110,14 @@ static void format_name(struct buf *text, const char *name) {
     buf_byte(text, '"');
     for (const char *c = name; *c; c++) {
         const char *at = strchr(escaped_bytes, *c);
-        if (*c == '\\' || *c == '"') buf_printf(text, "\\%c", *c);
-        else if (at) buf_printf(text, "\\%c", escape_letters[at - escaped_bytes]);
-        else if (isprint((unsigned char)*c)) buf_byte(text, (uint8_t)*c);
-        else buf_printf(text, "\\x%02x", (unsigned char)*c);
+        if (*c == '\\' || *c == '"')
+            buf_printf(text, "\\%c", *c);
+        else if (at)
+            buf_printf(text, "\\%c", escape_letters[at - escaped_bytes]);
+        else if (isprint((unsigned char)*c))
+            buf_byte(text, (uint8_t)*c);
+        else
+            buf_printf(text, "\\x%02x", (unsigned char)*c);
     }
     buf_byte(text, '"');
 }
@@ -149,14 +160,17 @@ static bool take_quoted_char(struct slice *rest, struct buf *word) {
     return true;
 }
 
-static bool is_space(uint8_t c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+static bool is_space(uint8_t c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
 
 /* The inside of a word up to QUOTE (0: up to a space). */
 static bool take_inside(struct slice *rest, uint8_t quote, struct buf *word) {
     while (rest->size && (quote ? rest->data[0] != quote : !is_space(rest->data[0]))) {
         if (quote == '"') {
             if (!take_quoted_char(rest, word)) return false;
-        } else if (quote == '\'' && rest->size >= 2 && rest->data[0] == '\\' && rest->data[1] == '\'') {
+        } else if (quote == '\'' && rest->size >= 2 && rest->data[0] == '\\' &&
+                   rest->data[1] == '\'') {
             buf_byte(word, '\'');
             *rest = slice_drop(*rest, 2);
         } else {
@@ -187,7 +201,8 @@ static bool take_word(struct slice *line, struct buf *word, bool *found) {
 }
 
 static bool is_plain_name(struct slice name) {
-    if (name.size == 0 || slice_equal(name, SLICE(".")) || slice_equal(name, SLICE(".."))) return false;
+    if (name.size == 0 || slice_equal(name, SLICE(".")) || slice_equal(name, SLICE("..")))
+        return false;
     return !memchr(name.data, '/', name.size) && !memchr(name.data, '\\', name.size) &&
            !memchr(name.data, '\0', name.size);
 }
@@ -224,11 +239,14 @@ static const char *parse_line(struct slice text, struct line *line) {
         bool found;
         if (!take_word(&text, &name, &found)) fault = bad_format;
         if (fault || !found) break;
-        if (!take_word(&text, &value, &found) || !found) fault = bad_format;
-        else fault = take_field(line, buf_slice(&name), &value);
+        if (!take_word(&text, &value, &found) || !found)
+            fault = bad_format;
+        else
+            fault = take_field(line, buf_slice(&name), &value);
         pairs++;
     }
-    if (!fault && (pairs < 3 || buf_size(&line->name) == 0 || line->seq == 0 || !line->type)) fault = bad_format;
+    if (!fault && (pairs < 3 || buf_size(&line->name) == 0 || line->seq == 0 || !line->type))
+        fault = bad_format;
     buf_close(&name);
     buf_close(&value);
     return fault;
@@ -249,7 +267,8 @@ static const char *add_line(struct aof_manifest *manifest, struct line *line) {
 enum err aof_manifest_parse(struct slice text, struct aof_manifest *manifest, struct why *why) {
     ASSERT(manifest->count == 0);
     if (text.size == 0) return why_set(why, ERR_CORRUPT, "Found an empty AOF manifest");
-    if (text.size > AOF_MANIFEST_SIZE_MAX) return why_set(why, ERR_LIMIT, "The AOF manifest file is too large");
+    if (text.size > AOF_MANIFEST_SIZE_MAX)
+        return why_set(why, ERR_LIMIT, "The AOF manifest file is too large");
     struct line line = {0};
     const char *fault = NULL;
     unsigned number = 0;

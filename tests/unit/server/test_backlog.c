@@ -10,7 +10,9 @@
 
 #include <cmocka.h>
 
-static uint8_t byte_at(uint64_t offset) { return (uint8_t)(offset * 2654435761u >> 13); }
+static uint8_t byte_at(uint64_t offset) {
+    return (uint8_t)(offset * 2654435761u >> 13);
+}
 
 static void test_every_held_offset_gives_its_byte(void **state) {
     (void)state;
@@ -25,17 +27,21 @@ static void test_every_held_offset_gives_its_byte(void **state) {
         for (size_t i = 0; i < size; i++) bytes[i] = byte_at(backlog.end + i);
         backlog_append(&backlog, slice_from(bytes, size));
         uint64_t limit = 16384 + rng_below(&rng, 200000);
-        uint64_t pinned = rng_below(&rng, 3) ? UINT64_MAX : backlog.begin + rng_below(&rng, backlog_size(&backlog) + 1);
+        uint64_t pinned = rng_below(&rng, 3)
+                              ? UINT64_MAX
+                              : backlog.begin + rng_below(&rng, backlog_size(&backlog) + 1);
         uint64_t before = backlog.begin;
         backlog_trim(&backlog, limit, pinned);
         assert_true(backlog.begin >= before && backlog.begin <= pinned);
         assert_true(backlog_size(&backlog) <= limit || backlog.begin == pinned);
-        assert_true(backlog.begin == before || backlog_size(&backlog) >= limit || backlog.begin == pinned);
+        assert_true(backlog.begin == before || backlog_size(&backlog) >= limit ||
+                    backlog.begin == pinned);
         for (int probe = 0; probe < 20; probe++) {
             uint64_t offset = backlog.begin + rng_below(&rng, backlog_size(&backlog) + 1);
             struct slice got = backlog_at(&backlog, offset);
             assert_int_equal(got.size == 0, offset == backlog.end);
-            for (size_t i = 0; i < got.size; i++) assert_int_equal(got.data[i], byte_at(offset + i));
+            for (size_t i = 0; i < got.size; i++)
+                assert_int_equal(got.data[i], byte_at(offset + i));
         }
     }
     assert_true(backlog_memory(&backlog) < 1000000);
@@ -85,11 +91,14 @@ static void test_a_promoted_replica_lets_its_siblings_continue_up_to_its_promoti
     assert_string_equal(history.id2, old);
     assert_int_equal(history.id2_end, 201);
     assert_int_equal(history_judge(&history, &backlog, slice_text(old), 201), PSYNC_CONTINUE);
-    assert_int_equal(history_judge(&history, &backlog, slice_text(old), 202), PSYNC_BEYOND_SECOND_ID);
-    assert_int_equal(history_judge(&history, &backlog, slice_text(history.id), 211), PSYNC_CONTINUE);
+    assert_int_equal(history_judge(&history, &backlog, slice_text(old), 202),
+                     PSYNC_BEYOND_SECOND_ID);
+    assert_int_equal(history_judge(&history, &backlog, slice_text(history.id), 211),
+                     PSYNC_CONTINUE);
     history_new_id(&history);
     assert_int_equal(history_judge(&history, &backlog, slice_text(old), 150), PSYNC_OTHER_HISTORY);
-    assert_int_equal(history_judge(&history, &backlog, slice_text("0000000000000000000000000000000000000000"), 150),
+    assert_int_equal(history_judge(&history, &backlog,
+                                   slice_text("0000000000000000000000000000000000000000"), 150),
                      PSYNC_OTHER_HISTORY);
     backlog_close(&backlog);
 }

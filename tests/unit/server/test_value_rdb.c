@@ -1,4 +1,5 @@
-/* test_value_rdb.c -- a value that goes out as a DUMP payload comes back the same, in every encoding. */
+/* test_value_rdb.c -- a value that goes out as a DUMP payload comes back the same, in every
+ * encoding. */
 #include "lib/base/mem.h"
 #include "lib/redis/digest.h"
 #include "lib/redis/dump.h"
@@ -20,15 +21,19 @@ static const struct type_limits limits = TYPE_LIMITS_DEFAULT;
 static struct slice word(struct rng *rng, char *text, size_t room) {
     int size;
     switch (rng_below(rng, 4)) {
-    case 0: size = snprintf(text, room, "%lld", (long long)rng_next(rng) >> rng_below(rng, 64)); break;
+    case 0:
+        size = snprintf(text, room, "%lld", (long long)rng_next(rng) >> rng_below(rng, 64));
+        break;
     case 1: size = snprintf(text, room, "m%llu", (unsigned long long)rng_below(rng, 100000)); break;
     case 2: {
         size = (int)rng_below(rng, room);
         for (int i = 0; i < size; i++) text[i] = (char)rng_next(rng);
         break;
     }
-    default: size = snprintf(text, room, "%.*s%llu", (int)rng_below(rng, 60),
-                             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", (unsigned long long)rng_below(rng, 1000));
+    default:
+        size = snprintf(text, room, "%.*s%llu", (int)rng_below(rng, 60),
+                        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                        (unsigned long long)rng_below(rng, 1000));
     }
     return slice_from(text, (size_t)size);
 }
@@ -45,12 +50,14 @@ static struct value random_value(struct rng *rng, struct buf *bytes) {
     case 1:
         value = value_container(TYPE_LIST, ENC_QUICKLIST, list_new());
         for (size_t i = 0; i < count; i++)
-            list_push(value.ptr, &limits, rng_below(rng, 2) ? LIST_HEAD : LIST_TAIL, word(rng, text[0], sizeof text[0]));
+            list_push(value.ptr, &limits, rng_below(rng, 2) ? LIST_HEAD : LIST_TAIL,
+                      word(rng, text[0], sizeof text[0]));
         return value;
     case 2:
         value = set_new();
         for (size_t i = 0; i < count; i++) {
-            int size = snprintf(text[0], sizeof text[0], "%lld", (long long)rng_next(rng) >> rng_below(rng, 64));
+            int size = snprintf(text[0], sizeof text[0], "%lld",
+                                (long long)rng_next(rng) >> rng_below(rng, 64));
             (void)set_add(&value, &limits, slice_from(text[0], (size_t)size));
             if (count % 2) (void)set_add(&value, &limits, word(rng, text[0], sizeof text[0]));
         }
@@ -58,7 +65,8 @@ static struct value random_value(struct rng *rng, struct buf *bytes) {
     case 3:
         value = hash_new();
         for (size_t i = 0; i < count; i++)
-            (void)hash_set(&value, &limits, word(rng, text[0], sizeof text[0]), word(rng, text[1], sizeof text[1]));
+            (void)hash_set(&value, &limits, word(rng, text[0], sizeof text[0]),
+                           word(rng, text[1], sizeof text[1]));
         return value;
     default:
         value = zset_new(&limits, 8);
@@ -80,7 +88,8 @@ static struct digest digest_of(struct slice payload) {
     struct digester *digester = digester_new(keep_digest, &digest, NULL);
     struct rdb_key key = {.key = SLICE("k"), .expire_at_ms = -1, .idle_s = -1, .freq = -1};
     struct why why;
-    assert_int_equal(dump_read(payload, RDB_LIMITS_DEFAULT, &key, digester_handler(digester), &why), OK);
+    assert_int_equal(dump_read(payload, RDB_LIMITS_DEFAULT, &key, digester_handler(digester), &why),
+                     OK);
     digester_free(digester);
     return digest;
 }
@@ -91,7 +100,8 @@ struct copy {
     int calls;
 };
 
-static enum err keep_value(void *self, const struct rdb_key *key, const struct value *value, struct why *why) {
+static enum err keep_value(void *self, const struct rdb_key *key, const struct value *value,
+                           struct why *why) {
     struct copy *copy = self;
     (void)key;
     (void)why;
@@ -126,7 +136,8 @@ static void test_out_and_in_again_is_the_same_value_in_the_same_encoding(void **
         value_builder_init(&builder, &limits, &copy, keep_value);
         struct rdb_key key = {.key = SLICE("k"), .expire_at_ms = -1, .idle_s = -1, .freq = -1};
         struct why why;
-        if (dump_read(buf_slice(&first), RDB_LIMITS_DEFAULT, &key, &builder.handler, &why)) fail_msg("%s", why.text);
+        if (dump_read(buf_slice(&first), RDB_LIMITS_DEFAULT, &key, &builder.handler, &why))
+            fail_msg("%s", why.text);
         assert_int_equal(copy.calls, 1);
         assert_int_equal(copy.value.type, value.type);
         assert_int_equal(copy.value.encoding, value.encoding);
@@ -148,17 +159,21 @@ static void test_out_and_in_again_is_the_same_value_in_the_same_encoding(void **
 static void test_a_stream_is_refused_by_name(void **state) {
     (void)state;
     static const uint8_t stream[] = {
-        0x13, 0x01, 0x10, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1,
-        0x1d, 0x1d, 0, 0, 0, 0x0a, 0, 0x01, 1, 0x00, 1, 0x01, 1, 0x81, 'f', 2, 0x00, 1, 0x02, 1, 0x00, 1, 0x00, 1, 0x81, 'v', 2, 0x04, 1, 0xff,
-        1, 1, 1, 1, 1, 0, 0, 1, 0};
+        0x13, 0x01, 0x10, 0,    0,    0,    0, 0,    0, 0,    1, 0,    0, 0,    0,
+        0,    0,    0,    1,    0x1d, 0x1d, 0, 0,    0, 0x0a, 0, 0x01, 1, 0x00, 1,
+        0x01, 1,    0x81, 'f',  2,    0x00, 1, 0x02, 1, 0x00, 1, 0x00, 1, 0x81, 'v',
+        2,    0x04, 1,    0xff, 1,    1,    1, 1,    1, 0,    0, 1,    0};
     struct buf payload = {0};
     dump_put(&payload, stream[0], slice_from(stream + 1, sizeof stream - 1));
     struct copy copy = {0};
     struct value_builder builder;
     value_builder_init(&builder, &limits, &copy, keep_value);
-    struct rdb_key key = {.db = 3, .key = SLICE("orders"), .expire_at_ms = -1, .idle_s = -1, .freq = -1};
+    struct rdb_key key = {
+        .db = 3, .key = SLICE("orders"), .expire_at_ms = -1, .idle_s = -1, .freq = -1};
     struct why why;
-    assert_int_equal(dump_read(buf_slice(&payload), RDB_LIMITS_DEFAULT, &key, &builder.handler, &why), ERR_REFUSED);
+    assert_int_equal(
+        dump_read(buf_slice(&payload), RDB_LIMITS_DEFAULT, &key, &builder.handler, &why),
+        ERR_REFUSED);
     if (!strstr(why.text, "key 'orders' in database 3 is a stream")) fail_msg("%s", why.text);
     value_builder_close(&builder);
     buf_close(&payload);

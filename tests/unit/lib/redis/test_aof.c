@@ -1,4 +1,5 @@
-/* test_aof.c -- the manifest is read and written as Redis 7 does, and an AOF cut anywhere asks for more. */
+/* test_aof.c -- the manifest is read and written as Redis 7 does, and an AOF cut anywhere asks for
+ * more. */
 #include "lib/base/mem.h"
 #include "lib/redis/aof.h"
 
@@ -27,10 +28,11 @@ static void test_a_manifest_comes_back_as_it_was_written(void **state) {
     aof_manifest_new_incr(&made, "appendonly.aof");
     aof_manifest_retire_incr(&made, 1);
     aof_manifest_format(&made, &text);
-    assert_string_equal(buf_text(&text), "file appendonly.aof.2.base.aof seq 2 type b\n"
-                                         "file \"append only\\x01\\\"\\\\.aof.1.base.rdb\" seq 1 type h\n"
-                                         "file appendonly.aof.1.incr.aof seq 1 type h\n"
-                                         "file appendonly.aof.2.incr.aof seq 2 type i\n");
+    assert_string_equal(buf_text(&text),
+                        "file appendonly.aof.2.base.aof seq 2 type b\n"
+                        "file \"append only\\x01\\\"\\\\.aof.1.base.rdb\" seq 1 type h\n"
+                        "file appendonly.aof.1.incr.aof seq 1 type h\n"
+                        "file appendonly.aof.2.incr.aof seq 2 type i\n");
     aof_manifest_drop_history(&made);
     buf_clear(&text);
     aof_manifest_new_base(&made, "a b\n\t", true);
@@ -81,7 +83,8 @@ static void test_a_wrong_manifest_is_refused_with_its_line(void **state) {
         {"file a seq 0 type b\n", "Invalid AOF manifest file format"},
         {"file a seq 1 type x\n", "Unknown AOF file type"},
         {"file a seq 1 type b\nfile b seq 2 type b\n", "line 2: Found duplicate base"},
-        {"file a seq 2 type i\nfile b seq 2 type i\n", "line 2: Found a non-monotonic sequence number"},
+        {"file a seq 2 type i\nfile b seq 2 type i\n",
+         "line 2: Found a non-monotonic sequence number"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct aof_manifest read = {0};
@@ -112,7 +115,8 @@ static void test_any_prefix_of_a_command_asks_for_more(void **state) {
     assert_int_equal(command.count, 3);
     assert_true(slice_equal(command.args[2], SLICE("0123456789\r\n")));
     free_copy(part);
-    assert_int_equal(aof_next(SLICE("#TS:1690000000\r\n*1\r\n"), &command, &used, &wanted, &why), STEP_DONE);
+    assert_int_equal(aof_next(SLICE("#TS:1690000000\r\n*1\r\n"), &command, &used, &wanted, &why),
+                     STEP_DONE);
     assert_int_equal(used, 16);
     assert_int_equal(command.count, 0);
     aof_command_close(&command);
@@ -120,15 +124,19 @@ static void test_any_prefix_of_a_command_asks_for_more(void **state) {
 
 static void test_what_is_no_aof_is_refused(void **state) {
     (void)state;
-    static const char *const bad[] = {"PING\r\n", "*0\r\n", "*-1\r\n", "*1048577\r\n", "*1\r\n#1\r\n", "*1\r\n$-1\r\n",
-                                      "*1\r\n$1\r\nabc", "*1\r\n$536870913\r\n", "*x\r\n", "*1\n", "*\r\n",
-                                      "*00000000000000000000000000000001\r\n"};
+    static const char *const bad[] = {"PING\r\n",        "*0\r\n",
+                                      "*-1\r\n",         "*1048577\r\n",
+                                      "*1\r\n#1\r\n",    "*1\r\n$-1\r\n",
+                                      "*1\r\n$1\r\nabc", "*1\r\n$536870913\r\n",
+                                      "*x\r\n",          "*1\n",
+                                      "*\r\n",           "*00000000000000000000000000000001\r\n"};
     struct aof_command command = {0};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct slice text = exact_copy(slice_text(bad[i]));
         struct why why;
         size_t used, wanted;
-        if (aof_next(text, &command, &used, &wanted, &why) != STEP_FAIL) fail_msg("taken: %s", bad[i]);
+        if (aof_next(text, &command, &used, &wanted, &why) != STEP_FAIL)
+            fail_msg("taken: %s", bad[i]);
         free_copy(text);
     }
     aof_command_close(&command);
