@@ -221,7 +221,6 @@ static enum err read_line(struct engine *engine, struct slice line, int depth, s
 }
 
 static enum err read_text(struct engine *engine, const char *path, struct slice text, int depth, struct why *why) {
-    engine->save_was_set = false;
     for (int number = 1; text.size > 0; number++) {
         const uint8_t *end = memchr(text.data, '\n', text.size);
         size_t size = end ? (size_t)(end - text.data) : text.size;
@@ -257,13 +256,13 @@ static enum err read_option(struct engine *engine, int argc, char **argv, int *a
     for ((*at)++; *at < argc && count < LINE_WORDS_MAX && (!is_option(argv[*at]) || count == 0); (*at)++)
         words[count++] = slice_text(argv[*at]);
     if (count == 0) return why_set(why, ERR_CONFIG, "--%s has no value", (const char *)name.data);
-    engine->save_was_set = false;
     return config_set(engine, name, count, words, why);
 }
 
 enum err config_read_all(struct engine *engine, int argc, char **argv, struct why *why) {
     int at = 1;
     enum err err = OK;
+    engine->save_was_set = false; /* the first `save` replaces the defaults, the others add to it */
     if (argc > 1 && !is_option(argv[1])) {
         char *path = realpath(argv[1], NULL);
         if (path == NULL && strcmp(argv[1], "-") != 0) return why_set(why, ERR_IO, "%s: %s", argv[1], strerror(errno));
