@@ -427,6 +427,34 @@ def test_a_killed_master_goes_on():
         assert replica.client().get("by another hand") == b"1" or master.client(0).get("by another hand") is None
 
 
+def test_a_master_killed_before_its_aof_was_written():
+    """Between the note beside the AOF and the write itself: the command never was, for anybody."""
+    with Folder("replication-between") as folder:
+        master = Ours(folder, "master", "--appendonly", "yes")
+        replica = RedisServer(folder, "replica", "--replicaof", "127.0.0.1", str(master.port))
+        wait_linked(replica)
+        r = master.client()
+        r.set("before", "1")
+        wait_level(master, replica)
+        info = master.info("replication")
+        r.execute_command("DEBUG", "AOF-FLUSH-SLEEP", 3000000)
+        sock = socket.create_connection(("127.0.0.1", master.port))
+        sock.sendall(command(b"SET", b"between", b"1"))
+        time.sleep(0.5)
+        master.kill()
+        assert sock.recv(10) == b"", "it was answered before it was kept"
+        sock.close()
+        master.start()
+        wait_linked(replica)
+        now = master.info("replication")
+        assert now["master_replid"] == info["master_replid"], "another history"
+        assert master.info("stats")["sync_full"] == 0
+        assert master.client().get("between") is None and replica.client().get("between") is None
+        master.client().set("after", "1")
+        wait_level(master, replica)
+        assert replica.client().get("after") == b"1" and replica.client().get("before") == b"1"
+
+
 def test_a_killed_replica_goes_on():
     with Folder("replication-killed-replica") as folder:
         master = RedisServer(folder, "master", "--repl-backlog-size", "64mb")
