@@ -18,7 +18,6 @@
 struct api {
     struct core *core;
     struct http *http;    /* state.api */
-    struct http *console; /* state.console: the same, where the file wants it; NULL: not wanted */
     struct http *metrics; /* state.metrics; NULL: not wanted */
     struct mailbox *mailbox;
     struct http_stream *feeds[FEEDS_MAX];
@@ -385,6 +384,8 @@ enum err api_open(struct api **out, struct core *core, struct why *why) {
         api_close(api);
         return err;
     }
+    if (core->config->state.console.endpoint.kind != ENDPOINT_NONE)
+        log_warn("state.console", LOG_S("why", "this version has no console yet; nothing listens there"));
     core->on_event = on_event;
     core->feed = api;
     *out = api;
@@ -397,7 +398,6 @@ void api_close(struct api *api) {
     for (size_t i = 0; i < FEEDS_MAX; i++) http_stream_close(api->feeds[i]);
     if (api->mailbox) mailbox_close(api->mailbox, drop);
     http_close(api->http);
-    http_close(api->console);
     http_close(api->metrics);
     mem_free(api);
 }

@@ -11,6 +11,7 @@
 #ifndef STATE_CORE_H
 #define STATE_CORE_H
 
+#include "lib/base/hist.h"
 #include "lib/control/config.h"
 #include "lib/net/loop.h"
 #include "state/barrier.h"
@@ -49,6 +50,7 @@ struct core_audit {
     struct audit_row last;    /* the last that ended; id 0: none */
     int64_t keys, bytes;      /* progress */
     char part[32];
+    int64_t evicted[SIDES];   /* as the last audit began */
     int64_t repaired_id;      /* of the last REPAIRED report */
     int64_t repaired, repair_failed;
     /* An audit that was asked for while the syncer is just coming (back). */
@@ -93,6 +95,7 @@ struct core {
     struct loop_timer barrier_timer;
     struct core_announced announced;
     json_t *prepared;                   /* of the barrier: what gateways said in PREPARED */
+    struct hist holds;                  /* us, of the barriers of this process */
     int64_t felt_us;                    /* the longest hold that a gateway reported */
     bool open_primary_due;              /* the primary side was not told of its role yet */
 

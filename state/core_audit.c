@@ -95,6 +95,7 @@ static void begin_written(struct store_job *job) {
     struct core *core = a->core;
     core->audit.running = job->err ? (struct audit_row){0} : a->row;
     core->audit.keys = core->audit.bytes = 0;
+    for (unsigned s = 0; s < SIDES; s++) core->audit.evicted[s] = side_facts(core->side[s])->gate.evicted;
     core->audit.part[0] = 0;
     if (!job->err) send_start(core);
     give(a, job->err, job->why.text);
@@ -111,7 +112,46 @@ static bool wait_for_syncer(struct core *core, const struct core_asker *asker, c
     return true;
 }
 
+struct void_job {
+    struct store_job job;
+    struct core *core;
+    struct audit_row row;
+    char what[REASON_BYTES];
+};
+
+static enum err write_void(struct store_job *job, struct ledger *ledger, struct why *why) {
+    struct void_job *v = (struct void_job *)job;
+    return ledger_void_audit(ledger, &v->row, v->what, why);
+}
+
+static void void_written(struct store_job *job) {
+    struct void_job *v = (struct void_job *)job;
+    if (job->err) log_error("ledger.failed", LOG_WHY(&job->why));
+    else if (v->core->audit.last.id == v->row.id) v->core->audit.last = v->row;
+    mem_free(v);
+}
+
+/* C32: what voids the proof makes the claim stale until the next audit. */
+static void consider_claim(struct core *core) {
+    struct audit_row *last = &core->audit.last;
+    const struct link_report *standby = &core->link[link_other(link_from(core->workflow.primary))];
+    const char *what = NULL;
+    for (unsigned s = 0; s < SIDES; s++)
+        if (side_facts(core->side[s])->gate.evicted > core->audit.evicted[s]) what = "keys were evicted since";
+    if (standby->gate.known && standby->gate.foreign_units > 0) what = "somebody wrote to the follower side";
+    if (!what || !last->id || last->stale[0] || barrier_is_open(&core->barrier)) return;
+    struct void_job *v = NEW(struct void_job);
+    v->job.work = write_void;
+    v->job.done = void_written;
+    v->core = core;
+    v->row = *last;
+    snprintf(v->what, sizeof v->what, "%s", what);
+    snprintf(last->stale, sizeof last->stale, "%s", what); /* at once; the ledger follows */
+    store_submit(core->store, &v->job);
+}
+
 void core_audit_tick(struct core *core) {
+    consider_claim(core);
     core_done *done = core->audit.wait_done;
     if (!done || (!core_syncer(core) && core_now_ms(core) < core->audit.wait_until_ms)) return;
     core->audit.wait_done = NULL;

@@ -248,6 +248,7 @@ static void finished(struct core *core) {
     core->barrier_run++;
     loop_timer_stop(&core->barrier_timer);
     bool committed = b->row.outcome == BARRIER_COMPLETED;
+    if (b->hold_began_us) hist_record(&core->holds, (uint64_t)b->row.hold_us);
     log_info("barrier.ended", LOG_I("barrier", b->row.id), LOG_S("outcome", barrier_outcome_name(b->row.outcome)),
              LOG_I("hold_us", b->row.hold_us), LOG_S("why", b->row.why[0] ? b->row.why : NULL));
     if (committed && b->note[0]) core_note(core, "barrier.note", "%s", b->note);

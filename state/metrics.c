@@ -7,7 +7,7 @@
 enum {
     M_PHASE, M_EPOCH, M_PRIMARY, M_GATES, M_GATE_OPEN, M_MEMBERS, M_SIDE_UP, M_SIDE_KEYS,
     M_LINK_UP, M_LINK_LAG_S, M_LINK_LAG_B, M_SPOOL, M_SPOOL_LIMIT, M_DIRTY, M_QUARANTINED, M_COPY_KEYS, M_WAY_BACK,
-    M_AUDIT_TIME, M_AUDIT_DIFF, M_AUDIT_KEYS, M_HOLD_LAST, M_BARRIER, M_LEDGER_UP, M_LEDGER_SEQ, M_LEDGER_JOBS,
+    M_AUDIT_TIME, M_AUDIT_DIFF, M_AUDIT_KEYS, M_HOLD_LAST, M_HOLD, M_BARRIER, M_LEDGER_UP, M_LEDGER_SEQ, M_LEDGER_JOBS,
     M_LEDGER_FAILED, M_LEDGER_LAST, METRICS
 };
 
@@ -33,6 +33,7 @@ static const struct metric table[METRICS] = {
     [M_AUDIT_DIFF] = {"drawbridge_audit_different_keys", METRIC_GAUGE, "Keys that differed in the last audit.", 0, 0},
     [M_AUDIT_KEYS] = {"drawbridge_audit_keys", METRIC_GAUGE, "Keys that the last audit compared.", 0, 0},
     [M_HOLD_LAST] = {"drawbridge_hold_last_seconds", METRIC_GAUGE, "How long the last barrier held clients.", 0, 0},
+    [M_HOLD] = {"drawbridge_hold_seconds", METRIC_HISTOGRAM, "How long barriers of this process held clients.", 0, 1e-6},
     [M_BARRIER] = {"drawbridge_barrier_open", METRIC_GAUGE, "1 while a barrier runs.", 0, 0},
     [M_LEDGER_UP] = {"drawbridge_ledger_durable", METRIC_GAUGE, "1 while the ledger takes writes.", 0, 0},
     [M_LEDGER_SEQ] = {"drawbridge_ledger_events_total", METRIC_COUNTER, "Events in the ledger that this process saw.", 0, 0},
@@ -96,6 +97,9 @@ static void add_migration(struct core *core, struct metrics *m) {
     put(m, M_WAY_BACK, core->gates[GATE_WAY_BACK].state == GATE_PASS);
     put(m, M_BARRIER, barrier_is_open(&core->barrier));
     if (core->last.outcome != BARRIER_NONE) put(m, M_HOLD_LAST, (double)core->last.hold_us / 1e6);
+    static const struct metric_label none[] = {{NULL, NULL}};
+    static const double bounds[] = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
+    metrics_add_hist(m, &table[M_HOLD], &core->holds, bounds, sizeof bounds / sizeof *bounds, none);
 }
 
 void state_metrics(struct core *core, struct buf *out) {

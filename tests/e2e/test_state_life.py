@@ -1,11 +1,23 @@
 #!/usr/bin/python3
 """A whole migration with members that are fakes: there, back, there again, complete; state killed in each phase."""
+import subprocess
+
 from state_stage import StateStage
 
 
 def check_routes(s, primary, epoch):
     s.wait(lambda: all(g.primary == primary and g.epoch == epoch and g.held is None for g in s.gateways),
            f"gateways are not at {primary}, epoch {epoch}")
+
+
+def check_metrics(s):
+    """promtool finds nothing to say about /metrics, and the figures are those of the status."""
+    text = subprocess.run(["curl", "-s", "--unix-socket", "api.sock", "http://x/metrics"], cwd=s.folder, check=True,
+                          capture_output=True, text=True).stdout
+    lint = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert lint.returncode == 0 and not lint.stderr.strip(), lint
+    for line in ('drawbridge_phase{phase="completed"} 1', f"drawbridge_epoch {s.status()['epoch']}", "drawbridge_ledger_durable 1"):
+        assert line in text, (line, text)
 
 
 def scenario(kill):
@@ -47,6 +59,7 @@ def scenario(kill):
         again()
         assert s.status()["phase"] == "completed"
         s.wait(lambda: s.syncer.links == {}, "links are not closed")
+        check_metrics(s)
         phases = [e["to"] for e in s.events() if e.get("to")]
         for phase in ("copying", "following", "level", "cutting-over", "guarded", "rolling-back", "completed"):
             assert phase in phases, (phase, phases)
