@@ -11,6 +11,8 @@
 
 #include <inttypes.h>
 
+#define RETRY_MS_MAX 250u /* clients wait meanwhile, and a failover should not feel longer */
+
 static const struct sm_rule rules[BACKEND_STATES] = {
     [BACKEND_DIALLING] = {"dialling", SM_TO(BACKEND_GREETING) | SM_TO(BACKEND_GONE)},
     [BACKEND_GREETING] = {"greeting",
@@ -223,10 +225,10 @@ size_t greet_take(struct backend *b, struct slice bytes) {
 
 void greet_failed(struct backend *b, enum err err, const char *why) {
     struct worker *w = b->worker;
+    (void)err;
     uint64_t failures = ++w->fail_count[b->side];
-    uint64_t wait_ms = failures > 5 ? 1000 : 50u << failures;
-    if (err == ERR_REFUSED && failures == 1) wait_ms = 20;
-    w->retry_at_ms[b->side] = loop_now_ms(w->loop) + (wait_ms > 1000 ? 1000 : wait_ms);
+    uint64_t wait_ms = failures > 3 ? RETRY_MS_MAX : 25u << failures;
+    w->retry_at_ms[b->side] = loop_now_ms(w->loop) + wait_ms;
     log_warn("backend.failed", LOG_S("side", gateway_side_name(b->side)),
              LOG_S("state", sm_name(&b->sm)), LOG_S("why", why));
     if (b->prepared) worker_prepared_one(w);
