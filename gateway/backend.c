@@ -158,12 +158,13 @@ static void broke_protocol(struct backend *b, const char *what) {
 /* Something that nobody asked for: a RESP3 push to the client that leases the connection. */
 static bool take_push(struct backend *b, struct slice bytes, size_t *used) {
     struct why why;
+    if (b->shadow_of != NULL) return subs_on_shadow(b, bytes, used);
     enum step step = resp_skip_next(&b->skip, &resp_limits_server, bytes, used, &why);
     if (step == STEP_FAIL) {
         broke_protocol(b, why.text);
         return false;
     }
-    if (b->shadow_of == NULL && b->lessee != NULL && b->lessee->stream != NULL)
+    if (b->lessee != NULL && b->lessee->stream != NULL)
         stream_write(b->lessee->stream, slice_take(bytes, *used));
     b->push = step == STEP_MORE;
     return step == STEP_DONE;

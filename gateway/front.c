@@ -135,6 +135,8 @@ enum take client_request(struct client *c, struct slice raw) {
         return TAKE_STOP;
     }
     c->first_seen = true;
+    /* Its own connection is still the old side's: nothing may go there any more (C23). */
+    if (c->subs != NULL && c->subs->draining) return TAKE_WAIT;
     if (c->lease_ends && c->outstanding > 0) return client_wait_idle(c);
     const struct command *command = command_lookup(r->argc, r->argv);
     c->last = command;

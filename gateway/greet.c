@@ -272,6 +272,7 @@ void backend_on_epoch(struct backend *b, bool fine) {
         w->idle_count++;
         if (b->side == w->side) worker_unpark_one(w, PARK_LEASE);
     } else if (b->side == w->side) {
+        w->unready_since_ms = 0;
         worker_unpark_all(w, PARK_ROUTE);
     }
     if (!list_is_empty(&w->graves)) graves_dig(w);

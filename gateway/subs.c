@@ -33,6 +33,7 @@ void subs_free(struct client *c) {
         forget_all(subs, kind);
         mem_free(subs->names[kind]);
     }
+    buf_close(&subs->kept);
     mem_free(subs);
     c->subs = NULL;
 }
@@ -137,7 +138,7 @@ static bool is_confirmation(struct slice reply) {
     struct why why;
     size_t used = 0;
     if (resp_next(&resp_limits_server, reply, &head, &used, &why) != STEP_DONE) return false;
-    if (head.kind != RESP_ARRAY || head.number != 3) return false;
+    if ((head.kind != RESP_ARRAY && head.kind != RESP_PUSH) || head.number != 3) return false;
     reply = slice_drop(reply, used);
     if (resp_next(&resp_limits_server, reply, &word, &used, &why) != STEP_DONE) return false;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
@@ -161,22 +162,35 @@ static bool is_pong(struct slice reply) {
            slice_starts(reply, SLICE("+PONG"));
 }
 
-bool subs_on_bytes(struct backend *b, struct slice bytes, size_t *used) {
+/* Messages are looked at whole: false and nothing is used until one is. */
+static bool whole_message(struct backend *b, struct slice bytes, size_t *used) {
     struct resp_skip skip = {0};
     struct why why;
     enum step step = resp_skip_next(&skip, &resp_limits_server, bytes, used, &why);
-    if (step == STEP_FAIL) {
-        log_warn("backend.protocol", LOG_S("why", why.text));
-        *used = bytes.size;
-        backend_abort(b);
-        return false;
-    }
-    if (step == STEP_MORE) { /* messages are looked at whole */
-        *used = 0;
-        return false;
-    }
+    if (step == STEP_DONE) return true;
+    *used = 0;
+    if (step == STEP_MORE) return false;
+    log_warn("backend.protocol", LOG_S("why", why.text));
+    *used = bytes.size;
+    backend_abort(b);
+    return false;
+}
+
+bool subs_on_shadow(struct backend *b, struct slice bytes, size_t *used) {
+    if (!whole_message(b, bytes, used)) return false;
+    struct client *c = b->shadow_of;
+    struct slice message = slice_take(bytes, *used);
+    if (!c->subs->draining || is_confirmation(message)) return true;
+    buf_add(&c->subs->kept, message);
+    if (buf_size(&c->subs->kept) > SUBS_KEPT_BYTES) client_close(c);
+    return true;
+}
+
+bool subs_on_bytes(struct backend *b, struct slice bytes, size_t *used) {
+    if (b->shadow_of != NULL) return subs_on_shadow(b, bytes, used);
+    if (!whole_message(b, bytes, used)) return false;
     struct client *c = b->lessee;
-    if (c == NULL || b->shadow_of != NULL) return true; /* a shadow's words are dropped */
+    if (c == NULL) return true;
     struct slice reply = slice_take(bytes, *used);
     if (c->subs != NULL && c->subs->draining && is_pong(reply)) {
         take_place(c);
@@ -249,6 +263,8 @@ static void take_place(struct client *c) {
     b->lessee = c;
     old->lessee = NULL;
     c->conn = b;
+    if (c->stream != NULL) stream_write_buf(c->stream, &c->subs->kept);
+    buf_clear(&c->subs->kept);
     if (old->head == NULL) backend_abort(old);
     client_wake(c);
 }

@@ -14,6 +14,7 @@
 
 #include "gateway/client.h"
 
+#define SUBS_KEPT_BYTES (16u << 20)
 #define SUBS_MAX 100000u /* channels and patterns of one client */
 
 enum subs_kind { SUBS_CHANNEL, SUBS_PATTERN, SUBS_SHARD, SUBS_KINDS };
@@ -23,7 +24,8 @@ struct subs {
     size_t count[SUBS_KINDS], cap[SUBS_KINDS];
     size_t awaited;         /* confirmations to come, RESP2 */
     struct backend *shadow; /* the connection to the other side, while a barrier is prepared */
-    bool draining;          /* PING was sent on the old one */
+    bool draining;          /* PING was sent on the old one; no request is taken meanwhile */
+    struct buf kept;        /* what the shadow told while the old one drained */
 };
 
 enum take subs_request(struct client *client, const struct command *command);
@@ -34,6 +36,10 @@ void subs_free(struct client *client);
 /* RESP2: bytes that came over the connection of a subscribed client, or of its shadow. Sets *USED;
  * false: nothing more for now. */
 bool subs_on_bytes(struct backend *backend, struct slice bytes, size_t *used);
+
+/* A message that came over a shadow; as subs_on_bytes(). Dropped before the release, kept while the
+ * old connection drains (up to SUBS_KEPT_BYTES, then the client is closed). */
+bool subs_on_shadow(struct backend *backend, struct slice bytes, size_t *used);
 
 /* Barrier. subs_prepare() returns whether there is something to wait for. */
 bool subs_prepare(struct client *client, enum side side);

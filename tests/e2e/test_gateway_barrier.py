@@ -196,6 +196,7 @@ def test_there_and_back(b):
         check("prepared", (sum(p["subscriptions"] for p in prepared), max(p["scripts"] for p in prepared)), (2, 1))
         check("blocked", sum(h["blocked"] for h in held), 6)
         check("held", max(r["held_us_max"] for r in released) > 0, True)
+        sub3.send("SET", "by a subscriber", side)  # at once: it must go to the new side
         check("published", b.raw().call("PUBLISH", "news", f"after {side}"), 2)
         check("database survives", (in_db.call("SET", "seven", side), b.direct(side, db=7).get("seven")), ("OK", side.encode()))
         check("name survives", in_db.call("CLIENT", "GETNAME"), b"seven")
@@ -208,7 +209,9 @@ def test_there_and_back(b):
         time.sleep(0.2)
     expected = [f"{when} {side}".encode() for side in ("target", "legacy", "target") for when in ("before", "after")]
     check("RESP2 messages", [sub.read() for _ in range(6)], [[b"message", b"news", m] for m in expected])
-    check("RESP3 messages", [sub3.read() for _ in range(6)], [[b"pmessage", b"n*", b"news", m] for m in expected])
+    replies = [sub3.read() for _ in range(9)]
+    check("RESP3 messages", [r for r in replies if r != "OK"], [[b"pmessage", b"n*", b"news", m] for m in expected])
+    check("a subscriber's own writes", (len([r for r in replies if r == "OK"]), b.raw().call("GET", "by a subscriber")), (3, b"target"))
     c = b.raw()
     for n in range(5):
         c.call("RPUSH", f"wait{n}", n)
