@@ -57,8 +57,10 @@ static void answer_json(struct call *call, unsigned status, json_t *json) {
     free_call(call);
 }
 
-static void answer_error(struct call *call, unsigned status, int code, const char *why, json_t *more) {
-    json_t *json = json_pack("{s:s, s:s, s:i}", "schema", "drawbridge.error.v1", "error", why, "exit_code", code);
+static void answer_error(struct call *call, unsigned status, int code, const char *why,
+                         json_t *more) {
+    json_t *json = json_pack("{s:s, s:s, s:i}", "schema", "drawbridge.error.v1", "error", why,
+                             "exit_code", code);
     if (json_is_object(more)) json_object_update_missing(json, more);
     json_decref(more);
     json_object_set_new(json, "next_steps", core_next_steps(call->api->core));
@@ -70,13 +72,17 @@ static void command_done(void *self, enum err err, const char *why, json_t *resu
     struct call *call = self;
     struct core *core = call->api->core;
     if (err) {
-        answer_error(call, err == ERR_STATE || err == ERR_EXISTS ? 409 : err == ERR_REFUSED ? 403 : 500,
+        answer_error(call,
+                     err == ERR_STATE || err == ERR_EXISTS ? 409
+                     : err == ERR_REFUSED                  ? 403
+                                                           : 500,
                      exit_code(err), why, result);
         return;
     }
-    json_t *json = json_pack("{s:s, s:s, s:I, s:s}", "schema", "drawbridge.done.v1", "phase",
-                             phase_name(core->workflow.phase), "epoch", (json_int_t)core->workflow.epoch, "primary",
-                             side_name(core->workflow.primary));
+    json_t *json =
+        json_pack("{s:s, s:s, s:I, s:s}", "schema", "drawbridge.done.v1", "phase",
+                  phase_name(core->workflow.phase), "epoch", (json_int_t)core->workflow.epoch,
+                  "primary", side_name(core->workflow.primary));
     if (json_is_object(result)) {
         json_object_del(result, "schema");
         json_object_update(json, result);
@@ -88,7 +94,9 @@ static void command_done(void *self, enum err err, const char *why, json_t *resu
 
 /* ---- parameters ---- */
 
-static bool truth(const struct call *call, const char *name) { return json_is_true(json_object_get(call->params, name)); }
+static bool truth(const struct call *call, const char *name) {
+    return json_is_true(json_object_get(call->params, name));
+}
 
 static int64_t number(const struct call *call, const char *name, int64_t fallback) {
     json_t *value = json_object_get(call->params, name);
@@ -126,11 +134,16 @@ static void run_barrier(struct call *call, enum side from) {
         return;
     }
     struct core_asker asker = asker_of(call);
-    core_barrier_start(core, from, truth(call, "rehearse"), (uint32_t)max_hold_ms, &asker, command_done, call);
+    core_barrier_start(core, from, truth(call, "rehearse"), (uint32_t)max_hold_ms, &asker,
+                       command_done, call);
 }
 
-static void call_cutover(struct call *call) { run_barrier(call, SIDE_LEGACY); }
-static void call_rollback(struct call *call) { run_barrier(call, SIDE_TARGET); }
+static void call_cutover(struct call *call) {
+    run_barrier(call, SIDE_LEGACY);
+}
+static void call_rollback(struct call *call) {
+    run_barrier(call, SIDE_TARGET);
+}
 
 static void run_move(struct call *call, enum workflow_event event, const char *plan) {
     struct core *core = call->api->core;
@@ -143,19 +156,25 @@ static void run_move(struct call *call, enum workflow_event event, const char *p
 }
 
 static void call_complete(struct call *call) {
-    run_move(call, WORKFLOW_COMPLETE, "both links are closed, spools and checkpoints are removed; there is no way back any more");
+    run_move(
+        call, WORKFLOW_COMPLETE,
+        "both links are closed, spools and checkpoints are removed; there is no way back any more");
 }
 
 static void call_abort(struct call *call) {
-    run_move(call, WORKFLOW_ABORT, "both links are closed, spools and checkpoints are removed; legacy stays the primary side");
+    run_move(
+        call, WORKFLOW_ABORT,
+        "both links are closed, spools and checkpoints are removed; legacy stays the primary side");
 }
 
 static void call_start(struct call *call) {
     struct core *core = call->api->core;
     if (truth(call, "dry_run")) {
-        answer_json(call, 200, api_simple_plan(core, WORKFLOW_START,
-                                               "checks both sides, then copies legacy to target and follows it; "
-                                               "costs legacy one fork; clients do not notice; can be aborted"));
+        answer_json(
+            call, 200,
+            api_simple_plan(core, WORKFLOW_START,
+                            "checks both sides, then copies legacy to target and follows it; "
+                            "costs legacy one fork; clients do not notice; can be aborted"));
         return;
     }
     struct core_asker asker = asker_of(call);
@@ -166,7 +185,8 @@ static void syncer_answered(void *self, struct member *member, bool ok, struct s
     struct call *call = self;
     char why[200];
     (void)member;
-    snprintf(why, sizeof why, "%.*s", (int)(answer.size < 190 ? answer.size : 190), (const char *)answer.data);
+    snprintf(why, sizeof why, "%.*s", (int)(answer.size < 190 ? answer.size : 190),
+             (const char *)answer.data);
     command_done(call, ok ? OK : ERR_IO, why, NULL);
 }
 
@@ -181,21 +201,30 @@ static void run_link(struct call *call, const char *what) {
     }
     core_note(core, "link.command", "%s: LINK %s %s", asker.who, what, link);
     if (strcmp(what, "THROTTLE") == 0)
-        member_sendf(syncer, syncer_answered, call, "LINK THROTTLE %s %" PRId64 " %" PRId64, link, number(call, "ops", 0),
-                     number(call, "bytes", 0));
-    else member_sendf(syncer, syncer_answered, call, "LINK %s %s", what, link);
+        member_sendf(syncer, syncer_answered, call, "LINK THROTTLE %s %" PRId64 " %" PRId64, link,
+                     number(call, "ops", 0), number(call, "bytes", 0));
+    else
+        member_sendf(syncer, syncer_answered, call, "LINK %s %s", what, link);
 }
 
-static void call_pause(struct call *call) { run_link(call, "PAUSE"); }
-static void call_resume(struct call *call) { run_link(call, "RESUME"); }
-static void call_throttle(struct call *call) { run_link(call, "THROTTLE"); }
+static void call_pause(struct call *call) {
+    run_link(call, "PAUSE");
+}
+static void call_resume(struct call *call) {
+    run_link(call, "RESUME");
+}
+static void call_throttle(struct call *call) {
+    run_link(call, "THROTTLE");
+}
 
 static void call_audit_start(struct call *call) {
     struct core_asker asker = asker_of(call);
     core_audit_start(call->api->core, &asker, command_done, call);
 }
 
-static void call_audit_stop(struct call *call) { core_audit_stop(call->api->core, command_done, call); }
+static void call_audit_stop(struct call *call) {
+    core_audit_stop(call->api->core, command_done, call);
+}
 
 static void call_audit_repair(struct call *call) {
     struct core_asker asker = asker_of(call);
@@ -219,7 +248,9 @@ static void call_waive(struct call *call) {
 
 /* ---- reads ---- */
 
-static void call_status(struct call *call) { answer_json(call, 200, core_status(call->api->core)); }
+static void call_status(struct call *call) {
+    answer_json(call, 200, core_status(call->api->core));
+}
 
 static void call_metrics(struct call *call) {
     struct buf body = {0};
@@ -230,8 +261,10 @@ static void call_metrics(struct call *call) {
 
 static void read_done(void *self, enum err err, const char *why, json_t *result) {
     struct call *call = self;
-    if (err) answer_error(call, 500, 1, why, result);
-    else answer_json(call, 200, result);
+    if (err)
+        answer_error(call, 500, 1, why, result);
+    else
+        answer_json(call, 200, result);
 }
 
 static int64_t query_number(const struct call *call, const char *name, int64_t fallback) {
@@ -245,9 +278,15 @@ static void call_events(struct call *call) {
     if (limit < 1 || limit > 10000) limit = 10000;
     api_read_events(call->api->core, query_number(call, "after", 0), limit, read_done, call);
 }
-static void call_checkpoints(struct call *call) { api_read_table(call->api->core, API_CHECKPOINTS, 0, read_done, call); }
-static void call_barriers(struct call *call) { api_read_table(call->api->core, API_BARRIERS, 0, read_done, call); }
-static void call_verify(struct call *call) { api_read_table(call->api->core, API_VERIFY, 0, read_done, call); }
+static void call_checkpoints(struct call *call) {
+    api_read_table(call->api->core, API_CHECKPOINTS, 0, read_done, call);
+}
+static void call_barriers(struct call *call) {
+    api_read_table(call->api->core, API_BARRIERS, 0, read_done, call);
+}
+static void call_verify(struct call *call) {
+    api_read_table(call->api->core, API_VERIFY, 0, read_done, call);
+}
 static void call_differences(struct call *call) {
     int64_t id = query_number(call, "audit", call->api->core->audit.last.id);
     api_read_table(call->api->core, API_DIFFERENCES, id, read_done, call);
@@ -289,7 +328,8 @@ static void call_feed(struct call *call) {
         free_call(call);
         size_t have = core->recent_count < CORE_RECENT ? core->recent_count : CORE_RECENT;
         for (size_t n = core->recent_count - have; after >= 0 && n < core->recent_count; n++)
-            if (core->recent[n % CORE_RECENT].seq > after) (void)send_event(api->feeds[i], &core->recent[n % CORE_RECENT]);
+            if (core->recent[n % CORE_RECENT].seq > after)
+                (void)send_event(api->feeds[i], &core->recent[n % CORE_RECENT]);
         return;
     }
     answer_error(call, 503, 1, "too many readers of the feed", NULL);
@@ -328,7 +368,9 @@ static void on_mail(void *self, struct mail *mail) {
     (void)self;
     bool path_known = false;
     struct slice body = http_body(call->request);
-    call->params = body.size ? json_loadb((const char *)body.data, body.size, JSON_REJECT_DUPLICATES, NULL) : json_object();
+    call->params =
+        body.size ? json_loadb((const char *)body.data, body.size, JSON_REJECT_DUPLICATES, NULL)
+                  : json_object();
     if (!json_is_object(call->params)) {
         answer_error(call, 400, 2, "the body is not a JSON object", NULL);
         return;
@@ -340,7 +382,8 @@ static void on_mail(void *self, struct mail *mail) {
         routes[i].run(call);
         return;
     }
-    answer_error(call, path_known ? 405 : 404, 2, path_known ? "another method, please" : "there is no such path", NULL);
+    answer_error(call, path_known ? 405 : 404, 2,
+                 path_known ? "another method, please" : "there is no such path", NULL);
 }
 
 /* In the HTTP thread. */
@@ -356,8 +399,10 @@ static void on_request(void *self, struct http_request *request) {
 
 /* The port for Prometheus shows nothing else. */
 static void on_metrics_request(void *self, struct http_request *request) {
-    if (strcmp(http_path(request), "/metrics") == 0) on_request(self, request);
-    else http_answer_text(request, 404, "only /metrics is here\n");
+    if (strcmp(http_path(request), "/metrics") == 0)
+        on_request(self, request);
+    else
+        http_answer_text(request, 404, "only /metrics is here\n");
 }
 
 static void drop(void *self, struct mail *mail) {
@@ -368,7 +413,8 @@ static void drop(void *self, struct mail *mail) {
 }
 
 static enum err open_one(struct api *api, const struct config_listen *listen, const char *option,
-                         void (*handler)(void *, struct http_request *), struct http **http, struct why *why) {
+                         void (*handler)(void *, struct http_request *), struct http **http,
+                         struct why *why) {
     if (listen->endpoint.kind == ENDPOINT_NONE) return OK;
     enum err err = http_open(http, &listen->endpoint, NULL, handler, api, why);
     return err ? why_add(why, err, "%s", option) : OK;
@@ -378,14 +424,18 @@ enum err api_open(struct api **out, struct core *core, struct why *why) {
     struct api *api = NEW(struct api);
     api->core = core;
     enum err err = mailbox_open(&api->mailbox, core->loop, API_WAITING_MAX, on_mail, api, why);
-    if (!err) err = open_one(api, &core->config->state.api, "state.api", on_request, &api->http, why);
-    if (!err) err = open_one(api, &core->config->state.metrics, "state.metrics", on_metrics_request, &api->metrics, why);
+    if (!err)
+        err = open_one(api, &core->config->state.api, "state.api", on_request, &api->http, why);
+    if (!err)
+        err = open_one(api, &core->config->state.metrics, "state.metrics", on_metrics_request,
+                       &api->metrics, why);
     if (err) {
         api_close(api);
         return err;
     }
     if (core->config->state.console.endpoint.kind != ENDPOINT_NONE)
-        log_warn("state.console", LOG_S("why", "this version has no console yet; nothing listens there"));
+        log_warn("state.console",
+                 LOG_S("why", "this version has no console yet; nothing listens there"));
     core->on_event = on_event;
     core->feed = api;
     *out = api;

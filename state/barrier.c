@@ -37,7 +37,9 @@ const char *barrier_step_name(enum barrier_step step) {
     return rules[step].name;
 }
 
-static enum barrier_step at(const struct barrier *b) { return (enum barrier_step)b->sm.state; }
+static enum barrier_step at(const struct barrier *b) {
+    return (enum barrier_step)b->sm.state;
+}
 
 void barrier_check(const struct barrier *b) {
     enum barrier_step step = at(b);
@@ -46,8 +48,9 @@ void barrier_check(const struct barrier *b) {
     ASSERT(IMPLIES(committed, b->row.epoch_after > b->row.epoch_before && !b->row.rehearsal));
     ASSERT(IMPLIES(committed, b->row.outcome >= BARRIER_COMMITTED));
     ASSERT(IMPLIES(step == BARRIER_ABORTING, b->row.outcome == BARRIER_OPEN));
-    ASSERT(IMPLIES(step > BARRIER_HOLDING && step < BARRIER_OPENING, b->hold_began_ms > 0));
-    ASSERT(IMPLIES(step > BARRIER_IDLE && step < BARRIER_DONE && b->sm.rules, b->row.from != b->row.to));
+    ASSERT(IMPLIES(step > BARRIER_HOLDING && step<BARRIER_OPENING, b->hold_began_ms> 0));
+    ASSERT(IMPLIES(step > BARRIER_IDLE && step < BARRIER_DONE && b->sm.rules,
+                   b->row.from != b->row.to));
 }
 
 bool barrier_is_open(const struct barrier *b) {
@@ -59,7 +62,8 @@ bool barrier_is_committed(const struct barrier *b) {
 }
 
 bool barrier_admits(const struct barrier *b) {
-    bool closed = (at(b) >= BARRIER_HOLDING && at(b) <= BARRIER_ACTIVATING) || at(b) == BARRIER_ABORTING;
+    bool closed =
+        (at(b) >= BARRIER_HOLDING && at(b) <= BARRIER_ACTIVATING) || at(b) == BARRIER_ABORTING;
     return !closed;
 }
 
@@ -115,7 +119,8 @@ static void measure_hold(struct barrier *b, uint64_t now_us) {
 
 /* ---- the way back, before the commit ---- */
 
-static void abort_now(struct barrier *b, struct barrier_todo *todo, uint64_t now_us, const char *why) {
+static void abort_now(struct barrier *b, struct barrier_todo *todo, uint64_t now_us,
+                      const char *why) {
     b->failed_at = at(b);
     snprintf(b->row.why, sizeof b->row.why, "%s", why);
     measure_hold(b, now_us);
@@ -179,7 +184,8 @@ static void enter_preparing(struct barrier *b, struct barrier_todo *todo, uint64
 static void enter_committing(struct barrier *b, struct barrier_todo *todo, uint64_t now_us) {
     if (b->row.rehearsal) {
         char text[REASON_BYTES];
-        snprintf(text, sizeof text, "a rehearsal: all was ready to commit %" PRIu64 " ms after the hold began",
+        snprintf(text, sizeof text,
+                 "a rehearsal: all was ready to commit %" PRIu64 " ms after the hold began",
                  (now_us - b->hold_began_us) / 1000);
         abort_now(b, todo, now_us, text);
         return;
@@ -196,8 +202,10 @@ static void enter_comparing(struct barrier *b, struct barrier_todo *todo, uint64
     uint32_t budget = left > COMPARE_RESERVE_MS ? (left - COMPARE_RESERVE_MS) / 2 : 0;
     if (budget > b->row.max_hold_ms / 4) budget = b->row.max_hold_ms / 4;
     move(b, BARRIER_COMPARING, now_ms + budget);
-    if (budget == 0) enter_committing(b, todo, now_us);
-    else add(todo, BARRIER_DO_COMPARE)->budget_ms = budget;
+    if (budget == 0)
+        enter_committing(b, todo, now_us);
+    else
+        add(todo, BARRIER_DO_COMPARE)->budget_ms = budget;
 }
 
 static void enter_opening(struct barrier *b, struct barrier_todo *todo, uint64_t now_ms) {
@@ -225,23 +233,29 @@ static void enter_releasing(struct barrier *b, struct barrier_todo *todo, uint64
 
 /* ---- one function for each step ---- */
 
-static void step_preparing(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
+static void step_preparing(struct barrier *b, const struct barrier_event *e,
+                           struct barrier_todo *todo) {
     if (e->kind == BARRIER_EV_TIMER)
         abort_now(b, todo, e->now_us, "a gateway did not get ready in time; no client was held");
-    else if (all_prepared(b)) enter_holding(b, todo, e->now_us);
+    else if (all_prepared(b))
+        enter_holding(b, todo, e->now_us);
 }
 
-static void step_holding(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
+static void step_holding(struct barrier *b, const struct barrier_event *e,
+                         struct barrier_todo *todo) {
     if (all_held(b) || e->kind == BARRIER_EV_TIMER) enter_fencing(b, todo);
 }
 
-static void step_fencing(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
+static void step_fencing(struct barrier *b, const struct barrier_event *e,
+                         struct barrier_todo *todo) {
     if (e->kind == BARRIER_EV_FENCE_REFUSED) {
-        /* Without the proof of CLIENT LIST every gateway that was ever here has to confirm (C25). */
+        /* Without the proof of CLIENT LIST every gateway that was ever here has to confirm (C25).
+         */
         for (size_t i = 0; i < b->gateway_count; i++) {
             if (b->gateways[i].held) continue;
             char text[REASON_BYTES];
-            snprintf(text, sizeof text, "gateway %s did not confirm the hold, and %s forbids to fence it",
+            snprintf(text, sizeof text,
+                     "gateway %s did not confirm the hold, and %s forbids to fence it",
                      b->gateways[i].name, side_name(b->row.from));
             abort_now(b, todo, e->now_us, text);
             return;
@@ -254,11 +268,13 @@ static void step_fencing(struct barrier *b, const struct barrier_event *e, struc
     add(todo, BARRIER_DO_READ_PLACE)->side = b->row.from;
 }
 
-static void step_reading_x(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
+static void step_reading_x(struct barrier *b, const struct barrier_event *e,
+                           struct barrier_todo *todo) {
     if (e->kind != BARRIER_EV_PLACE) return;
     b->row.x = e->place;
     if (b->link_replid[0] && strcmp(b->link_replid, e->place.replid) != 0) {
-        abort_now(b, todo, e->now_us, "the primary side has another replication id than the link follows");
+        abort_now(b, todo, e->now_us,
+                  "the primary side has another replication id than the link follows");
         return;
     }
     move(b, BARRIER_DRAINING, b->deadline_ms);
@@ -266,11 +282,13 @@ static void step_reading_x(struct barrier *b, const struct barrier_event *e, str
     add(todo, BARRIER_DO_DRAIN);
 }
 
-static void step_draining(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
+static void step_draining(struct barrier *b, const struct barrier_event *e,
+                          struct barrier_todo *todo) {
     if (e->kind != BARRIER_EV_DRAINED) return;
     if (e->count > 0) {
         char text[REASON_BYTES];
-        snprintf(text, sizeof text, "%" PRId64 " keys could not be made clean within the hold", e->count);
+        snprintf(text, sizeof text, "%" PRId64 " keys could not be made clean within the hold",
+                 e->count);
         abort_now(b, todo, e->now_us, text);
         return;
     }
@@ -278,14 +296,16 @@ static void step_draining(struct barrier *b, const struct barrier_event *e, stru
     add(todo, BARRIER_DO_READ_PLACE)->side = b->row.to;
 }
 
-static void step_reading_b(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
+static void step_reading_b(struct barrier *b, const struct barrier_event *e,
+                           struct barrier_todo *todo) {
     if (e->kind != BARRIER_EV_PLACE) return;
     b->row.b = e->place;
     move(b, BARRIER_SYNCING, b->deadline_ms);
     add(todo, BARRIER_DO_SYNC)->budget_ms = left_ms(b, e->now_us / 1000);
 }
 
-static void step_comparing(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
+static void step_comparing(struct barrier *b, const struct barrier_event *e,
+                           struct barrier_todo *todo) {
     if (e->kind == BARRIER_EV_TIMER) { /* as far as the deadline allows (C23) */
         enter_committing(b, todo, e->now_us);
         return;
@@ -294,7 +314,8 @@ static void step_comparing(struct barrier *b, const struct barrier_event *e, str
     b->row.compared = e->count;
     if (e->different > 0) {
         char text[REASON_BYTES];
-        snprintf(text, sizeof text, "%" PRId64 " of %" PRId64 " keys that changed last differ between the sides",
+        snprintf(text, sizeof text,
+                 "%" PRId64 " of %" PRId64 " keys that changed last differ between the sides",
                  e->different, e->count);
         abort_now(b, todo, e->now_us, text);
         return;
@@ -302,7 +323,8 @@ static void step_comparing(struct barrier *b, const struct barrier_event *e, str
     enter_committing(b, todo, e->now_us);
 }
 
-static void step_opening(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
+static void step_opening(struct barrier *b, const struct barrier_event *e,
+                         struct barrier_todo *todo) {
     uint64_t now_ms = e->now_us / 1000;
     if (e->kind == BARRIER_EV_OPENED) {
         enter_activating(b, todo);
@@ -319,11 +341,13 @@ static void step_opening(struct barrier *b, const struct barrier_event *e, struc
     }
 }
 
-static void step_activating(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
+static void step_activating(struct barrier *b, const struct barrier_event *e,
+                            struct barrier_todo *todo) {
     if (e->kind == BARRIER_EV_LINK_JOINED) {
         add(todo, BARRIER_DO_ACTIVATE);
     } else if (e->kind == BARRIER_EV_FAILED || e->kind == BARRIER_EV_TIMER) {
-        /* The change is a fact; the way back is not. Traffic goes on, a gate and an alarm say so. */
+        /* The change is a fact; the way back is not. Traffic goes on, a gate and an alarm say so.
+         */
         snprintf(b->note, sizeof b->note, "the way back is not proved: %.200s",
                  e->why ? e->why : "the link did not confirm in time");
         enter_releasing(b, todo, e->now_us);
@@ -332,13 +356,16 @@ static void step_activating(struct barrier *b, const struct barrier_event *e, st
     }
 }
 
-static void step_recording(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
+static void step_recording(struct barrier *b, const struct barrier_event *e,
+                           struct barrier_todo *todo) {
     bool ok = e->kind == BARRIER_EV_RECORDED;
     if (!ok && e->kind != BARRIER_EV_RECORD_FAILED) return;
     enum barrier_step step = at(b);
     if (step == BARRIER_BEGINNING) {
-        if (ok) enter_preparing(b, todo, e->now_us);
-        else finish(b, todo);
+        if (ok)
+            enter_preparing(b, todo, e->now_us);
+        else
+            finish(b, todo);
     } else if (step == BARRIER_COMMITTING) {
         if (ok) {
             b->row.outcome = BARRIER_COMMITTED;
@@ -364,10 +391,12 @@ static void step_recording(struct barrier *b, const struct barrier_event *e, str
 
 /* ---- gateways come and go ---- */
 
-static void gateway_joined(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
+static void gateway_joined(struct barrier *b, const struct barrier_event *e,
+                           struct barrier_todo *todo) {
     struct barrier_gateway *g = find(b, e->gateway);
     if (!g) {
-        if (b->gateway_count == BARRIER_GATEWAYS_MAX) return; /* never routed, so it sends nothing */
+        if (b->gateway_count == BARRIER_GATEWAYS_MAX)
+            return; /* never routed, so it sends nothing */
         g = &b->gateways[b->gateway_count++];
         *g = (struct barrier_gateway){0};
         snprintf(g->name, sizeof g->name, "%s", e->gateway);
@@ -375,23 +404,31 @@ static void gateway_joined(struct barrier *b, const struct barrier_event *e, str
     g->live = true;
     g->prepared = g->held = g->released = false; /* it may be another process */
     enum barrier_step step = at(b);
-    if (step == BARRIER_PREPARING) tell(b, todo, BARRIER_DO_PREPARE, g);
-    else if (!barrier_admits(b)) tell(b, todo, BARRIER_DO_HOLD, g);
-    else if (step == BARRIER_RELEASING || step == BARRIER_RESTORING) tell(b, todo, BARRIER_DO_RELEASE, g);
+    if (step == BARRIER_PREPARING)
+        tell(b, todo, BARRIER_DO_PREPARE, g);
+    else if (!barrier_admits(b))
+        tell(b, todo, BARRIER_DO_HOLD, g);
+    else if (step == BARRIER_RELEASING || step == BARRIER_RESTORING)
+        tell(b, todo, BARRIER_DO_RELEASE, g);
 }
 
 /* Marks what a gateway said. False: the event is not one of a gateway, or it is not known. */
-static bool gateway_event(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
+static bool gateway_event(struct barrier *b, const struct barrier_event *e,
+                          struct barrier_todo *todo) {
     if (e->kind == BARRIER_EV_GATEWAY_JOINED) {
         gateway_joined(b, e, todo);
         return true;
     }
     struct barrier_gateway *g = e->gateway ? find(b, e->gateway) : NULL;
     if (!g) return false;
-    if (e->kind == BARRIER_EV_PREPARED) g->prepared = true;
-    else if (e->kind == BARRIER_EV_HELD) g->held = true;
-    else if (e->kind == BARRIER_EV_RELEASED) g->released = true;
-    else if (e->kind == BARRIER_EV_GATEWAY_LOST) g->live = false;
+    if (e->kind == BARRIER_EV_PREPARED)
+        g->prepared = true;
+    else if (e->kind == BARRIER_EV_HELD)
+        g->held = true;
+    else if (e->kind == BARRIER_EV_RELEASED)
+        g->released = true;
+    else if (e->kind == BARRIER_EV_GATEWAY_LOST)
+        g->live = false;
     return true;
 }
 
@@ -417,11 +454,13 @@ static void undo(struct barrier *b, const struct barrier_event *e, struct barrie
     if (strcmp(reason, "deadline") == 0)
         snprintf(text, sizeof text, "the deadline of %u ms was missed while %s", b->row.max_hold_ms,
                  barrier_step_name(at(b)));
-    else snprintf(text, sizeof text, "%.200s (while %s)", reason, barrier_step_name(at(b)));
+    else
+        snprintf(text, sizeof text, "%.200s (while %s)", reason, barrier_step_name(at(b)));
     abort_now(b, todo, e->now_us, text);
 }
 
-static void step_event(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
+static void step_event(struct barrier *b, const struct barrier_event *e,
+                       struct barrier_todo *todo) {
     switch (at(b)) {
     case BARRIER_BEGINNING:
     case BARRIER_COMMITTING:
@@ -455,11 +494,14 @@ static void step_event(struct barrier *b, const struct barrier_event *e, struct 
 void barrier_step(struct barrier *b, const struct barrier_event *e, struct barrier_todo *todo) {
     todo->count = 0;
     /* A timer that was replaced meanwhile is none. */
-    if (e->kind == BARRIER_EV_TIMER && (b->timer_at_ms == 0 || e->now_us / 1000 < b->timer_at_ms)) return;
+    if (e->kind == BARRIER_EV_TIMER && (b->timer_at_ms == 0 || e->now_us / 1000 < b->timer_at_ms))
+        return;
     gateway_event(b, e, todo);
     const char *reason = undone_by(b, e);
-    if (reason) undo(b, e, todo, reason);
-    else step_event(b, e, todo);
+    if (reason)
+        undo(b, e, todo, reason);
+    else
+        step_event(b, e, todo);
     barrier_check(b);
 }
 
@@ -471,9 +513,12 @@ void barrier_begin(struct barrier *b, const struct barrier_plan *plan, uint64_t 
                    struct barrier_todo *todo) {
     (void)now_us;
     todo->count = 0;
-    b->row = (struct barrier_row){.from = plan->from, .to = side_other(plan->from),
-                                  .rehearsal = plan->rehearsal, .max_hold_ms = plan->max_hold_ms,
-                                  .epoch_before = plan->epoch, .outcome = BARRIER_OPEN};
+    b->row = (struct barrier_row){.from = plan->from,
+                                  .to = side_other(plan->from),
+                                  .rehearsal = plan->rehearsal,
+                                  .max_hold_ms = plan->max_hold_ms,
+                                  .epoch_before = plan->epoch,
+                                  .outcome = BARRIER_OPEN};
     snprintf(b->row.who, sizeof b->row.who, "%s", plan->who);
     snprintf(b->link_replid, sizeof b->link_replid, "%s", plan->link_replid);
     move(b, BARRIER_BEGINNING, 0);

@@ -62,37 +62,37 @@ struct barrier {
     struct barrier_row row; /* as the ledger has it, or will have it */
     struct barrier_gateway gateways[BARRIER_GATEWAYS_MAX];
     size_t gateway_count;
-    char link_replid[41];     /* history that the active link follows; X must be of it */
-    uint64_t timer_at_ms;     /* 0: none */
-    uint64_t hold_began_ms;   /* 0: nobody was held yet */
+    char link_replid[41];   /* history that the active link follows; X must be of it */
+    uint64_t timer_at_ms;   /* 0: none */
+    uint64_t hold_began_ms; /* 0: nobody was held yet */
     uint64_t hold_began_us;
-    uint64_t deadline_ms;     /* of the hold */
-    bool draining;            /* LINK DRAIN was sent */
+    uint64_t deadline_ms; /* of the hold */
+    bool draining;        /* LINK DRAIN was sent */
     bool recovered;
-    char note[REASON_BYTES];  /* what went less than well after the commit */
+    char note[REASON_BYTES];     /* what went less than well after the commit */
     enum barrier_step failed_at; /* valid when aborted */
 };
 
 enum barrier_event_kind {
-    BARRIER_EV_RECORDED,        /* what RECORD_* asked for is durable */
-    BARRIER_EV_RECORD_FAILED,   /* and is certainly not in the ledger */
-    BARRIER_EV_PREPARED,        /* gateway */
-    BARRIER_EV_HELD,            /* gateway */
-    BARRIER_EV_RELEASED,        /* gateway: RELEASE was answered */
-    BARRIER_EV_GATEWAY_JOINED,  /* gateway: a task connection began, perhaps of a new process */
-    BARRIER_EV_GATEWAY_LOST,    /* gateway */
-    BARRIER_EV_FENCED,          /* count: connections that were killed; none is left */
-    BARRIER_EV_FENCE_REFUSED,   /* the side forbids CLIENT LIST or KILL */
-    BARRIER_EV_PLACE,           /* place: of the side that READ_PLACE asked for */
-    BARRIER_EV_DRAINED,         /* count: dirty and quarantined keys that are left */
+    BARRIER_EV_RECORDED,       /* what RECORD_* asked for is durable */
+    BARRIER_EV_RECORD_FAILED,  /* and is certainly not in the ledger */
+    BARRIER_EV_PREPARED,       /* gateway */
+    BARRIER_EV_HELD,           /* gateway */
+    BARRIER_EV_RELEASED,       /* gateway: RELEASE was answered */
+    BARRIER_EV_GATEWAY_JOINED, /* gateway: a task connection began, perhaps of a new process */
+    BARRIER_EV_GATEWAY_LOST,   /* gateway */
+    BARRIER_EV_FENCED,         /* count: connections that were killed; none is left */
+    BARRIER_EV_FENCE_REFUSED,  /* the side forbids CLIENT LIST or KILL */
+    BARRIER_EV_PLACE,          /* place: of the side that READ_PLACE asked for */
+    BARRIER_EV_DRAINED,        /* count: dirty and quarantined keys that are left */
     BARRIER_EV_SYNCED,
-    BARRIER_EV_COMPARED,        /* count: compared; different */
+    BARRIER_EV_COMPARED, /* count: compared; different */
     BARRIER_EV_OPENED,
     BARRIER_EV_ACTIVE,
-    BARRIER_EV_FAILED,          /* the current step's action failed; why */
-    BARRIER_EV_LINK_LOST,       /* the syncer's task connection broke */
+    BARRIER_EV_FAILED,    /* the current step's action failed; why */
+    BARRIER_EV_LINK_LOST, /* the syncer's task connection broke */
     BARRIER_EV_LINK_JOINED,
-    BARRIER_EV_STOP,            /* an operator wants it undone; why */
+    BARRIER_EV_STOP, /* an operator wants it undone; why */
     BARRIER_EV_TIMER,
 };
 
@@ -106,23 +106,23 @@ struct barrier_event {
 };
 
 enum barrier_do {
-    BARRIER_DO_RECORD_BEGIN,  /* begin `row`; fills in row.id */
+    BARRIER_DO_RECORD_BEGIN, /* begin `row`; fills in row.id */
     BARRIER_DO_RECORD_COMMIT,
     BARRIER_DO_RECORD_ABORT,
     BARRIER_DO_RECORD_END,
-    BARRIER_DO_PREPARE,       /* gateway */
-    BARRIER_DO_HOLD,          /* gateway */
-    BARRIER_DO_RELEASE,       /* gateway, with `epoch` and `primary` */
-    BARRIER_DO_FENCE,         /* kill the connections at row.from of gateways that are not
-                                 barrier_is_held(); see that none is left */
-    BARRIER_DO_READ_PLACE,    /* of `side` */
-    BARRIER_DO_DRAIN,         /* the active link, to row.x.offset */
+    BARRIER_DO_PREPARE,    /* gateway */
+    BARRIER_DO_HOLD,       /* gateway */
+    BARRIER_DO_RELEASE,    /* gateway, with `epoch` and `primary` */
+    BARRIER_DO_FENCE,      /* kill the connections at row.from of gateways that are not
+                              barrier_is_held(); see that none is left */
+    BARRIER_DO_READ_PLACE, /* of `side` */
+    BARRIER_DO_DRAIN,      /* the active link, to row.x.offset */
     BARRIER_DO_UNDRAIN,
-    BARRIER_DO_SYNC,          /* fsync and replicas of row.to, in budget_ms */
-    BARRIER_DO_COMPARE,       /* in budget_ms */
-    BARRIER_DO_OPEN_PRIMARY,  /* row.to: import mode off, epoch */
-    BARRIER_DO_ACTIVATE,      /* the other link, at row.b */
-    BARRIER_DO_FINISHED,      /* look at row.outcome */
+    BARRIER_DO_SYNC,         /* fsync and replicas of row.to, in budget_ms */
+    BARRIER_DO_COMPARE,      /* in budget_ms */
+    BARRIER_DO_OPEN_PRIMARY, /* row.to: import mode off, epoch */
+    BARRIER_DO_ACTIVATE,     /* the other link, at row.b */
+    BARRIER_DO_FINISHED,     /* look at row.outcome */
 };
 
 struct barrier_action {
@@ -144,7 +144,7 @@ struct barrier_plan {
     enum side from;
     bool rehearsal;
     uint32_t max_hold_ms;
-    uint64_t epoch;       /* the current one */
+    uint64_t epoch; /* the current one */
     char who[64];
     char link_replid[41]; /* "": not known, not checked */
 };

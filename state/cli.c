@@ -9,12 +9,14 @@ static const struct {
     const char *name;
     int (*run)(struct cli *cli);
 } verbs[] = {
-    {"up", cli_up},           {"check", cli_check},       {"start", cli_start},
-    {"status", cli_status},   {"pause", cli_simple},      {"resume", cli_simple},
-    {"throttle", cli_simple}, {"audit", cli_audit},       {"cutover", cli_barrier},
-    {"rollback", cli_barrier}, {"complete", cli_simple},  {"abort", cli_simple},
-    {"ledger", cli_ledger},   {"gates", cli_waive},       {"config", cli_config},
-    {"completion", cli_completion},
+    {"up", cli_up},           {"check", cli_check},
+    {"start", cli_start},     {"status", cli_status},
+    {"pause", cli_simple},    {"resume", cli_simple},
+    {"throttle", cli_simple}, {"audit", cli_audit},
+    {"cutover", cli_barrier}, {"rollback", cli_barrier},
+    {"complete", cli_simple}, {"abort", cli_simple},
+    {"ledger", cli_ledger},   {"gates", cli_waive},
+    {"config", cli_config},   {"completion", cli_completion},
 };
 
 int cli_main(int argc, char **argv) {
@@ -23,7 +25,8 @@ int cli_main(int argc, char **argv) {
         cli_usage(stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
+        strcmp(argv[1], "-h") == 0) {
         cli_usage(stdout);
         return EXIT_DONE;
     }

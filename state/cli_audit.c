@@ -5,7 +5,9 @@
 #include <string.h>
 
 /* 5 also when equality cannot be claimed. */
-static int code_of(const json_t *audit) { return strcmp(json_text(audit, "outcome"), "equal") == 0 ? EXIT_DONE : EXIT_DIFFERENT; }
+static int code_of(const json_t *audit) {
+    return strcmp(json_text(audit, "outcome"), "equal") == 0 ? EXIT_DONE : EXIT_DIFFERENT;
+}
 
 static int show(const struct cli *cli, const json_t *audit) {
     char a[32];
@@ -13,11 +15,14 @@ static int show(const struct cli *cli, const json_t *audit) {
         fprintf(stderr, "no audit has ended yet; `drawbridge audit start --wait`\n");
         return EXIT_DIFFERENT;
     }
-    if (cli->json) cli_print_json(audit);
+    if (cli->json)
+        cli_print_json(audit);
     else {
-        printf("audit %" PRId64 ": %s\n  %s keys compared at offset %" PRId64 ", %" PRId64 " differ, %" PRId64 " undecided\n",
-               json_number(audit, "audit"), json_text(audit, "outcome"), cli_count(json_number(audit, "keys"), a),
-               json_number(audit, "source_offset"), json_number(audit, "differences"), json_number(audit, "undecided"));
+        printf("audit %" PRId64 ": %s\n  %s keys compared at offset %" PRId64 ", %" PRId64
+               " differ, %" PRId64 " undecided\n",
+               json_number(audit, "audit"), json_text(audit, "outcome"),
+               cli_count(json_number(audit, "keys"), a), json_number(audit, "source_offset"),
+               json_number(audit, "differences"), json_number(audit, "undecided"));
         if (json_text(audit, "error")[0]) printf("  %s\n", json_text(audit, "error"));
         if (json_number(audit, "differences")) printf("  next: drawbridge audit diff\n");
     }
@@ -41,11 +46,14 @@ static int wait_for(struct cli *cli, int64_t id) {
         if (called == EXIT_DONE) cli_progress(cli, &progress, status);
         json_decref(status);
         if (cli_interrupted()) {
-            fprintf(stderr, "detached; the audit goes on. `drawbridge audit show` has its result\n");
+            fprintf(stderr,
+                    "detached; the audit goes on. `drawbridge audit show` has its result\n");
             return EXIT_DETACHED;
         }
         if (cli_now_ms() >= until) {
-            fprintf(stderr, "the wait ran out; the audit goes on. `drawbridge audit show` has its result\n");
+            fprintf(
+                stderr,
+                "the wait ran out; the audit goes on. `drawbridge audit show` has its result\n");
             return EXIT_WAIT_OVER;
         }
         cli_sleep(100);
@@ -58,10 +66,17 @@ static int start(struct cli *cli) {
     int code = cli_call(cli, "POST", "/v1/audit/start", body, &answer);
     json_decref(body);
     int64_t id = json_number(answer, "audit");
-    if (code) cli_print_error(cli, answer);
-    else if (cli->wait) code = wait_for(cli, id);
-    else if (cli->json) cli_print_json(answer);
-    else printf("audit %" PRId64 " runs; it costs the primary side one fork. `drawbridge audit show` has its result\n", id);
+    if (code)
+        cli_print_error(cli, answer);
+    else if (cli->wait)
+        code = wait_for(cli, id);
+    else if (cli->json)
+        cli_print_json(answer);
+    else
+        printf(
+            "audit %" PRId64
+            " runs; it costs the primary side one fork. `drawbridge audit show` has its result\n",
+            id);
     json_decref(answer);
     return code;
 }
@@ -72,12 +87,15 @@ static int diff(struct cli *cli) {
     const json_t *list = json_object_get(answer, "differences");
     size_t i;
     json_t *d;
-    if (code) cli_print_error(cli, answer);
-    else if (cli->json) cli_print_json(answer);
+    if (code)
+        cli_print_error(cli, answer);
+    else if (cli->json)
+        cli_print_json(answer);
     else {
-        json_array_foreach(list, i, d) printf("db %-2" PRId64 " %-9s %-8s %s  (%.16s | %.16s)\n", json_number(d, "db"),
-                                              json_text(d, "kind"), json_text(d, "type"), json_text(d, "key"),
-                                              json_text(d, "source_digest"), json_text(d, "target_digest"));
+        json_array_foreach(list, i, d)
+            printf("db %-2" PRId64 " %-9s %-8s %s  (%.16s | %.16s)\n", json_number(d, "db"),
+                   json_text(d, "kind"), json_text(d, "type"), json_text(d, "key"),
+                   json_text(d, "source_digest"), json_text(d, "target_digest"));
         printf("%zu differences\n", json_array_size(list));
     }
     if (!code && json_array_size(list)) code = EXIT_DIFFERENT;
@@ -90,9 +108,12 @@ static int command(struct cli *cli, const char *path, const char *said) {
     json_t *body = json_pack("{s:s, s:s}", "who", "cli", "reason", cli->reason);
     int code = cli_call(cli, "POST", path, body, &answer);
     json_decref(body);
-    if (code) cli_print_error(cli, answer);
-    else if (cli->json) cli_print_json(answer);
-    else puts(said);
+    if (code)
+        cli_print_error(cli, answer);
+    else if (cli->json)
+        cli_print_json(answer);
+    else
+        puts(said);
     json_decref(answer);
     return code;
 }
@@ -101,7 +122,9 @@ int cli_audit(struct cli *cli) {
     if (strcmp(cli->sub, "start") == 0) return start(cli);
     if (strcmp(cli->sub, "diff") == 0) return diff(cli);
     if (strcmp(cli->sub, "repair") == 0)
-        return command(cli, "/v1/audit/repair", "each differing key is copied again; then run `drawbridge audit start --wait`");
+        return command(
+            cli, "/v1/audit/repair",
+            "each differing key is copied again; then run `drawbridge audit start --wait`");
     if (strcmp(cli->sub, "stop") == 0) return command(cli, "/v1/audit/stop", "stopped");
     if (cli->sub[0] && strcmp(cli->sub, "show") != 0) {
         fprintf(stderr, "drawbridge audit [start|show|diff|repair|stop]\n");
@@ -109,8 +132,10 @@ int cli_audit(struct cli *cli) {
     }
     json_t *status;
     int code = cli_call(cli, "GET", "/v1/status", NULL, &status);
-    if (code) cli_print_error(cli, status);
-    else code = show(cli, json_object_get(status, "audit"));
+    if (code)
+        cli_print_error(cli, status);
+    else
+        code = show(cli, json_object_get(status, "audit"));
     json_decref(status);
     return code;
 }

@@ -11,7 +11,8 @@ static bool is_first_time(struct cli *cli) {
     json_t *status;
     int code = cli_call(cli, "GET", "/v1/status", NULL, &status);
     const char *phase = json_text(status, "phase");
-    bool first = code || strcmp(phase, "planned") == 0 || strcmp(phase, "checked") == 0 || strcmp(phase, "aborted") == 0;
+    bool first = code || strcmp(phase, "planned") == 0 || strcmp(phase, "checked") == 0 ||
+                 strcmp(phase, "aborted") == 0;
     json_decref(status);
     return first;
 }
@@ -19,7 +20,8 @@ static bool is_first_time(struct cli *cli) {
 static void print_finding(const struct cli *cli, const struct finding *f) {
     static const char *const marks[] = {"✔", "·", "!", "✖"};
     static const char *const colours[] = {PAINT_GREEN, "", PAINT_YELLOW, PAINT_RED};
-    printf("  %s%s%s %-18s %s\n", cli_paint(cli, colours[f->level]), marks[f->level], cli_paint(cli, PAINT_OFF), f->id, f->text);
+    printf("  %s%s%s %-18s %s\n", cli_paint(cli, colours[f->level]), marks[f->level],
+           cli_paint(cli, PAINT_OFF), f->id, f->text);
     if (f->fix[0]) printf("    %-18s fix: %s\n", "", f->fix);
 }
 
@@ -34,9 +36,10 @@ int cli_check(struct cli *cli) {
     preflight_run(&config, is_first_time(cli), p);
     bool passed = preflight_passed(p);
     if (cli->json) {
-        json_t *json = json_pack("{s:s, s:s, s:b, s:o, s:[s]}", "schema", "drawbridge.check.v1", "migration", config.migration,
-                                 "passed", passed, "findings", preflight_json(p), "next_steps",
-                                 passed ? "drawbridge start" : "fix what failed, then drawbridge check");
+        json_t *json = json_pack(
+            "{s:s, s:s, s:b, s:o, s:[s]}", "schema", "drawbridge.check.v1", "migration",
+            config.migration, "passed", passed, "findings", preflight_json(p), "next_steps",
+            passed ? "drawbridge start" : "fix what failed, then drawbridge check");
         cli_print_json(json);
         json_decref(json);
     } else {
@@ -65,11 +68,14 @@ int cli_config(struct cli *cli) {
     }
     enum err err = cli_load_config(cli, &config, &why);
     if (cli->json) {
-        json_t *json = json_pack("{s:s, s:b, s:s}", "schema", "drawbridge.config.v1", "valid", err == OK, "error", err ? why.text : "");
+        json_t *json = json_pack("{s:s, s:b, s:s}", "schema", "drawbridge.config.v1", "valid",
+                                 err == OK, "error", err ? why.text : "");
         cli_print_json(json);
         json_decref(json);
-    } else if (err) fprintf(stderr, "drawbridge config check: %s\n", why.text);
-    else printf("%s is valid\n", cli_config_path(cli));
+    } else if (err)
+        fprintf(stderr, "drawbridge config check: %s\n", why.text);
+    else
+        printf("%s is valid\n", cli_config_path(cli));
     if (!err) config_close(&config);
     return err ? EXIT_USAGE : EXIT_DONE;
 }
@@ -83,8 +89,10 @@ int cli_completion(struct cli *cli) {
           "  local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]}\n"
           "  local options='--api --config --output --dry-run --reason --yes --wait'\n"
           "  if [ $COMP_CWORD = 1 ]; then\n"
-          "    COMPREPLY=($(compgen -W 'up gateway syncer server state check start status pause resume throttle audit"
-          " cutover rollback complete abort gates ledger config completion help' -- \"$word\")); return\n"
+          "    COMPREPLY=($(compgen -W 'up gateway syncer server state check start status pause "
+          "resume throttle audit"
+          " cutover rollback complete abort gates ledger config completion help' -- \"$word\")); "
+          "return\n"
           "  fi\n"
           "  case $verb in\n"
           "    audit) options=\"start show diff repair stop $options\" ;;\n"

@@ -17,8 +17,10 @@ static void find_in_config(const struct cli *cli, char text[ENDPOINT_TEXT]) {
     snprintf(text, ENDPOINT_TEXT, "unix:/run/drawbridge/api.sock");
     struct cli plain = *cli;
     plain.word_count = 0; /* words of a verb are no file here */
-    if (access(cli_config_path(&plain), R_OK) != 0 || cli_load_config(&plain, &config, &why)) return;
-    if (config.state.api.endpoint.kind != ENDPOINT_NONE) endpoint_format(&config.state.api.endpoint, text);
+    if (access(cli_config_path(&plain), R_OK) != 0 || cli_load_config(&plain, &config, &why))
+        return;
+    if (config.state.api.endpoint.kind != ENDPOINT_NONE)
+        endpoint_format(&config.state.api.endpoint, text);
     config_close(&config);
 }
 
@@ -44,7 +46,8 @@ static void set_target(CURL *curl, const struct cli *cli, const char *path) {
     if (strncmp(api, "http://", 7) == 0 || strncmp(api, "https://", 8) == 0) {
         snprintf(url, sizeof url, "%.280s%.300s", api, path);
     } else if (strncmp(api, "unix:", 5) == 0 || strchr(api, '/')) {
-        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, strncmp(api, "unix:", 5) == 0 ? api + 5 : api);
+        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH,
+                         strncmp(api, "unix:", 5) == 0 ? api + 5 : api);
         snprintf(url, sizeof url, "http://drawbridge%.300s", path);
     } else {
         snprintf(url, sizeof url, "http://%.280s%.300s", api, path);
@@ -54,9 +57,11 @@ static void set_target(CURL *curl, const struct cli *cli, const char *path) {
 
 static json_t *unreachable(const struct cli *cli, const char *why) {
     char text[400];
-    snprintf(text, sizeof text, "state cannot be reached at %.200s: %.150s", cli_api_text(cli), why);
-    return json_pack("{s:s, s:s, s:i, s:[s]}", "schema", "drawbridge.error.v1", "error", text, "exit_code",
-                     EXIT_UNREACHABLE, "next_steps", "start `drawbridge up FILE` or `drawbridge state FILE`, or give --api");
+    snprintf(text, sizeof text, "state cannot be reached at %.200s: %.150s", cli_api_text(cli),
+             why);
+    return json_pack("{s:s, s:s, s:i, s:[s]}", "schema", "drawbridge.error.v1", "error", text,
+                     "exit_code", EXIT_UNREACHABLE, "next_steps",
+                     "start `drawbridge up FILE` or `drawbridge state FILE`, or give --api");
 }
 
 static int read_answer(const struct cli *cli, struct buf *body, long status, json_t **answer) {
@@ -70,7 +75,8 @@ static int read_answer(const struct cli *cli, struct buf *body, long status, jso
     return status >= 200 && status < 300 ? EXIT_DONE : EXIT_FAILED;
 }
 
-int cli_call(const struct cli *cli, const char *method, const char *path, const json_t *body, json_t **answer) {
+int cli_call(const struct cli *cli, const char *method, const char *path, const json_t *body,
+             json_t **answer) {
     CURL *curl = curl_easy_init();
     struct buf bytes = {0};
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
@@ -85,7 +91,8 @@ int cli_call(const struct cli *cli, const char *method, const char *path, const 
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &bytes);
     CURLcode done = curl_easy_perform(curl);
-    if (done != CURLE_OK) *answer = unreachable(cli, curl_easy_strerror(done));
+    if (done != CURLE_OK)
+        *answer = unreachable(cli, curl_easy_strerror(done));
     else {
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
         code = read_answer(cli, &bytes, status, answer);

@@ -10,25 +10,30 @@
 
 static const char *upper(const char *name, char text[32]) {
     size_t i = 0;
-    for (; name[i] && i < 31; i++) text[i] = name[i] >= 'a' && name[i] <= 'z' ? (char)(name[i] - 32) : name[i];
+    for (; name[i] && i < 31; i++)
+        text[i] = name[i] >= 'a' && name[i] <= 'z' ? (char)(name[i] - 32) : name[i];
     text[i] = 0;
     return text;
 }
 
 static bool is_closed(const json_t *gate) {
     const char *state = json_text(gate, "state");
-    return json_truth(gate, "matters") && (strcmp(state, "fail") == 0 || strcmp(state, "unknown") == 0);
+    return json_truth(gate, "matters") &&
+           (strcmp(state, "fail") == 0 || strcmp(state, "unknown") == 0);
 }
 
 static void draw_head(const struct cli *cli, const json_t *s, FILE *out) {
     char a[32], b[32], c[32];
     const char *phase = json_text(s, "phase");
-    bool good = strcmp(phase, "level") == 0 || strcmp(phase, "guarded") == 0 || strcmp(phase, "completed") == 0;
+    bool good = strcmp(phase, "level") == 0 || strcmp(phase, "guarded") == 0 ||
+                strcmp(phase, "completed") == 0;
     int64_t since = json_number(s, "phase_since_ms");
     fprintf(out, "%s●%s %s  %s%s%s since %s (%s)   %s is primary   epoch %" PRId64 "\n",
-            cli_paint(cli, good ? PAINT_GREEN : PAINT_YELLOW), cli_paint(cli, PAINT_OFF), json_text(s, "migration"),
-            cli_paint(cli, PAINT_BOLD), upper(phase, a), cli_paint(cli, PAINT_OFF), cli_clock(since, b),
-            cli_duration(json_number(s, "now_ms") - since, c), json_text(s, "primary"), json_number(s, "epoch"));
+            cli_paint(cli, good ? PAINT_GREEN : PAINT_YELLOW), cli_paint(cli, PAINT_OFF),
+            json_text(s, "migration"), cli_paint(cli, PAINT_BOLD), upper(phase, a),
+            cli_paint(cli, PAINT_OFF), cli_clock(since, b),
+            cli_duration(json_number(s, "now_ms") - since, c), json_text(s, "primary"),
+            json_number(s, "epoch"));
 }
 
 /* An ETA is said when there is something to say it by; a copy that is outrun says so. */
@@ -36,10 +41,15 @@ static void copy_rest(const json_t *copy, char *text, size_t size) {
     char a[32];
     double share = json_double(copy, "share");
     int64_t eta_ms = json_number(copy, "eta_ms");
-    if (json_truth(copy, "done")) snprintf(text, size, "in %s", cli_duration((int64_t)(json_double(copy, "seconds") * 1000), a));
-    else if (share < 0.01) snprintf(text, size, "%s keys/s", cli_count((int64_t)json_double(copy, "keys_per_s"), a));
-    else if (eta_ms < 0) snprintf(text, size, "NOT CONVERGING");
-    else snprintf(text, size, "%s left", cli_duration(eta_ms, a));
+    if (json_truth(copy, "done"))
+        snprintf(text, size, "in %s",
+                 cli_duration((int64_t)(json_double(copy, "seconds") * 1000), a));
+    else if (share < 0.01)
+        snprintf(text, size, "%s keys/s", cli_count((int64_t)json_double(copy, "keys_per_s"), a));
+    else if (eta_ms < 0)
+        snprintf(text, size, "NOT CONVERGING");
+    else
+        snprintf(text, size, "%s left", cli_duration(eta_ms, a));
 }
 
 static int draw_copy(const json_t *s, FILE *out) {
@@ -49,7 +59,8 @@ static int draw_copy(const json_t *s, FILE *out) {
     if (json_number(copy, "keys") == 0 && !json_truth(copy, "done")) return 0;
     for (int i = 0; i < BAR; i++) strcat(bar, i < (int)(share * BAR + 0.5) ? "█" : "░");
     copy_rest(copy, rest, sizeof rest);
-    fprintf(out, "  copy    %s %.0f %%   %s keys  %s  %s\n", bar, share * 100, cli_count(json_number(copy, "keys"), keys),
+    fprintf(out, "  copy    %s %.0f %%   %s keys  %s  %s\n", bar, share * 100,
+            cli_count(json_number(copy, "keys"), keys),
             cli_bytes(json_number(copy, "bytes"), bytes), rest);
     return 1;
 }
@@ -61,26 +72,30 @@ static int draw_links(const json_t *s, FILE *out) {
     json_object_foreach(json_object_get(s, "links"), name, link) {
         char bytes[32], spool[32];
         const char *state = json_text(link, "state"), *error = json_text(link, "error");
-        fprintf(out, "  %-7s %s, lag %" PRId64 " ms, %s   spool %s%s%s\n", name, state, json_number(link, "lag_ms"),
-                cli_bytes(json_number(link, "lag_bytes"), bytes), cli_bytes(json_number(link, "spool_bytes"), spool),
-                error[0] ? "   ✖ " : "", error);
+        fprintf(out, "  %-7s %s, lag %" PRId64 " ms, %s   spool %s%s%s\n", name, state,
+                json_number(link, "lag_ms"), cli_bytes(json_number(link, "lag_bytes"), bytes),
+                cli_bytes(json_number(link, "spool_bytes"), spool), error[0] ? "   ✖ " : "", error);
         lines++;
     }
     return lines;
 }
 
 static int draw_audit(const json_t *s, FILE *out) {
-    const json_t *audit = json_object_get(s, "audit"), *running = json_object_get(s, "audit_running");
+    const json_t *audit = json_object_get(s, "audit"),
+                 *running = json_object_get(s, "audit_running");
     char a[32], b[32];
     if (json_is_object(running)) {
-        fprintf(out, "  audit   running: %s, %s keys\n", json_text(running, "part"), cli_count(json_number(running, "keys"), a));
+        fprintf(out, "  audit   running: %s, %s keys\n", json_text(running, "part"),
+                cli_count(json_number(running, "keys"), a));
         return 1;
     }
     if (!json_is_object(audit)) return 0;
     const char *error = json_text(audit, "error");
-    fprintf(out, "  audit   %s: %s keys, %" PRId64 " differ, %s old%s%s\n", json_text(audit, "outcome"),
-            cli_count(json_number(audit, "keys"), a), json_number(audit, "differences"),
-            cli_duration(json_number(s, "now_ms") - json_number(audit, "ended_ms"), b), error[0] ? "   ✖ " : "", error);
+    fprintf(out, "  audit   %s: %s keys, %" PRId64 " differ, %s old%s%s\n",
+            json_text(audit, "outcome"), cli_count(json_number(audit, "keys"), a),
+            json_number(audit, "differences"),
+            cli_duration(json_number(s, "now_ms") - json_number(audit, "ended_ms"), b),
+            error[0] ? "   ✖ " : "", error);
     return 1;
 }
 
@@ -97,14 +112,17 @@ static int draw_gates(const struct cli *cli, const json_t *s, FILE *out) {
     if (total == 0) return 0;
     json_array_foreach(gates, i, gate) {
         if (!is_closed(gate)) continue;
-        if (lines == 0) fprintf(out, "  gates   %zu/%zu   ", open, total);
-        else fprintf(out, "                  ");
-        fprintf(out, "%s✖ %s:%s %s\n", cli_paint(cli, PAINT_RED), json_text(gate, "id"), cli_paint(cli, PAINT_OFF),
-                json_text(gate, "observed"));
+        if (lines == 0)
+            fprintf(out, "  gates   %zu/%zu   ", open, total);
+        else
+            fprintf(out, "                  ");
+        fprintf(out, "%s✖ %s:%s %s\n", cli_paint(cli, PAINT_RED), json_text(gate, "id"),
+                cli_paint(cli, PAINT_OFF), json_text(gate, "observed"));
         lines++;
     }
     if (lines == 0) {
-        fprintf(out, "  gates   %zu/%zu   %s✔%s\n", open, total, cli_paint(cli, PAINT_GREEN), cli_paint(cli, PAINT_OFF));
+        fprintf(out, "  gates   %zu/%zu   %s✔%s\n", open, total, cli_paint(cli, PAINT_GREEN),
+                cli_paint(cli, PAINT_OFF));
         lines = 1;
     }
     return lines;
@@ -112,13 +130,15 @@ static int draw_gates(const struct cli *cli, const json_t *s, FILE *out) {
 
 int cli_draw_status(const struct cli *cli, const json_t *s, FILE *out) {
     draw_head(cli, s, out);
-    int lines = 1 + draw_copy(s, out) + draw_links(s, out) + draw_audit(s, out) + draw_gates(cli, s, out);
+    int lines =
+        1 + draw_copy(s, out) + draw_links(s, out) + draw_audit(s, out) + draw_gates(cli, s, out);
     size_t i;
     json_t *item;
     json_array_foreach(json_object_get(s, "events"), i, item) {
         char at[32];
         if (i + 3 < json_array_size(json_object_get(s, "events"))) continue;
-        fprintf(out, "  %-7s %s  %s\n", i + 3 == json_array_size(json_object_get(s, "events")) || i == 0 ? "events" : "",
+        fprintf(out, "  %-7s %s  %s\n",
+                i + 3 == json_array_size(json_object_get(s, "events")) || i == 0 ? "events" : "",
                 cli_clock(json_number(item, "at_ms"), at), json_text(item, "text"));
         lines++;
     }
@@ -145,8 +165,8 @@ void cli_progress(const struct cli *cli, struct progress *progress, const json_t
     } else if (!progress->said_ms || cli_now_ms() - progress->said_ms >= LINE_MS) {
         char at[32];
         progress->said_ms = cli_now_ms();
-        printf("%s  %s: %s\n", cli_clock(json_number(status, "now_ms"), at), json_text(status, "phase"),
-               json_text(status, "summary"));
+        printf("%s  %s: %s\n", cli_clock(json_number(status, "now_ms"), at),
+               json_text(status, "phase"), json_text(status, "summary"));
     }
     fflush(stdout);
 }
@@ -167,9 +187,11 @@ static int show_gate(const struct cli *cli, const json_t *status) {
             cli_print_json(gate);
             return EXIT_DONE;
         }
-        printf("%s  %s (since %s)\n  observed  %s\n  wanted    %s\n  why       %s\n  fix       %s\n", json_text(gate, "title"),
-               json_text(gate, "state"), cli_clock(json_number(gate, "since"), at), json_text(gate, "observed"),
-               json_text(gate, "wanted"), json_text(gate, "why"), json_text(gate, "fix"));
+        printf(
+            "%s  %s (since %s)\n  observed  %s\n  wanted    %s\n  why       %s\n  fix       %s\n",
+            json_text(gate, "title"), json_text(gate, "state"),
+            cli_clock(json_number(gate, "since"), at), json_text(gate, "observed"),
+            json_text(gate, "wanted"), json_text(gate, "why"), json_text(gate, "fix"));
         return EXIT_DONE;
     }
     fprintf(stderr, "drawbridge status: there is no gate '%s'\n", cli->gate);
@@ -182,9 +204,12 @@ static int watch(struct cli *cli) {
     while (!cli_interrupted()) {
         json_t *answer;
         int code = cli_call(cli, "GET", "/v1/status", NULL, &answer);
-        if (code) cli_print_error(cli, answer);
-        else if (cli->json) cli_print_json(answer);
-        else cli_progress(cli, &progress, answer);
+        if (code)
+            cli_print_error(cli, answer);
+        else if (cli->json)
+            cli_print_json(answer);
+        else
+            cli_progress(cli, &progress, answer);
         json_decref(answer);
         cli_sleep(code ? 1000 : cli->terminal ? REDRAW_MS : 1000);
     }
@@ -195,10 +220,14 @@ int cli_status(struct cli *cli) {
     json_t *answer;
     if (cli->watch) return watch(cli);
     int code = cli_call(cli, "GET", "/v1/status", NULL, &answer);
-    if (code) cli_print_error(cli, answer);
-    else if (cli->gate) code = show_gate(cli, answer);
-    else if (cli->json) cli_print_json(answer);
-    else cli_draw_status(cli, answer, stdout);
+    if (code)
+        cli_print_error(cli, answer);
+    else if (cli->gate)
+        code = show_gate(cli, answer);
+    else if (cli->json)
+        cli_print_json(answer);
+    else
+        cli_draw_status(cli, answer, stdout);
     json_decref(answer);
     return code;
 }

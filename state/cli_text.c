@@ -36,11 +36,16 @@ const char *cli_bytes(int64_t bytes, char text[32]) {
 
 const char *cli_duration(int64_t ms, char text[32]) {
     int64_t s = ms / 1000;
-    if (ms < 0) snprintf(text, 32, "?");
-    else if (s < 60) snprintf(text, 32, "%" PRId64 " s", s);
-    else if (s < 3600) snprintf(text, 32, "%" PRId64 " min", s / 60);
-    else if (s < 86400) snprintf(text, 32, "%" PRId64 " h %" PRId64 " min", s / 3600, s / 60 % 60);
-    else snprintf(text, 32, "%" PRId64 " d %" PRId64 " h", s / 86400, s / 3600 % 24);
+    if (ms < 0)
+        snprintf(text, 32, "?");
+    else if (s < 60)
+        snprintf(text, 32, "%" PRId64 " s", s);
+    else if (s < 3600)
+        snprintf(text, 32, "%" PRId64 " min", s / 60);
+    else if (s < 86400)
+        snprintf(text, 32, "%" PRId64 " h %" PRId64 " min", s / 3600, s / 60 % 60);
+    else
+        snprintf(text, 32, "%" PRId64 " d %" PRId64 " h", s / 86400, s / 3600 % 24);
     return text;
 }
 
@@ -52,7 +57,9 @@ const char *cli_clock(int64_t wall_ms, char text[32]) {
     return text;
 }
 
-const char *cli_paint(const struct cli *cli, const char *colour) { return cli->colour ? colour : ""; }
+const char *cli_paint(const struct cli *cli, const char *colour) {
+    return cli->colour ? colour : "";
+}
 
 int64_t json_number(const json_t *json, const char *name) {
     json_t *value = json_object_get(json, name);
@@ -66,7 +73,9 @@ const char *json_text(const json_t *json, const char *name) {
     const char *value = json_string_value(json_object_get(json, name));
     return value ? value : "";
 }
-bool json_truth(const json_t *json, const char *name) { return json_is_true(json_object_get(json, name)); }
+bool json_truth(const json_t *json, const char *name) {
+    return json_is_true(json_object_get(json, name));
+}
 
 void cli_print_error(const struct cli *cli, const json_t *answer) {
     if (cli->json) {
@@ -96,7 +105,9 @@ static void on_interrupt(int number) {
     interrupted = 1;
 }
 
-bool cli_interrupted(void) { return interrupted != 0; }
+bool cli_interrupted(void) {
+    return interrupted != 0;
+}
 
 void cli_watch_interrupt(void) {
     struct sigaction action = {.sa_handler = on_interrupt};

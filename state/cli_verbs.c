@@ -14,7 +14,8 @@ static json_t *body_of(const struct cli *cli) {
     const struct passwd *login = getpwuid(getuid());
     const char *sudo = getenv("SUDO_USER");
     snprintf(who, sizeof who, "cli:%.50s", sudo ? sudo : login ? login->pw_name : "?");
-    json_t *body = json_pack("{s:s, s:s, s:b}", "who", who, "reason", cli->reason, "dry_run", cli->dry_run);
+    json_t *body =
+        json_pack("{s:s, s:s, s:b}", "who", who, "reason", cli->reason, "dry_run", cli->dry_run);
     if (cli->max_hold_ms) json_object_set_new(body, "max_hold_ms", json_integer(cli->max_hold_ms));
     if (cli->rehearse) json_object_set_new(body, "rehearse", json_true());
     if (cli->ops >= 0) json_object_set_new(body, "ops", json_integer(cli->ops));
@@ -36,8 +37,10 @@ static void print_plan(const struct cli *cli, const json_t *plan) {
     size_t i;
     json_t *step;
     printf("%s would do:\n", json_text(plan, "verb"));
-    json_array_foreach(json_object_get(plan, "steps"), i, step) printf("  %zu. %s\n", i + 1, json_string_value(step));
-    if (json_double(plan, "last_hold_ms") > 0) printf("predicted hold  %.0f ms, as the last one\n", json_double(plan, "last_hold_ms"));
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+        printf("  %zu. %s\n", i + 1, json_string_value(step));
+    if (json_double(plan, "last_hold_ms") > 0)
+        printf("predicted hold  %.0f ms, as the last one\n", json_double(plan, "last_hold_ms"));
     if (json_text(plan, "undo")[0]) printf("undo            %s\n", json_text(plan, "undo"));
     if (!json_truth(plan, "possible")) printf("NOT NOW         %s\n", json_text(plan, "why_not"));
 }
@@ -59,7 +62,8 @@ static void print_findings(const struct cli *cli, const json_t *answer) {
 enum wait { WAIT_MORE, WAIT_DONE };
 
 /* Polls the status until JUDGE says done. A state that is gone for a while is waited for, too. */
-static int wait_status(struct cli *cli, enum wait (*judge)(void *self, const json_t *status, int *code), void *self,
+static int wait_status(struct cli *cli,
+                       enum wait (*judge)(void *self, const json_t *status, int *code), void *self,
                        json_t **last) {
     struct progress progress = {0};
     int64_t until = cli_now_ms() + cli->wait_ms;
@@ -97,28 +101,37 @@ static enum wait judge_start(void *self, const json_t *status, int *code) {
     (void)self;
     const char *phase = json_text(status, "phase");
     if (strcmp(phase, "aborted") == 0) *code = EXIT_RESTORED;
-    return strcmp(phase, "copying") == 0 || strcmp(phase, "checked") == 0 || strcmp(phase, "planned") == 0 ? WAIT_MORE
-                                                                                                           : WAIT_DONE;
+    return strcmp(phase, "copying") == 0 || strcmp(phase, "checked") == 0 ||
+                   strcmp(phase, "planned") == 0
+               ? WAIT_MORE
+               : WAIT_DONE;
 }
 
 int cli_start(struct cli *cli) {
     json_t *answer, *status;
-    if (!cli->dry_run && !cli_confirm(cli, "Begin to copy legacy to target? It costs legacy one fork.")) return EXIT_FAILED;
+    if (!cli->dry_run &&
+        !cli_confirm(cli, "Begin to copy legacy to target? It costs legacy one fork."))
+        return EXIT_FAILED;
     int code = post(cli, "/v1/start", body_of(cli), &answer);
-    if (cli->dry_run && json_object_get(answer, "steps")) print_plan(cli, answer);
+    if (cli->dry_run && json_object_get(answer, "steps"))
+        print_plan(cli, answer);
     else if (code) {
         cli_print_error(cli, answer);
         print_findings(cli, answer);
     } else if (!cli->wait) {
-        if (cli->json) cli_print_json(answer);
+        if (cli->json)
+            cli_print_json(answer);
         else {
             print_findings(cli, answer);
-            printf("started: phase %s. `drawbridge status --watch` shows how it goes\n", json_text(answer, "phase"));
+            printf("started: phase %s. `drawbridge status --watch` shows how it goes\n",
+                   json_text(answer, "phase"));
         }
     } else {
         code = wait_status(cli, judge_start, NULL, &status);
-        if (cli->json) cli_print_json(status);
-        else if (code == EXIT_DONE) cli_draw_status(cli, status, stdout);
+        if (cli->json)
+            cli_print_json(status);
+        else if (code == EXIT_DONE)
+            cli_draw_status(cli, status, stdout);
         json_decref(status);
     }
     json_decref(answer);
@@ -135,31 +148,37 @@ static enum wait judge_barrier(void *self, const json_t *status, int *code) {
     struct barrier_wait *wait = self;
     const json_t *barrier = json_object_get(status, "barrier");
     const char *outcome = json_text(barrier, "outcome");
-    if (!json_is_object(barrier) || json_number(barrier, "barrier") <= wait->after) return WAIT_MORE;
+    if (!json_is_object(barrier) || json_number(barrier, "barrier") <= wait->after)
+        return WAIT_MORE;
     if (json_truth(status, "barrier_running")) return WAIT_MORE;
-    *code = strcmp(outcome, "completed") == 0 || json_truth(barrier, "ready") ? EXIT_DONE : EXIT_RESTORED;
-    return strcmp(outcome, "open") == 0 || strcmp(outcome, "committed") == 0 ? WAIT_MORE : WAIT_DONE;
+    *code = strcmp(outcome, "completed") == 0 || json_truth(barrier, "ready") ? EXIT_DONE
+                                                                              : EXIT_RESTORED;
+    return strcmp(outcome, "open") == 0 || strcmp(outcome, "committed") == 0 ? WAIT_MORE
+                                                                             : WAIT_DONE;
 }
 
 static void print_barrier(const struct cli *cli, const json_t *status) {
     const json_t *b = json_object_get(status, "barrier");
     const char *outcome = json_text(b, "outcome");
     if (cli->json) {
-        json_t *json = json_pack("{s:s, s:s, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O}", "schema", "drawbridge.barrier.v1", "verb",
-                                 cli->verb, "outcome", json_object_get(b, "outcome"), "why", json_object_get(b, "why"),
-                                 "hold_ms", json_object_get(b, "hold_ms"), "barrier", json_object_get(b, "barrier"),
-                                 "primary", json_object_get(status, "primary"), "epoch", json_object_get(status, "epoch"),
-                                 "phase", json_object_get(status, "phase"), "next_steps",
-                                 json_object_get(status, "next_steps"));
+        json_t *json = json_pack(
+            "{s:s, s:s, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O}", "schema", "drawbridge.barrier.v1",
+            "verb", cli->verb, "outcome", json_object_get(b, "outcome"), "why",
+            json_object_get(b, "why"), "hold_ms", json_object_get(b, "hold_ms"), "barrier",
+            json_object_get(b, "barrier"), "primary", json_object_get(status, "primary"), "epoch",
+            json_object_get(status, "epoch"), "phase", json_object_get(status, "phase"),
+            "next_steps", json_object_get(status, "next_steps"));
         cli_print_json(json);
         json_decref(json);
     } else if (strcmp(outcome, "completed") == 0) {
-        printf("%s done: %s is primary, epoch %" PRId64 "; clients were held %.1f ms\n", cli->verb, json_text(status, "primary"),
-               json_number(status, "epoch"), json_double(b, "hold_ms"));
+        printf("%s done: %s is primary, epoch %" PRId64 "; clients were held %.1f ms\n", cli->verb,
+               json_text(status, "primary"), json_number(status, "epoch"),
+               json_double(b, "hold_ms"));
     } else if (json_truth(b, "ready")) {
         printf("rehearsal done, nothing changed: %s\n", json_text(b, "why"));
     } else {
-        printf("%s was aborted, %s goes on as primary: %s\n", cli->verb, json_text(status, "primary"), json_text(b, "why"));
+        printf("%s was aborted, %s goes on as primary: %s\n", cli->verb,
+               json_text(status, "primary"), json_text(b, "why"));
     }
 }
 
@@ -176,8 +195,10 @@ int cli_barrier(struct cli *cli) {
     } else if (code) {
         cli_print_error(cli, answer);
     } else if (!cli->wait) {
-        if (cli->json) cli_print_json(answer);
-        else printf("%s begins; `drawbridge status` shows how it ended\n", cli->verb);
+        if (cli->json)
+            cli_print_json(answer);
+        else
+            printf("%s begins; `drawbridge status` shows how it ended\n", cli->verb);
     } else {
         struct barrier_wait wait = {json_number(answer, "after_barrier")};
         code = wait_status(cli, judge_barrier, &wait, &status);
@@ -199,13 +220,21 @@ int cli_simple(struct cli *cli) {
         fprintf(stderr, "drawbridge throttle: --ops N and --bytes N, per second; 0 is no limit\n");
         return EXIT_USAGE;
     }
-    if (final && !cli->dry_run && !cli_confirm(cli, "Complete the migration? There is no way back after it.")) return EXIT_FAILED;
-    if (abort && !cli->dry_run && !cli_confirm(cli, "Abort the migration? Legacy stays primary; the copy is given up.")) return EXIT_FAILED;
+    if (final && !cli->dry_run &&
+        !cli_confirm(cli, "Complete the migration? There is no way back after it."))
+        return EXIT_FAILED;
+    if (abort && !cli->dry_run &&
+        !cli_confirm(cli, "Abort the migration? Legacy stays primary; the copy is given up."))
+        return EXIT_FAILED;
     int code = post(cli, path, body_of(cli), &answer);
-    if (cli->dry_run && json_object_get(answer, "steps")) print_plan(cli, answer);
-    else if (code) cli_print_error(cli, answer);
-    else if (cli->json) cli_print_json(answer);
-    else printf("%s: done, phase %s\n", cli->verb, json_text(answer, "phase"));
+    if (cli->dry_run && json_object_get(answer, "steps"))
+        print_plan(cli, answer);
+    else if (code)
+        cli_print_error(cli, answer);
+    else if (cli->json)
+        cli_print_json(answer);
+    else
+        printf("%s: done, phase %s\n", cli->verb, json_text(answer, "phase"));
     json_decref(answer);
     return code;
 }
@@ -220,9 +249,12 @@ int cli_waive(struct cli *cli) {
     json_object_set_new(body, "gate", json_string(cli->words[0]));
     json_object_set_new(body, "for_ms", json_integer(cli->for_ms));
     int code = post(cli, "/v1/gates/waive", body, &answer);
-    if (code) cli_print_error(cli, answer);
-    else if (cli->json) cli_print_json(answer);
-    else printf("gate %s is waived\n", cli->words[0]);
+    if (code)
+        cli_print_error(cli, answer);
+    else if (cli->json)
+        cli_print_json(answer);
+    else
+        printf("gate %s is waived\n", cli->words[0]);
     json_decref(answer);
     return code;
 }

@@ -9,11 +9,16 @@
 #include <stdio.h>
 
 #define TICK_MS 200
-#define OPEN_FOR_MS 200    /* gates are open so long before `level` is said */
-#define CLOSED_FOR_MS 1200 /* and closed so long before it is taken back: one late report is no lag */
+#define OPEN_FOR_MS 200 /* gates are open so long before `level` is said */
+#define CLOSED_FOR_MS                                                                              \
+    1200 /* and closed so long before it is taken back: one late report is no lag */
 
-uint64_t core_now_ms(const struct core *core) { return loop_now_ms(core->loop); }
-int64_t core_wall_ms(const struct core *core) { return clock_wall_ms(loop_clock(core->loop)); }
+uint64_t core_now_ms(const struct core *core) {
+    return loop_now_ms(core->loop);
+}
+int64_t core_wall_ms(const struct core *core) {
+    return clock_wall_ms(loop_clock(core->loop));
+}
 
 /* ---- notes ---- */
 
@@ -89,8 +94,10 @@ static void move_done(struct store_job *job) {
     struct move_job *move = (struct move_job *)job;
     struct core *core = move->core;
     core->moving = false;
-    if (job->err && job->commit_failed) core_halt(core, phase_name(move->move.to), &job->why);
-    else if (!job->err) core_moved(core, &move->migration);
+    if (job->err && job->commit_failed)
+        core_halt(core, phase_name(move->move.to), &job->why);
+    else if (!job->err)
+        core_moved(core, &move->migration);
     if (move->done) move->done(move->self, job->err, job->err ? job->why.text : "", NULL);
     mem_free(move);
     core_evaluate(core);
@@ -103,17 +110,19 @@ void core_move(struct core *core, enum workflow_event event, const struct core_a
     enum err err = OK;
     if (core->moving || barrier_is_open(&core->barrier))
         err = why_set(&why, ERR_EXISTS, "another step is under way; try again in a moment");
-    else if (workflow_decide(&core->workflow, event, &to, &why) == WORKFLOW_REFUSE) err = ERR_STATE;
+    else if (workflow_decide(&core->workflow, event, &to, &why) == WORKFLOW_REFUSE)
+        err = ERR_STATE;
     else if (workflow_decide(&core->workflow, event, &to, &why) == WORKFLOW_MOVE) {
         struct move_job *move = NEW(struct move_job);
         move->job.work = write_move;
         move->job.done = move_done;
         move->core = core;
         move->migration = core->migration;
-        move->move = (struct phase_move){.to = to, .primary = core->workflow.primary,
-                                         .epoch = core->workflow.epoch};
+        move->move = (struct phase_move){
+            .to = to, .primary = core->workflow.primary, .epoch = core->workflow.epoch};
         for (unsigned s = 0; s < SIDES; s++)
-            if (side_facts(core->side[s])->gate.reachable) move->move.at[s] = side_facts(core->side[s])->place;
+            if (side_facts(core->side[s])->gate.reachable)
+                move->move.at[s] = side_facts(core->side[s])->place;
         snprintf(move->move.who, sizeof move->move.who, "%s", asker ? asker->who : "state");
         snprintf(move->move.reason, sizeof move->move.reason, "%s", asker ? asker->reason : "");
         move->done = done;
@@ -130,13 +139,15 @@ void core_move(struct core *core, enum workflow_event event, const struct core_a
 static void consider_copy(struct core *core) {
     const struct link_report *link = &core->link[link_from(core->workflow.primary)];
     if (!link->gate.known) return;
-    bool copying = strcmp(link->gate.state, "snapshot") == 0 || strcmp(link->gate.state, "copying") == 0;
+    bool copying =
+        strcmp(link->gate.state, "snapshot") == 0 || strcmp(link->gate.state, "copying") == 0;
     struct core_asker asker = {.who = "state"};
     if (core->workflow.phase == PHASE_COPYING && link->gate.following && link->gate.copy_done) {
         snprintf(asker.reason, sizeof asker.reason, "%" PRId64 " keys are copied", link->copy_keys);
         core_move(core, WORKFLOW_COPY_DONE, &asker, NULL, NULL);
     } else if (copying && !link->gate.copy_done) {
-        snprintf(asker.reason, sizeof asker.reason, "the source could not continue; copy %" PRId64, link->copies);
+        snprintf(asker.reason, sizeof asker.reason, "the source could not continue; copy %" PRId64,
+                 link->copies);
         core_move(core, WORKFLOW_COPY_AGAIN, &asker, NULL, NULL);
     }
 }
@@ -146,15 +157,20 @@ static void consider_level(struct core *core) {
     bool open = gates_are_open(core->gates);
     if (open && !core->open_since_ms) core->open_since_ms = now_ms;
     if (!open && !core->closed_since_ms) core->closed_since_ms = now_ms;
-    if (open) core->closed_since_ms = 0;
-    else core->open_since_ms = 0;
+    if (open)
+        core->closed_since_ms = 0;
+    else
+        core->open_since_ms = 0;
     struct core_asker asker = {.who = "state"};
-    if (core->workflow.phase == PHASE_FOLLOWING && open && now_ms - core->open_since_ms >= OPEN_FOR_MS) {
+    if (core->workflow.phase == PHASE_FOLLOWING && open &&
+        now_ms - core->open_since_ms >= OPEN_FOR_MS) {
         snprintf(asker.reason, sizeof asker.reason, "every gate is open");
         core_move(core, WORKFLOW_GATES_OPEN, &asker, NULL, NULL);
-    } else if (core->workflow.phase == PHASE_LEVEL && !open && now_ms - core->closed_since_ms >= CLOSED_FOR_MS) {
+    } else if (core->workflow.phase == PHASE_LEVEL && !open &&
+               now_ms - core->closed_since_ms >= CLOSED_FOR_MS) {
         enum gate_id id = gates_first_closed(core->gates);
-        snprintf(asker.reason, sizeof asker.reason, "gate %s: %s", gate_name(id), core->gates[id].observed);
+        snprintf(asker.reason, sizeof asker.reason, "gate %s: %s", gate_name(id),
+                 core->gates[id].observed);
         core_move(core, WORKFLOW_GATES_CLOSED, &asker, NULL, NULL);
     }
 }
@@ -180,7 +196,8 @@ static void tick(void *self) {
     if (core->open_primary_due && !barrier_is_open(&core->barrier) &&
         side_facts(core->side[core->workflow.primary])->gate.reachable) {
         core->open_primary_due = false;
-        side_open_primary(core->side[core->workflow.primary], core->workflow.epoch, primary_opened, core);
+        side_open_primary(core->side[core->workflow.primary], core->workflow.epoch, primary_opened,
+                          core);
     }
     log_repeats(false);
 }
@@ -213,7 +230,8 @@ static enum err keep_recent(void *self, const struct event *event, struct why *w
 static enum err load_migration(struct core *core, struct ledger *ledger, struct why *why) {
     const char *name = core->config->migration;
     if (strlen(name) >= NAME_MAX_BYTES)
-        return why_set(why, ERR_CONFIG, "migration: a name has at most %d characters", NAME_MAX_BYTES - 1);
+        return why_set(why, ERR_CONFIG, "migration: a name has at most %d characters",
+                       NAME_MAX_BYTES - 1);
     enum err err = ledger_load_migration(ledger, name, &core->migration, why);
     if (err != ERR_ABSENT) return err;
     err = ledger_begin(ledger, why);
@@ -235,7 +253,8 @@ static enum err load(struct core *core, struct why *why) {
     if (!err) err = ledger_each_event(ledger, after, CORE_RECENT, keep_recent, core, why);
     if (err) return err;
     if (core->audit.running.ended_ms) core->audit.running = (struct audit_row){0};
-    core->workflow = (struct workflow){.phase = core->migration.phase, .primary = core->migration.primary,
+    core->workflow = (struct workflow){.phase = core->migration.phase,
+                                       .primary = core->migration.primary,
                                        .epoch = core->migration.epoch};
     workflow_check(&core->workflow);
     core->open_primary_due = core->workflow.primary == SIDE_TARGET;
@@ -246,11 +265,12 @@ enum err core_open(struct core *core, struct loop *loop, const struct drawbridge
                    struct why *why) {
     *core = (struct core){.config = config, .loop = loop, .alone_since_ms = loop_now_ms(loop)};
     barrier_init(&core->barrier);
-    enum err err = store_open(&core->store, loop, config->state.ledger, loop_clock(loop), on_event, core, why);
+    enum err err =
+        store_open(&core->store, loop, config->state.ledger, loop_clock(loop), on_event, core, why);
     if (!err) err = load(core, why);
     if (!err)
-        err = members_open(&core->members, loop, &config->state.control.endpoint, &core_members_events,
-                           core, why);
+        err = members_open(&core->members, loop, &config->state.control.endpoint,
+                           &core_members_events, core, why);
     if (err) {
         core_close(core);
         return err;
@@ -259,7 +279,8 @@ enum err core_open(struct core *core, struct loop *loop, const struct drawbridge
     core->side[SIDE_TARGET] = side_open(loop, SIDE_TARGET, &config->target);
     log_info("state.ready", LOG_S("migration", core->migration.name),
              LOG_S("phase", phase_name(core->workflow.phase)), LOG_U("epoch", core->workflow.epoch),
-             LOG_S("primary", side_name(core->workflow.primary)), LOG_S("ledger", config->state.ledger));
+             LOG_S("primary", side_name(core->workflow.primary)),
+             LOG_S("ledger", config->state.ledger));
     core_barrier_recover(core);
     loop_timer_start(loop, &core->tick, TICK_MS, TICK_MS, tick, core);
     return OK;
@@ -270,8 +291,10 @@ void core_close(struct core *core) {
     loop_timer_stop(&core->barrier_timer);
     members_close(core->members);
     core->members = NULL;
-    if (core->announced.done) core->announced.done(core->announced.self, ERR_STOPPED, "state is ending", NULL);
-    if (core->audit.wait_done) core->audit.wait_done(core->audit.wait_self, ERR_STOPPED, "state is ending", NULL);
+    if (core->announced.done)
+        core->announced.done(core->announced.self, ERR_STOPPED, "state is ending", NULL);
+    if (core->audit.wait_done)
+        core->audit.wait_done(core->audit.wait_self, ERR_STOPPED, "state is ending", NULL);
     store_close(core->store);
     for (unsigned s = 0; s < SIDES; s++) side_close(core->side[s]);
     for (unsigned l = 0; l < LINKS; l++) json_decref(core->link[l].json);

@@ -40,7 +40,8 @@ struct link_report {
     struct gates_link gate;
     char replid[41];
     int64_t received, spooled, applied, begin_offset;
-    int64_t copy_keys, copy_keys_total, copy_bytes, copy_bytes_total, copy_started_ms, copy_ended_ms, copies;
+    int64_t copy_keys, copy_keys_total, copy_bytes, copy_bytes_total, copy_started_ms,
+        copy_ended_ms, copies;
     int64_t eta_ms, units, commands, reconnects, since_ms;
     json_t *json; /* the whole report, for status */
 };
@@ -50,8 +51,8 @@ struct core_audit {
     struct audit_row last;    /* the last that ended; id 0: none */
     int64_t keys, bytes;      /* progress */
     char part[32];
-    int64_t evicted[SIDES];   /* as the last audit began */
-    int64_t repaired_id;      /* of the last REPAIRED report */
+    int64_t evicted[SIDES]; /* as the last audit began */
+    int64_t repaired_id;    /* of the last REPAIRED report */
     int64_t repaired, repair_failed;
     /* An audit that was asked for while the syncer is just coming (back). */
     core_done *wait_done; /* NULL: none */
@@ -80,8 +81,8 @@ struct core {
 
     struct migration migration; /* as the ledger has it */
     struct workflow workflow;
-    bool moving;                /* a ledger job that changes them is under way */
-    bool halted;                /* the ledger's outcome is not known: this process ends */
+    bool moving;                 /* a ledger job that changes them is under way */
+    bool halted;                 /* the ledger's outcome is not known: this process ends */
     char syncer[NAME_MAX_BYTES]; /* which one carries the links; "": none is here */
     uint64_t alone_since_ms;     /* monotonic: since when none is, or state began */
 
@@ -90,14 +91,15 @@ struct core {
     int admitting; /* gateways whose predecessor is being fenced; no barrier begins meanwhile */
 
     struct barrier barrier;
-    struct barrier_row last, committed; /* barriers of this migration; outcome NONE: there is none */
-    int64_t barrier_run;                /* grows with each, so that late answers are known as such */
+    struct barrier_row last,
+        committed;       /* barriers of this migration; outcome NONE: there is none */
+    int64_t barrier_run; /* grows with each, so that late answers are known as such */
     struct loop_timer barrier_timer;
     struct core_announced announced;
-    json_t *prepared;                   /* of the barrier: what gateways said in PREPARED */
-    struct hist holds;                  /* us, of the barriers of this process */
-    int64_t felt_us;                    /* the longest hold that a gateway reported */
-    bool open_primary_due;              /* the primary side was not told of its role yet */
+    json_t *prepared;      /* of the barrier: what gateways said in PREPARED */
+    struct hist holds;     /* us, of the barriers of this process */
+    int64_t felt_us;       /* the longest hold that a gateway reported */
+    bool open_primary_due; /* the primary side was not told of its role yet */
 
     struct link_report link[LINKS];
     struct core_audit audit;
@@ -138,7 +140,7 @@ void core_note(struct core *core, const char *kind, const char *fmt, ...) PRINTF
 extern const struct members_events core_members_events;
 struct member *core_syncer(const struct core *core); /* NULL: none is here */
 void core_carry_out_duties(struct core *core);       /* towards the syncer, if one is here */
-void core_discard_standby(struct core *core);       /* tell the standby link what it need not keep */
+void core_discard_standby(struct core *core); /* tell the standby link what it need not keep */
 void core_route(struct core *core, struct member *gateway);
 
 /* ---- core_barrier.c ---- */
@@ -154,14 +156,17 @@ bool core_barrier_report(struct core *core, struct member *member, const struct 
 /* ---- core_gates.c ---- */
 void core_judge_gates(struct core *core);
 void core_take_link(struct core *core, enum link_id link, const json_t *json);
-void core_waive(struct core *core, enum gate_id gate, int64_t for_ms, const struct core_asker *asker,
-                core_done *done, void *self);
+void core_waive(struct core *core, enum gate_id gate, int64_t for_ms,
+                const struct core_asker *asker, core_done *done, void *self);
 
 /* ---- core_audit.c ---- */
-void core_audit_start(struct core *core, const struct core_asker *asker, core_done *done, void *self);
+void core_audit_start(struct core *core, const struct core_asker *asker, core_done *done,
+                      void *self);
 void core_audit_stop(struct core *core, core_done *done, void *self);
-void core_audit_repair(struct core *core, const struct core_asker *asker, core_done *done, void *self);
-bool core_audit_report(struct core *core, const struct slice *words, size_t count, const json_t *json);
+void core_audit_repair(struct core *core, const struct core_asker *asker, core_done *done,
+                       void *self);
+bool core_audit_report(struct core *core, const struct slice *words, size_t count,
+                       const json_t *json);
 void core_audit_syncer_joined(struct core *core);
 void core_audit_tick(struct core *core);
 

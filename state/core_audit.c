@@ -21,8 +21,10 @@ struct audit_job {
 
 static void give(struct audit_job *a, enum err err, const char *why) {
     json_t *result = err ? NULL : core_audit_json(&a->row);
-    if (a->done) a->done(a->self, err, why, result);
-    else json_decref(result);
+    if (a->done)
+        a->done(a->self, err, why, result);
+    else
+        json_decref(result);
     mem_free(a->differences);
     mem_free(a);
 }
@@ -45,14 +47,17 @@ static enum err write_end(struct store_job *job, struct ledger *ledger, struct w
 static void end_written(struct store_job *job) {
     struct audit_job *a = (struct audit_job *)job;
     struct core *core = a->core;
-    if (job->err) log_error("ledger.failed", LOG_WHY(&job->why));
-    else core->audit.last = a->row;
+    if (job->err)
+        log_error("ledger.failed", LOG_WHY(&job->why));
+    else
+        core->audit.last = a->row;
     core->audit.running = (struct audit_row){0};
     give(a, job->err, job->why.text);
     core_evaluate(core);
 }
 
-static void end_audit(struct core *core, struct audit_job *a, const char *outcome, const char *error) {
+static void end_audit(struct core *core, struct audit_job *a, const char *outcome,
+                      const char *error) {
     snprintf(a->row.outcome, sizeof a->row.outcome, "%s", outcome);
     snprintf(a->row.error, sizeof a->row.error, "%s", error);
     core->audit.running.id = 0; /* no second end; started_ms keeps the place until it is written */
@@ -74,15 +79,16 @@ static void start_answered(void *self, struct member *member, bool ok, struct sl
     char why[200];
     (void)member;
     if (ok || !core->audit.running.id) return;
-    snprintf(why, sizeof why, "syncer: %.*s", (int)(text.size < 180 ? text.size : 180), (const char *)text.data);
+    snprintf(why, sizeof why, "syncer: %.*s", (int)(text.size < 180 ? text.size : 180),
+             (const char *)text.data);
     fail_running(core, "failed", why);
 }
 
 static void send_start(struct core *core) {
     struct member *syncer = core_syncer(core);
     if (syncer)
-        member_sendf(syncer, start_answered, core, "AUDIT START %" PRId64 " %s", core->audit.running.id,
-                     link_name(core->audit.running.link));
+        member_sendf(syncer, start_answered, core, "AUDIT START %" PRId64 " %s",
+                     core->audit.running.id, link_name(core->audit.running.link));
 }
 
 static enum err write_begin(struct store_job *job, struct ledger *ledger, struct why *why) {
@@ -95,14 +101,16 @@ static void begin_written(struct store_job *job) {
     struct core *core = a->core;
     core->audit.running = job->err ? (struct audit_row){0} : a->row;
     core->audit.keys = core->audit.bytes = 0;
-    for (unsigned s = 0; s < SIDES; s++) core->audit.evicted[s] = side_facts(core->side[s])->gate.evicted;
+    for (unsigned s = 0; s < SIDES; s++)
+        core->audit.evicted[s] = side_facts(core->side[s])->gate.evicted;
     core->audit.part[0] = 0;
     if (!job->err) send_start(core);
     give(a, job->err, job->why.text);
 }
 
 /* A syncer dials again within a second: whoever asks in that time is not sent away. */
-static bool wait_for_syncer(struct core *core, const struct core_asker *asker, core_done *done, void *self) {
+static bool wait_for_syncer(struct core *core, const struct core_asker *asker, core_done *done,
+                            void *self) {
     if (core_syncer(core) || core->audit.wait_done) return false;
     if (core_now_ms(core) - core->alone_since_ms > SYNCER_GRACE_MS) return false;
     core->audit.wait_done = done;
@@ -126,8 +134,10 @@ static enum err write_void(struct store_job *job, struct ledger *ledger, struct 
 
 static void void_written(struct store_job *job) {
     struct void_job *v = (struct void_job *)job;
-    if (job->err) log_error("ledger.failed", LOG_WHY(&job->why));
-    else if (v->core->audit.last.id == v->row.id) v->core->audit.last = v->row;
+    if (job->err)
+        log_error("ledger.failed", LOG_WHY(&job->why));
+    else if (v->core->audit.last.id == v->row.id)
+        v->core->audit.last = v->row;
     mem_free(v);
 }
 
@@ -137,8 +147,10 @@ static void consider_claim(struct core *core) {
     const struct link_report *standby = &core->link[link_other(link_from(core->workflow.primary))];
     const char *what = NULL;
     for (unsigned s = 0; s < SIDES; s++)
-        if (side_facts(core->side[s])->gate.evicted > core->audit.evicted[s]) what = "keys were evicted since";
-    if (standby->gate.known && standby->gate.foreign_units > 0) what = "somebody wrote to the follower side";
+        if (side_facts(core->side[s])->gate.evicted > core->audit.evicted[s])
+            what = "keys were evicted since";
+    if (standby->gate.known && standby->gate.foreign_units > 0)
+        what = "somebody wrote to the follower side";
     if (!what || !last->id || last->stale[0] || barrier_is_open(&core->barrier)) return;
     struct void_job *v = NEW(struct void_job);
     v->job.work = write_void;
@@ -159,19 +171,22 @@ void core_audit_tick(struct core *core) {
     core_audit_start(core, &core->audit.wait_asker, done, core->audit.wait_self);
 }
 
-void core_audit_start(struct core *core, const struct core_asker *asker, core_done *done, void *self) {
+void core_audit_start(struct core *core, const struct core_asker *asker, core_done *done,
+                      void *self) {
     enum phase phase = core->workflow.phase;
     if (wait_for_syncer(core, asker, done, self)) return;
-    const char *no = phase < PHASE_FOLLOWING || workflow_is_final(phase) ? "an audit needs a link that follows"
-                     : !core_syncer(core)                                ? "no syncer is here"
-                     : core->audit.running.id || core->audit.running.started_ms ? "an audit is running already"
-                                                                         : NULL;
+    const char *no =
+        phase < PHASE_FOLLOWING || workflow_is_final(phase) ? "an audit needs a link that follows"
+        : !core_syncer(core)                                ? "no syncer is here"
+        : core->audit.running.id || core->audit.running.started_ms ? "an audit is running already"
+                                                                   : NULL;
     if (no) {
         done(self, ERR_STATE, no, NULL);
         return;
     }
     struct audit_job *a = audit_job(core, done, self);
-    a->row = (struct audit_row){.migration = core->migration.id, .link = link_from(core->workflow.primary),
+    a->row = (struct audit_row){.migration = core->migration.id,
+                                .link = link_from(core->workflow.primary),
                                 .epoch = core->workflow.epoch};
     core->audit.running.started_ms = core_wall_ms(core); /* taken, until the ledger gives the id */
     snprintf(a->who, sizeof a->who, "%s", asker->who);
@@ -197,15 +212,18 @@ void core_audit_stop(struct core *core, core_done *done, void *self) {
     end_audit(core, a, "stopped", "");
 }
 
-void core_audit_repair(struct core *core, const struct core_asker *asker, core_done *done, void *self) {
+void core_audit_repair(struct core *core, const struct core_asker *asker, core_done *done,
+                       void *self) {
     struct member *syncer = core_syncer(core);
     const struct audit_row *last = &core->audit.last;
     if (!last->id || last->differences == 0 || !syncer) {
-        done(self, ERR_STATE, !syncer ? "no syncer is here" : "the last audit found nothing to repair", NULL);
+        done(self, ERR_STATE,
+             !syncer ? "no syncer is here" : "the last audit found nothing to repair", NULL);
         return;
     }
     member_sendf(syncer, NULL, core, "AUDIT REPAIR %" PRId64, last->id);
-    core_note(core, "audit.repair", "%s has the differing keys of audit %" PRId64 " copied again", asker->who, last->id);
+    core_note(core, "audit.repair", "%s has the differing keys of audit %" PRId64 " copied again",
+              asker->who, last->id);
     done(self, OK, "", core_audit_json(last));
 }
 
@@ -255,13 +273,14 @@ static void audited(struct core *core, const json_t *json) {
     take_sample(a, json_object_get(json, "sample"));
     bool ok = json_is_true(json_object_get(json, "ok"));
     /* What is undecided is never reported as equal (C30). */
-    const char *outcome = a->row.differences > 0             ? "different"
+    const char *outcome = a->row.differences > 0                ? "different"
                           : !ok || error[0] || a->row.undecided ? "failed"
-                                                             : "equal";
+                                                                : "equal";
     end_audit(core, a, outcome, error);
 }
 
-bool core_audit_report(struct core *core, const struct slice *words, size_t count, const json_t *json) {
+bool core_audit_report(struct core *core, const struct slice *words, size_t count,
+                       const json_t *json) {
     int64_t id = 0;
     if (count < 2 || !slice_to_int(words[1], &id) || !json) return false;
     bool running = id == core->audit.running.id && id != 0;

@@ -10,7 +10,9 @@
 
 static void carry_out(struct core *core, const struct barrier_todo *todo);
 
-static uint64_t now_us(const struct core *core) { return clock_mono_us(loop_clock(core->loop)); }
+static uint64_t now_us(const struct core *core) {
+    return clock_mono_us(loop_clock(core->loop));
+}
 
 static void on_timer(void *self) {
     core_barrier_event(self, &(struct barrier_event){.kind = BARRIER_EV_TIMER});
@@ -20,14 +22,16 @@ static void arm_timer(struct core *core) {
     loop_timer_stop(&core->barrier_timer);
     if (!core->barrier.timer_at_ms) return;
     uint64_t now_ms = now_us(core) / 1000, at_ms = core->barrier.timer_at_ms;
-    loop_timer_start(core->loop, &core->barrier_timer, at_ms > now_ms ? at_ms - now_ms : 0, 0, on_timer, core);
+    loop_timer_start(core->loop, &core->barrier_timer, at_ms > now_ms ? at_ms - now_ms : 0, 0,
+                     on_timer, core);
 }
 
 static void log_step(const struct core *core, unsigned before) {
     if (core->barrier.sm.state == before) return;
     log_info("barrier.step", LOG_I("barrier", core->barrier.row.id),
              LOG_S("step", barrier_step_name((enum barrier_step)core->barrier.sm.state)),
-             LOG_U("held_us", core->barrier.hold_began_us ? now_us(core) - core->barrier.hold_began_us : 0),
+             LOG_U("held_us",
+                   core->barrier.hold_began_us ? now_us(core) - core->barrier.hold_began_us : 0),
              LOG_S("why", core->barrier.row.why[0] ? core->barrier.row.why : NULL));
 }
 
@@ -42,7 +46,8 @@ void core_barrier_event(struct core *core, const struct barrier_event *event) {
     arm_timer(core);
     carry_out(core, &todo);
     /* A timer of this very moment (a budget of 0) is due already. */
-    if (core->barrier.timer_at_ms && barrier_is_open(&core->barrier) && !loop_timer_is_running(&core->barrier_timer))
+    if (core->barrier.timer_at_ms && barrier_is_open(&core->barrier) &&
+        !loop_timer_is_running(&core->barrier_timer))
         arm_timer(core);
 }
 
@@ -66,9 +71,12 @@ struct record_job {
 static enum err write_record(struct store_job *job, struct ledger *ledger, struct why *why) {
     struct record_job *r = (struct record_job *)job;
     switch ((int)r->kind) {
-    case BARRIER_DO_RECORD_BEGIN: return ledger_begin_barrier(ledger, &r->migration, &r->row, r->reason, why);
-    case BARRIER_DO_RECORD_COMMIT: return ledger_commit_barrier(ledger, &r->migration, &r->row, r->to_phase, why);
-    case BARRIER_DO_RECORD_ABORT: return ledger_abort_barrier(ledger, &r->migration, &r->row, r->to_phase, why);
+    case BARRIER_DO_RECORD_BEGIN:
+        return ledger_begin_barrier(ledger, &r->migration, &r->row, r->reason, why);
+    case BARRIER_DO_RECORD_COMMIT:
+        return ledger_commit_barrier(ledger, &r->migration, &r->row, r->to_phase, why);
+    case BARRIER_DO_RECORD_ABORT:
+        return ledger_abort_barrier(ledger, &r->migration, &r->row, r->to_phase, why);
     case BARRIER_DO_RECORD_END: return ledger_complete_barrier(ledger, &r->row, why);
     default: UNREACHABLE("not a record");
     }
@@ -92,8 +100,10 @@ static void record_done(struct store_job *job) {
      * process that reads the ledger can go on (C24). Clients wait meanwhile. */
     bool lost = job->err && (job->commit_failed || r->kind == BARRIER_DO_RECORD_ABORT);
     if (lost) core_halt(core, "barrier", &job->why);
-    if (job->err) log_error("ledger.failed", LOG_WHY(&job->why));
-    else take_over(core, r);
+    if (job->err)
+        log_error("ledger.failed", LOG_WHY(&job->why));
+    else
+        take_over(core, r);
     core->moving = false;
     struct barrier_event event = {.kind = job->err ? BARRIER_EV_RECORD_FAILED : BARRIER_EV_RECORDED,
                                   .why = job->err ? job->why.text : NULL};
@@ -122,7 +132,8 @@ static void record(struct core *core, enum barrier_do kind) {
 /* ---- gateways ---- */
 
 static struct member *gateway_of(struct core *core, const struct barrier_action *action) {
-    return members_find(core->members, MEMBER_GATEWAY, core->barrier.gateways[action->gateway].name);
+    return members_find(core->members, MEMBER_GATEWAY,
+                        core->barrier.gateways[action->gateway].name);
 }
 
 static void release_answered(void *self, struct member *member, bool ok, struct slice text) {
@@ -130,7 +141,8 @@ static void release_answered(void *self, struct member *member, bool ok, struct 
     (void)text;
     if (!ok) return;
     member_set_epoch(member, core->workflow.epoch);
-    core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_RELEASED, .gateway = member_row(member)->name});
+    core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_RELEASED,
+                                                     .gateway = member_row(member)->name});
 }
 
 static void tell_gateway(struct core *core, const struct barrier_action *action) {
@@ -138,12 +150,13 @@ static void tell_gateway(struct core *core, const struct barrier_action *action)
     if (!gateway) return;
     int64_t id = core->barrier.row.id;
     if (action->kind == BARRIER_DO_PREPARE)
-        member_sendf(gateway, NULL, core, "PREPARE %" PRId64 " %s", id, side_name(core->barrier.row.to));
+        member_sendf(gateway, NULL, core, "PREPARE %" PRId64 " %s", id,
+                     side_name(core->barrier.row.to));
     else if (action->kind == BARRIER_DO_HOLD)
         member_sendf(gateway, NULL, core, "HOLD %" PRId64 " %" PRIu64, id, action->epoch);
     else
-        member_sendf(gateway, release_answered, core, "RELEASE %" PRId64 " %" PRIu64 " %s", id, action->epoch,
-                     side_name(action->primary));
+        member_sendf(gateway, release_answered, core, "RELEASE %" PRId64 " %" PRIu64 " %s", id,
+                     action->epoch, side_name(action->primary));
 }
 
 /* ---- steps at the sides; an answer to an earlier barrier is dropped ---- */
@@ -158,10 +171,11 @@ static void side_answered(void *self, const struct side_result *result) {
     struct wait_side wait = *(struct wait_side *)self;
     mem_free(self);
     if (wait.run != wait.core->barrier_run) return;
-    struct barrier_event event = {.kind = wait.done, .count = result->count, .place = result->place,
-                                  .why = result->why};
+    struct barrier_event event = {
+        .kind = wait.done, .count = result->count, .place = result->place, .why = result->why};
     if (result->err)
-        event.kind = wait.done == BARRIER_EV_FENCED && result->refused ? BARRIER_EV_FENCE_REFUSED : BARRIER_EV_FAILED;
+        event.kind = wait.done == BARRIER_EV_FENCED && result->refused ? BARRIER_EV_FENCE_REFUSED
+                                                                       : BARRIER_EV_FAILED;
     core_barrier_event(wait.core, &event);
 }
 
@@ -186,7 +200,8 @@ static void ask_side(struct core *core, const struct barrier_action *action) {
     struct barrier *b = &core->barrier;
     switch ((int)action->kind) {
     case BARRIER_DO_FENCE:
-        side_fence(core->side[b->row.from], keep_gateway, side_answered, wait_for(core, BARRIER_EV_FENCED));
+        side_fence(core->side[b->row.from], keep_gateway, side_answered,
+                   wait_for(core, BARRIER_EV_FENCED));
         break;
     case BARRIER_DO_READ_PLACE:
         side_read_place(core->side[action->side], side_answered, wait_for(core, BARRIER_EV_PLACE));
@@ -209,7 +224,8 @@ static void link_answered(void *self, struct member *member, bool ok, struct sli
     struct core *core = self;
     char why[200];
     if (ok || member_role(member) != MEMBER_SYNCER) return;
-    snprintf(why, sizeof why, "syncer: %.*s", (int)(text.size < 180 ? text.size : 180), (const char *)text.data);
+    snprintf(why, sizeof why, "syncer: %.*s", (int)(text.size < 180 ? text.size : 180),
+             (const char *)text.data);
     core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_FAILED, .why = why});
 }
 
@@ -223,19 +239,20 @@ static void tell_link(struct core *core, const struct barrier_action *action) {
     const char *active = link_name(link_from(b->row.from));
     switch ((int)action->kind) {
     case BARRIER_DO_DRAIN:
-        member_sendf(syncer, link_answered, core, "LINK DRAIN %s %" PRId64 " %" PRIu64 " %" PRId64, active,
-                     b->row.id, b->row.epoch_before, b->row.x.offset);
+        member_sendf(syncer, link_answered, core, "LINK DRAIN %s %" PRId64 " %" PRIu64 " %" PRId64,
+                     active, b->row.id, b->row.epoch_before, b->row.x.offset);
         break;
     case BARRIER_DO_UNDRAIN:
         member_sendf(syncer, NULL, core, "LINK UNDRAIN %s %" PRId64, active, b->row.id);
         break;
     case BARRIER_DO_COMPARE:
-        member_sendf(syncer, link_answered, core, "LINK COMPARE %s %" PRId64 " %u", active, b->row.id,
-                     action->budget_ms);
+        member_sendf(syncer, link_answered, core, "LINK COMPARE %s %" PRId64 " %u", active,
+                     b->row.id, action->budget_ms);
         break;
     case BARRIER_DO_ACTIVATE:
         member_sendf(syncer, link_answered, core, "LINK ACTIVATE %s %" PRIu64 " %s %" PRId64,
-                     link_name(link_from(b->row.to)), b->row.epoch_after, b->row.b.replid, b->row.b.offset);
+                     link_name(link_from(b->row.to)), b->row.epoch_after, b->row.b.replid,
+                     b->row.b.offset);
         break;
     default: UNREACHABLE("not a step of a link");
     }
@@ -249,11 +266,13 @@ static void finished(struct core *core) {
     loop_timer_stop(&core->barrier_timer);
     bool committed = b->row.outcome == BARRIER_COMPLETED;
     if (b->hold_began_us) hist_record(&core->holds, (uint64_t)b->row.hold_us);
-    log_info("barrier.ended", LOG_I("barrier", b->row.id), LOG_S("outcome", barrier_outcome_name(b->row.outcome)),
+    log_info("barrier.ended", LOG_I("barrier", b->row.id),
+             LOG_S("outcome", barrier_outcome_name(b->row.outcome)),
              LOG_I("hold_us", b->row.hold_us), LOG_S("why", b->row.why[0] ? b->row.why : NULL));
     if (committed && b->note[0]) core_note(core, "barrier.note", "%s", b->note);
     if (committed) core->open_primary_due = b->note[0] != 0;
-    for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m)) core_route(core, m);
+    for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m))
+        core_route(core, m);
     core_carry_out_duties(core);
     core_evaluate(core);
 }
@@ -292,13 +311,18 @@ static int64_t number(const json_t *json, const char *name) {
     return json_is_integer(value) ? json_integer_value(value) : 0;
 }
 
-static bool is(struct slice word, const char *text) { return slice_equal_nocase(word, slice_text(text)); }
+static bool is(struct slice word, const char *text) {
+    return slice_equal_nocase(word, slice_text(text));
+}
 
-static void gateway_report(struct core *core, struct member *member, const struct slice *words, const json_t *json) {
+static void gateway_report(struct core *core, struct member *member, const struct slice *words,
+                           const json_t *json) {
     const char *name = member_row(member)->name;
     struct barrier_event event = {.gateway = name};
-    if (is(words[0], "PREPARED")) event.kind = BARRIER_EV_PREPARED;
-    else if (is(words[0], "HELD")) event.kind = BARRIER_EV_HELD;
+    if (is(words[0], "PREPARED"))
+        event.kind = BARRIER_EV_PREPARED;
+    else if (is(words[0], "HELD"))
+        event.kind = BARRIER_EV_HELD;
     else {
         int64_t held_us = number(json, "held_us_max");
         if (held_us > core->felt_us) core->felt_us = held_us;
@@ -308,9 +332,10 @@ static void gateway_report(struct core *core, struct member *member, const struc
     core_barrier_event(core, &event);
 }
 
-bool core_barrier_report(struct core *core, struct member *member, const struct slice *words, size_t count,
-                         const json_t *json) {
-    static const char *const mine[] = {"PREPARED", "HELD", "RELEASED", "DRAINED", "COMPARED", "ACTIVE"};
+bool core_barrier_report(struct core *core, struct member *member, const struct slice *words,
+                         size_t count, const json_t *json) {
+    static const char *const mine[] = {"PREPARED", "HELD",     "RELEASED",
+                                       "DRAINED",  "COMPARED", "ACTIVE"};
     bool known = false;
     for (size_t i = 0; i < sizeof mine / sizeof *mine; i++) known = known || is(words[0], mine[i]);
     if (!known) return false;
@@ -324,8 +349,9 @@ bool core_barrier_report(struct core *core, struct member *member, const struct 
     } else if (member_role(member) == MEMBER_GATEWAY) {
         gateway_report(core, member, words, json);
     } else if (is(words[0], "DRAINED")) {
-        core_barrier_event(core, &(struct barrier_event){
-            .kind = BARRIER_EV_DRAINED, .count = number(json, "dirty") + number(json, "quarantined")});
+        core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_DRAINED,
+                                                         .count = number(json, "dirty") +
+                                                                  number(json, "quarantined")});
     } else if (is(words[0], "COMPARED")) {
         core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_COMPARED,
                                                          .count = number(json, "compared"),
@@ -340,7 +366,9 @@ static void join_gateways(struct core *core) {
     struct barrier_todo todo;
     for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m))
         barrier_step(&core->barrier,
-                     &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_JOINED, .gateway = member_row(m)->name}, &todo);
+                     &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_JOINED,
+                                             .gateway = member_row(m)->name},
+                     &todo);
 }
 
 static enum err may_begin(struct core *core, enum side from, struct why *why) {
@@ -360,10 +388,13 @@ static enum err may_begin(struct core *core, enum side from, struct why *why) {
 }
 
 static void begin(struct core *core, const struct core_announced *wanted) {
-    struct barrier_plan plan = {.from = wanted->from, .rehearsal = wanted->rehearsal,
-                                .max_hold_ms = wanted->max_hold_ms, .epoch = core->workflow.epoch};
+    struct barrier_plan plan = {.from = wanted->from,
+                                .rehearsal = wanted->rehearsal,
+                                .max_hold_ms = wanted->max_hold_ms,
+                                .epoch = core->workflow.epoch};
     snprintf(plan.who, sizeof plan.who, "%s", wanted->asker.who);
-    snprintf(plan.link_replid, sizeof plan.link_replid, "%s", core->link[link_from(wanted->from)].replid);
+    snprintf(plan.link_replid, sizeof plan.link_replid, "%s",
+             core->link[link_from(wanted->from)].replid);
     struct barrier_todo todo;
     int64_t before = core->last.id;
     barrier_init(&core->barrier);
@@ -381,17 +412,24 @@ static void begin(struct core *core, const struct core_announced *wanted) {
  * may open its gate within a moment; what is not ready then is refused. */
 void core_barrier_start(struct core *core, enum side from, bool rehearsal, uint32_t max_hold_ms,
                         const struct core_asker *asker, core_done *done, void *self) {
-    struct core_announced wanted = {.done = done, .self = self, .from = from, .rehearsal = rehearsal,
-                                    .max_hold_ms = max_hold_ms, .asker = *asker,
+    struct core_announced wanted = {.done = done,
+                                    .self = self,
+                                    .from = from,
+                                    .rehearsal = rehearsal,
+                                    .max_hold_ms = max_hold_ms,
+                                    .asker = *asker,
                                     .until_ms = core_now_ms(core) + ANNOUNCE_MS};
     enum phase to;
     struct why why = {""};
     enum workflow_event event = from == SIDE_LEGACY ? WORKFLOW_CUTOVER : WORKFLOW_ROLLBACK;
     bool possible = workflow_decide(&core->workflow, event, &to, &why) == WORKFLOW_MOVE;
     enum err err = may_begin(core, from, &why);
-    if (!err) begin(core, &wanted);
-    else if (err == ERR_STATE && possible && !core->announced.done) core->announced = wanted;
-    else done(self, err, why.text, NULL);
+    if (!err)
+        begin(core, &wanted);
+    else if (err == ERR_STATE && possible && !core->announced.done)
+        core->announced = wanted;
+    else
+        done(self, err, why.text, NULL);
 }
 
 void core_barrier_tick(struct core *core) {
@@ -401,8 +439,10 @@ void core_barrier_tick(struct core *core) {
     enum err err = may_begin(core, wanted.from, &why);
     if (err && core_now_ms(core) < wanted.until_ms) return;
     core->announced.done = NULL;
-    if (err) wanted.done(wanted.self, err, why.text, NULL);
-    else begin(core, &wanted);
+    if (err)
+        wanted.done(wanted.self, err, why.text, NULL);
+    else
+        begin(core, &wanted);
 }
 
 void core_barrier_recover(struct core *core) {

@@ -9,7 +9,9 @@ static int64_t number(const json_t *json, const char *name) {
     return json_is_integer(value) ? json_integer_value(value) : 0;
 }
 
-static bool truth(const json_t *json, const char *name) { return json_is_true(json_object_get(json, name)); }
+static bool truth(const json_t *json, const char *name) {
+    return json_is_true(json_object_get(json, name));
+}
 
 static void text(const json_t *json, const char *name, char *to, size_t size) {
     const char *value = json_string_value(json_object_get(json, name));
@@ -146,8 +148,8 @@ static void waiver_written(struct store_job *job) {
     mem_free(w);
 }
 
-void core_waive(struct core *core, enum gate_id gate, int64_t for_ms, const struct core_asker *asker,
-                core_done *done, void *self) {
+void core_waive(struct core *core, enum gate_id gate, int64_t for_ms,
+                const struct core_asker *asker, core_done *done, void *self) {
     if (!asker->reason[0]) {
         done(self, ERR_STATE, "a gate is waived with a reason only (--reason)", NULL);
         return;

@@ -30,7 +30,8 @@ static void member_written(struct store_job *job) {
     mem_free(job);
 }
 
-static void record_member(struct core *core, const struct member *member, bool joined, const char *why) {
+static void record_member(struct core *core, const struct member *member, bool joined,
+                          const char *why) {
     struct member_job *job = NEW(struct member_job);
     job->job.work = write_member;
     job->job.done = member_written;
@@ -47,28 +48,34 @@ struct member *core_syncer(const struct core *core) {
     return core->syncer[0] ? members_find(core->members, MEMBER_SYNCER, core->syncer) : NULL;
 }
 
-/* The standby link keeps what its source sends from the last possible barrier on (C26). A barrier that
- * begins from now on reads its place later than the last INFO, so nothing before that is needed. */
+/* The standby link keeps what its source sends from the last possible barrier on (C26). A barrier
+ * that begins from now on reads its place later than the last INFO, so nothing before that is
+ * needed. */
 void core_discard_standby(struct core *core) {
     enum link_id standby = link_from(side_other(core->workflow.primary));
     const struct side_facts *facts = side_facts(core->side[link_source(standby)]);
     struct link_report *report = &core->link[standby];
     struct member *syncer = core_syncer(core);
     if (!syncer || barrier_is_open(&core->barrier) || core->moving) return;
-    if (!report->gate.known || !report->gate.standby || strcmp(facts->place.replid, report->replid) != 0) return;
+    if (!report->gate.known || !report->gate.standby ||
+        strcmp(facts->place.replid, report->replid) != 0)
+        return;
     if (facts->place.offset < report->begin_offset + DISCARD_BYTES) return;
-    member_sendf(syncer, NULL, core, "LINK DISCARD %s %" PRId64, link_name(standby), facts->place.offset);
+    member_sendf(syncer, NULL, core, "LINK DISCARD %s %" PRId64, link_name(standby),
+                 facts->place.offset);
 }
 
 static void send_open(struct core *core, struct member *syncer, enum link_id link, const char *mode,
                       int64_t own_until) {
     char json[320];
     snprintf(json, sizeof json,
-             "{\"migration\":\"%s\",\"epoch\":%" PRIu64 ",\"from\":\"%s\",\"to\":\"%s\",\"mode\":\"%s\","
+             "{\"migration\":\"%s\",\"epoch\":%" PRIu64
+             ",\"from\":\"%s\",\"to\":\"%s\",\"mode\":\"%s\","
              "\"own_until\":%" PRId64 "}",
              core->migration.name, core->workflow.epoch, side_name(link_source(link)),
              side_name(side_other(link_source(link))), mode, own_until);
-    const struct slice argv[] = {SLICE("LINK"), SLICE("OPEN"), slice_text(link_name(link)), slice_text(json)};
+    const struct slice argv[] = {SLICE("LINK"), SLICE("OPEN"), slice_text(link_name(link)),
+                                 slice_text(json)};
     member_send(syncer, NULL, core, 4, argv);
 }
 
@@ -77,10 +84,12 @@ static void carry_out(struct core *core, struct member *syncer, const struct dut
     switch (duty->kind) {
     case DUTY_OPEN_COPY: send_open(core, syncer, duty->link, "copy", 0); break;
     case DUTY_OPEN_STANDBY: send_open(core, syncer, duty->link, "standby", duty->own_until); break;
-    case DUTY_UNDRAIN: member_sendf(syncer, NULL, core, "LINK UNDRAIN %s %" PRId64, link, duty->barrier); break;
+    case DUTY_UNDRAIN:
+        member_sendf(syncer, NULL, core, "LINK UNDRAIN %s %" PRId64, link, duty->barrier);
+        break;
     case DUTY_ACTIVATE:
-        member_sendf(syncer, NULL, core, "LINK ACTIVATE %s %" PRIu64 " %s %" PRId64, link, duty->epoch,
-                     duty->place.replid, duty->place.offset);
+        member_sendf(syncer, NULL, core, "LINK ACTIVATE %s %" PRIu64 " %s %" PRId64, link,
+                     duty->epoch, duty->place.replid, duty->place.offset);
         break;
     case DUTY_CLOSE: member_sendf(syncer, NULL, core, "LINK CLOSE %s", link); break;
     }
@@ -115,7 +124,8 @@ void core_route(struct core *core, struct member *gateway) {
     if (core->last.outcome != BARRIER_NONE)
         member_sendf(gateway, NULL, core, "RELEASE %" PRId64 " %" PRIu64 " %s", core->last.id,
                      core->workflow.epoch, primary);
-    member_sendf(gateway, route_answered, core, "ROUTE %" PRIu64 " %s stream", core->workflow.epoch, primary);
+    member_sendf(gateway, route_answered, core, "ROUTE %" PRIu64 " %s stream", core->workflow.epoch,
+                 primary);
 }
 
 /* ---- events of members.h ---- */
@@ -150,7 +160,8 @@ static void greet(void *self, struct buf *out) {
 static void admit(struct core *core, struct member *gateway) {
     bool open = barrier_is_open(&core->barrier);
     const char *name = member_row(gateway)->name;
-    core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_JOINED, .gateway = name});
+    core_barrier_event(core,
+                       &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_JOINED, .gateway = name});
     /* While a barrier runs it says what a gateway does; before the hold, that is to go on. */
     if (!open || core->barrier.sm.state <= BARRIER_PREPARING) core_route(core, gateway);
 }
@@ -170,8 +181,10 @@ static bool is_another_process(struct core *core, const struct member_row *row) 
     size_t at = 0;
     while (at < core->gateway_count && strcmp(core->gateways[at].name, row->name) != 0) at++;
     bool known = at < core->gateway_count, other = known && core->gateways[at].pid != row->pid;
-    if (!known && core->gateway_count == BARRIER_GATEWAYS_MAX) at = 0; /* the oldest is forgotten */
-    else if (!known) core->gateway_count++;
+    if (!known && core->gateway_count == BARRIER_GATEWAYS_MAX)
+        at = 0; /* the oldest is forgotten */
+    else if (!known)
+        core->gateway_count++;
     core->gateways[at] = *row;
     return other;
 }
@@ -185,7 +198,8 @@ static void predecessor_fenced(void *self, const struct side_result *result) {
     struct predecessor p = *(struct predecessor *)self;
     mem_free(self);
     p.core->admitting--;
-    if (result->err) log_warn("member.not_fenced", LOG_S("gateway", p.name), LOG_S("why", result->why));
+    if (result->err)
+        log_warn("member.not_fenced", LOG_S("gateway", p.name), LOG_S("why", result->why));
     struct member *gateway = members_find(p.core->members, MEMBER_GATEWAY, p.name);
     if (gateway && member_row(gateway)->pid == p.pid) admit(p.core, gateway);
 }
@@ -202,14 +216,17 @@ static void fence_predecessor(struct core *core, const struct member_row *row) {
 static void on_joined(void *self, struct member *member) {
     struct core *core = self;
     const struct member_row *row = member_row(member);
-    log_info("member.joined", LOG_S("role", row->role), LOG_S("name", row->name), LOG_I("pid", row->pid));
+    log_info("member.joined", LOG_S("role", row->role), LOG_S("name", row->name),
+             LOG_I("pid", row->pid));
     record_member(core, member, true, "");
     if (member_role(member) == MEMBER_SYNCER) {
         if (!core_syncer(core)) take_syncer(core, member);
         return;
     }
-    if (is_another_process(core, row)) fence_predecessor(core, row);
-    else admit(core, member);
+    if (is_another_process(core, row))
+        fence_predecessor(core, row);
+    else
+        admit(core, member);
 }
 
 static void on_lost(void *self, struct member *member, const char *why) {
@@ -218,7 +235,8 @@ static void on_lost(void *self, struct member *member, const char *why) {
     log_warn("member.lost", LOG_S("role", row->role), LOG_S("name", row->name), LOG_S("why", why));
     record_member(core, member, false, why);
     if (member_role(member) == MEMBER_GATEWAY) {
-        core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_LOST, .gateway = row->name});
+        core_barrier_event(
+            core, &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_LOST, .gateway = row->name});
         return;
     }
     if (strcmp(core->syncer, row->name) != 0) return;
@@ -230,7 +248,9 @@ static void on_lost(void *self, struct member *member, const char *why) {
     if (next) take_syncer(core, next);
 }
 
-static bool is(struct slice word, const char *text) { return slice_equal_nocase(word, slice_text(text)); }
+static bool is(struct slice word, const char *text) {
+    return slice_equal_nocase(word, slice_text(text));
+}
 
 static void take_stats(struct core *core, struct member *member, const json_t *json) {
     member_keep_stats(member, json);
@@ -245,7 +265,8 @@ static void on_report(void *self, struct member *member, const struct slice *wor
     struct core *core = self;
     if (count == 0 || core_barrier_report(core, member, words, count, json)) return;
     if (member_role(member) == MEMBER_GATEWAY) {
-        if (is(words[0], "STATS") && json) take_stats(core, member, json);
+        if (is(words[0], "STATS") && json)
+            take_stats(core, member, json);
         else if (is(words[0], "DOWNGRADED"))
             core_note(core, "side.downgraded", "gateway %s: the primary side is no master any more",
                       member_row(member)->name);
@@ -272,7 +293,8 @@ static void write_json(struct buf *out, json_t *json) {
 /* C25: nobody opens a connection to either side while a barrier holds. */
 static void answer_epoch(struct core *core, struct buf *out) {
     if (barrier_is_open(&core->barrier) && !barrier_admits(&core->barrier)) {
-        resp_write_errorf(out, "HOLD barrier %" PRId64 " is running; ask again", core->barrier.row.id);
+        resp_write_errorf(out, "HOLD barrier %" PRId64 " is running; ask again",
+                          core->barrier.row.id);
         return;
     }
     if (core->halted) {
@@ -287,11 +309,17 @@ static void answer_epoch(struct core *core, struct buf *out) {
 
 static void on_ask(void *self, size_t argc, const struct slice *argv, struct buf *out) {
     struct core *core = self;
-    if (argc != 2 || !is(argv[0], "DRAWBRIDGE")) resp_write_errorf(out, "ERR unknown command");
-    else if (is(argv[1], "EPOCH")) answer_epoch(core, out);
-    else if (is(argv[1], "STATUS")) write_json(out, core_status(core));
-    else if (is(argv[1], "MEMBERS")) write_json(out, core_members_json(core));
-    else resp_write_errorf(out, "ERR unknown command");
+    if (argc != 2 || !is(argv[0], "DRAWBRIDGE"))
+        resp_write_errorf(out, "ERR unknown command");
+    else if (is(argv[1], "EPOCH"))
+        answer_epoch(core, out);
+    else if (is(argv[1], "STATUS"))
+        write_json(out, core_status(core));
+    else if (is(argv[1], "MEMBERS"))
+        write_json(out, core_members_json(core));
+    else
+        resp_write_errorf(out, "ERR unknown command");
 }
 
-const struct members_events core_members_events = {may_join, greet, on_joined, on_lost, on_report, on_ask};
+const struct members_events core_members_events = {may_join, greet,     on_joined,
+                                                   on_lost,  on_report, on_ask};

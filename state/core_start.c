@@ -28,8 +28,10 @@ static void started(void *self, enum err err, const char *why, json_t *result) {
 static void checked(void *self, enum err err, const char *why, json_t *result) {
     struct start *start = self;
     json_decref(result);
-    if (err) give(start, err, why);
-    else core_move(start->core, WORKFLOW_START, &start->asker, started, start);
+    if (err)
+        give(start, err, why);
+    else
+        core_move(start->core, WORKFLOW_START, &start->asker, started, start);
 }
 
 static void run_check(uv_work_t *work) {
@@ -89,12 +91,15 @@ static void again_written(struct store_job *job) {
         give(again->start, job->err, job->why.text);
     } else {
         core->migration = again->migration;
-        core->workflow = (struct workflow){.phase = again->migration.phase, .primary = again->migration.primary,
+        core->workflow = (struct workflow){.phase = again->migration.phase,
+                                           .primary = again->migration.primary,
                                            .epoch = again->migration.epoch};
         core->last = core->committed = (struct barrier_row){.outcome = BARRIER_NONE};
         core->audit.last = (struct audit_row){0};
         core->waiver_count = 0;
-        for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m)) core_route(core, m);
+        for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m;
+             m = members_next(m))
+            core_route(core, m);
         begin_check(again->start);
     }
     mem_free(again);

@@ -19,11 +19,11 @@ struct db {
 static enum err failed(struct db *db, struct why *why, const char *doing) {
     int code = sqlite3_extended_errcode(db->handle);
     int base = code & 0xff;
-    enum err err = base == SQLITE_FULL                                ? ERR_DISK_FULL
-                   : base == SQLITE_CORRUPT || base == SQLITE_NOTADB  ? ERR_CORRUPT
-                   : base == SQLITE_BUSY || base == SQLITE_LOCKED     ? ERR_EXISTS
-                   : base == SQLITE_CONSTRAINT                        ? ERR_STATE
-                                                                      : ERR_IO;
+    enum err err = base == SQLITE_FULL                               ? ERR_DISK_FULL
+                   : base == SQLITE_CORRUPT || base == SQLITE_NOTADB ? ERR_CORRUPT
+                   : base == SQLITE_BUSY || base == SQLITE_LOCKED    ? ERR_EXISTS
+                   : base == SQLITE_CONSTRAINT                       ? ERR_STATE
+                                                                     : ERR_IO;
     return why_set(why, err, "%s: %s", doing, sqlite3_errmsg(db->handle));
 }
 
@@ -145,9 +145,13 @@ void db_rollback(struct db *db) {
     if (db_in_transaction(db)) sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
 }
 
-bool db_in_transaction(const struct db *db) { return sqlite3_get_autocommit(db->handle) == 0; }
+bool db_in_transaction(const struct db *db) {
+    return sqlite3_get_autocommit(db->handle) == 0;
+}
 
-int64_t db_last_id(const struct db *db) { return sqlite3_last_insert_rowid(db->handle); }
+int64_t db_last_id(const struct db *db) {
+    return sqlite3_last_insert_rowid(db->handle);
+}
 
 static enum err on_integrity(void *self, sqlite3_stmt *row, struct why *why) {
     (void)self;
@@ -164,7 +168,9 @@ const char *db_text(sqlite3_stmt *row, int column) {
     return text ? (const char *)text : "";
 }
 
-int64_t db_int(sqlite3_stmt *row, int column) { return sqlite3_column_int64(row, column); }
+int64_t db_int(sqlite3_stmt *row, int column) {
+    return sqlite3_column_int64(row, column);
+}
 
 void db_copy_text(sqlite3_stmt *row, int column, char *to, size_t size) {
     snprintf(to, size, "%s", db_text(row, column));

@@ -92,7 +92,8 @@ static const struct gates_link *standby(const struct gates_input *in) {
     return &in->link[link_other(link_from(in->primary))];
 }
 
-static bool no_link(struct gate *gate, const struct gates_input *in, const struct gates_link *link) {
+static bool no_link(struct gate *gate, const struct gates_input *in,
+                    const struct gates_link *link) {
     return unknown_if(gate, !in->syncer_here, "no syncer is connected to state") ||
            unknown_if(gate, !link->known, "the link has not reported");
 }
@@ -104,13 +105,14 @@ static void judge_reachable(const struct gates_input *in, struct gate *gate) {
     observed(gate, "both answer");
     for (unsigned s = 0; s < SIDES; s++) {
         const struct gates_side *side = &in->side[s];
-        const char *what = !side->reachable ? (side->error[0] ? side->error : "no answer")
-                           : side->loading  ? "is loading its data"
+        const char *what = !side->reachable   ? (side->error[0] ? side->error : "no answer")
+                           : side->loading    ? "is loading its data"
                            : !side->is_master ? "is a replica"
                                               : NULL;
         if (!what) continue;
         observed(gate, "%s: %s", side_name((enum side)s), what);
-        verdict(gate, GATE_FAIL, "a side that does not answer cannot take part", "drawbridge check");
+        verdict(gate, GATE_FAIL, "a side that does not answer cannot take part",
+                "drawbridge check");
         return;
     }
     verdict(gate, GATE_PASS, "", "");
@@ -163,7 +165,8 @@ static void judge_spool(const struct gates_input *in, struct gate *gate) {
     }
     if (no_link(gate, in, active(in))) return;
     observed(gate, "%.0f %%", worst * 100);
-    pass_if(gate, worst < SPOOL_FAIL, "a full spool stops reading, and the source may drop the link",
+    pass_if(gate, worst < SPOOL_FAIL,
+            "a full spool stops reading, and the source may drop the link",
             "give syncer.spool.limit more room");
     if (gate->state == GATE_PASS && worst >= SPOOL_WARN)
         verdict(gate, GATE_WARN, "the spool fills", "give syncer.spool.limit more room");
@@ -179,21 +182,26 @@ static void judge_audit(const struct gates_input *in, struct gate *gate) {
         return;
     }
     int64_t age_ms = in->now_ms - audit->ended_ms;
-    observed(gate, "audit %" PRId64 ": %s, %" PRId64 " s old", audit->id, audit->outcome, age_ms / 1000);
+    observed(gate, "audit %" PRId64 ": %s, %" PRId64 " s old", audit->id, audit->outcome,
+             age_ms / 1000);
     if (strcmp(audit->outcome, "different") == 0)
-        verdict(gate, GATE_FAIL, "the last audit found differences", "drawbridge audit repair, then audit start");
+        verdict(gate, GATE_FAIL, "the last audit found differences",
+                "drawbridge audit repair, then audit start");
     else if (strcmp(audit->outcome, "equal") != 0)
-        verdict(gate, GATE_FAIL, "the last audit did not end with a claim", "drawbridge audit start --wait");
+        verdict(gate, GATE_FAIL, "the last audit did not end with a claim",
+                "drawbridge audit start --wait");
     else if (audit->stale[0])
         verdict(gate, GATE_FAIL, audit->stale, "drawbridge audit start --wait");
     else
-        pass_if(gate, age_ms <= in->audit_age_ms, "the claim is too old", "drawbridge audit start --wait");
+        pass_if(gate, age_ms <= in->audit_age_ms, "the claim is too old",
+                "drawbridge audit start --wait");
 }
 
 static void judge_memory(const struct gates_input *in, struct gate *gate) {
     wanted(gate, "room for twice what the follower side has yet to grow");
     const struct gates_side *legacy = &in->side[SIDE_LEGACY], *target = &in->side[SIDE_TARGET];
-    if (unknown_if(gate, !legacy->reachable || !target->reachable, "a side does not answer")) return;
+    if (unknown_if(gate, !legacy->reachable || !target->reachable, "a side does not answer"))
+        return;
     int64_t limit = target->max_memory ? target->max_memory : target->system_memory;
     int64_t growth = legacy->used_memory - target->used_memory;
     if (growth < 0) growth = 0;
@@ -204,14 +212,17 @@ static void judge_memory(const struct gates_input *in, struct gate *gate) {
     }
     int64_t room = limit - target->used_memory;
     observed(gate, "%" PRId64 " MB free, %" PRId64 " MB to come", room >> 20, growth >> 20);
-    pass_if(gate, room >= 2 * growth, "the target may run out of memory", "raise maxmemory at the target");
+    pass_if(gate, room >= 2 * growth, "the target may run out of memory",
+            "raise maxmemory at the target");
 }
 
 static void judge_eviction(const struct gates_input *in, struct gate *gate) {
     wanted(gate, "noeviction, or no limit; 0 evicted");
     for (unsigned s = 0; s < SIDES; s++) {
         const struct gates_side *side = &in->side[s];
-        if (unknown_if(gate, !side->reachable || !side->policy_known, "a side does not tell its policy")) return;
+        if (unknown_if(gate, !side->reachable || !side->policy_known,
+                       "a side does not tell its policy"))
+            return;
         if (side->evicted > 0) {
             observed(gate, "%s evicted %" PRId64 " keys", side_name((enum side)s), side->evicted);
             verdict(gate, GATE_FAIL, "eviction is a write that nobody sent; the proof is void",
@@ -225,7 +236,8 @@ static void judge_eviction(const struct gates_input *in, struct gate *gate) {
     if (evicts && !target->bundled)
         verdict(gate, GATE_FAIL, "the target may evict the link's checkpoint",
                 "CONFIG SET maxmemory-policy noeviction at the target");
-    else verdict(gate, GATE_PASS, "", "");
+    else
+        verdict(gate, GATE_PASS, "", "");
 }
 
 static void judge_bypass(const struct gates_input *in, struct gate *gate) {
@@ -241,7 +253,8 @@ static void judge_bypass(const struct gates_input *in, struct gate *gate) {
             return;
         }
         if (side->bypassing && !total)
-            observed(gate, "%" PRId64 " at %s (%s)", side->bypassing, side_name((enum side)s), side->bypass);
+            observed(gate, "%" PRId64 " at %s (%s)", side->bypassing, side_name((enum side)s),
+                     side->bypass);
         total += side->bypassing;
     }
     if (!total) observed(gate, "0");
@@ -252,7 +265,9 @@ static void judge_bypass(const struct gates_input *in, struct gate *gate) {
 static void judge_clock(const struct gates_input *in, struct gate *gate) {
     wanted(gate, "less than 1 s apart");
     const struct gates_side *legacy = &in->side[SIDE_LEGACY], *target = &in->side[SIDE_TARGET];
-    if (unknown_if(gate, !legacy->clock_known || !target->clock_known, "a side does not tell its time")) return;
+    if (unknown_if(gate, !legacy->clock_known || !target->clock_known,
+                   "a side does not tell its time"))
+        return;
     int64_t skew = legacy->clock_ms - target->clock_ms;
     if (skew < 0) skew = -skew;
     observed(gate, "%" PRId64 " ms apart", skew);
@@ -286,22 +301,27 @@ static void judge_way_back(const struct gates_input *in, struct gate *gate) {
     if (no_link(gate, in, link)) return;
     if (in->primary == SIDE_TARGET) {
         observed(gate, "%s%s%s", link->state, link->error[0] ? ": " : "", link->error);
-        pass_if(gate, link->way_back && link->following, "rollback is closed: the reverse link needs a new copy",
-                "drawbridge status");
+        pass_if(gate, link->way_back && link->following,
+                "rollback is closed: the reverse link needs a new copy", "drawbridge status");
         return;
     }
     observed(gate, "%s, %" PRId64 " foreign units%s%s", link->state, link->foreign_units,
              link->error[0] ? ": " : "", link->error);
     pass_if(gate, link->standby && link->way_back && link->foreign_units == 0,
-            link->foreign_units ? "somebody else writes to the follower side" : "the reverse link is not attached",
-            link->foreign_units ? "find the writer, then drawbridge audit start" : "drawbridge check");
+            link->foreign_units ? "somebody else writes to the follower side"
+                                : "the reverse link is not attached",
+            link->foreign_units ? "find the writer, then drawbridge audit start"
+                                : "drawbridge check");
 }
 
 static void judge_epoch(const struct gates_input *in, struct gate *gate) {
-    snprintf(gate->wanted, sizeof gate->wanted, "all at epoch %" PRIu64 ", at least one", in->epoch);
-    observed(gate, "%" PRId64 " of %" PRId64 " gateways", in->gateways - in->gateways_stale, in->gateways);
+    snprintf(gate->wanted, sizeof gate->wanted, "all at epoch %" PRIu64 ", at least one",
+             in->epoch);
+    observed(gate, "%" PRId64 " of %" PRId64 " gateways", in->gateways - in->gateways_stale,
+             in->gateways);
     if (in->member_ahead)
-        verdict(gate, GATE_FAIL, "a member has obeyed a higher epoch than this ledger knows; it is not the latest",
+        verdict(gate, GATE_FAIL,
+                "a member has obeyed a higher epoch than this ledger knows; it is not the latest",
                 "start state with the right ledger");
     else if (in->gateways == 0)
         verdict(gate, GATE_FAIL, "no gateway is connected", "start drawbridge gateway");
@@ -315,13 +335,14 @@ static void judge_epoch(const struct gates_input *in, struct gate *gate) {
 static void judge_ledger(const struct gates_input *in, struct gate *gate) {
     wanted(gate, "the last write is on disk");
     observed(gate, "%s", in->ledger_failed ? in->ledger_why : "durable");
-    pass_if(gate, !in->ledger_failed, "no step can be recorded, so none is taken", "make room on its disk");
+    pass_if(gate, !in->ledger_failed, "no step can be recorded, so none is taken",
+            "make room on its disk");
 }
 
 static void (*const judges[GATES])(const struct gates_input *, struct gate *) = {
-    judge_reachable, judge_capture, judge_copy,  judge_lag,      judge_clean,   judge_spool,
-    judge_audit,     judge_memory,  judge_eviction, judge_bypass, judge_clock,  judge_commands,
-    judge_scripts,   judge_way_back, judge_epoch, judge_ledger,
+    judge_reachable, judge_capture,  judge_copy,     judge_lag,    judge_clean, judge_spool,
+    judge_audit,     judge_memory,   judge_eviction, judge_bypass, judge_clock, judge_commands,
+    judge_scripts,   judge_way_back, judge_epoch,    judge_ledger,
 };
 
 /* A rollback is the remedy: only what would make it lose data may close it. */
@@ -342,8 +363,8 @@ static bool is_waived(enum gate_id id, int64_t now_ms, const struct waiver *waiv
     return false;
 }
 
-void gates_evaluate(const struct gates_input *in, const struct waiver *waivers, size_t waivers_count,
-                    struct gate gates[GATES]) {
+void gates_evaluate(const struct gates_input *in, const struct waiver *waivers,
+                    size_t waivers_count, struct gate gates[GATES]) {
     for (unsigned id = 0; id < GATES; id++) {
         struct gate old = gates[id], *gate = &gates[id];
         const struct waiver *waiver;
@@ -353,7 +374,8 @@ void gates_evaluate(const struct gates_input *in, const struct waiver *waivers, 
         bool closed = gate->state == GATE_FAIL || gate->state == GATE_UNKNOWN;
         if (closed && is_waived((enum gate_id)id, in->now_ms, waivers, waivers_count, &waiver)) {
             gate->state = GATE_WAIVED;
-            snprintf(gate->why, sizeof gate->why, "waived by %.40s: %.150s", waiver->who, waiver->reason);
+            snprintf(gate->why, sizeof gate->why, "waived by %.40s: %.150s", waiver->who,
+                     waiver->reason);
         }
         gate->since_ms = old.since_ms && old.state == gate->state ? old.since_ms : in->now_ms;
     }
@@ -366,7 +388,9 @@ enum gate_id gates_first_closed(const struct gate gates[GATES]) {
     return GATES;
 }
 
-bool gates_are_open(const struct gate gates[GATES]) { return gates_first_closed(gates) == GATES; }
+bool gates_are_open(const struct gate gates[GATES]) {
+    return gates_first_closed(gates) == GATES;
+}
 
 size_t gates_count(const struct gate gates[GATES], enum gate_state state) {
     size_t count = 0;

@@ -38,22 +38,22 @@ struct gate {
 };
 
 struct gates_side {
-    bool reachable;      /* answered INFO within the last 3 s */
-    char error[160];     /* why not */
+    bool reachable;  /* answered INFO within the last 3 s */
+    char error[160]; /* why not */
     bool is_master, loading, bundled;
     char run_id[41];
     int64_t used_memory, max_memory; /* bytes; max 0: no limit */
     int64_t system_memory;           /* 0: not known */
     bool policy_known;
-    char policy[32];     /* maxmemory-policy */
-    int64_t evicted;     /* keys, since this state first saw this run */
+    char policy[32]; /* maxmemory-policy */
+    int64_t evicted; /* keys, since this state first saw this run */
     bool evicted_known;
-    bool clients_known;  /* CLIENT LIST was answered */
+    bool clients_known; /* CLIENT LIST was answered */
     char clients_error[96];
-    int64_t bypassing;   /* connections that are not ours */
-    char bypass[160];    /* the first of their addresses */
+    int64_t bypassing; /* connections that are not ours */
+    char bypass[160];  /* the first of their addresses */
     bool clock_known;
-    int64_t clock_ms;    /* this side's clock minus ours */
+    int64_t clock_ms; /* this side's clock minus ours */
 };
 
 struct gates_link {
@@ -92,8 +92,8 @@ const char *gate_state_name(enum gate_state state);
 bool gate_parse(const char *name, enum gate_id *id);
 
 /* GATES[] holds the results of the time before (zeroed at first), for `since`. */
-void gates_evaluate(const struct gates_input *input, const struct waiver *waivers, size_t waivers_count,
-                    struct gate gates[GATES]);
+void gates_evaluate(const struct gates_input *input, const struct waiver *waivers,
+                    size_t waivers_count, struct gate gates[GATES]);
 
 /* Every gate that matters passes, warns or is waived. */
 bool gates_are_open(const struct gate gates[GATES]);

@@ -12,7 +12,7 @@
 struct ledger {
     struct db *db;
     const struct clock *clock;
-    int64_t head;      /* of the last event, those of the open transaction included */
+    int64_t head; /* of the last event, those of the open transaction included */
     char hash[65];
     int64_t safe_head; /* as of the last commit */
     char safe_hash[65];
@@ -22,6 +22,7 @@ struct ledger {
 
 /* The schema as steps: number n brings a ledger of version n to n+1. Steps are never changed once
  * released; a new one is added. */
+/* clang-format off */
 static const char *const schema[] = {
     "CREATE TABLE events (seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, migration INTEGER NOT NULL,"
     " kind TEXT NOT NULL, who TEXT NOT NULL, text TEXT NOT NULL, data TEXT NOT NULL,"
@@ -62,6 +63,7 @@ static const char *const schema[] = {
     " PRIMARY KEY (role, name)) WITHOUT ROWID;"
     "CREATE INDEX phases_of ON phases (migration); CREATE INDEX barriers_of ON barriers (migration);",
 };
+/* clang-format on */
 #define SCHEMA_VERSION ((int64_t)(sizeof schema / sizeof *schema))
 #define APPLICATION_ID 1148348967 /* "Drbg", so that a wrong file is noticed */
 
@@ -81,7 +83,8 @@ static enum err check_owner(struct db *db, int64_t *version, struct why *why) {
         return why_set(why, ERR_CORRUPT, "it is a database, but not a ledger");
     if (*version > SCHEMA_VERSION)
         return why_set(why, ERR_CORRUPT,
-                       "made by a newer drawbridge (schema %" PRId64 ", this one knows %" PRId64 ")",
+                       "made by a newer drawbridge (schema %" PRId64 ", this one knows %" PRId64
+                       ")",
                        *version, SCHEMA_VERSION);
     return OK;
 }
@@ -239,13 +242,15 @@ static enum err check_row(void *self, struct sqlite3_stmt *row, struct why *why)
     char hash[65];
     take_event(row, &event);
     hash_event(chain->prev, &event, hash);
-    const char *what = event.seq != verdict->events + 1              ? "is missing or out of order"
-                       : strcmp(db_text(row, 7), chain->prev) != 0   ? "does not follow the one before"
-                       : strcmp(event.hash, hash) != 0               ? "was changed after it was written"
-                                                                     : NULL;
+    const char *what = event.seq != verdict->events + 1 ? "is missing or out of order"
+                       : strcmp(db_text(row, 7), chain->prev) != 0
+                           ? "does not follow the one before"
+                       : strcmp(event.hash, hash) != 0 ? "was changed after it was written"
+                                                       : NULL;
     if (what) {
         verdict->broken_seq = verdict->events + 1;
-        snprintf(verdict->text, sizeof verdict->text, "event %" PRId64 " %s", verdict->broken_seq, what);
+        snprintf(verdict->text, sizeof verdict->text, "event %" PRId64 " %s", verdict->broken_seq,
+                 what);
         return OK;
     }
     verdict->events++;
@@ -279,6 +284,12 @@ enum err ledger_verify(struct ledger *ledger, struct ledger_verdict *verdict, st
     return OK;
 }
 
-int64_t ledger_head(const struct ledger *ledger) { return ledger->head; }
-struct db *ledger_db(struct ledger *ledger) { return ledger->db; }
-int64_t ledger_now(const struct ledger *ledger) { return clock_wall_ms(ledger->clock); }
+int64_t ledger_head(const struct ledger *ledger) {
+    return ledger->head;
+}
+struct db *ledger_db(struct ledger *ledger) {
+    return ledger->db;
+}
+int64_t ledger_now(const struct ledger *ledger) {
+    return clock_wall_ms(ledger->clock);
+}

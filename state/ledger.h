@@ -51,10 +51,10 @@ MUST_CHECK enum err ledger_each_event(struct ledger *ledger, int64_t after, int6
                                       ledger_on_event *on_event, void *self, struct why *why);
 
 struct ledger_verdict {
-    int64_t events;      /* that were checked and are good */
-    int64_t broken_seq;  /* the first that is not; 0: none */
-    char head[65];       /* hash of the last event */
-    char text[256];      /* a sentence for a person */
+    int64_t events;     /* that were checked and are good */
+    int64_t broken_seq; /* the first that is not; 0: none */
+    char head[65];      /* hash of the last event */
+    char text[256];     /* a sentence for a person */
 };
 /* OK with verdict->broken_seq set is a verdict; an error means that it could not be read. */
 MUST_CHECK enum err ledger_verify(struct ledger *ledger, struct ledger_verdict *verdict,

@@ -22,12 +22,13 @@ enum err ledger_begin_audit(struct ledger *ledger, struct audit_row *row, const 
 }
 
 static enum err update_audit(struct ledger *ledger, const struct audit_row *row, struct why *why) {
-    return db_run(ledger_db(ledger), why,
-                  "UPDATE audits SET ended_ms=?, outcome=?, keys=?, slots=?, differences=?,"
-                  " undecided=?, source_offset=?, pause_ms=?, error=?, stale=?, repaired=? WHERE id=?",
-                  "itiiiiiittii", row->ended_ms, row->outcome, row->keys, row->slots,
-                  row->differences, row->undecided, row->source_offset, row->pause_ms, row->error,
-                  row->stale, row->repaired, row->id);
+    return db_run(
+        ledger_db(ledger), why,
+        "UPDATE audits SET ended_ms=?, outcome=?, keys=?, slots=?, differences=?,"
+        " undecided=?, source_offset=?, pause_ms=?, error=?, stale=?, repaired=? WHERE id=?",
+        "itiiiiiittii", row->ended_ms, row->outcome, row->keys, row->slots, row->differences,
+        row->undecided, row->source_offset, row->pause_ms, row->error, row->stale, row->repaired,
+        row->id);
 }
 
 static enum err add_differences(struct ledger *ledger, int64_t audit,
@@ -52,15 +53,15 @@ enum err ledger_end_audit(struct ledger *ledger, struct audit_row *row,
     if (err) return why_add(why, err, "end audit");
     char data[256];
     snprintf(data, sizeof data,
-             "{\"audit\":%" PRId64 ",\"outcome\":\"%s\",\"keys\":%" PRId64 ",\"differences\":%" PRId64
-             ",\"source_offset\":%" PRId64 "}",
+             "{\"audit\":%" PRId64 ",\"outcome\":\"%s\",\"keys\":%" PRId64
+             ",\"differences\":%" PRId64 ",\"source_offset\":%" PRId64 "}",
              row->id, row->outcome, row->keys, row->differences, row->source_offset);
     if (row->error[0])
         return ledger_note(ledger, row->migration, "audit.ended", "state", data, why,
                            "audit %" PRId64 " %s: %s", row->id, row->outcome, row->error);
     return ledger_note(ledger, row->migration, "audit.ended", "state", data, why,
-                       "audit %" PRId64 ": %s, %" PRId64 " keys compared, %" PRId64 " differ", row->id,
-                       row->outcome, row->keys, row->differences);
+                       "audit %" PRId64 ": %s, %" PRId64 " keys compared, %" PRId64 " differ",
+                       row->id, row->outcome, row->keys, row->differences);
 }
 
 enum err ledger_void_audit(struct ledger *ledger, struct audit_row *row, const char *what,
@@ -75,13 +76,20 @@ enum err ledger_void_audit(struct ledger *ledger, struct audit_row *row, const c
 static enum err take_audit(void *self, struct sqlite3_stmt *row, struct why *why) {
     (void)why;
     struct audit_row *a = self;
-    *a = (struct audit_row){
-        .id = db_int(row, 0), .migration = db_int(row, 1),
-        .link = strcmp(db_text(row, 2), "reverse") == 0 ? LINK_REVERSE : LINK_FORWARD,
-        .epoch = (uint64_t)db_int(row, 3), .started_ms = db_int(row, 4), .ended_ms = db_int(row, 5),
-        .keys = db_int(row, 7), .slots = db_int(row, 8), .differences = db_int(row, 9),
-        .undecided = db_int(row, 10), .source_offset = db_int(row, 11),
-        .pause_ms = db_int(row, 12), .repaired = db_int(row, 15)};
+    *a = (struct audit_row){.id = db_int(row, 0),
+                            .migration = db_int(row, 1),
+                            .link = strcmp(db_text(row, 2), "reverse") == 0 ? LINK_REVERSE
+                                                                            : LINK_FORWARD,
+                            .epoch = (uint64_t)db_int(row, 3),
+                            .started_ms = db_int(row, 4),
+                            .ended_ms = db_int(row, 5),
+                            .keys = db_int(row, 7),
+                            .slots = db_int(row, 8),
+                            .differences = db_int(row, 9),
+                            .undecided = db_int(row, 10),
+                            .source_offset = db_int(row, 11),
+                            .pause_ms = db_int(row, 12),
+                            .repaired = db_int(row, 15)};
     db_copy_text(row, 6, a->outcome, sizeof a->outcome);
     db_copy_text(row, 13, a->error, sizeof a->error);
     db_copy_text(row, 14, a->stale, sizeof a->stale);

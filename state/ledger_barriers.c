@@ -32,13 +32,13 @@ enum err ledger_begin_barrier(struct ledger *ledger, struct migration *migration
     row->began_ms = ledger_now(ledger);
     row->outcome = BARRIER_OPEN;
     row->epoch_before = migration->epoch;
-    enum err err =
-        db_run(ledger_db(ledger), why,
-               "INSERT INTO barriers (migration, began_ms, from_side, to_side, rehearsal, max_hold_ms,"
-               " epoch_before, outcome, who) VALUES (?,?,?,?,?,?,?,?,?)",
-               "iittiiitt", row->migration, row->began_ms, side_name(row->from), side_name(row->to),
-               (int64_t)row->rehearsal, (int64_t)row->max_hold_ms, (int64_t)row->epoch_before,
-               barrier_outcome_name(row->outcome), row->who);
+    enum err err = db_run(
+        ledger_db(ledger), why,
+        "INSERT INTO barriers (migration, began_ms, from_side, to_side, rehearsal, max_hold_ms,"
+        " epoch_before, outcome, who) VALUES (?,?,?,?,?,?,?,?,?)",
+        "iittiiitt", row->migration, row->began_ms, side_name(row->from), side_name(row->to),
+        (int64_t)row->rehearsal, (int64_t)row->max_hold_ms, (int64_t)row->epoch_before,
+        barrier_outcome_name(row->outcome), row->who);
     if (err) return why_add(why, err, "begin barrier");
     row->id = db_last_id(ledger_db(ledger));
     char data[256];
@@ -48,8 +48,8 @@ enum err ledger_begin_barrier(struct ledger *ledger, struct migration *migration
                       "%s begins: barrier %" PRId64 ", at most %u ms of held clients", verb(row),
                       row->id, row->max_hold_ms);
     if (err) return err;
-    struct phase_move move = {.to = open_phase(row), .primary = migration->primary,
-                              .epoch = migration->epoch};
+    struct phase_move move = {
+        .to = open_phase(row), .primary = migration->primary, .epoch = migration->epoch};
     snprintf(move.who, sizeof move.who, "%s", row->who);
     snprintf(move.reason, sizeof move.reason, "%s", reason);
     return ledger_move_phase(ledger, migration, &move, why);
@@ -71,8 +71,9 @@ static enum err add_checkpoint(struct ledger *ledger, const struct barrier_row *
     return db_run(ledger_db(ledger), why,
                   "INSERT INTO checkpoints (migration, barrier, at_ms, epoch, side, replid, offset,"
                   " meaning) VALUES (?,?,?,?,?,?,?,?)",
-                  "iiiittit", row->migration, row->id, ledger_now(ledger), (int64_t)row->epoch_after,
-                  side_name(side), place->replid, place->offset, meaning);
+                  "iiiittit", row->migration, row->id, ledger_now(ledger),
+                  (int64_t)row->epoch_after, side_name(side), place->replid, place->offset,
+                  meaning);
 }
 
 enum err ledger_commit_barrier(struct ledger *ledger, struct migration *migration,
@@ -85,13 +86,14 @@ enum err ledger_commit_barrier(struct ledger *ledger, struct migration *migratio
     if (err) return why_add(why, err, "commit barrier");
     char data[512];
     snprintf(data, sizeof data,
-             "{\"barrier\":%" PRId64 ",\"epoch\":%" PRIu64 ",\"x\":%" PRId64 ",\"b_replid\":\"%s\",\"b\":%" PRId64
-             ",\"compared\":%" PRId64 ",\"killed\":%" PRId64 "}",
+             "{\"barrier\":%" PRId64 ",\"epoch\":%" PRIu64 ",\"x\":%" PRId64
+             ",\"b_replid\":\"%s\",\"b\":%" PRId64 ",\"compared\":%" PRId64 ",\"killed\":%" PRId64
+             "}",
              row->id, row->epoch_after, row->x.offset, row->b.replid, row->b.offset, row->compared,
              row->killed);
     err = ledger_note(ledger, migration->id, "barrier.committed", row->who, data, why,
-                      "%s is primary from offset %" PRId64 " on, epoch %" PRIu64, side_name(row->to),
-                      row->b.offset, row->epoch_after);
+                      "%s is primary from offset %" PRId64 " on, epoch %" PRIu64,
+                      side_name(row->to), row->b.offset, row->epoch_after);
     if (err) return err;
     struct phase_move move = {.to = to_phase, .primary = row->to, .epoch = row->epoch_after};
     move.at[row->from] = row->x;
@@ -107,11 +109,12 @@ enum err ledger_abort_barrier(struct ledger *ledger, struct migration *migration
     row->ended_ms = ledger_now(ledger);
     enum err err = update_row(ledger, row, why);
     if (err) return err;
-    err = ledger_note(ledger, migration->id, row->rehearsal ? "barrier.rehearsed" : "barrier.aborted",
-                      row->who, NULL, why, "%s goes on as primary: %s", side_name(row->from), row->why);
+    err = ledger_note(ledger, migration->id,
+                      row->rehearsal ? "barrier.rehearsed" : "barrier.aborted", row->who, NULL, why,
+                      "%s goes on as primary: %s", side_name(row->from), row->why);
     if (err) return err;
-    struct phase_move move = {.to = to_phase, .primary = migration->primary,
-                              .epoch = migration->epoch};
+    struct phase_move move = {
+        .to = to_phase, .primary = migration->primary, .epoch = migration->epoch};
     move.at[row->from] = row->x;
     snprintf(move.who, sizeof move.who, "state");
     snprintf(move.reason, sizeof move.reason, "%s", row->why);
@@ -125,7 +128,8 @@ enum err ledger_complete_barrier(struct ledger *ledger, struct barrier_row *row,
     enum err err = update_row(ledger, row, why);
     if (err) return err;
     char data[128];
-    snprintf(data, sizeof data, "{\"barrier\":%" PRId64 ",\"hold_us\":%" PRId64 "}", row->id, row->hold_us);
+    snprintf(data, sizeof data, "{\"barrier\":%" PRId64 ",\"hold_us\":%" PRId64 "}", row->id,
+             row->hold_us);
     return ledger_note(ledger, row->migration, "barrier.completed", "state", data, why,
                        "clients were held for %" PRId64 ".%03d ms", row->hold_us / 1000,
                        (int)(row->hold_us % 1000));
@@ -141,12 +145,17 @@ static bool parse_outcome(const char *name, enum barrier_outcome *outcome) {
 }
 
 static enum err take_barrier(struct sqlite3_stmt *row, struct barrier_row *b, struct why *why) {
-    *b = (struct barrier_row){
-        .id = db_int(row, 0), .migration = db_int(row, 1), .began_ms = db_int(row, 2),
-        .ended_ms = db_int(row, 3), .rehearsal = db_int(row, 6) != 0,
-        .max_hold_ms = (uint32_t)db_int(row, 7), .epoch_before = (uint64_t)db_int(row, 8),
-        .epoch_after = (uint64_t)db_int(row, 9), .hold_us = db_int(row, 17),
-        .compared = db_int(row, 18), .killed = db_int(row, 19)};
+    *b = (struct barrier_row){.id = db_int(row, 0),
+                              .migration = db_int(row, 1),
+                              .began_ms = db_int(row, 2),
+                              .ended_ms = db_int(row, 3),
+                              .rehearsal = db_int(row, 6) != 0,
+                              .max_hold_ms = (uint32_t)db_int(row, 7),
+                              .epoch_before = (uint64_t)db_int(row, 8),
+                              .epoch_after = (uint64_t)db_int(row, 9),
+                              .hold_us = db_int(row, 17),
+                              .compared = db_int(row, 18),
+                              .killed = db_int(row, 19)};
     db_copy_text(row, 11, b->why, sizeof b->why);
     db_copy_text(row, 12, b->who, sizeof b->who);
     db_copy_text(row, 13, b->x.replid, sizeof b->x.replid);
@@ -155,7 +164,8 @@ static enum err take_barrier(struct sqlite3_stmt *row, struct barrier_row *b, st
     b->b.offset = db_int(row, 16);
     if (!side_parse(db_text(row, 4), &b->from) || !side_parse(db_text(row, 5), &b->to) ||
         !parse_outcome(db_text(row, 10), &b->outcome))
-        return why_set(why, ERR_CORRUPT, "barrier %" PRId64 ": side or outcome is not a known word", b->id);
+        return why_set(why, ERR_CORRUPT, "barrier %" PRId64 ": side or outcome is not a known word",
+                       b->id);
     return OK;
 }
 
@@ -184,8 +194,8 @@ static enum err each_barrier(void *self, struct sqlite3_stmt *row, struct why *w
     return err ? err : each->on_barrier(each->self, &barrier, why);
 }
 
-enum err ledger_each_barrier(struct ledger *ledger, int64_t migration, ledger_on_barrier *on_barrier,
-                             void *self, struct why *why) {
+enum err ledger_each_barrier(struct ledger *ledger, int64_t migration,
+                             ledger_on_barrier *on_barrier, void *self, struct why *why) {
     struct each_barrier each = {on_barrier, self};
     return db_query(ledger_db(ledger), why, each_barrier, &each,
                     "SELECT * FROM barriers WHERE migration = ? ORDER BY id", "i", migration);
@@ -198,8 +208,8 @@ struct each_checkpoint {
 
 static enum err each_checkpoint(void *self, struct sqlite3_stmt *row, struct why *why) {
     struct each_checkpoint *each = self;
-    struct checkpoint_row c = {.barrier = db_int(row, 0), .at_ms = db_int(row, 1),
-                               .epoch = (uint64_t)db_int(row, 2)};
+    struct checkpoint_row c = {
+        .barrier = db_int(row, 0), .at_ms = db_int(row, 1), .epoch = (uint64_t)db_int(row, 2)};
     if (!side_parse(db_text(row, 3), &c.side))
         return why_set(why, ERR_CORRUPT, "checkpoint: side is not a known word");
     db_copy_text(row, 4, c.place.replid, sizeof c.place.replid);

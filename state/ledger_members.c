@@ -6,10 +6,9 @@
 
 enum err ledger_add_waiver(struct ledger *ledger, int64_t migration, const struct waiver *waiver,
                            struct why *why) {
-    enum err err = db_run(ledger_db(ledger), why,
-                          "INSERT OR REPLACE INTO waivers VALUES (?,?,?,?,?,?)", "tiiitt",
-                          waiver->gate, migration, waiver->at_ms, waiver->until_ms, waiver->who,
-                          waiver->reason);
+    enum err err = db_run(
+        ledger_db(ledger), why, "INSERT OR REPLACE INTO waivers VALUES (?,?,?,?,?,?)", "tiiitt",
+        waiver->gate, migration, waiver->at_ms, waiver->until_ms, waiver->who, waiver->reason);
     if (err) return why_add(why, err, "waiver");
     return ledger_note(ledger, migration, "gate.waived", waiver->who, NULL, why,
                        "gate %s is waived for %" PRId64 " s: %s", waiver->gate,
@@ -40,14 +39,14 @@ enum err ledger_each_waiver(struct ledger *ledger, int64_t migration, ledger_on_
 
 enum err ledger_member_joined(struct ledger *ledger, int64_t migration,
                               const struct member_row *member, struct why *why) {
-    enum err err = db_run(ledger_db(ledger), why,
-                          "INSERT OR REPLACE INTO members VALUES (?,?,?,?,?,?)", "tttiii",
-                          member->role, member->name, member->version, member->pid,
-                          (int64_t)member->epoch, ledger_now(ledger));
+    enum err err =
+        db_run(ledger_db(ledger), why, "INSERT OR REPLACE INTO members VALUES (?,?,?,?,?,?)",
+               "tttiii", member->role, member->name, member->version, member->pid,
+               (int64_t)member->epoch, ledger_now(ledger));
     if (err) return why_add(why, err, "member");
     return ledger_note(ledger, migration, "member.joined", "state", NULL, why,
-                       "%s %s (version %s, process %" PRId64 ") is here", member->role, member->name,
-                       member->version, member->pid);
+                       "%s %s (version %s, process %" PRId64 ") is here", member->role,
+                       member->name, member->version, member->pid);
 }
 
 enum err ledger_member_left(struct ledger *ledger, int64_t migration,
@@ -70,8 +69,10 @@ static enum err each_member(void *self, struct sqlite3_stmt *row, struct why *wh
     return each->on_member(each->self, &m, why);
 }
 
-enum err ledger_each_member(struct ledger *ledger, ledger_on_member *on_member, void *self, struct why *why) {
+enum err ledger_each_member(struct ledger *ledger, ledger_on_member *on_member, void *self,
+                            struct why *why) {
     struct each_member each = {on_member, self};
     return db_query(ledger_db(ledger), why, each_member, &each,
-                    "SELECT role, name, version, pid, epoch FROM members ORDER BY since_ms DESC", "");
+                    "SELECT role, name, version, pid, epoch FROM members ORDER BY since_ms DESC",
+                    "");
 }

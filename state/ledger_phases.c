@@ -26,11 +26,14 @@ struct found {
 
 static enum err take_migration(void *self, struct sqlite3_stmt *row, struct why *why) {
     struct found *found = self;
-    struct migration m = {.id = db_int(row, 0), .phase_since_ms = db_int(row, 3),
-                          .epoch = (uint64_t)db_int(row, 4), .created_ms = db_int(row, 6)};
+    struct migration m = {.id = db_int(row, 0),
+                          .phase_since_ms = db_int(row, 3),
+                          .epoch = (uint64_t)db_int(row, 4),
+                          .created_ms = db_int(row, 6)};
     db_copy_text(row, 1, m.name, sizeof m.name);
     if (!phase_parse(db_text(row, 2), &m.phase) || !side_parse(db_text(row, 5), &m.primary))
-        return why_set(why, ERR_CORRUPT, "migration %" PRId64 ": phase or side is not a known word", m.id);
+        return why_set(why, ERR_CORRUPT, "migration %" PRId64 ": phase or side is not a known word",
+                       m.id);
     *found->migration = m;
     found->any = true;
     return OK;
@@ -39,10 +42,11 @@ static enum err take_migration(void *self, struct sqlite3_stmt *row, struct why 
 enum err ledger_load_migration(struct ledger *ledger, const char *name, struct migration *migration,
                                struct why *why) {
     struct found found = {.migration = migration};
-    enum err err = db_query(ledger_db(ledger), why, take_migration, &found,
-                            "SELECT id, name, phase, phase_since_ms, epoch, primary_side, created_ms"
-                            " FROM migrations WHERE name = ? ORDER BY id DESC LIMIT 1",
-                            "t", name);
+    enum err err =
+        db_query(ledger_db(ledger), why, take_migration, &found,
+                 "SELECT id, name, phase, phase_since_ms, epoch, primary_side, created_ms"
+                 " FROM migrations WHERE name = ? ORDER BY id DESC LIMIT 1",
+                 "t", name);
     if (err) return err;
     return found.any ? OK : why_set(why, ERR_ABSENT, "no migration is called %s", name);
 }
@@ -55,8 +59,8 @@ static enum err take_epoch(void *self, struct sqlite3_stmt *row, struct why *why
 
 enum err ledger_add_migration(struct ledger *ledger, const char *name, struct migration *migration,
                               struct why *why) {
-    struct migration m = {.phase = PHASE_PLANNED, .primary = SIDE_LEGACY,
-                          .created_ms = ledger_now(ledger)};
+    struct migration m = {
+        .phase = PHASE_PLANNED, .primary = SIDE_LEGACY, .created_ms = ledger_now(ledger)};
     m.phase_since_ms = m.created_ms;
     snprintf(m.name, sizeof m.name, "%s", name);
     enum err err = db_query(ledger_db(ledger), why, take_epoch, &m.epoch,
@@ -70,7 +74,8 @@ enum err ledger_add_migration(struct ledger *ledger, const char *name, struct mi
     if (err) return why_add(why, err, "new migration");
     m.id = db_last_id(ledger_db(ledger));
     err = ledger_note(ledger, m.id, "migration.planned", "state", NULL, why,
-                      "migration %s begins at epoch %" PRIu64 " with legacy as primary side", name, m.epoch);
+                      "migration %s begins at epoch %" PRIu64 " with legacy as primary side", name,
+                      m.epoch);
     if (!err) *migration = m;
     return err;
 }
@@ -81,8 +86,8 @@ static enum err insert_phase(struct ledger *ledger, const struct migration *m,
                   "INSERT INTO phases (migration, at_ms, from_phase, to_phase, who, why, epoch,"
                   " legacy_replid, legacy_offset, target_replid, target_offset, event)"
                   " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-                  "iittttititii", m->id, at_ms, phase_name(m->phase), phase_name(move->to), move->who,
-                  move->reason, (int64_t)move->epoch, move->at[SIDE_LEGACY].replid,
+                  "iittttititii", m->id, at_ms, phase_name(m->phase), phase_name(move->to),
+                  move->who, move->reason, (int64_t)move->epoch, move->at[SIDE_LEGACY].replid,
                   move->at[SIDE_LEGACY].offset, move->at[SIDE_TARGET].replid,
                   move->at[SIDE_TARGET].offset, ledger_head(ledger));
 }

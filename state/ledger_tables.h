@@ -67,8 +67,8 @@ struct barrier_row {
     enum barrier_outcome outcome;
     char why[REASON_BYTES]; /* of an abort */
     char who[64];
-    struct place x, b;      /* the old primary's place to drain to; the new one's at the commit */
-    int64_t hold_us;        /* from the first HOLD to the last gateway's release */
+    struct place x, b; /* the old primary's place to drain to; the new one's at the commit */
+    int64_t hold_us;   /* from the first HOLD to the last gateway's release */
     int64_t compared, killed;
 };
 
@@ -112,13 +112,13 @@ struct difference {
     char type[16], kind[16];
     char source_digest[40], target_digest[40];
 };
-MUST_CHECK enum err ledger_begin_audit(struct ledger *ledger, struct audit_row *row, const char *who,
-                                       struct why *why);
+MUST_CHECK enum err ledger_begin_audit(struct ledger *ledger, struct audit_row *row,
+                                       const char *who, struct why *why);
 MUST_CHECK enum err ledger_end_audit(struct ledger *ledger, struct audit_row *row,
                                      const struct difference *differences, size_t count,
                                      struct why *why);
-MUST_CHECK enum err ledger_void_audit(struct ledger *ledger, struct audit_row *row, const char *what,
-                                      struct why *why);
+MUST_CHECK enum err ledger_void_audit(struct ledger *ledger, struct audit_row *row,
+                                      const char *what, struct why *why);
 /* id 0 when there is none. Only those that ended, if ENDED. */
 MUST_CHECK enum err ledger_last_audit(struct ledger *ledger, int64_t migration, bool ended,
                                       struct audit_row *row, struct why *why);
@@ -154,8 +154,8 @@ MUST_CHECK enum err ledger_member_left(struct ledger *ledger, int64_t migration,
 
 /* The last process of each name, whether it is still here or not. */
 typedef enum err ledger_on_member(void *self, const struct member_row *member, struct why *why);
-MUST_CHECK enum err ledger_each_member(struct ledger *ledger, ledger_on_member *on_member, void *self,
-                                       struct why *why);
+MUST_CHECK enum err ledger_each_member(struct ledger *ledger, ledger_on_member *on_member,
+                                       void *self, struct why *why);
 
 /* ---- checkpoints (ledger_barriers.c) ---- */
 struct checkpoint_row {
@@ -165,14 +165,15 @@ struct checkpoint_row {
     struct place place;
     char meaning[64];
 };
-typedef enum err ledger_on_checkpoint(void *self, const struct checkpoint_row *row, struct why *why);
+typedef enum err ledger_on_checkpoint(void *self, const struct checkpoint_row *row,
+                                      struct why *why);
 MUST_CHECK enum err ledger_each_checkpoint(struct ledger *ledger, int64_t migration,
                                            ledger_on_checkpoint *on_checkpoint, void *self,
                                            struct why *why);
 
 /* A free event: something happened that no table has a row for. DATA may be NULL or JSON. */
 MUST_CHECK enum err ledger_note(struct ledger *ledger, int64_t migration, const char *kind,
-                                const char *who, const char *data, struct why *why,
-                                const char *fmt, ...) PRINTF(7, 8);
+                                const char *who, const char *data, struct why *why, const char *fmt,
+                                ...) PRINTF(7, 8);
 
 #endif

@@ -15,8 +15,10 @@
 #define REPORT_WORDS_MAX 8
 #define PING_AFTER_MS 1000
 
-static const struct resp_request_limits request_limits = {
-    .args_max = 64, .bulk_bytes_max = 64 * 1024, .total_bytes_max = 256 * 1024, .authenticated = true};
+static const struct resp_request_limits request_limits = {.args_max = 64,
+                                                          .bulk_bytes_max = 64 * 1024,
+                                                          .total_bytes_max = 256 * 1024,
+                                                          .authenticated = true};
 static const struct resp_reply_limits report_limits = {
     .bytes_max = 4u << 20, .items_max = 1024, .depth_max = 4};
 
@@ -105,7 +107,9 @@ static void on_closed(void *self, enum err err, const struct why *why) {
 static bool take_text(struct slice from, char *to, size_t size) {
     if (from.size == 0 || from.size >= size) return false;
     for (size_t i = 0; i < from.size; i++) /* it becomes part of connection names and log lines */
-        if (from.data[i] <= 0x20 || from.data[i] > 0x7e || from.data[i] == ':' || from.data[i] == '"') return false;
+        if (from.data[i] <= 0x20 || from.data[i] > 0x7e || from.data[i] == ':' ||
+            from.data[i] == '"')
+            return false;
     memcpy(to, from.data, from.size);
     to[from.size] = 0;
     return true;
@@ -140,7 +144,8 @@ static void hello(struct member *m, size_t argc, const struct slice *argv, struc
     }
     struct member *other = members_find(ms, role, row.name);
     if (other && member_silence_ms(other) < MEMBER_SILENCE_MS && other->row.pid != row.pid) {
-        resp_write_errorf(out, "STALE %s %s is alive as process %" PRId64, row.role, row.name, other->row.pid);
+        resp_write_errorf(out, "STALE %s %s is alive as process %" PRId64, row.role, row.name,
+                          other->row.pid);
         return;
     }
     if (other) cut_off(other, "it dialled again");
@@ -157,14 +162,18 @@ static void hello(struct member *m, size_t argc, const struct slice *argv, struc
 
 /* ---- bytes ---- */
 
-static bool is_word(struct slice s, const char *word) { return slice_equal_nocase(s, slice_text(word)); }
+static bool is_word(struct slice s, const char *word) {
+    return slice_equal_nocase(s, slice_text(word));
+}
 
 static void answer_request(struct member *m, size_t argc, const struct slice *argv) {
     struct buf out = {0};
     if (argc >= 2 && is_word(argv[0], "DRAWBRIDGE") && is_word(argv[1], "HELLO"))
         hello(m, argc, argv, &out);
-    else if (is_word(argv[0], "PING")) resp_write_simple(&out, SLICE("PONG"));
-    else m->owner->events->on_ask(m->owner->self, argc, argv, &out);
+    else if (is_word(argv[0], "PING"))
+        resp_write_simple(&out, SLICE("PONG"));
+    else
+        m->owner->events->on_ask(m->owner->self, argc, argv, &out);
     stream_write_buf(m->stream, &out);
     buf_close(&out);
     if (m->task) m->owner->events->on_joined(m->owner->self, m);
@@ -174,7 +183,8 @@ static void answer_request(struct member *m, size_t argc, const struct slice *ar
 static bool take_request(struct member *m) {
     size_t used = 0;
     struct why why;
-    enum step step = resp_request_next(&m->request, &request_limits, buf_slice(&m->in), &used, &why);
+    enum step step =
+        resp_request_next(&m->request, &request_limits, buf_slice(&m->in), &used, &why);
     if (step == STEP_FAIL) {
         cut_off(m, why.text);
         return false;
@@ -227,8 +237,10 @@ static bool take_reply(struct member *m) {
     }
     if (step == STEP_MORE) return false;
     buf_consume(&m->in, used);
-    if (reply->kind == RESP_PUSH) take_push(m, reply);
-    else take_answer(m, reply);
+    if (reply->kind == RESP_PUSH)
+        take_push(m, reply);
+    else
+        take_answer(m, reply);
     resp_reply_free(reply);
     return !m->gone;
 }
@@ -349,12 +361,24 @@ void member_sendf(struct member *m, member_on_answer *on_answer, void *self, con
 
 /* ---- looking ---- */
 
-enum member_role member_role(const struct member *m) { return m->role; }
-const struct member_row *member_row(const struct member *m) { return &m->row; }
-uint64_t member_silence_ms(const struct member *m) { return loop_now_ms(m->owner->loop) - m->heard_ms; }
-int64_t member_joined_ms(const struct member *m) { return m->joined_ms; }
-json_t *member_stats(const struct member *m) { return m->stats; }
-void member_set_epoch(struct member *m, uint64_t epoch) { m->row.epoch = epoch; }
+enum member_role member_role(const struct member *m) {
+    return m->role;
+}
+const struct member_row *member_row(const struct member *m) {
+    return &m->row;
+}
+uint64_t member_silence_ms(const struct member *m) {
+    return loop_now_ms(m->owner->loop) - m->heard_ms;
+}
+int64_t member_joined_ms(const struct member *m) {
+    return m->joined_ms;
+}
+json_t *member_stats(const struct member *m) {
+    return m->stats;
+}
+void member_set_epoch(struct member *m, uint64_t epoch) {
+    m->row.epoch = epoch;
+}
 
 void member_keep_stats(struct member *m, const json_t *stats) {
     json_decref(m->stats);
@@ -369,7 +393,9 @@ static struct member *task_from(struct member *m, enum member_role role) {
 struct member *members_first(const struct members *ms, enum member_role role) {
     return ms ? task_from(ms->first, role) : NULL;
 }
-struct member *members_next(const struct member *m) { return task_from(m->next, m->role); }
+struct member *members_next(const struct member *m) {
+    return task_from(m->next, m->role);
+}
 
 struct member *members_find(const struct members *ms, enum member_role role, const char *name) {
     for (struct member *m = members_first(ms, role); m; m = members_next(m))

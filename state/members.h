@@ -18,8 +18,8 @@
 
 #include <jansson.h>
 
-#define MEMBERS_MAX 128          /* task connections */
-#define CONTROL_CONNS_MAX 512    /* of both kinds */
+#define MEMBERS_MAX 128       /* task connections */
+#define CONTROL_CONNS_MAX 512 /* of both kinds */
 #define MEMBER_SILENCE_MS 3000
 #define MEMBER_PENDING_MAX 256
 
@@ -63,10 +63,11 @@ typedef void member_on_answer(void *self, struct member *member, bool ok, struct
 void member_send(struct member *member, member_on_answer *on_answer, void *self, size_t argc,
                  const struct slice *argv);
 /* The same, formatted: words are separated by single spaces, and have none in them. */
-void member_sendf(struct member *member, member_on_answer *on_answer, void *self, const char *fmt, ...)
-    PRINTF(4, 5);
+void member_sendf(struct member *member, member_on_answer *on_answer, void *self, const char *fmt,
+                  ...) PRINTF(4, 5);
 
-/* MEMBERS may be NULL: there are none. All of a role, in no order: for (m = members_first(ms, role); m; m = members_next(m)). */
+/* MEMBERS may be NULL: there are none. All of a role, in no order: for (m = members_first(ms,
+ * role); m; m = members_next(m)). */
 struct member *members_first(const struct members *members, enum member_role role);
 struct member *members_next(const struct member *member);
 struct member *members_find(const struct members *members, enum member_role role, const char *name);

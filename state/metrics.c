@@ -5,12 +5,38 @@
 #include "state/core.h"
 
 enum {
-    M_PHASE, M_EPOCH, M_PRIMARY, M_GATES, M_GATE_OPEN, M_MEMBERS, M_SIDE_UP, M_SIDE_KEYS,
-    M_LINK_UP, M_LINK_LAG_S, M_LINK_LAG_B, M_SPOOL, M_SPOOL_LIMIT, M_DIRTY, M_QUARANTINED, M_COPY_KEYS, M_WAY_BACK,
-    M_AUDIT_TIME, M_AUDIT_DIFF, M_AUDIT_KEYS, M_HOLD_LAST, M_HOLD, M_BARRIER, M_LEDGER_UP, M_LEDGER_SEQ, M_LEDGER_JOBS,
-    M_LEDGER_FAILED, M_LEDGER_LAST, METRICS
+    M_PHASE,
+    M_EPOCH,
+    M_PRIMARY,
+    M_GATES,
+    M_GATE_OPEN,
+    M_MEMBERS,
+    M_SIDE_UP,
+    M_SIDE_KEYS,
+    M_LINK_UP,
+    M_LINK_LAG_S,
+    M_LINK_LAG_B,
+    M_SPOOL,
+    M_SPOOL_LIMIT,
+    M_DIRTY,
+    M_QUARANTINED,
+    M_COPY_KEYS,
+    M_WAY_BACK,
+    M_AUDIT_TIME,
+    M_AUDIT_DIFF,
+    M_AUDIT_KEYS,
+    M_HOLD_LAST,
+    M_HOLD,
+    M_BARRIER,
+    M_LEDGER_UP,
+    M_LEDGER_SEQ,
+    M_LEDGER_JOBS,
+    M_LEDGER_FAILED,
+    M_LEDGER_LAST,
+    METRICS
 };
 
+/* clang-format off */
 static const struct metric table[METRICS] = {
     [M_PHASE] = {"drawbridge_phase", METRIC_GAUGE, "1 for the phase that the migration is in.", 0, 0},
     [M_EPOCH] = {"drawbridge_epoch", METRIC_GAUGE, "The epoch: grows with each change of primary side.", 0, 0},
@@ -41,10 +67,14 @@ static const struct metric table[METRICS] = {
     [M_LEDGER_FAILED] = {"drawbridge_ledger_failures_total", METRIC_COUNTER, "Transactions that failed.", 0, 0},
     [M_LEDGER_LAST] = {"drawbridge_ledger_write_seconds", METRIC_GAUGE, "How long the last transaction took, with its sync.", 0, 0},
 };
+/* clang-format on */
 
-static void put(struct metrics *m, unsigned id, double value) { metrics_add(m, &table[id], value, METRIC_LABELS_END); }
+static void put(struct metrics *m, unsigned id, double value) {
+    metrics_add(m, &table[id], value, METRIC_LABELS_END);
+}
 
-static void put1(struct metrics *m, unsigned id, double value, const char *label, const char *text) {
+static void put1(struct metrics *m, unsigned id, double value, const char *label,
+                 const char *text) {
     metrics_add(m, &table[id], value, METRIC_LABEL(label, text), METRIC_LABELS_END);
 }
 
@@ -87,10 +117,12 @@ static void add_migration(struct core *core, struct metrics *m) {
         if (facts->gate.reachable) put1(m, M_SIDE_KEYS, (double)facts->keys, "side", name);
     }
     for (unsigned s = 0; s < GATE_STATES; s++)
-        put1(m, M_GATES, (double)gates_count(core->gates, (enum gate_state)s), "state", gate_state_name((enum gate_state)s));
+        put1(m, M_GATES, (double)gates_count(core->gates, (enum gate_state)s), "state",
+             gate_state_name((enum gate_state)s));
     for (unsigned g = 0; g < GATES; g++) {
         enum gate_state state = core->gates[g].state;
-        put1(m, M_GATE_OPEN, state != GATE_FAIL && state != GATE_UNKNOWN, "gate", gate_name((enum gate_id)g));
+        put1(m, M_GATE_OPEN, state != GATE_FAIL && state != GATE_UNKNOWN, "gate",
+             gate_name((enum gate_id)g));
     }
     put1(m, M_MEMBERS, (double)count_members(core, MEMBER_GATEWAY), "role", "gateway");
     put1(m, M_MEMBERS, (double)count_members(core, MEMBER_SYNCER), "role", "syncer");

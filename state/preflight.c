@@ -39,26 +39,34 @@ static const char *id_of(char id[32], bool legacy, const char *what) {
     return id;
 }
 
-static bool has(const char *text, const char *part) { return strcasestr(text, part) != NULL; }
+static bool has(const char *text, const char *part) {
+    return strcasestr(text, part) != NULL;
+}
 
 /* What a failure to connect means, told by its words. */
 static void judge_unreached(struct preflight *p, bool legacy, const struct preflight_side *side) {
     char id[32];
     const char *name = legacy ? "legacy" : "target";
-    if (has(side->error, "WRONGPASS") || has(side->error, "invalid password") || has(side->error, "NOAUTH") ||
-        has(side->error, "invalid username") || has(side->error, "without any password")) {
+    if (has(side->error, "WRONGPASS") || has(side->error, "invalid password") ||
+        has(side->error, "NOAUTH") || has(side->error, "invalid username") ||
+        has(side->error, "without any password")) {
         p->not_authorised = true;
-        add(p, FINDING_FAIL, id_of(id, legacy, "password"), "set auth.user and auth.password of this side (file: or env:)",
+        add(p, FINDING_FAIL, id_of(id, legacy, "password"),
+            "set auth.user and auth.password of this side (file: or env:)",
             "%s refuses our user or password: %s", name, side->error);
-    } else if (has(side->error, "certificate") || has(side->error, "tls") || has(side->error, "ssl")) {
+    } else if (has(side->error, "certificate") || has(side->error, "tls") ||
+               has(side->error, "ssl")) {
         add(p, FINDING_FAIL, id_of(id, legacy, "tls"),
-            "set tls.ca to the certificate authority of this side, tls.server_name to the name in its certificate, or leave tls out if the port has none",
+            "set tls.ca to the certificate authority of this side, tls.server_name to the name in "
+            "its certificate, or leave tls out if the port has none",
             "%s: %s", name, side->error);
     } else if (side->loading) {
-        add(p, FINDING_FAIL, id_of(id, legacy, "loading"), "wait until it has loaded its data", "%s is loading its data", name);
+        add(p, FINDING_FAIL, id_of(id, legacy, "loading"), "wait until it has loaded its data",
+            "%s is loading its data", name);
     } else {
-        add(p, FINDING_FAIL, id_of(id, legacy, "reachable"), "check address and port, security groups and firewalls",
-            "%s cannot be reached: %s", name, side->error);
+        add(p, FINDING_FAIL, id_of(id, legacy, "reachable"),
+            "check address and port, security groups and firewalls", "%s cannot be reached: %s",
+            name, side->error);
     }
 }
 
@@ -69,8 +77,10 @@ static void judge_psync(struct preflight *p, const struct preflight_side *side) 
         return;
     }
     add(p, FINDING_FAIL, "legacy.psync",
-        "a cloud may give PSYNC out under another name (set legacy.commands.psync), or to another user (+psync +replconf); "
-        "without it there will be capture by lanes and the import of an exported RDB file, in a later version",
+        "a cloud may give PSYNC out under another name (set legacy.commands.psync), or to another "
+        "user (+psync +replconf); "
+        "without it there will be capture by lanes and the import of an exported RDB file, in a "
+        "later version",
         "legacy refuses PSYNC: %s", side->psync_error);
 }
 
@@ -78,7 +88,8 @@ static void judge_version(struct preflight *p, bool legacy, const struct preflig
     char id[32];
     int major = 0, minor = 0;
     if (sscanf(side->version, "%d.%d", &major, &minor) < 1)
-        add(p, FINDING_WARN, id_of(id, legacy, "version"), "make INFO readable for this user", "the version is not told");
+        add(p, FINDING_WARN, id_of(id, legacy, "version"), "make INFO readable for this user",
+            "the version is not told");
     else if (major < 5)
         add(p, FINDING_WARN, id_of(id, legacy, "version"), "move to 5.0 or later if you can",
             "version %s streams scripts as they are, not what they did", side->version);
@@ -86,10 +97,12 @@ static void judge_version(struct preflight *p, bool legacy, const struct preflig
         add(p, FINDING_WARN, id_of(id, legacy, "version"), "try it with a copy of your data first",
             "version %s is newer than what this program was tested with (7.0)", side->version);
     else
-        add(p, FINDING_GOOD, id_of(id, legacy, "version"), "", "version %s%s", side->version, side->bundled ? " (bundled server)" : "");
+        add(p, FINDING_GOOD, id_of(id, legacy, "version"), "", "version %s%s", side->version,
+            side->bundled ? " (bundled server)" : "");
 }
 
-void preflight_judge_side(struct preflight *p, bool legacy, const struct preflight_side *side, bool first_time) {
+void preflight_judge_side(struct preflight *p, bool legacy, const struct preflight_side *side,
+                          bool first_time) {
     char id[32];
     const char *name = legacy ? "legacy" : "target";
     if (!side->reached || side->loading) {
@@ -99,84 +112,109 @@ void preflight_judge_side(struct preflight *p, bool legacy, const struct preflig
     add(p, FINDING_GOOD, id_of(id, legacy, "reachable"), "", "%s answers", name);
     judge_version(p, legacy, side);
     if (strcmp(side->mode, "cluster") == 0)
-        add(p, FINDING_FAIL, id_of(id, legacy, "cluster"), "move one shard at a time for now, each as a migration of its own",
-            "%s is a Cluster", name);
+        add(p, FINDING_FAIL, id_of(id, legacy, "cluster"),
+            "move one shard at a time for now, each as a migration of its own", "%s is a Cluster",
+            name);
     if (!legacy && strcmp(side->role, "master") != 0)
-        add(p, FINDING_FAIL, id_of(id, legacy, "role"), "give the address of the master", "%s is a replica", name);
+        add(p, FINDING_FAIL, id_of(id, legacy, "role"), "give the address of the master",
+            "%s is a replica", name);
     if (legacy && strcmp(side->role, "master") != 0)
-        add(p, FINDING_FAIL, id_of(id, legacy, "role"), "give the address of the master: clients write there",
-            "legacy is a replica");
+        add(p, FINDING_FAIL, id_of(id, legacy, "role"),
+            "give the address of the master: clients write there", "legacy is a replica");
     if (side->modules > 0)
-        add(p, FINDING_WARN, id_of(id, legacy, "modules"), "keys of module types cannot be moved; remove them or leave them behind",
+        add(p, FINDING_WARN, id_of(id, legacy, "modules"),
+            "keys of module types cannot be moved; remove them or leave them behind",
             "%s has %" PRId64 " modules loaded (%s)", name, side->modules, side->module);
     if (legacy) judge_psync(p, side);
     if (!legacy && first_time && side->keys > 0)
-        add(p, FINDING_FAIL, "target.empty", "empty it (FLUSHALL) if nobody needs what is there, or take another target",
+        add(p, FINDING_FAIL, "target.empty",
+            "empty it (FLUSHALL) if nobody needs what is there, or take another target",
             "target is not empty: %" PRId64 " keys", side->keys);
     else if (!legacy && first_time)
         add(p, FINDING_GOOD, "target.empty", "", "target is empty");
     if (!legacy && side->max_memory > 0 && strncmp(side->policy, "allkeys", 7) == 0)
-        add(p, FINDING_FAIL, "target.eviction", "CONFIG SET maxmemory-policy noeviction at the target",
+        add(p, FINDING_FAIL, "target.eviction",
+            "CONFIG SET maxmemory-policy noeviction at the target",
             "target may evict any key (%s), the link's checkpoint too", side->policy);
     if (!legacy && !side->bundled && !side->aof)
         add(p, FINDING_WARN, "target.durable", "CONFIG SET appendonly yes at the target",
             "target keeps no append-only file: after its restart everything has to be copied anew");
 }
 
-static void judge_memory(struct preflight *p, const struct preflight_side *legacy, const struct preflight_side *target) {
+static void judge_memory(struct preflight *p, const struct preflight_side *legacy,
+                         const struct preflight_side *target) {
     int64_t limit = target->max_memory ? target->max_memory : target->system_memory;
     int64_t room = limit - target->used_memory;
     if (limit == 0)
-        add(p, FINDING_NOTE, "target.memory", "", "nobody tells how much memory target has; legacy uses %" PRId64 " MB", legacy->used_memory >> 20);
+        add(p, FINDING_NOTE, "target.memory", "",
+            "nobody tells how much memory target has; legacy uses %" PRId64 " MB",
+            legacy->used_memory >> 20);
     else if (room < legacy->used_memory)
         add(p, FINDING_FAIL, "target.memory", "raise maxmemory at the target",
-            "target has room for %" PRId64 " MB, legacy uses %" PRId64 " MB", room >> 20, legacy->used_memory >> 20);
+            "target has room for %" PRId64 " MB, legacy uses %" PRId64 " MB", room >> 20,
+            legacy->used_memory >> 20);
     else if (room < legacy->used_memory * 5 / 4)
         add(p, FINDING_WARN, "target.memory", "raise maxmemory at the target",
-            "target has room for %" PRId64 " MB, legacy uses %" PRId64 " MB: tight", room >> 20, legacy->used_memory >> 20);
+            "target has room for %" PRId64 " MB, legacy uses %" PRId64 " MB: tight", room >> 20,
+            legacy->used_memory >> 20);
     else
-        add(p, FINDING_GOOD, "target.memory", "", "target has room for %" PRId64 " MB, legacy uses %" PRId64 " MB",
-            room >> 20, legacy->used_memory >> 20);
+        add(p, FINDING_GOOD, "target.memory", "",
+            "target has room for %" PRId64 " MB, legacy uses %" PRId64 " MB", room >> 20,
+            legacy->used_memory >> 20);
 }
 
-void preflight_judge_both(struct preflight *p, const struct preflight_side *legacy, const struct preflight_side *target) {
+void preflight_judge_both(struct preflight *p, const struct preflight_side *legacy,
+                          const struct preflight_side *target) {
     if (!legacy->reached || legacy->loading) return;
     add(p, FINDING_NOTE, "legacy.cost", "",
-        "the copy costs legacy one fork%s, up to %" PRId64 " MB more memory while it lasts (what clients rewrite meanwhile), "
+        "the copy costs legacy one fork%s, up to %" PRId64
+        " MB more memory while it lasts (what clients rewrite meanwhile), "
         "and a replica's output buffer; each audit costs one more fork",
-        legacy->diskless ? " (diskless)" : " and a dump file on its disk", legacy->used_memory >> 20);
+        legacy->diskless ? " (diskless)" : " and a dump file on its disk",
+        legacy->used_memory >> 20);
     if (!target->reached || target->loading) return;
     judge_memory(p, legacy, target);
-    int64_t skew = legacy->clock_ms > target->clock_ms ? legacy->clock_ms - target->clock_ms : target->clock_ms - legacy->clock_ms;
+    int64_t skew = legacy->clock_ms > target->clock_ms ? legacy->clock_ms - target->clock_ms
+                                                       : target->clock_ms - legacy->clock_ms;
     if (skew >= CLOCK_LIMIT_MS)
-        add(p, FINDING_FAIL, "clock", "synchronise the clocks of both hosts", "the clocks are %" PRId64 " ms apart", skew);
+        add(p, FINDING_FAIL, "clock", "synchronise the clocks of both hosts",
+            "the clocks are %" PRId64 " ms apart", skew);
     if (target->bundled && legacy->functions > 0)
-        add(p, FINDING_FAIL, "target.functions", "take a redis-server as target, or remove the functions",
-            "legacy has %" PRId64 " function libraries, which the bundled server does not have yet", legacy->functions);
+        add(p, FINDING_FAIL, "target.functions",
+            "take a redis-server as target, or remove the functions",
+            "legacy has %" PRId64 " function libraries, which the bundled server does not have yet",
+            legacy->functions);
     if (target->bundled && legacy->has_streams)
-        add(p, FINDING_FAIL, "target.streams", "take a redis-server as target if there are streams in your data",
+        add(p, FINDING_FAIL, "target.streams",
+            "take a redis-server as target if there are streams in your data",
             "legacy has used streams, which the bundled server does not have yet");
 }
 
-void preflight_judge_disk(struct preflight *p, const char *dir, int64_t free_bytes, int64_t limit_bytes, int64_t data_bytes) {
+void preflight_judge_disk(struct preflight *p, const char *dir, int64_t free_bytes,
+                          int64_t limit_bytes, int64_t data_bytes) {
     if (free_bytes < 0)
-        add(p, FINDING_WARN, "spool.disk", "run the check on the syncer's host", "the spool's folder %s cannot be looked at from here", dir);
+        add(p, FINDING_WARN, "spool.disk", "run the check on the syncer's host",
+            "the spool's folder %s cannot be looked at from here", dir);
     else if (free_bytes < data_bytes)
         add(p, FINDING_FAIL, "spool.disk", "give syncer.spool.dir a larger disk",
-            "%" PRId64 " MB are free in %s; the copy alone may need %" PRId64 " MB", free_bytes >> 20, dir, data_bytes >> 20);
+            "%" PRId64 " MB are free in %s; the copy alone may need %" PRId64 " MB",
+            free_bytes >> 20, dir, data_bytes >> 20);
     else if (free_bytes < limit_bytes)
         add(p, FINDING_WARN, "spool.disk", "lower syncer.spool.limit, or give it a larger disk",
-            "%" PRId64 " MB are free in %s, less than syncer.spool.limit (%" PRId64 " MB)", free_bytes >> 20, dir, limit_bytes >> 20);
+            "%" PRId64 " MB are free in %s, less than syncer.spool.limit (%" PRId64 " MB)",
+            free_bytes >> 20, dir, limit_bytes >> 20);
     else
-        add(p, FINDING_GOOD, "spool.disk", "", "%" PRId64 " MB are free in %s", free_bytes >> 20, dir);
+        add(p, FINDING_GOOD, "spool.disk", "", "%" PRId64 " MB are free in %s", free_bytes >> 20,
+            dir);
 }
 
 json_t *preflight_json(const struct preflight *p) {
     json_t *list = json_array();
     for (size_t i = 0; i < p->count; i++) {
         const struct finding *f = &p->findings[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "level", finding_level_name(f->level), "id",
-                                              f->id, "text", f->text, "fix", f->fix));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "level",
+                                              finding_level_name(f->level), "id", f->id, "text",
+                                              f->text, "fix", f->fix));
     }
     return list;
 }

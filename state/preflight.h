@@ -18,9 +18,9 @@ enum finding_level { FINDING_GOOD, FINDING_NOTE, FINDING_WARN, FINDING_FAIL };
 
 struct finding {
     enum finding_level level;
-    char id[32];     /* "legacy.password" */
-    char text[300];  /* what was seen */
-    char fix[300];   /* what to do; empty when good */
+    char id[32];    /* "legacy.password" */
+    char text[300]; /* what was seen */
+    char fix[300];  /* what to do; empty when good */
 };
 
 struct preflight {
@@ -30,7 +30,8 @@ struct preflight {
 };
 
 /* FIRST_TIME: the target has to be empty (nothing was copied yet). */
-void preflight_run(const struct drawbridge_config *config, bool first_time, struct preflight *preflight);
+void preflight_run(const struct drawbridge_config *config, bool first_time,
+                   struct preflight *preflight);
 bool preflight_passed(const struct preflight *preflight);
 const char *finding_level_name(enum finding_level level);
 json_t *preflight_json(const struct preflight *preflight);
@@ -38,20 +39,20 @@ json_t *preflight_json(const struct preflight *preflight);
 /* ---- the judge, apart from the asking; for tests ---- */
 struct preflight_side {
     bool reached;
-    enum err err;       /* why not */
+    enum err err; /* why not */
     char error[300];
     char version[32], mode[16], role[16], policy[32], psync_error[200];
     bool bundled, loading, loading_known, psync_ok, psync_asked;
     int64_t keys, used_memory, max_memory, system_memory, async_loading;
-    int64_t modules;        /* -1: MODULE LIST is refused */
+    int64_t modules; /* -1: MODULE LIST is refused */
     char module[64];
-    int64_t functions;      /* libraries; -1: not known */
-    bool has_streams;       /* XADD was ever called (commandstats) */
+    int64_t functions; /* libraries; -1: not known */
+    bool has_streams;  /* XADD was ever called (commandstats) */
     bool diskless, aof;
     int64_t clock_ms;
 };
-void preflight_judge_side(struct preflight *preflight, bool legacy, const struct preflight_side *side,
-                          bool first_time);
+void preflight_judge_side(struct preflight *preflight, bool legacy,
+                          const struct preflight_side *side, bool first_time);
 void preflight_judge_both(struct preflight *preflight, const struct preflight_side *legacy,
                           const struct preflight_side *target);
 void preflight_judge_disk(struct preflight *preflight, const char *dir, int64_t free_bytes,

@@ -12,7 +12,8 @@
 
 static void copy(struct slice from, char *to, size_t size) {
     size_t n = from.size < size - 1 ? from.size : size - 1;
-    for (size_t i = 0; i < n; i++) to[i] = from.data[i] >= 0x20 && from.data[i] < 0x7f ? (char)from.data[i] : '?';
+    for (size_t i = 0; i < n; i++)
+        to[i] = from.data[i] >= 0x20 && from.data[i] < 0x7f ? (char)from.data[i] : '?';
     to[n] = 0;
 }
 
@@ -63,7 +64,8 @@ static const struct resp_reply *ask(struct rblock *client, const char *words) {
 static void read_rest(struct rblock *client, struct preflight_side *side) {
     const struct resp_reply *reply = ask(client, "TIME");
     int64_t s, us;
-    if (reply && reply->count == 2 && resp_reply_to_int(&reply->child[0], &s) && resp_reply_to_int(&reply->child[1], &us))
+    if (reply && reply->count == 2 && resp_reply_to_int(&reply->child[0], &s) &&
+        resp_reply_to_int(&reply->child[1], &us))
         side->clock_ms = s * 1000 + us / 1000 - clock_wall_ms(clock_real());
     reply = ask(client, "MODULE LIST");
     side->modules = reply ? (int64_t)reply->count : -1;
@@ -82,7 +84,8 @@ static void read_rest(struct rblock *client, struct preflight_side *side) {
 
 /* COMMAND INFO tells whether it is there; ACL DRYRUN (7.0) or the refusal of REPLCONF whether we
  * may. PSYNC itself is never sent: it would begin a copy. */
-static void ask_psync(struct rblock *client, const struct config_side *config, struct preflight_side *side) {
+static void ask_psync(struct rblock *client, const struct config_side *config,
+                      struct preflight_side *side) {
     const char *name = config->commands.psync ? config->commands.psync : "PSYNC";
     const struct resp_reply *reply;
     struct why why;
@@ -91,7 +94,8 @@ static void ask_psync(struct rblock *client, const struct config_side *config, s
     snprintf(words, sizeof words, "COMMAND INFO %.100s", name);
     reply = ask(client, words);
     if (reply && reply->count == 1 && reply->child[0].count == 0) {
-        snprintf(side->psync_error, sizeof side->psync_error, "it does not know the command %.100s", name);
+        snprintf(side->psync_error, sizeof side->psync_error, "it does not know the command %.100s",
+                 name);
         return;
     }
     if (rblock_words(client, &reply, &why, "REPLCONF capa eof")) {
@@ -102,7 +106,8 @@ static void ask_psync(struct rblock *client, const struct config_side *config, s
         copy(reply->text, side->psync_error, sizeof side->psync_error);
         return;
     }
-    snprintf(words, sizeof words, "ACL DRYRUN %.60s %.60s ? -1", config->auth.user ? config->auth.user : "default", name);
+    snprintf(words, sizeof words, "ACL DRYRUN %.60s %.60s ? -1",
+             config->auth.user ? config->auth.user : "default", name);
     if (rblock_words(client, &reply, &why, words) == OK && reply->kind == RESP_BULK) {
         copy(reply->text, side->psync_error, sizeof side->psync_error);
         return;
@@ -111,8 +116,10 @@ static void ask_psync(struct rblock *client, const struct config_side *config, s
 }
 
 static void ask_side(const struct config_side *config, bool legacy, struct preflight_side *side) {
-    struct rblock_options options = {.user = config->auth.user, .password = &config->auth.password,
-                                     .name = "drawbridge-check", .connect_timeout_ms = ASK_TIMEOUT_MS,
+    struct rblock_options options = {.user = config->auth.user,
+                                     .password = &config->auth.password,
+                                     .name = "drawbridge-check",
+                                     .connect_timeout_ms = ASK_TIMEOUT_MS,
                                      .io_timeout_ms = ASK_TIMEOUT_MS};
     struct rblock *client = NULL;
     const struct resp_reply *reply;
@@ -155,5 +162,7 @@ void preflight_run(const struct drawbridge_config *config, bool first_time, stru
     preflight_judge_side(p, false, &target, first_time);
     preflight_judge_both(p, &legacy, &target);
     const char *dir = config->syncer.spool.dir;
-    if (dir) preflight_judge_disk(p, dir, free_bytes(dir), config->syncer.spool.limit, legacy.used_memory);
+    if (dir)
+        preflight_judge_disk(p, dir, free_bytes(dir), config->syncer.spool.limit,
+                             legacy.used_memory);
 }

@@ -17,7 +17,8 @@ static void on_down(void *self, enum err err, const struct why *why) {
     struct side_admin *admin = self;
     admin->conn = NULL;
     if (admin->facts.gate.reachable || !admin->facts.gate.error[0])
-        log_warn("side.lost", LOG_S("side", side_name(admin->side)), LOG_S("why", why ? why->text : err_text(err)));
+        log_warn("side.lost", LOG_S("side", side_name(admin->side)),
+                 LOG_S("why", why ? why->text : err_text(err)));
     admin->facts.gate.reachable = false;
     admin->facts.gate.clients_known = admin->facts.gate.clock_known = false;
     snprintf(admin->facts.gate.error, sizeof admin->facts.gate.error, "%.150s",
@@ -34,15 +35,18 @@ static void on_info(void *self, const struct resp_reply *reply, const struct why
         admin->facts.gate.reachable = false;
         admin->facts.gate.loading = slice_starts(reply->text, SLICE("LOADING"));
         snprintf(admin->facts.gate.error, sizeof admin->facts.gate.error, "INFO: %.*s",
-                 (int)(reply->text.size < 120 ? reply->text.size : 120), (const char *)reply->text.data);
+                 (int)(reply->text.size < 120 ? reply->text.size : 120),
+                 (const char *)reply->text.data);
         return;
     }
     bool was = admin->facts.gate.reachable;
     side_read_info(admin, reply->text);
     admin->facts.heard_ms = (int64_t)loop_now_ms(admin->loop);
     if (!was)
-        log_info("side.here", LOG_S("side", side_name(admin->side)), LOG_S("version", admin->facts.version),
-                 LOG_B("bundled", admin->facts.gate.bundled), LOG_S("run_id", admin->facts.gate.run_id));
+        log_info("side.here", LOG_S("side", side_name(admin->side)),
+                 LOG_S("version", admin->facts.version),
+                 LOG_B("bundled", admin->facts.gate.bundled),
+                 LOG_S("run_id", admin->facts.gate.run_id));
 }
 
 static void on_time(void *self, const struct resp_reply *reply, const struct why *why) {
@@ -73,7 +77,8 @@ static void on_clients(void *self, const struct resp_reply *reply, const struct 
     gate->clients_known = !resp_reply_is_error(reply);
     if (!gate->clients_known) {
         snprintf(gate->clients_error, sizeof gate->clients_error, "%.*s",
-                 (int)(reply->text.size < 90 ? reply->text.size : 90), (const char *)reply->text.data);
+                 (int)(reply->text.size < 90 ? reply->text.size : 90),
+                 (const char *)reply->text.data);
         return;
     }
     struct slice text = reply->text;
@@ -85,7 +90,8 @@ static void on_clients(void *self, const struct resp_reply *reply, const struct 
         size_t used = strlen(gate->bypass);
         if (count++ < 3)
             snprintf(gate->bypass + used, sizeof gate->bypass - used, "%s%.*s", used ? ", " : "",
-                     (int)(line.addr.size < 48 ? line.addr.size : 48), (const char *)line.addr.data);
+                     (int)(line.addr.size < 48 ? line.addr.size : 48),
+                     (const char *)line.addr.data);
     }
     gate->bypassing = count;
 }
@@ -135,4 +141,6 @@ void side_close(struct side_admin *admin) {
     mem_free(admin);
 }
 
-const struct side_facts *side_facts(const struct side_admin *admin) { return &admin->facts; }
+const struct side_facts *side_facts(const struct side_admin *admin) {
+    return &admin->facts;
+}

@@ -42,7 +42,8 @@ bool client_list_next(struct slice *text, struct client_line *out) {
         size_t size = space ? (size_t)(space - line.data) : line.size;
         struct slice word = slice_take(line, size), age;
         line = slice_drop(line, space ? size + 1 : size);
-        if (field(word, "age=", &age)) (void)slice_to_int(age, &out->age_s);
+        if (field(word, "age=", &age))
+            (void)slice_to_int(age, &out->age_s);
         else if (!field(word, "id=", &out->id) && !field(word, "addr=", &out->addr) &&
                  !field(word, "name=", &out->name))
             (void)field(word, "flags=", &out->flags);
@@ -81,13 +82,15 @@ static int64_t read_keys(struct slice info) {
         if (!resp_info_field(info, name, &value) || !field(value, "keys=", &value)) continue;
         const uint8_t *comma = memchr(value.data, ',', value.size);
         int64_t keys;
-        if (comma && slice_to_int(slice_take(value, (size_t)(comma - value.data)), &keys) && keys > 0)
+        if (comma && slice_to_int(slice_take(value, (size_t)(comma - value.data)), &keys) &&
+            keys > 0)
             total += keys;
     }
     return total;
 }
 
-/* Replicas that follow. One that still takes a snapshot (an audit's, say) cannot acknowledge anything. */
+/* Replicas that follow. One that still takes a snapshot (an audit's, say) cannot acknowledge
+ * anything. */
 static int64_t read_replicas(struct slice info) {
     int64_t listed = 0, online = 0;
     (void)side_info_int(info, "connected_slaves", &listed);
@@ -95,7 +98,9 @@ static int64_t read_replicas(struct slice info) {
         char name[32];
         struct slice value;
         snprintf(name, sizeof name, "slave%d", (int)i);
-        if (resp_info_field(info, name, &value) && memmem(value.data, value.size, ",state=online,", 14)) online++;
+        if (resp_info_field(info, name, &value) &&
+            memmem(value.data, value.size, ",state=online,", 14))
+            online++;
     }
     return online;
 }

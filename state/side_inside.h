@@ -15,7 +15,7 @@ struct side_admin {
     struct loop_timer redial, probe;
     struct side_facts facts;
     unsigned probes;
-    char evicted_run[41];  /* of which run evicted_base is */
+    char evicted_run[41]; /* of which run evicted_base is */
     int64_t evicted_base;
     int64_t time_asked_ms; /* wall clock, when TIME left */
 };

@@ -37,8 +37,10 @@ static void give_error(struct op *op, const char *doing, const struct resp_reply
     const char *side = side_name(op->admin->side);
     if (reply && reply->text.size)
         snprintf(text, sizeof text, "%s at %s: %.*s", doing, side,
-                 (int)(reply->text.size < 160 ? reply->text.size : 160), (const char *)reply->text.data);
-    else snprintf(text, sizeof text, "%s at %s: %.160s", doing, side, why ? why->text : "no answer");
+                 (int)(reply->text.size < 160 ? reply->text.size : 160),
+                 (const char *)reply->text.data);
+    else
+        snprintf(text, sizeof text, "%s at %s: %.160s", doing, side, why ? why->text : "no answer");
     give(op, (struct side_result){.err = ERR_REFUSED, .why = text, .refused = reply != NULL});
 }
 
@@ -76,7 +78,8 @@ static void on_place(void *self, const struct resp_reply *reply, const struct wh
 
 void side_read_place(struct side_admin *admin, side_on_result *on_result, void *self) {
     struct op *op = op_new(admin, on_result, self);
-    if (connected(op, "INFO replication")) rconn_words(admin->conn, "INFO replication", on_place, op);
+    if (connected(op, "INFO replication"))
+        rconn_words(admin->conn, "INFO replication", on_place, op);
 }
 
 /* ---- fence: LIST, KILL what is left, LIST again until none is ---- */
@@ -84,7 +87,8 @@ void side_read_place(struct side_admin *admin, side_on_result *on_result, void *
 static void on_fence_list(void *self, const struct resp_reply *reply, const struct why *why);
 
 static void fence_list(struct op *op) {
-    if (connected(op, "CLIENT LIST")) rconn_words(op->admin->conn, "CLIENT LIST", on_fence_list, op);
+    if (connected(op, "CLIENT LIST"))
+        rconn_words(op->admin->conn, "CLIENT LIST", on_fence_list, op);
 }
 
 static void on_kill(void *self, const struct resp_reply *reply, const struct why *why) {
@@ -120,7 +124,8 @@ static void on_fence_list(void *self, const struct resp_reply *reply, const stru
     }
     if (op->rounds++ == 0) op->killed = (int64_t)found;
     if (op->rounds > FENCE_ROUNDS) {
-        give(op, (struct side_result){.err = ERR_TIMEOUT, .refused = true,
+        give(op, (struct side_result){.err = ERR_TIMEOUT,
+                                      .refused = true,
                                       .why = "connections of gateways stay, whatever is killed"});
         return;
     }
@@ -145,8 +150,9 @@ static void on_replicas(void *self, const struct resp_reply *reply, const struct
     }
     if (count < op->replicas) {
         char text[128];
-        snprintf(text, sizeof text, "%" PRId64 " of %" PRId64 " replicas of %s have what was applied",
-                 count, op->replicas, side_name(op->admin->side));
+        snprintf(text, sizeof text,
+                 "%" PRId64 " of %" PRId64 " replicas of %s have what was applied", count,
+                 op->replicas, side_name(op->admin->side));
         give(op, (struct side_result){.err = ERR_TIMEOUT, .why = text});
         return;
     }
@@ -171,10 +177,13 @@ static void on_fsync(void *self, const struct resp_reply *reply, const struct wh
         give_error(op, "WAITAOF", NULL, why);
         return;
     }
-    bool refused = resp_reply_is_error(reply); /* before 7.2, or appendonly no: a gate told so before */
+    bool refused =
+        resp_reply_is_error(reply); /* before 7.2, or appendonly no: a gate told so before */
     int64_t local = 0;
-    if (!refused && (reply->count < 1 || !resp_reply_to_int(&reply->child[0], &local) || local < 1)) {
-        give(op, (struct side_result){.err = ERR_TIMEOUT, .why = "what was applied is not fsynced in time"});
+    if (!refused &&
+        (reply->count < 1 || !resp_reply_to_int(&reply->child[0], &local) || local < 1)) {
+        give(op, (struct side_result){.err = ERR_TIMEOUT,
+                                      .why = "what was applied is not fsynced in time"});
         return;
     }
     wait_replicas(op);
@@ -199,18 +208,22 @@ void side_sync(struct side_admin *admin, int64_t own_replicas, uint32_t budget_m
 
 static void on_import_off(void *self, const struct resp_reply *reply, const struct why *why) {
     struct op *op = self;
-    if (!reply || resp_reply_is_error(reply)) give_error(op, "CONFIG SET import-mode no", reply, why);
-    else give(op, (struct side_result){0});
+    if (!reply || resp_reply_is_error(reply))
+        give_error(op, "CONFIG SET import-mode no", reply, why);
+    else
+        give(op, (struct side_result){0});
 }
 
 static void on_epoch(void *self, const struct resp_reply *reply, const struct why *why) {
     struct op *op = self;
-    if (!reply || resp_reply_is_error(reply)) give_error(op, "DRAWBRIDGE EPOCH", reply, why);
+    if (!reply || resp_reply_is_error(reply))
+        give_error(op, "DRAWBRIDGE EPOCH", reply, why);
     else if (connected(op, "CONFIG SET import-mode no"))
         rconn_words(op->admin->conn, "CONFIG SET import-mode no", on_import_off, op);
 }
 
-void side_open_primary(struct side_admin *admin, uint64_t epoch, side_on_result *on_result, void *self) {
+void side_open_primary(struct side_admin *admin, uint64_t epoch, side_on_result *on_result,
+                       void *self) {
     struct op *op = op_new(admin, on_result, self);
     if (!connected(op, "DRAWBRIDGE EPOCH")) return;
     if (!admin->facts.gate.bundled) {

@@ -33,7 +33,8 @@ static void forget_signals(struct signals *signals) {
     uv_close((uv_handle_t *)&signals->interrupt, NULL);
 }
 
-static enum err serve(struct loop *loop, const struct drawbridge_config *config, int *exit_code, struct why *why) {
+static enum err serve(struct loop *loop, const struct drawbridge_config *config, int *exit_code,
+                      struct why *why) {
     struct core *core = NEW(struct core);
     struct api *api = NULL;
     struct signals signals;
@@ -77,7 +78,8 @@ int state_main(int argc, char **argv) {
     char names[31][64];
     size_t count = 0;
     int exit_code = 0;
-    if (argc < 2 || argv[1][0] == '-') return fail(2, "usage: drawbridge state FILE [--OPTION VALUE ...]");
+    if (argc < 2 || argv[1][0] == '-')
+        return fail(2, "usage: drawbridge state FILE [--OPTION VALUE ...]");
     for (int i = 2; i < argc; i += 2) {
         if (i + 1 >= argc || strncmp(argv[i], "--", 2) != 0 || count == 31)
             return fail(2, "options come as --name value, such as --state.api unix:/run/api.sock");

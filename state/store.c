@@ -38,8 +38,10 @@ static void run_job(struct store *store, struct store_job *job) {
         job->err = ledger_begin(store->ledger, &job->why);
         if (!job->err) {
             job->err = job->work(job, store->ledger, &job->why);
-            if (job->err) ledger_rollback(store->ledger);
-            else if ((job->err = ledger_commit(store->ledger, &job->why))) job->commit_failed = true;
+            if (job->err)
+                ledger_rollback(store->ledger);
+            else if ((job->err = ledger_commit(store->ledger, &job->why)))
+                job->commit_failed = true;
         }
     }
     store->now = NULL;
@@ -65,7 +67,8 @@ static void finish_job(struct store *store, struct store_job *job) {
         store->stats.last_us = job->took_us;
         if (job->took_us > store->stats.max_us) store->stats.max_us = job->took_us;
         store->stats.failed = job->err != OK;
-        snprintf(store->stats.why, sizeof store->stats.why, "%.255s", job->err ? job->why.text : "");
+        snprintf(store->stats.why, sizeof store->stats.why, "%.255s",
+                 job->err ? job->why.text : "");
     }
     for (size_t i = 0; i < job->event_count; i++) store->on_event(store->self, &job->events[i]);
     struct event *events = job->events;
@@ -133,7 +136,9 @@ void store_close(struct store *store) {
     mem_free(store);
 }
 
-struct ledger *store_ledger(struct store *store) { return store->ledger; }
+struct ledger *store_ledger(struct store *store) {
+    return store->ledger;
+}
 
 void store_stats(const struct store *store, struct store_stats *stats) {
     *stats = store->stats;

@@ -1,7 +1,8 @@
 /* store.h -- the thread that owns the ledger, so that no loop ever waits for a disk.
  *
  *     job->work = ...; job->done = ...; store_submit(store, job);
- *     thread: BEGIN; work(job, ledger); COMMIT (synchronous=FULL)      loop: done(job), err and why set
+ *     thread: BEGIN; work(job, ledger); COMMIT (synchronous=FULL)      loop: done(job), err and why
+ * set
  *
  * Jobs run one after the other in the order of submission, each in a transaction of its own; when
  * `done` is called with OK, everything it wrote is durable. On any error all of it is undone.
@@ -22,14 +23,14 @@ struct store;
 struct store_job {
     struct mail mail;
     enum err (*work)(struct store_job *job, struct ledger *ledger, struct why *why); /* thread */
-    void (*done)(struct store_job *job); /* loop */
+    void (*done)(struct store_job *job);                                             /* loop */
     bool commit_failed; /* err came from COMMIT itself: only a new process can know (C24) */
-    bool reads_only; /* no transaction: a long read is no reason to write */
+    bool reads_only;    /* no transaction: a long read is no reason to write */
     enum err err;
     struct why why;
     struct event *events; /* that it added; the store's, valid in `done` */
     size_t event_count;
-    uint64_t took_us;     /* with the commit */
+    uint64_t took_us; /* with the commit */
     struct store *store;
 };
 

@@ -110,7 +110,8 @@ static void start_child(struct child *child) {
     child->started_ms = cli_now_ms();
     child->restart_at_ms = 0;
     child->starts++;
-    say("%s: %s, process %d, log %s", child->name, child->starts > 1 ? "started again" : "started", (int)pid, child->log);
+    say("%s: %s, process %d, log %s", child->name, child->starts > 1 ? "started again" : "started",
+        (int)pid, child->log);
 }
 
 static void stop_child(struct child *child) {
@@ -138,8 +139,10 @@ static void stop_all(struct supervisor *s) {
 }
 
 static void describe(int status, char text[64]) {
-    if (WIFSIGNALED(status)) snprintf(text, 64, "killed by signal %d", WTERMSIG(status));
-    else snprintf(text, 64, "ended with code %d", WEXITSTATUS(status));
+    if (WIFSIGNALED(status))
+        snprintf(text, 64, "killed by signal %d", WTERMSIG(status));
+    else
+        snprintf(text, 64, "ended with code %d", WEXITSTATUS(status));
 }
 
 static void child_ended(struct supervisor *s, struct child *child, int status) {
@@ -155,9 +158,12 @@ static void child_ended(struct supervisor *s, struct child *child, int status) {
         s->stopping = true;
         return;
     }
-    if (lived_ms > GOOD_AFTER_MS || child->backoff_ms == 0) child->backoff_ms = BACKOFF_MIN_MS;
-    else if (child->backoff_ms < BACKOFF_MAX_MS / 2) child->backoff_ms *= 2;
-    else child->backoff_ms = BACKOFF_MAX_MS;
+    if (lived_ms > GOOD_AFTER_MS || child->backoff_ms == 0)
+        child->backoff_ms = BACKOFF_MIN_MS;
+    else if (child->backoff_ms < BACKOFF_MAX_MS / 2)
+        child->backoff_ms *= 2;
+    else
+        child->backoff_ms = BACKOFF_MAX_MS;
     child->restart_at_ms = cli_now_ms() + child->backoff_ms;
     say("%s: %s; again in %.1f s", child->name, text, (double)child->backoff_ms / 1000);
 }
@@ -173,7 +179,8 @@ static void reap(struct supervisor *s) {
 static void start_due(struct supervisor *s) {
     for (size_t i = 0; i < CHILDREN; i++) {
         struct child *child = &s->child[i];
-        if (child->wanted && !child->pid && child->restart_at_ms <= cli_now_ms()) start_child(child);
+        if (child->wanted && !child->pid && child->restart_at_ms <= cli_now_ms())
+            start_child(child);
     }
 }
 
@@ -197,7 +204,8 @@ static void supervise(struct supervisor *s) {
     stop_all(s);
 }
 
-static void add(struct supervisor *s, int at, const char *name, const struct drawbridge_config *config) {
+static void add(struct supervisor *s, int at, const char *name,
+                const struct drawbridge_config *config) {
     struct child *child = &s->child[at];
     child->name = name;
     child->wanted = true;
@@ -209,7 +217,8 @@ static void add(struct supervisor *s, int at, const char *name, const struct dra
 
 /* The bundled server takes redis.conf's words. Without a file of its own it keeps an append-only
  * file, so that nothing that was confirmed is lost with the process. */
-static void add_server(struct supervisor *s, const struct drawbridge_config *config, char port[16]) {
+static void add_server(struct supervisor *s, const struct drawbridge_config *config,
+                       char port[16]) {
     add(s, SERVER, "server", config);
     const char **argv = s->child[SERVER].argv;
     size_t n = 2;

@@ -6,11 +6,11 @@
 #include <string.h>
 
 static const char *const phase_names[PHASES] = {
-    [PHASE_PLANNED] = "planned",           [PHASE_CHECKED] = "checked",
-    [PHASE_COPYING] = "copying",           [PHASE_FOLLOWING] = "following",
-    [PHASE_LEVEL] = "level",               [PHASE_CUTTING_OVER] = "cutting-over",
-    [PHASE_GUARDED] = "guarded",           [PHASE_ROLLING_BACK] = "rolling-back",
-    [PHASE_COMPLETED] = "completed",       [PHASE_ABORTED] = "aborted",
+    [PHASE_PLANNED] = "planned",     [PHASE_CHECKED] = "checked",
+    [PHASE_COPYING] = "copying",     [PHASE_FOLLOWING] = "following",
+    [PHASE_LEVEL] = "level",         [PHASE_CUTTING_OVER] = "cutting-over",
+    [PHASE_GUARDED] = "guarded",     [PHASE_ROLLING_BACK] = "rolling-back",
+    [PHASE_COMPLETED] = "completed", [PHASE_ABORTED] = "aborted",
 };
 
 const char *phase_name(enum phase phase) {
@@ -33,9 +33,12 @@ const char *side_name(enum side side) {
 }
 
 bool side_parse(const char *name, enum side *side) {
-    if (strcmp(name, "legacy") == 0) *side = SIDE_LEGACY;
-    else if (strcmp(name, "target") == 0) *side = SIDE_TARGET;
-    else return false;
+    if (strcmp(name, "legacy") == 0)
+        *side = SIDE_LEGACY;
+    else if (strcmp(name, "target") == 0)
+        *side = SIDE_TARGET;
+    else
+        return false;
     return true;
 }
 

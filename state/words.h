@@ -12,7 +12,8 @@ static inline enum side side_other(enum side side) {
 }
 const char *side_name(enum side side);
 
-/* The links are named by their direction. The one that leads away from the primary side is active. */
+/* The links are named by their direction. The one that leads away from the primary side is active.
+ */
 enum link_id { LINK_FORWARD, LINK_REVERSE, LINKS };
 const char *link_name(enum link_id link);
 static inline enum link_id link_from(enum side primary) {
@@ -39,7 +40,7 @@ enum phase {
     PHASE_ABORTED,
     PHASES
 };
-const char *phase_name(enum phase phase);          /* "cutting-over" */
+const char *phase_name(enum phase phase); /* "cutting-over" */
 bool phase_parse(const char *name, enum phase *phase);
 bool side_parse(const char *name, enum side *side);
 

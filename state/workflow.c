@@ -7,6 +7,7 @@
 #define NO (-2)
 
 /* One row for each event, one column for each phase: the next phase, STAY, or NO. */
+/* clang-format off */
 static const signed char moves[WORKFLOW_EVENTS][PHASES] = {
 #define P(name) PHASE_##name
     /*                           planned     checked     copying       following    level            cutting-over  guarded          rolling-back  completed  aborted */
@@ -24,10 +25,11 @@ static const signed char moves[WORKFLOW_EVENTS][PHASES] = {
     [WORKFLOW_ABORT]          = {P(ABORTED), P(ABORTED), P(ABORTED),   P(ABORTED),  P(ABORTED),      NO,           NO,              NO,           NO,        STAY},
 #undef P
 };
+/* clang-format on */
 
 static const char *const event_names[WORKFLOW_EVENTS] = {
-    "check-passed", "start",     "copy-done",       "copy-again", "gates-open", "gates-closed",
-    "cutover",      "rollback",  "committed",       "barrier-aborted", "complete", "abort"};
+    "check-passed", "start",    "copy-done", "copy-again",      "gates-open", "gates-closed",
+    "cutover",      "rollback", "committed", "barrier-aborted", "complete",   "abort"};
 
 const char *workflow_event_name(enum workflow_event event) {
     ASSERT(event < WORKFLOW_EVENTS);
@@ -44,8 +46,8 @@ bool workflow_has_barrier(enum phase phase) {
 
 /* Clients are on the target's side exactly when a cutover was committed and not rolled back. */
 void workflow_check(const struct workflow *w) {
-    bool target = w->phase == PHASE_GUARDED || w->phase == PHASE_ROLLING_BACK ||
-                  w->phase == PHASE_COMPLETED;
+    bool target =
+        w->phase == PHASE_GUARDED || w->phase == PHASE_ROLLING_BACK || w->phase == PHASE_COMPLETED;
     ASSERT(w->phase < PHASES);
     ASSERT((w->primary == SIDE_TARGET) == target);
     ASSERT(w->epoch > 0);
@@ -58,14 +60,16 @@ static const char *hint(enum workflow_event event, enum phase phase) {
         if (phase == PHASE_PLANNED) return "the preflight check has not passed";
         return "this migration has ended; give the next one another name";
     case WORKFLOW_CUTOVER:
-        if (phase == PHASE_GUARDED || phase == PHASE_COMPLETED) return "target is the primary side already";
+        if (phase == PHASE_GUARDED || phase == PHASE_COMPLETED)
+            return "target is the primary side already";
         return "a cutover begins in phase level; `drawbridge status` says which gate is closed";
     case WORKFLOW_ROLLBACK:
         if (phase == PHASE_COMPLETED) return "complete gave up the way back";
         return "legacy is the primary side; there is nothing to roll back";
     case WORKFLOW_COMPLETE: return "only a guarded migration, after its cutover, can be completed";
     case WORKFLOW_ABORT:
-        if (workflow_has_barrier(phase)) return "a barrier is running; it ends by itself, then try again";
+        if (workflow_has_barrier(phase))
+            return "a barrier is running; it ends by itself, then try again";
         return "target is the primary side; the way back is `drawbridge rollback`";
     case WORKFLOW_CHECK_PASSED:
     case WORKFLOW_COPY_DONE:
@@ -120,8 +124,10 @@ static size_t active_duties(const struct workflow *w, const struct barrier_row *
         ASSERT(committed->to == w->primary);
         count = add(duties, count, (struct duty){.kind = DUTY_OPEN_STANDBY, .link = link});
         count = add(duties, count,
-                    (struct duty){.kind = DUTY_ACTIVATE, .link = link,
-                                  .epoch = committed->epoch_after, .place = committed->b});
+                    (struct duty){.kind = DUTY_ACTIVATE,
+                                  .link = link,
+                                  .epoch = committed->epoch_after,
+                                  .place = committed->b});
     }
     if (last->outcome == BARRIER_ABORTED && last->id > committed->id)
         count = add(duties, count,
@@ -152,7 +158,8 @@ size_t workflow_duties(const struct workflow *w, const struct barrier_row *last,
         return add(duties, count, (struct duty){.kind = DUTY_CLOSE, .link = LINK_REVERSE});
     case PHASES: UNREACHABLE("not a phase");
     }
-    /* Where the standby link's source was the primary side before, its stream up to X is clients'. */
+    /* Where the standby link's source was the primary side before, its stream up to X is clients'.
+     */
     struct duty standby = {.kind = DUTY_OPEN_STANDBY, .link = link_other(active)};
     if (committed->outcome != BARRIER_NONE) standby.own_until = committed->x.offset;
     return add(duties, count, standby);

@@ -9,9 +9,9 @@
  * workflow_decide() looks and changes nothing: the caller writes the move into the ledger, and only
  * when it is durable calls workflow_move() and carries out the duties of the new phase (C24).
  *
- * Duties are what must be so in a phase, not what must be done once: they are made from the ledger's
- * rows alone and may be carried out again at any time. So a `state` that died anywhere goes on by
- * carrying them out, and a syncer that comes back gets them again.
+ * Duties are what must be so in a phase, not what must be done once: they are made from the
+ * ledger's rows alone and may be carried out again at any time. So a `state` that died anywhere
+ * goes on by carrying them out, and a syncer that comes back gets them again.
  */
 #ifndef STATE_WORKFLOW_H
 #define STATE_WORKFLOW_H
@@ -25,17 +25,17 @@ struct barrier_row;
 
 enum workflow_event {
     WORKFLOW_CHECK_PASSED,
-    WORKFLOW_START,         /* operator */
-    WORKFLOW_COPY_DONE,     /* the forward link follows */
-    WORKFLOW_COPY_AGAIN,    /* the forward link had to begin a new copy (C9) */
-    WORKFLOW_GATES_OPEN,    /* every gate of `level` passes or is waived */
+    WORKFLOW_START,      /* operator */
+    WORKFLOW_COPY_DONE,  /* the forward link follows */
+    WORKFLOW_COPY_AGAIN, /* the forward link had to begin a new copy (C9) */
+    WORKFLOW_GATES_OPEN, /* every gate of `level` passes or is waived */
     WORKFLOW_GATES_CLOSED,
-    WORKFLOW_CUTOVER,       /* operator; rehearsals too */
-    WORKFLOW_ROLLBACK,      /* operator; rehearsals too */
-    WORKFLOW_COMMITTED,     /* the barrier's new epoch is about to be a fact */
+    WORKFLOW_CUTOVER,   /* operator; rehearsals too */
+    WORKFLOW_ROLLBACK,  /* operator; rehearsals too */
+    WORKFLOW_COMMITTED, /* the barrier's new epoch is about to be a fact */
     WORKFLOW_BARRIER_ABORTED,
-    WORKFLOW_COMPLETE,      /* operator */
-    WORKFLOW_ABORT,         /* operator */
+    WORKFLOW_COMPLETE, /* operator */
+    WORKFLOW_ABORT,    /* operator */
     WORKFLOW_EVENTS
 };
 

@@ -1,10 +1,14 @@
-/* barrier_world.h -- what sim_barrier.c is made of: sides, connections, gateways, links, a ledger. */
+/* barrier_world.h -- what sim_barrier.c is made of: sides, connections, gateways, links, a ledger.
+ */
 #ifndef TESTS_SIM_BARRIER_WORLD_H
 #define TESTS_SIM_BARRIER_WORLD_H
 
 #include "lib/base/rand.h"
 #include "state/barrier.h"
 #include "state/workflow.h"
+
+#include <stdarg.h>
+#include <stdio.h>
 
 #define GATEWAYS 2
 #define KEYS 2
@@ -29,7 +33,7 @@ struct side_model {
 struct conn {
     int gateway;
     enum side side;
-    bool dead;     /* its gateway has lost it; what is in `queue` may still execute */
+    bool dead; /* its gateway has lost it; what is in `queue` may still execute */
     struct entry queue[QUEUE];
     int head, tail;
     int64_t replies[QUEUE];
@@ -47,8 +51,8 @@ struct gateway {
     bool routed, hold, said_held;
     uint64_t epoch;
     enum side side;
-    int conn; /* -1: none */
-    int fly;  /* sent, not answered */
+    int conn;        /* -1: none */
+    int fly;         /* sent, not answered */
     int64_t barrier; /* that it holds for */
     uint64_t hold_since_ms;
     struct order inbox[QUEUE];
@@ -57,7 +61,7 @@ struct gateway {
 };
 struct link_model {
     bool active, draining;
-    int64_t at, drain_to; /* read up to here of the source's log */
+    int64_t at, drain_to;    /* read up to here of the source's log */
     struct entry queue[LOG]; /* sent to the target, not executed */
     int64_t head, tail;
 };
@@ -92,5 +96,17 @@ struct sim {
     int commits, aborts, recoveries;
     char bad[160];
 };
+
+/* One line for each thing that happens, with TRACE=1 in the environment: for looking at one seed.
+ */
+static bool tracing;
+static void PRINTF(1, 2) trace(const char *fmt, ...) {
+    if (!tracing) return;
+    va_list args;
+    va_start(args, fmt);
+    vprintf(fmt, args);
+    va_end(args);
+    putchar('\n');
+}
 
 #endif

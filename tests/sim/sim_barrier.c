@@ -1,5 +1,5 @@
-/* sim_barrier.c -- the barrier's decider on a virtual network: two gateways, two links, a state that
- * dies anywhere, connections that still execute what is on their way.
+/* sim_barrier.c -- the barrier's decider on a virtual network: two gateways, two links, a state
+ * that dies anywhere, connections that still execute what is on their way.
  *
  *   clients -> gateway -> connection (a queue that outlives its gateway) -> side P or T
  *   P.log -> forward link -> queue -> T      T.log -> reverse link -> queue -> P
@@ -17,7 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const rule_names[RULES] = {"answered", "killconn", "boot", "noself", "fwdfence", "geq", "revretain"};
+static const char *const rule_names[RULES] = {"answered", "killconn", "boot",     "noself",
+                                              "fwdfence", "geq",      "revretain"};
 
 static void PRINTF(2, 3) fail(struct sim *s, const char *fmt, ...) {
     if (s->bad[0]) return;
@@ -27,18 +28,9 @@ static void PRINTF(2, 3) fail(struct sim *s, const char *fmt, ...) {
     va_end(args);
 }
 
-/* One line for each thing that happens, with TRACE=1 in the environment: for looking at one seed. */
-static bool tracing;
-static void PRINTF(1, 2) trace(const char *fmt, ...) {
-    if (!tracing) return;
-    va_list args;
-    va_start(args, fmt);
-    vprintf(fmt, args);
-    va_end(args);
-    putchar('\n');
+static int pick(struct sim *s, int below) {
+    return (int)rng_below(&s->rng, (uint64_t)below);
 }
-
-static int pick(struct sim *s, int below) { return (int)rng_below(&s->rng, (uint64_t)below); }
 
 /* ---- sides ---- */
 
@@ -63,7 +55,10 @@ static void dial(struct sim *s, int g) {
     gw->fly = 0;
 }
 
-static void kill_conn(struct conn *c) { c->head = c->tail = 0; c->dead = true; }
+static void kill_conn(struct conn *c) {
+    c->head = c->tail = 0;
+    c->dead = true;
+}
 
 static void drop_conn(struct sim *s, int g) {
     struct gateway *gw = &s->gateway[g];
@@ -87,7 +82,8 @@ static void kill_old(struct sim *s, int g) {
 
 static bool connected(struct sim *s, int g) {
     struct gateway *gw = &s->gateway[g];
-    if (gw->conn >= 0 && !s->conns[gw->conn].dead && s->conns[gw->conn].side == gw->side) return true;
+    if (gw->conn >= 0 && !s->conns[gw->conn].dead && s->conns[gw->conn].side == gw->side)
+        return true;
     drop_conn(s, g);
     if (!may_open(s, g)) return false;
     kill_old(s, g);
@@ -106,9 +102,11 @@ static void send_write(struct sim *s, int g, int key) {
 
 static void execute(struct sim *s, struct conn *c) {
     struct entry e = c->queue[c->head++];
-    trace("g%d: %s executes %d=%" PRId64 "%s", c->gateway, side_name(c->side), e.key, e.value, c->dead ? " (dead connection)" : "");
+    trace("g%d: %s executes %d=%" PRId64 "%s", c->gateway, side_name(c->side), e.key, e.value,
+          c->dead ? " (dead connection)" : "");
     if (s->ledger.primary != c->side)
-        fail(s, "%s executes a client's write, but the ledger says %s is primary", side_name(c->side), side_name(s->ledger.primary));
+        fail(s, "%s executes a client's write, but the ledger says %s is primary",
+             side_name(c->side), side_name(s->ledger.primary));
     put(s, c->side, e);
     c->replies[c->reply_tail++] = e.value;
     if (c->head == c->tail) c->head = c->tail = 0;
@@ -143,7 +141,9 @@ static void report(struct sim *s, enum barrier_event_kind kind, int g, int64_t b
     event(s, (struct barrier_event){.kind = kind, .gateway = g == 0 ? "g0" : "g1"});
 }
 
-static const char *name_of(int g) { return g == 0 ? "g0" : "g1"; }
+static const char *name_of(int g) {
+    return g == 0 ? "g0" : "g1";
+}
 
 static void post(struct sim *s, int g, enum message kind, uint64_t epoch, enum side primary) {
     struct gateway *gw = &s->gateway[g];
@@ -172,7 +172,8 @@ static void run_todo(struct sim *s, const struct barrier_todo *todo) {
             link->active = true;
             link->draining = false;
             for (int p = 0; p < s->pending_count; p++) /* orders of one connection never overtake */
-                if (s->pending[p].kind == BARRIER_DO_DRAIN) s->pending[p--] = s->pending[--s->pending_count];
+                if (s->pending[p].kind == BARRIER_DO_DRAIN)
+                    s->pending[p--] = s->pending[--s->pending_count];
             break;
         }
         case BARRIER_DO_RECORD_BEGIN:
@@ -186,7 +187,8 @@ static void run_todo(struct sim *s, const struct barrier_todo *todo) {
         case BARRIER_DO_COMPARE:
         case BARRIER_DO_OPEN_PRIMARY:
         case BARRIER_DO_ACTIVATE:
-            if (s->pending_count < 32) s->pending[s->pending_count++] = (struct pending){a->kind, a->side};
+            if (s->pending_count < 32)
+                s->pending[s->pending_count++] = (struct pending){a->kind, a->side};
             break;
         }
     }
@@ -203,18 +205,21 @@ static void write_record(struct sim *s, enum barrier_do kind) {
         to = row.to == SIDE_TARGET ? PHASE_CUTTING_OVER : PHASE_ROLLING_BACK;
     } else if (kind == BARRIER_DO_RECORD_COMMIT) {
         row.outcome = BARRIER_COMMITTED;
-        if (workflow_decide(&s->ledger, WORKFLOW_COMMITTED, &to, &why) != WORKFLOW_MOVE) fail(s, "commit: %s", why.text);
+        if (workflow_decide(&s->ledger, WORKFLOW_COMMITTED, &to, &why) != WORKFLOW_MOVE)
+            fail(s, "commit: %s", why.text);
         if (!level(s)) fail(s, "the sides differ at the commit of epoch %" PRIu64, row.epoch_after);
         s->commits++;
     } else if (kind == BARRIER_DO_RECORD_ABORT) {
         row.outcome = BARRIER_ABORTED;
-        if (workflow_decide(&s->ledger, WORKFLOW_BARRIER_ABORTED, &to, &why) != WORKFLOW_MOVE) fail(s, "abort: %s", why.text);
+        if (workflow_decide(&s->ledger, WORKFLOW_BARRIER_ABORTED, &to, &why) != WORKFLOW_MOVE)
+            fail(s, "abort: %s", why.text);
         s->aborts++;
     } else {
         row.outcome = BARRIER_COMPLETED;
     }
     bool committed = row.outcome == BARRIER_COMMITTED;
-    workflow_move(&s->ledger, to, committed ? row.to : s->ledger.primary, committed ? row.epoch_after : s->ledger.epoch);
+    workflow_move(&s->ledger, to, committed ? row.to : s->ledger.primary,
+                  committed ? row.epoch_after : s->ledger.epoch);
     s->row = row;
     if (row.epoch_after) s->committed = row;
 }
@@ -230,7 +235,9 @@ static void fence(struct sim *s) {
     for (int i = 0; i < s->conn_count; i++) {
         struct conn *c = &s->conns[i];
         const char *name = name_of(c->gateway);
-        if (!s->on[KILLCONN] || c->side != s->b.row.from || barrier_is_held(&s->b, name, strlen(name))) continue;
+        if (!s->on[KILLCONN] || c->side != s->b.row.from ||
+            barrier_is_held(&s->b, name, strlen(name)))
+            continue;
         killed += !c->dead;
         kill_conn(c);
     }
@@ -243,7 +250,8 @@ static void drain(struct sim *s) {
     link->drain_to = s->b.row.x.offset;
 }
 
-/* The link says DRAINED only when nothing of it is on its way (FWDFENCE), and later than X is fine (GEQ). */
+/* The link says DRAINED only when nothing of it is on its way (FWDFENCE), and later than X is fine
+ * (GEQ). */
 static bool is_drained(struct sim *s, struct link_model *link) {
     bool there = s->on[GEQ] ? link->at >= link->drain_to : link->at == link->drain_to;
     if (!there) return false;
@@ -253,8 +261,10 @@ static bool is_drained(struct sim *s, struct link_model *link) {
 static void activate(struct sim *s) {
     struct link_model *link = &s->link[link_from(s->b.row.to)];
     if (!link->active) {
-        if (s->on[REVRETAIN]) link->at = s->b.row.b.offset;
-        else if (link->at < s->b.row.b.offset) link->at = s->b.row.b.offset;
+        if (s->on[REVRETAIN])
+            link->at = s->b.row.b.offset;
+        else if (link->at < s->b.row.b.offset)
+            link->at = s->b.row.b.offset;
         link->active = true;
     }
     event(s, (struct barrier_event){.kind = BARRIER_EV_ACTIVE});
@@ -284,8 +294,12 @@ static void progress(struct sim *s) {
         break;
     case BARRIER_DO_DRAIN: drain(s); break;
     case BARRIER_DO_SYNC: event(s, (struct barrier_event){.kind = BARRIER_EV_SYNCED}); break;
-    case BARRIER_DO_COMPARE: event(s, (struct barrier_event){.kind = BARRIER_EV_COMPARED, .count = KEYS}); break;
-    case BARRIER_DO_OPEN_PRIMARY: event(s, (struct barrier_event){.kind = BARRIER_EV_OPENED}); break;
+    case BARRIER_DO_COMPARE:
+        event(s, (struct barrier_event){.kind = BARRIER_EV_COMPARED, .count = KEYS});
+        break;
+    case BARRIER_DO_OPEN_PRIMARY:
+        event(s, (struct barrier_event){.kind = BARRIER_EV_OPENED});
+        break;
     case BARRIER_DO_ACTIVATE: activate(s); break;
     case BARRIER_DO_PREPARE:
     case BARRIER_DO_HOLD:
@@ -344,8 +358,7 @@ static void obey(struct sim *s, int g) {
         gw->side = o.primary;
         gw->routed = true;
         go_on(s, g);
-        if (o.kind == MSG_RELEASE && gw->joined)
-            report(s, BARRIER_EV_RELEASED, g, o.barrier);
+        if (o.kind == MSG_RELEASE && gw->joined) report(s, BARRIER_EV_RELEASED, g, o.barrier);
     }
 }
 
@@ -367,7 +380,8 @@ static void own_timer(struct sim *s, int g) {
     struct gateway *gw = &s->gateway[g];
     if (s->on[NOSELF] || !gw->up || gw->paused || !gw->hold) return;
     if (s->now_us / 1000 - gw->hold_since_ms <= 500) return;
-    trace("g%d goes on by itself at step %s", g, barrier_step_name((enum barrier_step)s->b.sm.state));
+    trace("g%d goes on by itself at step %s", g,
+          barrier_step_name((enum barrier_step)s->b.sm.state));
     go_on(s, g);
 }
 
@@ -437,7 +451,8 @@ static void crash_state(struct sim *s) {
     if (!s->alive) return;
     trace("state dies at %s", barrier_step_name((enum barrier_step)s->b.sm.state));
     for (int i = 0; i < s->pending_count; i++) /* a record on its way may have arrived */
-        if (s->pending[i].kind <= BARRIER_DO_RECORD_END && pick(s, 2)) write_record(s, s->pending[i].kind);
+        if (s->pending[i].kind <= BARRIER_DO_RECORD_END && pick(s, 2))
+            write_record(s, s->pending[i].kind);
     s->alive = false;
     s->pending_count = 0;
     for (int g = 0; g < GATEWAYS; g++) {
@@ -453,7 +468,8 @@ static void carry_out_duties(struct sim *s) {
     for (size_t i = 0; i < count; i++) {
         struct link_model *link = &s->link[duties[i].link];
         if (duties[i].kind == DUTY_ACTIVATE && !link->active && s->row.outcome != BARRIER_ABORTED) {
-            if (s->on[REVRETAIN] || link->at < duties[i].place.offset) link->at = duties[i].place.offset;
+            if (s->on[REVRETAIN] || link->at < duties[i].place.offset)
+                link->at = duties[i].place.offset;
             link->active = true;
         }
         if (duties[i].kind == DUTY_UNDRAIN) {
@@ -484,14 +500,19 @@ static void operator_begins(struct sim *s) {
     enum phase to;
     struct barrier_todo todo;
     if (!s->alive || barrier_is_open(&s->b)) return;
-    enum workflow_event verb = s->workflow.primary == SIDE_LEGACY ? WORKFLOW_CUTOVER : WORKFLOW_ROLLBACK;
+    enum workflow_event verb =
+        s->workflow.primary == SIDE_LEGACY ? WORKFLOW_CUTOVER : WORKFLOW_ROLLBACK;
     if (workflow_decide(&s->workflow, verb, &to, &why) != WORKFLOW_MOVE) return;
     if (!s->link[link_from(s->workflow.primary)].active || s->pending_count) return;
-    struct barrier_plan plan = {.from = s->workflow.primary, .max_hold_ms = MAX_HOLD_MS, .epoch = s->workflow.epoch};
+    struct barrier_plan plan = {
+        .from = s->workflow.primary, .max_hold_ms = MAX_HOLD_MS, .epoch = s->workflow.epoch};
     barrier_init(&s->b);
     for (int g = 0; g < GATEWAYS; g++)
         if (s->gateway[g].joined)
-            barrier_step(&s->b, &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_JOINED, .gateway = name_of(g)}, &todo);
+            barrier_step(
+                &s->b,
+                &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_JOINED, .gateway = name_of(g)},
+                &todo);
     barrier_begin(&s->b, &plan, s->now_us, &todo);
     run_todo(s, &todo);
 }
@@ -563,9 +584,13 @@ static void bad_day(struct sim *s) {
         trace("g%d paused: %d", g, gw->paused);
         if (gw->paused) leave_state(s, g);
         break;
-    case 7: put(s, (enum side)pick(s, SIDES), (struct entry){-1, 0, false}); break; /* a PING in the stream */
+    case 7:
+        put(s, (enum side)pick(s, SIDES), (struct entry){-1, 0, false});
+        break; /* a PING in the stream */
     case 8: tick(s, (uint64_t)(pick(s, 3) ? 20 : 300)); break;
-    default: tick(s, 600); break; /* a slow disk, a long wait: time flies and nothing else happens */
+    default:
+        tick(s, 600);
+        break; /* a slow disk, a long wait: time flies and nothing else happens */
     }
 }
 
@@ -602,8 +627,10 @@ static void heal(struct sim *s) {
         if (i % 10 == 0) tick(s, 10);
     }
     if (s->bad[0]) return;
-    if (barrier_is_open(&s->b)) fail(s, "the barrier never ends: %s", barrier_step_name((enum barrier_step)s->b.sm.state));
-    else if (!level(s)) fail(s, "in the end the sides differ, primary is %s", side_name(s->ledger.primary));
+    if (barrier_is_open(&s->b))
+        fail(s, "the barrier never ends: %s", barrier_step_name((enum barrier_step)s->b.sm.state));
+    else if (!level(s))
+        fail(s, "in the end the sides differ, primary is %s", side_name(s->ledger.primary));
     check_confirmed(s);
 }
 
@@ -618,9 +645,12 @@ static bool run(uint64_t seed, int without, struct totals *totals, bool say) {
     s.slow_syncer = pick(&s, 3) == 0;
     for (int i = 0; i < 600 && !s.bad[0]; i++) {
         if (pick(&s, 40) == 0) operator_begins(&s);
-        if (pick(&s, trouble) == 0) bad_day(&s);
-        else if (pick(&s, 20) == 0) tick(&s, 5);
-        else network_step(&s);
+        if (pick(&s, trouble) == 0)
+            bad_day(&s);
+        else if (pick(&s, 20) == 0)
+            tick(&s, 5);
+        else
+            network_step(&s);
     }
     if (!s.bad[0]) heal(&s);
     totals->commits += s.commits;
@@ -639,7 +669,8 @@ static int ablate(uint64_t seed, int runs, int rule) {
         struct totals with = {0}, without = {0};
         bool fine = run(seed + (uint64_t)n, rule, &without, tracing);
         found = !fine && run(seed + (uint64_t)n, -1, &with, false);
-        if (rule == GEQ && fine && without.commits == 0) found = run(seed + (uint64_t)n, -1, &with, false) && with.commits > 0;
+        if (rule == GEQ && fine && without.commits == 0)
+            found = run(seed + (uint64_t)n, -1, &with, false) && with.commits > 0;
     }
     printf("without %-9s: %s after %d runs\n", rule_names[rule], found ? "fails" : "NO FAILURE", n);
     return found ? 0 : 1;
@@ -654,7 +685,8 @@ int main(int argc, char **argv) {
     printf("sim_barrier: SEED=%" PRIu64 " runs %d\n", seed, runs);
     for (int i = 0; i < runs; i++)
         if (!run(seed + (uint64_t)i, -1, &all, true)) return 1;
-    printf("all rules: %d commits, %d aborts, %d recoveries, no failure\n", all.commits, all.aborts, all.recoveries);
+    printf("all rules: %d commits, %d aborts, %d recoveries, no failure\n", all.commits, all.aborts,
+           all.recoveries);
     if (all.commits < runs / 10 || all.aborts < runs / 10) {
         printf("too few barriers came to an end: this run proves nothing\n");
         status = 1;

@@ -1,4 +1,5 @@
-/* test_barrier.c -- the order of the barrier's steps, what undoes it where, and what nothing undoes. */
+/* test_barrier.c -- the order of the barrier's steps, what undoes it where, and what nothing
+ * undoes. */
 #include "state/barrier.h"
 
 #include <setjmp.h>
@@ -23,7 +24,9 @@ static void step(struct driver *d, struct barrier_event event) {
     barrier_step(&d->b, &event, &d->todo);
 }
 
-static void tell(struct driver *d, enum barrier_event_kind kind) { step(d, (struct barrier_event){.kind = kind}); }
+static void tell(struct driver *d, enum barrier_event_kind kind) {
+    step(d, (struct barrier_event){.kind = kind});
+}
 static void gateway(struct driver *d, enum barrier_event_kind kind, const char *name) {
     step(d, (struct barrier_event){.kind = kind, .gateway = name});
 }
@@ -36,8 +39,12 @@ static size_t asked(const struct driver *d, enum barrier_do kind) {
 
 static void init(struct driver *d, bool rehearsal) {
     *d = (struct driver){.now_us = 5000000};
-    struct barrier_plan plan = {.from = SIDE_LEGACY, .rehearsal = rehearsal, .max_hold_ms = 500, .epoch = 4,
-                                .who = "test", .link_replid = REPLID};
+    struct barrier_plan plan = {.from = SIDE_LEGACY,
+                                .rehearsal = rehearsal,
+                                .max_hold_ms = 500,
+                                .epoch = 4,
+                                .who = "test",
+                                .link_replid = REPLID};
     barrier_init(&d->b);
     gateway(d, BARRIER_EV_GATEWAY_JOINED, "a");
     gateway(d, BARRIER_EV_GATEWAY_JOINED, "b");
@@ -95,13 +102,20 @@ static void test_the_steps_come_in_the_order_of_c23(void **state) {
         enum barrier_step step;
         enum barrier_do asks;
     } order[] = {
-        {BARRIER_PREPARING, BARRIER_DO_PREPARE},  {BARRIER_HOLDING, BARRIER_DO_HOLD},
-        {BARRIER_FENCING, BARRIER_DO_FENCE},      {BARRIER_READING_X, BARRIER_DO_READ_PLACE},
-        {BARRIER_DRAINING, BARRIER_DO_DRAIN},     {BARRIER_READING_B, BARRIER_DO_READ_PLACE},
-        {BARRIER_SYNCING, BARRIER_DO_SYNC},       {BARRIER_COMPARING, BARRIER_DO_COMPARE},
-        {BARRIER_COMMITTING, BARRIER_DO_RECORD_COMMIT}, {BARRIER_OPENING, BARRIER_DO_OPEN_PRIMARY},
-        {BARRIER_ACTIVATING, BARRIER_DO_ACTIVATE}, {BARRIER_RELEASING, BARRIER_DO_RELEASE},
-        {BARRIER_ENDING, BARRIER_DO_RECORD_END},  {BARRIER_DONE, BARRIER_DO_FINISHED},
+        {BARRIER_PREPARING, BARRIER_DO_PREPARE},
+        {BARRIER_HOLDING, BARRIER_DO_HOLD},
+        {BARRIER_FENCING, BARRIER_DO_FENCE},
+        {BARRIER_READING_X, BARRIER_DO_READ_PLACE},
+        {BARRIER_DRAINING, BARRIER_DO_DRAIN},
+        {BARRIER_READING_B, BARRIER_DO_READ_PLACE},
+        {BARRIER_SYNCING, BARRIER_DO_SYNC},
+        {BARRIER_COMPARING, BARRIER_DO_COMPARE},
+        {BARRIER_COMMITTING, BARRIER_DO_RECORD_COMMIT},
+        {BARRIER_OPENING, BARRIER_DO_OPEN_PRIMARY},
+        {BARRIER_ACTIVATING, BARRIER_DO_ACTIVATE},
+        {BARRIER_RELEASING, BARRIER_DO_RELEASE},
+        {BARRIER_ENDING, BARRIER_DO_RECORD_END},
+        {BARRIER_DONE, BARRIER_DO_FINISHED},
     };
     struct driver d;
     init(&d, false);
@@ -147,7 +161,8 @@ static void test_nobody_is_released_before_the_abort_record_is_durable(void **st
 
 static void test_any_failure_before_the_commit_undoes_it(void **state) {
     (void)state;
-    static const enum barrier_event_kind failures[] = {BARRIER_EV_FAILED, BARRIER_EV_LINK_LOST, BARRIER_EV_STOP};
+    static const enum barrier_event_kind failures[] = {BARRIER_EV_FAILED, BARRIER_EV_LINK_LOST,
+                                                       BARRIER_EV_STOP};
     for (unsigned at = BARRIER_PREPARING; at <= BARRIER_COMPARING; at++)
         for (size_t f = 0; f < 3; f++) {
             struct driver d;
@@ -161,7 +176,8 @@ static void test_any_failure_before_the_commit_undoes_it(void **state) {
 
 static void test_nothing_undoes_it_after_the_commit(void **state) {
     (void)state;
-    static const enum barrier_event_kind failures[] = {BARRIER_EV_FAILED, BARRIER_EV_LINK_LOST, BARRIER_EV_STOP, BARRIER_EV_TIMER};
+    static const enum barrier_event_kind failures[] = {BARRIER_EV_FAILED, BARRIER_EV_LINK_LOST,
+                                                       BARRIER_EV_STOP, BARRIER_EV_TIMER};
     for (unsigned at = BARRIER_OPENING; at <= BARRIER_ENDING; at++)
         for (size_t f = 0; f < 4; f++) {
             struct driver d;
@@ -228,8 +244,10 @@ static void test_where_fencing_is_forbidden_everybody_has_to_confirm(void **stat
         init(&d, false);
         advance_to(&d, BARRIER_HOLDING);
         gateway(&d, BARRIER_EV_HELD, "a");
-        if (missing) gateway(&d, BARRIER_EV_GATEWAY_LOST, "b"); /* lost is not confirmed */
-        else gateway(&d, BARRIER_EV_HELD, "b");
+        if (missing)
+            gateway(&d, BARRIER_EV_GATEWAY_LOST, "b"); /* lost is not confirmed */
+        else
+            gateway(&d, BARRIER_EV_HELD, "b");
         assert_int_equal(d.b.sm.state, BARRIER_FENCING);
         tell(&d, BARRIER_EV_FENCE_REFUSED);
         assert_int_equal(d.b.sm.state, missing ? BARRIER_ABORTING : BARRIER_READING_X);
@@ -298,7 +316,11 @@ static void test_a_rehearsal_never_commits(void **state) {
 static void test_recovery_aborts_what_was_open_and_completes_what_was_committed(void **state) {
     (void)state;
     struct driver d = {.now_us = 1};
-    struct barrier_row row = {.id = 9, .from = SIDE_TARGET, .to = SIDE_LEGACY, .epoch_before = 7, .max_hold_ms = 500,
+    struct barrier_row row = {.id = 9,
+                              .from = SIDE_TARGET,
+                              .to = SIDE_LEGACY,
+                              .epoch_before = 7,
+                              .max_hold_ms = 500,
                               .outcome = BARRIER_OPEN};
     barrier_init(&d.b);
     barrier_recover(&d.b, &row, d.now_us, &d.todo);

@@ -1,4 +1,5 @@
-/* test_gates.c -- unknown blocks, a waiver expires, a rollback is not closed by what it does not need. */
+/* test_gates.c -- unknown blocks, a waiver expires, a rollback is not closed by what it does not
+ * need. */
 #include "state/gates.h"
 
 #include <setjmp.h>
@@ -12,16 +13,32 @@
 #define NOW 1790000000000
 
 static struct gates_input good(void) {
-    struct gates_input in = {.now_ms = NOW, .phase = PHASE_FOLLOWING, .primary = SIDE_LEGACY, .epoch = 3,
-                             .syncer_here = true, .lag_limit_ms = 200, .audit_age_ms = 3600000, .gateways = 2};
+    struct gates_input in = {.now_ms = NOW,
+                             .phase = PHASE_FOLLOWING,
+                             .primary = SIDE_LEGACY,
+                             .epoch = 3,
+                             .syncer_here = true,
+                             .lag_limit_ms = 200,
+                             .audit_age_ms = 3600000,
+                             .gateways = 2};
     for (unsigned s = 0; s < SIDES; s++) {
-        in.side[s] = (struct gates_side){.reachable = true, .is_master = true, .policy_known = true, .clients_known = true,
-                                         .clock_known = true, .system_memory = INT64_C(8) << 30, .used_memory = 1 << 20};
+        in.side[s] = (struct gates_side){.reachable = true,
+                                         .is_master = true,
+                                         .policy_known = true,
+                                         .clients_known = true,
+                                         .clock_known = true,
+                                         .system_memory = INT64_C(8) << 30,
+                                         .used_memory = 1 << 20};
         strcpy(in.side[s].policy, "noeviction");
     }
     for (unsigned l = 0; l < LINKS; l++) {
-        in.link[l] = (struct gates_link){.known = true, .following = l == LINK_FORWARD, .standby = l == LINK_REVERSE,
-                                         .copy_done = true, .way_back = true, .spool_limit = 1 << 30, .lag_ms = 5};
+        in.link[l] = (struct gates_link){.known = true,
+                                         .following = l == LINK_FORWARD,
+                                         .standby = l == LINK_REVERSE,
+                                         .copy_done = true,
+                                         .way_back = true,
+                                         .spool_limit = 1 << 30,
+                                         .lag_ms = 5};
         strcpy(in.link[l].state, l == LINK_FORWARD ? "following" : "standby");
     }
     in.audit = (struct audit_row){.id = 1, .ended_ms = NOW - 60000};
@@ -44,7 +61,12 @@ static void test_all_good_is_open(void **state) {
 /* Each change closes the gate beside it, and it alone is the first. */
 static void test_each_gate_closes_for_its_own_reason(void **state) {
     (void)state;
-#define CLOSES(gate, change) do { struct gates_input in = good(); change; assert_int_equal(closed_by(&in), gate); } while (0)
+#define CLOSES(gate, change)                                                                       \
+    do {                                                                                           \
+        struct gates_input in = good();                                                            \
+        change;                                                                                    \
+        assert_int_equal(closed_by(&in), gate);                                                    \
+    } while (0)
     CLOSES(GATE_REACHABLE, in.side[1].reachable = false);
     CLOSES(GATE_REACHABLE, in.side[0].loading = true);
     CLOSES(GATE_REACHABLE, in.side[0].is_master = false);
@@ -64,7 +86,8 @@ static void test_each_gate_closes_for_its_own_reason(void **state) {
     CLOSES(GATE_AUDIT, strcpy(in.audit.stale, "evicted"));
     CLOSES(GATE_MEMORY, (in.side[0].used_memory = INT64_C(5) << 30));
     CLOSES(GATE_EVICTION, in.side[0].evicted = 1);
-    CLOSES(GATE_EVICTION, (in.side[1].max_memory = INT64_C(4) << 30, strcpy(in.side[1].policy, "allkeys-lru")));
+    CLOSES(GATE_EVICTION,
+           (in.side[1].max_memory = INT64_C(4) << 30, strcpy(in.side[1].policy, "allkeys-lru")));
     CLOSES(GATE_BYPASS, in.side[0].bypassing = 1);
     CLOSES(GATE_BYPASS, in.side[1].clients_known = false);
     CLOSES(GATE_CLOCK, in.side[1].clock_ms = 1500);
@@ -99,7 +122,8 @@ static void test_a_waiver_opens_its_gate_until_it_expires(void **state) {
     (void)state;
     struct gates_input in = good();
     struct gate gates[GATES] = {0};
-    struct waiver waiver = {.gate = "bypass", .who = "me", .reason = "a batch job", .until_ms = NOW + 1000};
+    struct waiver waiver = {
+        .gate = "bypass", .who = "me", .reason = "a batch job", .until_ms = NOW + 1000};
     in.side[0].bypassing = 1;
     gates_evaluate(&in, &waiver, 1, gates);
     assert_true(gates_are_open(gates));

@@ -1,4 +1,5 @@
-/* test_ledger.c -- the chain cannot be rewritten, and a crash at any write leaves a whole ledger. */
+/* test_ledger.c -- the chain cannot be rewritten, and a crash at any write leaves a whole ledger.
+ */
 #include "lib/base/buf.h"
 #include "lib/base/fault.h"
 #include "state/db.h"
@@ -64,15 +65,25 @@ static enum err step_add(struct story *s, struct ledger *l, struct why *why) {
     return ledger_add_migration(l, "story", &s->m, why);
 }
 static enum err move_to(struct story *s, struct ledger *l, enum phase to, struct why *why) {
-    struct phase_move move = {.to = to, .primary = s->m.primary, .epoch = s->m.epoch, .who = "test", .reason = "why not"};
+    struct phase_move move = {
+        .to = to, .primary = s->m.primary, .epoch = s->m.epoch, .who = "test", .reason = "why not"};
     return ledger_move_phase(l, &s->m, &move, why);
 }
-static enum err step_check(struct story *s, struct ledger *l, struct why *why) { return move_to(s, l, PHASE_CHECKED, why); }
-static enum err step_copy(struct story *s, struct ledger *l, struct why *why) { return move_to(s, l, PHASE_COPYING, why); }
-static enum err step_follow(struct story *s, struct ledger *l, struct why *why) { return move_to(s, l, PHASE_FOLLOWING, why); }
-static enum err step_level(struct story *s, struct ledger *l, struct why *why) { return move_to(s, l, PHASE_LEVEL, why); }
+static enum err step_check(struct story *s, struct ledger *l, struct why *why) {
+    return move_to(s, l, PHASE_CHECKED, why);
+}
+static enum err step_copy(struct story *s, struct ledger *l, struct why *why) {
+    return move_to(s, l, PHASE_COPYING, why);
+}
+static enum err step_follow(struct story *s, struct ledger *l, struct why *why) {
+    return move_to(s, l, PHASE_FOLLOWING, why);
+}
+static enum err step_level(struct story *s, struct ledger *l, struct why *why) {
+    return move_to(s, l, PHASE_LEVEL, why);
+}
 static enum err step_begin(struct story *s, struct ledger *l, struct why *why) {
-    s->b = (struct barrier_row){.from = SIDE_LEGACY, .to = SIDE_TARGET, .max_hold_ms = 500, .who = "test"};
+    s->b = (struct barrier_row){
+        .from = SIDE_LEGACY, .to = SIDE_TARGET, .max_hold_ms = 500, .who = "test"};
     return ledger_begin_barrier(l, &s->m, &s->b, "night", why);
 }
 static enum err step_commit(struct story *s, struct ledger *l, struct why *why) {
@@ -85,10 +96,12 @@ static enum err step_complete(struct story *s, struct ledger *l, struct why *why
     s->b.hold_us = 41500;
     return ledger_complete_barrier(l, &s->b, why);
 }
-static story_step *const story[] = {step_add, step_check, step_copy, step_follow, step_level, step_begin, step_commit, step_complete};
+static story_step *const story[] = {step_add,   step_check, step_copy,   step_follow,
+                                    step_level, step_begin, step_commit, step_complete};
 #define STORY (sizeof story / sizeof *story)
-static const enum phase phase_after[STORY] = {PHASE_PLANNED, PHASE_CHECKED, PHASE_COPYING, PHASE_FOLLOWING,
-                                              PHASE_LEVEL, PHASE_CUTTING_OVER, PHASE_GUARDED, PHASE_GUARDED};
+static const enum phase phase_after[STORY] = {PHASE_PLANNED,   PHASE_CHECKED, PHASE_COPYING,
+                                              PHASE_FOLLOWING, PHASE_LEVEL,   PHASE_CUTTING_OVER,
+                                              PHASE_GUARDED,   PHASE_GUARDED};
 
 static enum err run_step(struct story *s, struct ledger *l, size_t i, struct why *why) {
     struct story before = *s;
@@ -119,7 +132,10 @@ static void check_story(struct ledger *l, size_t done) {
     assert_int_equal(m.epoch, done >= 7 ? 2 : 1);
     assert_int_equal(m.primary, done >= 7 ? SIDE_TARGET : SIDE_LEGACY);
     must(ledger_last_barrier(l, m.id, false, &b, &why), &why);
-    assert_int_equal(b.outcome, done < 6 ? BARRIER_NONE : done == 6 ? BARRIER_OPEN : done == 7 ? BARRIER_COMMITTED : BARRIER_COMPLETED);
+    assert_int_equal(b.outcome, done < 6    ? BARRIER_NONE
+                                : done == 6 ? BARRIER_OPEN
+                                : done == 7 ? BARRIER_COMMITTED
+                                            : BARRIER_COMPLETED);
     if (done >= 7) assert_true(b.b.offset == 2000 && b.epoch_after == 2);
 }
 
@@ -148,7 +164,8 @@ static void copy_file(const char *from, const char *to) {
         unlink(b);
         return;
     }
-    for (ssize_t n; (n = read(in, bytes, sizeof bytes)) > 0;) assert_int_equal(write(out, bytes, (size_t)n), n);
+    for (ssize_t n; (n = read(in, bytes, sizeof bytes)) > 0;)
+        assert_int_equal(write(out, bytes, (size_t)n), n);
     close(in);
     close(out);
 }
@@ -170,7 +187,8 @@ static void test_a_copy_of_the_files_after_any_step_recovers_to_that_step(void *
     ledger_close(l);
 }
 
-/* Fail the n-th write or commit, for every n: the step is not there at all, and the next try works. */
+/* Fail the n-th write or commit, for every n: the step is not there at all, and the next try works.
+ */
 static void sweep(enum fault_kind kind, const char *name) {
     for (uint64_t n = 1;; n++) {
         struct story s = {0};
@@ -216,7 +234,8 @@ static void test_a_killed_process_leaves_the_step_before(void **state) {
             struct ledger *l = open_ledger(file);
             fault_arm(FAULT_WRITE, n);
             for (size_t i = 0; i < STORY; i++) {
-                if (ledger_begin(l, &why) || story[i](&s, l, &why)) _exit((int)i); /* as kill -9 would */
+                if (ledger_begin(l, &why) || story[i](&s, l, &why))
+                    _exit((int)i); /* as kill -9 would */
                 if (ledger_commit(l, &why)) _exit(99);
             }
             _exit(STORY);
@@ -313,11 +332,16 @@ static void test_epochs_never_come_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_story_is_read_back_as_it_was_written, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_copy_of_the_files_after_any_step_recovers_to_that_step, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_any_write_may_fail_and_nothing_is_half_done, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_killed_process_leaves_the_step_before, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_whatever_is_changed_afterwards_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_story_is_read_back_as_it_was_written, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_a_copy_of_the_files_after_any_step_recovers_to_that_step, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_any_write_may_fail_and_nothing_is_half_done, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_killed_process_leaves_the_step_before, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_whatever_is_changed_afterwards_is_found, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_only_one_process_holds_a_ledger, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_no_ledger_is_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_epochs_never_come_again, set_up, tear_down),

@@ -39,7 +39,8 @@ static const struct arrow {
 
 static struct workflow in_phase(enum phase phase) {
     bool target = phase == PHASE_GUARDED || phase == PHASE_ROLLING_BACK || phase == PHASE_COMPLETED;
-    return (struct workflow){.phase = phase, .primary = target ? SIDE_TARGET : SIDE_LEGACY, .epoch = 3};
+    return (struct workflow){
+        .phase = phase, .primary = target ? SIDE_TARGET : SIDE_LEGACY, .epoch = 3};
 }
 
 static const struct arrow *find_arrow(enum phase from, enum workflow_event event) {
@@ -55,7 +56,8 @@ static void test_every_arrow_is_a_move_and_nothing_else_is(void **state) {
             struct workflow w = in_phase((enum phase)phase);
             struct why why = {""};
             enum phase to = PHASES;
-            enum workflow_answer answer = workflow_decide(&w, (enum workflow_event)event, &to, &why);
+            enum workflow_answer answer =
+                workflow_decide(&w, (enum workflow_event)event, &to, &why);
             const struct arrow *arrow = find_arrow((enum phase)phase, (enum workflow_event)event);
             if (arrow) {
                 assert_int_equal(answer, WORKFLOW_MOVE);
@@ -86,7 +88,8 @@ static void test_what_an_operator_may_not_do_is_refused_and_not_ignored(void **s
     assert_non_null(strstr(why.text, "rollback"));
 }
 
-static bool has_duty(const struct duty *duties, size_t count, enum duty_kind kind, enum link_id link) {
+static bool has_duty(const struct duty *duties, size_t count, enum duty_kind kind,
+                     enum link_id link) {
     for (size_t i = 0; i < count; i++)
         if (duties[i].kind == kind && duties[i].link == link) return true;
     return false;
@@ -95,9 +98,17 @@ static bool has_duty(const struct duty *duties, size_t count, enum duty_kind kin
 static void test_duties_follow_from_rows_alone(void **state) {
     (void)state;
     struct barrier_row none = {.outcome = BARRIER_NONE};
-    struct barrier_row cutover = {.id = 1, .from = SIDE_LEGACY, .to = SIDE_TARGET, .epoch_before = 1, .epoch_after = 2,
-                                  .outcome = BARRIER_COMPLETED, .b = {"b", 77}};
-    struct barrier_row aborted = {.id = 2, .from = SIDE_TARGET, .to = SIDE_LEGACY, .epoch_before = 2,
+    struct barrier_row cutover = {.id = 1,
+                                  .from = SIDE_LEGACY,
+                                  .to = SIDE_TARGET,
+                                  .epoch_before = 1,
+                                  .epoch_after = 2,
+                                  .outcome = BARRIER_COMPLETED,
+                                  .b = {"b", 77}};
+    struct barrier_row aborted = {.id = 2,
+                                  .from = SIDE_TARGET,
+                                  .to = SIDE_LEGACY,
+                                  .epoch_before = 2,
                                   .outcome = BARRIER_ABORTED};
     struct duty d[DUTIES_MAX];
     struct workflow w = in_phase(PHASE_PLANNED);
@@ -110,7 +121,8 @@ static void test_duties_follow_from_rows_alone(void **state) {
 
     w = in_phase(PHASE_FOLLOWING);
     n = workflow_duties(&w, &none, &none, d);
-    assert_true(has_duty(d, n, DUTY_OPEN_COPY, LINK_FORWARD) && has_duty(d, n, DUTY_OPEN_STANDBY, LINK_REVERSE));
+    assert_true(has_duty(d, n, DUTY_OPEN_COPY, LINK_FORWARD) &&
+                has_duty(d, n, DUTY_OPEN_STANDBY, LINK_REVERSE));
 
     w = in_phase(PHASE_GUARDED);
     n = workflow_duties(&w, &aborted, &cutover, d);
@@ -123,12 +135,17 @@ static void test_duties_follow_from_rows_alone(void **state) {
 
     w = in_phase(PHASE_COMPLETED);
     n = workflow_duties(&w, &cutover, &cutover, d);
-    assert_true(n == 2 && has_duty(d, n, DUTY_CLOSE, LINK_FORWARD) && has_duty(d, n, DUTY_CLOSE, LINK_REVERSE));
+    assert_true(n == 2 && has_duty(d, n, DUTY_CLOSE, LINK_FORWARD) &&
+                has_duty(d, n, DUTY_CLOSE, LINK_REVERSE));
 }
 
 static void test_an_abort_before_the_last_commit_is_no_duty_any_more(void **state) {
     (void)state;
-    struct barrier_row cutover = {.id = 5, .from = SIDE_LEGACY, .to = SIDE_TARGET, .epoch_before = 1, .epoch_after = 2,
+    struct barrier_row cutover = {.id = 5,
+                                  .from = SIDE_LEGACY,
+                                  .to = SIDE_TARGET,
+                                  .epoch_before = 1,
+                                  .epoch_after = 2,
                                   .outcome = BARRIER_COMPLETED};
     struct duty d[DUTIES_MAX];
     struct workflow w = in_phase(PHASE_GUARDED);
