@@ -70,5 +70,26 @@ def scenario(kill):
         assert code == 3, code
 
 
+def abort_and_begin_again():
+    with StateStage("state-abort") as s:
+        s.to_level()
+        assert s.verb("abort", "--dry-run")["possible"] and s.status()["phase"] == "level"
+        s.verb("abort", "--yes", "--reason", "not tonight")
+        s.wait(lambda: s.syncer.links == {}, "links are not closed")
+        epoch = s.status()["epoch"]
+        assert s.run("cutover", "--yes")[0] == 3
+        s.to_level()
+        check_routes(s, "legacy", s.status()["epoch"])
+        assert s.status()["epoch"] > epoch
+        code, _, err = s.run("gates", "waive", "bypass")
+        assert code == 2, err
+        s.verb("gates", "waive", "bypass", "--reason", "a batch job", "--for", "1h")
+        assert any(e["kind"] == "gate.waived" and "a batch job" in e["text"] for e in s.events())
+        s.verb("throttle", "--ops", "100", "--bytes", "0")
+        s.wait(lambda: s.syncer.has_seen("LINK", "THROTTLE", "forward", "100", "0"), "no throttle")
+        assert s.verb("ledger", "export")["verify"]["ok"]
+
+
 scenario(kill=False)
 scenario(kill=True)
+abort_and_begin_again()
