@@ -1,9 +1,8 @@
 /* preflight.h -- what can be known before anything begins: reaches both sides, and writes nothing.
  *
  * Blocking: for the command line, and for a helper thread of state. Every finding has its fix in
- * words. The one thing that is not a read is PSYNC, which is asked with a replication id that
- * nobody has, over a connection that is closed before a byte of data comes; it is asked only when
- * the side allows it to be known in no other way (see psync_allowed in the source).
+ * words. The one thing that is not a read is a PSYNC whose offset is no number, which begins
+ * nothing; it is sent only from Redis 7.0 on, to a user who may not ask for ACL.
  */
 #ifndef STATE_PREFLIGHT_H
 #define STATE_PREFLIGHT_H

@@ -5,6 +5,7 @@
 #include "state/preflight.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -82,8 +83,24 @@ static void read_rest(struct rblock *client, struct preflight_side *side) {
     side->diskless = reply && reply->count == 2 && resp_reply_is(&reply->child[1], "yes");
 }
 
+/* A user who may not ask for ACL: from 7.0 on, a PSYNC whose offset is no number is refused as such
+ * when it is allowed, and begins nothing (syncCommand in replication.c). Before 7.0 it would. */
+static void ask_psync_wrongly(struct rblock *client, const char *name,
+                              struct preflight_side *side) {
+    const struct resp_reply *reply;
+    struct why why;
+    char words[160];
+    snprintf(words, sizeof words, "%.100s ? none", name);
+    if (strtol(side->version, NULL, 10) < 7 || rblock_words(client, &reply, &why, words) ||
+        !resp_reply_is_error(reply))
+        return;
+    if (slice_starts(reply->text, SLICE("NOPERM")) ||
+        slice_starts(reply->text, SLICE("ERR unknown command")))
+        copy(reply->text, side->psync_error, sizeof side->psync_error);
+}
+
 /* COMMAND INFO tells whether it is there; ACL DRYRUN (7.0) or the refusal of REPLCONF whether we
- * may. PSYNC itself is never sent: it would begin a copy. */
+ * may. A PSYNC that could begin a copy is never sent. */
 static void ask_psync(struct rblock *client, const struct config_side *config,
                       struct preflight_side *side) {
     const char *name = config->commands.psync ? config->commands.psync : "PSYNC";
@@ -112,7 +129,9 @@ static void ask_psync(struct rblock *client, const struct config_side *config,
         copy(reply->text, side->psync_error, sizeof side->psync_error);
         return;
     }
-    side->psync_ok = true;
+    if (resp_reply_is_error(reply) && slice_starts(reply->text, SLICE("NOPERM")))
+        ask_psync_wrongly(client, name, side);
+    side->psync_ok = side->psync_error[0] == 0;
 }
 
 static void ask_side(const struct config_side *config, bool legacy, struct preflight_side *side) {
@@ -127,7 +146,13 @@ static void ask_side(const struct config_side *config, bool legacy, struct prefl
     side->err = rblock_open(&client, &config->endpoint, &options, &why);
     if (!side->err) side->err = rblock_words(client, &reply, &why, "INFO");
     if (side->err) {
-        snprintf(side->error, sizeof side->error, "%.290s", why.text);
+        /* Either side of a mistaken TLS setting waits for the other, or hangs up. */
+        bool silent = side->err == ERR_TIMEOUT || side->err == ERR_CLOSED ||
+                      strstr(why.text, "reset by peer");
+        const char *guess = !silent          ? ""
+                            : config->tls.on ? "; does this port speak TLS?"
+                                             : "; if this port speaks TLS, set tls";
+        snprintf(side->error, sizeof side->error, "%.240s%s", why.text, guess);
     } else if (resp_reply_is_error(reply)) {
         copy(reply->text, side->error, sizeof side->error);
         side->loading = strncmp(side->error, "LOADING", 7) == 0;
