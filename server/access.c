@@ -40,8 +40,11 @@ static uint32_t lfu_more(struct engine *engine, uint32_t counter) {
 }
 
 void access_touch(struct engine *engine, struct entry *e) {
-    if (!is_lfu(engine)) entry_set_access(e, lru_clock(engine));
-    else entry_set_access(e, lfu_minutes(engine) << 8 | lfu_more(engine, (uint32_t)access_frequency(engine, e)));
+    if (!is_lfu(engine))
+        entry_set_access(e, lru_clock(engine));
+    else
+        entry_set_access(e, lfu_minutes(engine) << 8 |
+                                lfu_more(engine, (uint32_t)access_frequency(engine, e)));
 }
 
 int64_t access_idle_s(const struct engine *engine, const struct entry *e) {

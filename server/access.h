@@ -1,8 +1,8 @@
 /* access.h -- how recently (LRU) or how often (LFU) a key was used, in 24 bits.
  *
- * LRU: seconds modulo 2^24. LFU: minutes in the upper 16 bits, a logarithmic counter in the low 8, as
- * Redis 7.0 evict.c describes them. The bits are written while readers on other threads may look: any
- * value will do for them.
+ * LRU: seconds modulo 2^24. LFU: minutes in the upper 16 bits, a logarithmic counter in the low 8,
+ * as Redis 7.0 evict.c describes them. The bits are written while readers on other threads may
+ * look: any value will do for them.
  */
 #ifndef SERVER_ACCESS_H
 #define SERVER_ACCESS_H
@@ -18,6 +18,8 @@ int access_frequency(const struct engine *engine, const struct entry *e); /* dec
 /* RESTORE with IDLETIME or FREQ, and RDB. */
 void access_set_idle_s(struct engine *engine, struct entry *e, int64_t idle_s);
 void access_set_frequency(struct engine *engine, struct entry *e, int frequency);
-static inline bool access_is_lfu(int64_t policy) { return policy == 1 || policy == 5; }
+static inline bool access_is_lfu(int64_t policy) {
+    return policy == 1 || policy == 5;
+}
 
 #endif

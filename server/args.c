@@ -8,17 +8,24 @@
 
 bool arg_int(struct client *c, struct slice arg, int64_t *number, const char *error) {
     if (slice_to_int(arg, number)) return true;
-    if (error) reply_error(c, "ERR %s", error);
-    else reply_not_an_integer(c);
+    if (error)
+        reply_error(c, "ERR %s", error);
+    else
+        reply_not_an_integer(c);
     return false;
 }
 
-bool arg_int_range(struct client *c, struct slice arg, int64_t min, int64_t max, int64_t *number, const char *error) {
+bool arg_int_range(struct client *c, struct slice arg, int64_t min, int64_t max, int64_t *number,
+                   const char *error) {
     if (!arg_int(c, arg, number, error)) return false;
     if (*number >= min && *number <= max) return true;
-    if (error) reply_error(c, "ERR %s", error);
-    else if (min == 0 && max == INT64_MAX) reply_error(c, "ERR value is out of range, must be positive");
-    else reply_error(c, "ERR value is out of range, value must between %lld and %lld", (long long)min, (long long)max);
+    if (error)
+        reply_error(c, "ERR %s", error);
+    else if (min == 0 && max == INT64_MAX)
+        reply_error(c, "ERR value is out of range, must be positive");
+    else
+        reply_error(c, "ERR value is out of range, value must between %lld and %lld",
+                    (long long)min, (long long)max);
     return false;
 }
 
@@ -40,7 +47,8 @@ bool arg_timeout(struct client *c, struct slice arg, bool milliseconds, int64_t 
         if (!arg_int(c, arg, &span, "timeout is not an integer or out of range")) return false;
     } else {
         long double seconds;
-        if (!arg_long_double(c, arg, &seconds, "timeout is not a float or out of range")) return false;
+        if (!arg_long_double(c, arg, &seconds, "timeout is not a float or out of range"))
+            return false;
         long double ms = ceill(seconds * 1000);
         if (ms > (long double)INT64_MAX || ms < (long double)INT64_MIN) {
             reply_error(c, "ERR timeout is out of range");
@@ -65,9 +73,12 @@ bool arg_cursor(struct client *c, struct slice arg, uint64_t *cursor) {
     bool good = arg.size > 0 && arg.size <= 20;
     for (size_t i = 0; good && i < arg.size; i++) {
         uint8_t digit = (uint8_t)(arg.data[i] - '0');
-        good = digit <= 9 && !__builtin_mul_overflow(sum, 10u, &sum) && !__builtin_add_overflow(sum, digit, &sum);
+        good = digit <= 9 && !__builtin_mul_overflow(sum, 10u, &sum) &&
+               !__builtin_add_overflow(sum, digit, &sum);
     }
-    if (!good) reply_error(c, "ERR invalid cursor");
-    else *cursor = sum;
+    if (!good)
+        reply_error(c, "ERR invalid cursor");
+    else
+        *cursor = sum;
     return good;
 }

@@ -1,7 +1,8 @@
 /* block.c -- clients that wait.
  *
- * For each waited-for key db->blocking has the queue of waits, oldest first; each client has the list of its
- * waits. Keys that got something are noted in engine->blocking and looked at when the command ended.
+ * For each waited-for key db->blocking has the queue of waits, oldest first; each client has the
+ * list of its waits. Keys that got something are noted in engine->blocking and looked at when the
+ * command ended.
  */
 #include "server/block.h"
 
@@ -30,8 +31,8 @@ struct waited_key {
 struct client_block {
     const struct block_how *how;
     struct wait *waits;
-    int64_t deadline_ms;  /* 0: none */
-    struct slice *argv;   /* our copy */
+    int64_t deadline_ms; /* 0: none */
+    struct slice *argv;  /* our copy */
     uint64_t began_us;
     struct client *next, *prev; /* all blocked clients */
 };
@@ -75,12 +76,16 @@ bool block_is_denied(const struct client *c) {
 
 /* ---- begin ---- */
 
-static struct client_block *begin(struct client *c, int64_t deadline_ms, const struct block_how *how) {
+static struct client_block *begin(struct client *c, int64_t deadline_ms,
+                                  const struct block_how *how) {
     ASSERT(c->block == NULL && !block_is_denied(c));
     struct engine_block *all = of(c->engine);
     struct client_block *block = NEW(struct client_block);
-    *block = (struct client_block){.how = how, .deadline_ms = deadline_ms, .argv = args_copy(c->argc, c->argv),
-                                   .began_us = c->engine->now_us, .next = all->first};
+    *block = (struct client_block){.how = how,
+                                   .deadline_ms = deadline_ms,
+                                   .argv = args_copy(c->argc, c->argv),
+                                   .began_us = c->engine->now_us,
+                                   .next = all->first};
     if (all->first) all->first->block->prev = c;
     all->first = c;
     all->count++;
@@ -102,14 +107,18 @@ static void add_wait(struct client *c, struct slice key) {
         table_add(&c->db->blocking, waited);
     }
     struct wait *w = NEW(struct wait);
-    *w = (struct wait){.c = c, .key = waited, .next_of_client = c->block->waits, .prev = waited->last};
-    if (waited->last) waited->last->next = w;
-    else waited->first = w;
+    *w = (struct wait){
+        .c = c, .key = waited, .next_of_client = c->block->waits, .prev = waited->last};
+    if (waited->last)
+        waited->last->next = w;
+    else
+        waited->first = w;
     waited->last = w;
     c->block->waits = w;
 }
 
-void block_on_keys(struct client *c, const struct slice *keys, int count, int64_t deadline_ms, const struct block_how *how) {
+void block_on_keys(struct client *c, const struct slice *keys, int count, int64_t deadline_ms,
+                   const struct block_how *how) {
     (void)begin(c, deadline_ms, how);
     for (int i = 0; i < count; i++) add_wait(c, keys[i]);
 }
@@ -122,10 +131,14 @@ void block_until(struct client *c, int64_t deadline_ms, const struct block_how *
 
 static void remove_wait(struct wait *w) {
     struct waited_key *key = w->key;
-    if (w->prev) w->prev->next = w->next;
-    else key->first = w->next;
-    if (w->next) w->next->prev = w->prev;
-    else key->last = w->prev;
+    if (w->prev)
+        w->prev->next = w->next;
+    else
+        key->first = w->next;
+    if (w->next)
+        w->next->prev = w->prev;
+    else
+        key->last = w->prev;
     if (key->first == NULL) {
         (void)table_take(&key->db->blocking, key_of_waited(key));
         mem_free(key);
@@ -141,8 +154,10 @@ void block_forget(struct client *c) {
         next = w->next_of_client;
         remove_wait(w);
     }
-    if (block->prev) block->prev->block->next = block->next;
-    else all->first = block->next;
+    if (block->prev)
+        block->prev->block->next = block->next;
+    else
+        all->first = block->next;
     if (block->next) block->next->block->prev = block->prev;
     all->count--;
     mem_free(block->argv);
@@ -171,7 +186,8 @@ bool block_unblock(struct client *c, bool with_error) {
     if (with_error) {
         reply_error(c, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
         c->engine->uses[c->command->index].failed++;
-    } else c->block->how->timed_out(c);
+    } else
+        c->block->how->timed_out(c);
     block_end(c);
     return true;
 }
@@ -189,7 +205,8 @@ void block_check_timeouts(struct engine *engine) {
 int64_t block_next_deadline(struct engine *engine) {
     int64_t first = 0;
     for (struct client *c = of(engine)->first; c; c = c->block->next)
-        if (c->block->deadline_ms && (first == 0 || c->block->deadline_ms < first)) first = c->block->deadline_ms;
+        if (c->block->deadline_ms && (first == 0 || c->block->deadline_ms < first))
+            first = c->block->deadline_ms;
     return first;
 }
 
@@ -255,7 +272,7 @@ static void serve_key(struct db *db, struct slice key) {
     for (struct wait *w = waited->first; w; w = w->next) count++;
     for (struct wait *w = waited->first, *next; w && count > 0; w = next, count--) {
         next = w->next;
-        if (next == NULL) count = 1; /* WAITED may be gone after the last one */
+        if (next == NULL) count = 1;             /* WAITED may be gone after the last one */
         struct entry *e = key_lookup(w->c, key); /* what has expired meanwhile wakes nobody */
         if (e == NULL) return;
         if (w->c->block->how->serve && !(w->c->flags & CLIENT_CLOSE_NOW)) (void)serve(w->c, key, e);
@@ -266,7 +283,7 @@ void block_serve_ready(struct engine *engine) {
     struct engine_block *all = engine->blocking;
     if (all == NULL || all->ready == NULL || all->serving) return;
     all->serving = true;
-    engine_read_clock(engine); /* the commands before may have taken long */
+    engine_read_clock(engine);   /* the commands before may have taken long */
     while (all->ready != NULL) { /* serving BLMOVE may make other keys ready */
         struct noted *noted = all->ready;
         all->ready = noted->next;

@@ -1,17 +1,17 @@
 /* block.h -- clients that wait: for keys (BLPOP, XREAD), for replicas (WAIT), for time.
  *
- * A handler that finds nothing to give calls block_on_keys() and returns without a reply; the core keeps
- * a copy of the arguments (c->argv stays valid and points to it while the client is blocked).
+ * A handler that finds nothing to give calls block_on_keys() and returns without a reply; the core
+ * keeps a copy of the arguments (c->argv stays valid and points to it while the client is blocked).
  *
- * When a key is added (key_add, key_replace, RENAME, ...) and, for streams, when block_key_ready() is
- * called, the key is noted. After the command (after EXEC) ended, each noted key that exists is offered to
- * the clients that wait for it, first come first served: serve() gets the client, the key and its entry.
- *   true   serve() wrote the reply (and propagated, by PROPAGATE_ALSO, what it did); the client goes on
- *   false  not for this client (wrong type, no new entries): it stays where it is
- * serve() runs as the client: c->argv, c->db. It stops being called when the key is gone.
+ * When a key is added (key_add, key_replace, RENAME, ...) and, for streams, when block_key_ready()
+ * is called, the key is noted. After the command (after EXEC) ended, each noted key that exists is
+ * offered to the clients that wait for it, first come first served: serve() gets the client, the
+ * key and its entry. true   serve() wrote the reply (and propagated, by PROPAGATE_ALSO, what it
+ * did); the client goes on false  not for this client (wrong type, no new entries): it stays where
+ * it is serve() runs as the client: c->argv, c->db. It stops being called when the key is gone.
  *
- * In a client with CLIENT_EXECUTING (MULTI, script) nothing blocks: the handler must reply as if the
- * timeout had passed (block_is_denied()).
+ * In a client with CLIENT_EXECUTING (MULTI, script) nothing blocks: the handler must reply as if
+ * the timeout had passed (block_is_denied()).
  */
 #ifndef SERVER_BLOCK_H
 #define SERVER_BLOCK_H
@@ -25,7 +25,7 @@ struct entry;
 
 struct block_how {
     bool (*serve)(struct client *c, struct slice key, struct entry *e); /* NULL: not for keys */
-    void (*timed_out)(struct client *c);                              /* writes the reply of the timeout */
+    void (*timed_out)(struct client *c); /* writes the reply of the timeout */
     int type; /* enum type that is waited for, or -1; for CLIENT LIST and UNBLOCK only */
 };
 
@@ -42,7 +42,7 @@ void block_end(struct client *c);
 void block_key_ready(struct db *db, struct slice key);
 
 /* ---- the core ---- */
-void block_serve_ready(struct engine *engine);  /* after each outermost command */
+void block_serve_ready(struct engine *engine); /* after each outermost command */
 void block_check_timeouts(struct engine *engine);
 void block_forget(struct client *c); /* the client goes away */
 size_t block_count(const struct engine *engine);

@@ -33,8 +33,10 @@ static void link_in(struct client *c) {
 }
 
 static void link_out(struct client *c) {
-    if (c->prev) c->prev->next = c->next;
-    else c->engine->clients = c->next;
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        c->engine->clients = c->next;
     if (c->next) c->next->prev = c->prev;
     c->next = c->prev = NULL;
 }
@@ -46,7 +48,8 @@ struct client *client_new(struct engine *engine, int fd, bool is_unix) {
     c->authenticated = engine->settings.requirepass_size == 0;
     link_in(c);
     engine->client_count++;
-    if (engine->client_count > engine->stats.peak_clients) engine->stats.peak_clients = engine->client_count;
+    if (engine->client_count > engine->stats.peak_clients)
+        engine->stats.peak_clients = engine->client_count;
     net_start(c);
     return c;
 }

@@ -1,12 +1,14 @@
-/* client.h -- one connection, or something that acts like one (the master link, AOF loading, scripts).
+/* client.h -- one connection, or something that acts like one (the master link, AOF loading,
+ * scripts).
  *
  * A command handler gets its client: the arguments are c->argv[0 .. argc-1] (argv[0] is the name as
- * it was sent). They are borrowed from the input and die when the handler returns; a blocked or queued
- * command gets a copy from the core. Handlers never free or keep clients: an id is what may be kept
- * (client_by_id). A client that must go is marked by client_close_later() and freed at the end of the turn.
+ * it was sent). They are borrowed from the input and die when the handler returns; a blocked or
+ * queued command gets a copy from the core. Handlers never free or keep clients: an id is what may
+ * be kept (client_by_id). A client that must go is marked by client_close_later() and freed at the
+ * end of the turn.
  *
- * Fake clients (client_new_fake) have no socket; replies are collected in `out` or, with CLIENT_MUTE,
- * thrown away.
+ * Fake clients (client_new_fake) have no socket; replies are collected in `out` or, with
+ * CLIENT_MUTE, thrown away.
  */
 #ifndef SERVER_CLIENT_H
 #define SERVER_CLIENT_H
@@ -24,32 +26,34 @@ struct client_pubsub;
 struct client_multi;
 
 enum client_flag {
-    CLIENT_FAKE = 1 << 0,         /* no socket */
-    CLIENT_MUTE = 1 << 1,         /* replies are thrown away (the master link) */
-    CLIENT_MASTER = 1 << 2,       /* the link to our master: writes allowed on a read-only replica, never expired */
-    CLIENT_REPLICA = 1 << 3,      /* one of our replicas (replication owns c->replica) */
+    CLIENT_FAKE = 1 << 0, /* no socket */
+    CLIENT_MUTE = 1 << 1, /* replies are thrown away (the master link) */
+    CLIENT_MASTER =
+        1 << 2, /* the link to our master: writes allowed on a read-only replica, never expired */
+    CLIENT_REPLICA = 1 << 3, /* one of our replicas (replication owns c->replica) */
     CLIENT_MONITOR = 1 << 4,
-    CLIENT_MULTI = 1 << 5,        /* between MULTI and EXEC: commands are queued */
-    CLIENT_EXECUTING = 1 << 6,    /* inside EXEC or a script: must not block */
-    CLIENT_DIRTY_EXEC = 1 << 7,   /* a queued command was refused */
-    CLIENT_DIRTY_CAS = 1 << 8,    /* a watched key changed */
+    CLIENT_MULTI = 1 << 5,      /* between MULTI and EXEC: commands are queued */
+    CLIENT_EXECUTING = 1 << 6,  /* inside EXEC or a script: must not block */
+    CLIENT_DIRTY_EXEC = 1 << 7, /* a queued command was refused */
+    CLIENT_DIRTY_CAS = 1 << 8,  /* a watched key changed */
     CLIENT_BLOCKED = 1 << 9,
-    CLIENT_CLOSING = 1 << 10,     /* close after the reply was sent; no more commands are read */
-    CLIENT_CLOSE_NOW = 1 << 11,   /* freed at the end of the turn */
+    CLIENT_CLOSING = 1 << 10,   /* close after the reply was sent; no more commands are read */
+    CLIENT_CLOSE_NOW = 1 << 11, /* freed at the end of the turn */
     CLIENT_REPLY_OFF = 1 << 12,
     CLIENT_REPLY_SKIP_NEXT = 1 << 13,
     CLIENT_REPLY_SKIP = 1 << 14,
-    CLIENT_PUBSUB = 1 << 15,      /* RESP2 with at least one subscription */
+    CLIENT_PUBSUB = 1 << 15,        /* RESP2 with at least one subscription */
     CLIENT_IMPORT_SOURCE = 1 << 16, /* import mode: sees expired keys, may set past expiries (C8) */
     CLIENT_NO_EVICT = 1 << 17,
     CLIENT_NO_TOUCH = 1 << 18,
-    CLIENT_LOADING = 1 << 19,     /* executes what a file says: no propagation, no expiry, no checks of state */
-    CLIENT_PAUSED = 1 << 20,      /* its next command waits for the end of CLIENT PAUSE */
+    CLIENT_LOADING =
+        1 << 19, /* executes what a file says: no propagation, no expiry, no checks of state */
+    CLIENT_PAUSED = 1 << 20, /* its next command waits for the end of CLIENT PAUSE */
     CLIENT_UNIX = 1 << 21,
     CLIENT_ASKED_PUSH = 1 << 22,
-    CLIENT_FORCE_REPL = 1 << 23,  /* this command is propagated whatever its dirty count says */
+    CLIENT_FORCE_REPL = 1 << 23,   /* this command is propagated whatever its dirty count says */
     CLIENT_PREVENT_PROP = 1 << 24, /* this command is not propagated */
-    CLIENT_FAILED = 1 << 25,      /* this command replied an error */
+    CLIENT_FAILED = 1 << 25,       /* this command replied an error */
     CLIENT_READ_PAUSED = 1 << 26,
     CLIENT_SCRIPT = 1 << 27,
 };
@@ -58,11 +62,11 @@ struct client {
     struct engine *engine;
     struct db *db; /* the selected one */
     int argc;
-    struct slice *argv; /* see above for who owns the bytes */
+    struct slice *argv;            /* see above for who owns the bytes */
     const struct command *command; /* of lib/redis/command.h: the one that runs (or is blocked) */
-    uint64_t flags;     /* enum client_flag */
-    int resp;           /* 2 or 3 */
-    struct buf out;     /* replies not yet sent */
+    uint64_t flags;                /* enum client_flag */
+    int resp;                      /* 2 or 3 */
+    struct buf out;                /* replies not yet sent */
     uint64_t id;
 
     /* For whoever takes a connection over (PSYNC: the replica's stream). Called when `out` has been
@@ -76,40 +80,42 @@ struct client {
     int fd; /* -1: none */
     uv_poll_t *poll;
     struct buf in;
-    struct client *next, *prev; /* engine->clients */
+    struct client *next, *prev;               /* engine->clients */
     struct client *next_pending, *next_ready; /* lists of this turn */
     bool is_pending_out, is_pending_free, is_ready, wants_write;
     bool authenticated;
     char *name, *lib_name, *lib_ver; /* NULL: none; mem_free */
     char peer[64], local[64];
     int64_t created_ms;
-    uint64_t active_ms; /* monotonic, of the last request */
-    uint64_t soft_limit_since_ms; /* monotonic; 0: below */
-    size_t collected; /* bytes of a fake client's replies */
-    struct client_block *block;   /* while CLIENT_BLOCKED */
+    uint64_t active_ms;                 /* monotonic, of the last request */
+    uint64_t soft_limit_since_ms;       /* monotonic; 0: below */
+    size_t collected;                   /* bytes of a fake client's replies */
+    struct client_block *block;         /* while CLIENT_BLOCKED */
     int64_t wait_offset, wait_replicas; /* WAIT */
-    struct client_pubsub *pubsub; /* NULL: no subscription ever */
-    struct client_multi *multi;   /* NULL: never in MULTI or WATCH */
+    struct client_pubsub *pubsub;       /* NULL: no subscription ever */
+    struct client_multi *multi;         /* NULL: never in MULTI or WATCH */
     const struct command *last_command;
     struct slice hashed_key; /* the key whose hash is key_hash (fetched ahead); borrowed */
     uint64_t key_hash;
     unsigned key_partition;
     uint64_t bytes_in, commands;
-    void *request; /* the reader of requests */
+    void *request;       /* the reader of requests */
     bool again, rewound; /* turn.c */
 };
 
-/* A client for an open, connected socket; the core reads requests from it. NULL: over maxclients. */
+/* A client for an open, connected socket; the core reads requests from it. NULL: over maxclients.
+ */
 struct client *client_new(struct engine *engine, int fd, bool is_unix);
 /* One without a socket. Free with client_free_fake(). */
 struct client *client_new_fake(struct engine *engine, uint64_t flags);
 void client_free_fake(struct client *c);
-/* Let CLIENT LIST and CLIENT KILL see it, with `peer` as its address; it is not counted. Killed: it gets
- * CLIENT_CLOSE_NOW, and its owner looks for that. Hide it before it is freed. */
+/* Let CLIENT LIST and CLIENT KILL see it, with `peer` as its address; it is not counted. Killed: it
+ * gets CLIENT_CLOSE_NOW, and its owner looks for that. Hide it before it is freed. */
 void client_show_fake(struct client *c);
 void client_hide_fake(struct client *c);
-/* Stop reading requests from the socket and hand it out: its poll handle is closed, the client is freed
- * at the end of the turn. *UNREAD (may be NULL) gets the bytes that were read and not used. */
+/* Stop reading requests from the socket and hand it out: its poll handle is closed, the client is
+ * freed at the end of the turn. *UNREAD (may be NULL) gets the bytes that were read and not used.
+ */
 int client_detach_socket(struct client *c, struct buf *unread);
 struct client *client_by_id(struct engine *engine, uint64_t id);
 
@@ -120,8 +126,8 @@ void client_close_after_reply(struct client *c);
 /* Something was put into c->out from outside of a command (push messages, a replica's stream). */
 void client_wake_writer(struct client *c);
 
-/* Execute ARGV as this client would (EXEC's queue, AOF loading, the master's stream): looks the command
- * up, checks, calls. The bytes are borrowed for the call. */
+/* Execute ARGV as this client would (EXEC's queue, AOF loading, the master's stream): looks the
+ * command up, checks, calls. The bytes are borrowed for the call. */
 void client_execute(struct client *c, int argc, struct slice *argv);
 
 #endif

@@ -46,7 +46,9 @@ static void run_list(struct client *c) {
     int64_t id;
     if (c->argc > 2 && arg_is(c->argv[2], "type") && c->argc == 4) {
         if (!type_from(c->argv[3], &type)) {
-            reply_error(c, "ERR Unknown client type '%.*s'", (int)(c->argv[3].size < 128 ? c->argv[3].size : 128), (const char *)c->argv[3].data);
+            reply_error(c, "ERR Unknown client type '%.*s'",
+                        (int)(c->argv[3].size < 128 ? c->argv[3].size : 128),
+                        (const char *)c->argv[3].data);
             return;
         }
     } else if (c->argc > 3 && arg_is(c->argv[2], "id")) {
@@ -81,16 +83,21 @@ static void run_setname(struct client *c) {
 }
 
 static void run_getname(struct client *c) {
-    if (c->name) reply_bulk_text(c, c->name);
-    else reply_null(c);
+    if (c->name)
+        reply_bulk_text(c, c->name);
+    else
+        reply_null(c);
 }
 
 static void run_setinfo(struct client *c) {
     bool name = arg_is(c->argv[2], "lib-name"), version = arg_is(c->argv[2], "lib-ver");
     if (!name && !version) {
-        reply_error(c, "ERR Unrecognized option '%.*s'", (int)(c->argv[2].size < 128 ? c->argv[2].size : 128), (const char *)c->argv[2].data);
+        reply_error(c, "ERR Unrecognized option '%.*s'",
+                    (int)(c->argv[2].size < 128 ? c->argv[2].size : 128),
+                    (const char *)c->argv[2].data);
     } else if (!client_name_is_good(c->argv[3])) {
-        reply_error(c, "ERR %s cannot contain spaces, newlines or special characters.", name ? "lib-name" : "lib-ver");
+        reply_error(c, "ERR %s cannot contain spaces, newlines or special characters.",
+                    name ? "lib-name" : "lib-ver");
     } else {
         client_set_text(name ? &c->lib_name : &c->lib_ver, c->argv[3]);
         reply_ok(c);
@@ -115,21 +122,28 @@ static bool read_kill_filter(struct client *c, struct kill_filter *f) {
         }
         struct slice word = c->argv[i], value = c->argv[i + 1];
         if (arg_is(word, "id")) {
-            if (!arg_int_range(c, value, 1, INT64_MAX, &f->id, "client-id should be greater than 0")) return false;
+            if (!arg_int_range(c, value, 1, INT64_MAX, &f->id,
+                               "client-id should be greater than 0"))
+                return false;
             f->has_id = true;
         } else if (arg_is(word, "type")) {
             if (!type_from(value, &f->type)) {
-                reply_error(c, "ERR Unknown client type '%.*s'", (int)(value.size < 128 ? value.size : 128), (const char *)value.data);
+                reply_error(c, "ERR Unknown client type '%.*s'",
+                            (int)(value.size < 128 ? value.size : 128), (const char *)value.data);
                 return false;
             }
-        } else if (arg_is(word, "addr")) f->addr = value, f->has_addr = true;
-        else if (arg_is(word, "laddr")) f->laddr = value, f->has_laddr = true;
+        } else if (arg_is(word, "addr"))
+            f->addr = value, f->has_addr = true;
+        else if (arg_is(word, "laddr"))
+            f->laddr = value, f->has_laddr = true;
         else if (arg_is(word, "user")) {
             if (!arg_is(value, "default")) {
-                reply_error(c, "ERR No such user '%.*s'", (int)(value.size < 128 ? value.size : 128), (const char *)value.data);
+                reply_error(c, "ERR No such user '%.*s'",
+                            (int)(value.size < 128 ? value.size : 128), (const char *)value.data);
                 return false;
             }
-        } else if (arg_is(word, "skipme") && (arg_is(value, "yes") || arg_is(value, "no"))) f->skip_me = arg_is(value, "yes");
+        } else if (arg_is(word, "skipme") && (arg_is(value, "yes") || arg_is(value, "no")))
+            f->skip_me = arg_is(value, "yes");
         else {
             reply_syntax_error(c);
             return false;
@@ -138,7 +152,8 @@ static bool read_kill_filter(struct client *c, struct kill_filter *f) {
     return true;
 }
 
-static bool to_kill(const struct client *c, const struct client *other, const struct kill_filter *f) {
+static bool to_kill(const struct client *c, const struct client *other,
+                    const struct kill_filter *f) {
     if (other->flags & CLIENT_CLOSE_NOW) return false;
     if (f->has_addr && !slice_equal(f->addr, slice_text(other->peer))) return false;
     if (f->has_laddr && !slice_equal(f->laddr, slice_text(other->local))) return false;
@@ -150,19 +165,26 @@ static bool to_kill(const struct client *c, const struct client *other, const st
 static void run_kill(struct client *c) {
     struct kill_filter f = {.has_addr = true, .skip_me = false};
     bool old_form = c->argc == 3;
-    if (old_form) f.addr = c->argv[2];
-    else if (!read_kill_filter(c, &f)) return;
+    if (old_form)
+        f.addr = c->argv[2];
+    else if (!read_kill_filter(c, &f))
+        return;
     int64_t killed = 0;
     bool myself = false;
     for (struct client *other = c->engine->clients; other; other = other->next) {
         if (!to_kill(c, other, &f)) continue;
         killed++;
-        if (other == c) myself = true;
-        else client_close_later(other);
+        if (other == c)
+            myself = true;
+        else
+            client_close_later(other);
     }
-    if (!old_form) reply_int(c, killed);
-    else if (killed) reply_ok(c);
-    else reply_error(c, "ERR No such client");
+    if (!old_form)
+        reply_int(c, killed);
+    else if (killed)
+        reply_ok(c);
+    else
+        reply_error(c, "ERR No such client");
     if (myself) client_close_after_reply(c);
 }
 
@@ -172,10 +194,12 @@ static void run_reply(struct client *c) {
     if (arg_is(c->argv[2], "on")) {
         c->flags &= ~(uint64_t)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
         reply_ok(c);
-    } else if (arg_is(c->argv[2], "off")) c->flags |= CLIENT_REPLY_OFF;
+    } else if (arg_is(c->argv[2], "off"))
+        c->flags |= CLIENT_REPLY_OFF;
     else if (arg_is(c->argv[2], "skip")) {
         if (!(c->flags & CLIENT_REPLY_OFF)) c->flags |= CLIENT_REPLY_SKIP_NEXT;
-    } else reply_syntax_error(c);
+    } else
+        reply_syntax_error(c);
 }
 
 static void run_pause(struct client *c) {
@@ -215,8 +239,10 @@ static void run_unblock(struct client *c) {
 }
 
 static void set_flag(struct client *c, uint64_t flag) {
-    if (arg_is(c->argv[2], "on")) c->flags |= flag;
-    else if (arg_is(c->argv[2], "off")) c->flags &= ~flag;
+    if (arg_is(c->argv[2], "on"))
+        c->flags |= flag;
+    else if (arg_is(c->argv[2], "off"))
+        c->flags &= ~flag;
     else {
         reply_syntax_error(c);
         return;
@@ -224,16 +250,22 @@ static void set_flag(struct client *c, uint64_t flag) {
     reply_ok(c);
 }
 
-static void run_no_evict(struct client *c) { set_flag(c, CLIENT_NO_EVICT); }
-static void run_no_touch(struct client *c) { set_flag(c, CLIENT_NO_TOUCH); }
+static void run_no_evict(struct client *c) {
+    set_flag(c, CLIENT_NO_EVICT);
+}
+static void run_no_touch(struct client *c) {
+    set_flag(c, CLIENT_NO_TOUCH);
+}
 
 /* What the table of commands has no row for: IMPORT-SOURCE (C8), and unknown subcommands. */
 static void run_other(struct client *c) {
     if (c->argc == 3 && arg_is(c->argv[1], "import-source")) {
         if (!c->engine->settings.import_mode && arg_is(c->argv[2], "on"))
             reply_error(c, "ERR Server is not in import mode");
-        else set_flag(c, CLIENT_IMPORT_SOURCE);
-    } else reply_unknown_subcommand(c);
+        else
+            set_flag(c, CLIENT_IMPORT_SOURCE);
+    } else
+        reply_unknown_subcommand(c);
 }
 
 static void run_getredir(struct client *c) {
@@ -241,26 +273,55 @@ static void run_getredir(struct client *c) {
 }
 
 static void run_help(struct client *c) {
-    static const char *const help[] = {"ID", "    The connection's number.", "INFO", "    What LIST says of this connection.",
-                                       "LIST [options ...]", "    All connections. Options: TYPE <type>, ID <id> ...",
-                                       "KILL <option> ...", "    Close connections. Options: ID, ADDR, LADDR, TYPE, USER, SKIPME.",
-                                       "SETNAME <name>", "    Name this connection.", "GETNAME", "    Its name.",
-                                       "SETINFO <option> <value>", "    LIB-NAME or LIB-VER of the client's library.",
-                                       "PAUSE <timeout> [WRITE|ALL]", "    Let commands wait for some milliseconds.",
-                                       "UNPAUSE", "    End the pause.", "REPLY (ON|OFF|SKIP)", "    Which replies are sent.",
-                                       "UNBLOCK <clientid> [TIMEOUT|ERROR]", "    End the waiting of a blocked client.",
-                                       "NO-EVICT (ON|OFF)", "    Never close this connection for want of memory.",
-                                       "NO-TOUCH (ON|OFF)", "    Do not note that keys were used.",
-                                       "IMPORT-SOURCE (ON|OFF)", "    This connection feeds a server in import mode.", NULL};
+    static const char *const help[] = {
+        "ID",
+        "    The connection's number.",
+        "INFO",
+        "    What LIST says of this connection.",
+        "LIST [options ...]",
+        "    All connections. Options: TYPE <type>, ID <id> ...",
+        "KILL <option> ...",
+        "    Close connections. Options: ID, ADDR, LADDR, TYPE, USER, SKIPME.",
+        "SETNAME <name>",
+        "    Name this connection.",
+        "GETNAME",
+        "    Its name.",
+        "SETINFO <option> <value>",
+        "    LIB-NAME or LIB-VER of the client's library.",
+        "PAUSE <timeout> [WRITE|ALL]",
+        "    Let commands wait for some milliseconds.",
+        "UNPAUSE",
+        "    End the pause.",
+        "REPLY (ON|OFF|SKIP)",
+        "    Which replies are sent.",
+        "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+        "    End the waiting of a blocked client.",
+        "NO-EVICT (ON|OFF)",
+        "    Never close this connection for want of memory.",
+        "NO-TOUCH (ON|OFF)",
+        "    Do not note that keys were used.",
+        "IMPORT-SOURCE (ON|OFF)",
+        "    This connection feeds a server in import mode.",
+        NULL};
     reply_help(c, help);
 }
 
 void client_commands_bind(struct engine *engine) {
-    static const struct command_binding bindings[] = {
-        {"client|id", run_id},           {"client|info", run_info},         {"client|list", run_list},
-        {"client|setname", run_setname}, {"client|getname", run_getname},   {"client|setinfo", run_setinfo},
-        {"client|kill", run_kill},       {"client|reply", run_reply},       {"client|pause", run_pause},
-        {"client|unpause", run_unpause}, {"client|unblock", run_unblock},   {"client|no-evict", run_no_evict},
-        {"client|no-touch", run_no_touch}, {"client|getredir", run_getredir}, {"client|help", run_help}, {"client", run_other}};
+    static const struct command_binding bindings[] = {{"client|id", run_id},
+                                                      {"client|info", run_info},
+                                                      {"client|list", run_list},
+                                                      {"client|setname", run_setname},
+                                                      {"client|getname", run_getname},
+                                                      {"client|setinfo", run_setinfo},
+                                                      {"client|kill", run_kill},
+                                                      {"client|reply", run_reply},
+                                                      {"client|pause", run_pause},
+                                                      {"client|unpause", run_unpause},
+                                                      {"client|unblock", run_unblock},
+                                                      {"client|no-evict", run_no_evict},
+                                                      {"client|no-touch", run_no_touch},
+                                                      {"client|getredir", run_getredir},
+                                                      {"client|help", run_help},
+                                                      {"client", run_other}};
     command_bind(engine, bindings, COUNT(bindings));
 }

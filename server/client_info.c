@@ -12,9 +12,18 @@ static void flags(const struct client *c, struct buf *out) {
     static const struct {
         uint64_t flag;
         char letter;
-    } letters[] = {{CLIENT_MONITOR, 'O'}, {CLIENT_MASTER, 'M'}, {CLIENT_PUBSUB, 'P'}, {CLIENT_MULTI, 'x'}, {CLIENT_BLOCKED | CLIENT_PAUSED, 'b'},
-                   {CLIENT_DIRTY_CAS, 'd'}, {CLIENT_CLOSING, 'c'}, {CLIENT_CLOSE_NOW, 'A'}, {CLIENT_UNIX, 'U'}, {CLIENT_NO_EVICT, 'e'},
-                   {CLIENT_NO_TOUCH, 'T'}, {CLIENT_IMPORT_SOURCE, 'I'}};
+    } letters[] = {{CLIENT_MONITOR, 'O'},
+                   {CLIENT_MASTER, 'M'},
+                   {CLIENT_PUBSUB, 'P'},
+                   {CLIENT_MULTI, 'x'},
+                   {CLIENT_BLOCKED | CLIENT_PAUSED, 'b'},
+                   {CLIENT_DIRTY_CAS, 'd'},
+                   {CLIENT_CLOSING, 'c'},
+                   {CLIENT_CLOSE_NOW, 'A'},
+                   {CLIENT_UNIX, 'U'},
+                   {CLIENT_NO_EVICT, 'e'},
+                   {CLIENT_NO_TOUCH, 'T'},
+                   {CLIENT_IMPORT_SOURCE, 'I'}};
     size_t before = buf_size(out);
     if (c->flags & CLIENT_REPLICA && !(c->flags & CLIENT_MONITOR)) buf_byte(out, 'S');
     for (size_t i = 0; i < COUNT(letters); i++)
@@ -26,17 +35,22 @@ void client_describe(const struct client *c, struct buf *out) {
     const struct engine *engine = c->engine;
     size_t counts[3], waiting = buf_size(&c->out);
     pubsub_count(c, counts);
-    buf_printf(out, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=", (unsigned long long)c->id, c->peer, c->local,
-               c->fd, c->name ? c->name : "", (long long)((engine->now_ms - c->created_ms) / 1000),
+    buf_printf(out, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=",
+               (unsigned long long)c->id, c->peer, c->local, c->fd, c->name ? c->name : "",
+               (long long)((engine->now_ms - c->created_ms) / 1000),
                (long long)((int64_t)(engine->now_us / 1000 - c->active_ms) / 1000));
     flags(c, out);
-    buf_printf(out, " db=%d sub=%zu psub=%zu ssub=%zu multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%d multi-mem=0 rbs=%zu rbp=0 obl=%zu oll=%d omem=%zu "
-                    "tot-mem=%zu events=%s cmd=%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s",
-               c->db->id, counts[0], counts[1], counts[2], c->flags & CLIENT_MULTI ? (int)multi_queued(c) : -1, buf_size(&c->in),
-               c->in.cap - c->in.end, 0, c->out.cap, waiting > REPLY_BUFFER ? (size_t)0 : waiting, waiting > REPLY_BUFFER, waiting > REPLY_BUFFER ? waiting : (size_t)0,
-               sizeof *c + c->in.cap + c->out.cap,
-               c->wants_write ? "rw" : "r", c->last_command ? c->last_command->name : "NULL", c->resp, c->lib_name ? c->lib_name : "",
-               c->lib_ver ? c->lib_ver : "");
+    buf_printf(out,
+               " db=%d sub=%zu psub=%zu ssub=%zu multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%d "
+               "multi-mem=0 rbs=%zu rbp=0 obl=%zu oll=%d omem=%zu "
+               "tot-mem=%zu events=%s cmd=%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s",
+               c->db->id, counts[0], counts[1], counts[2],
+               c->flags & CLIENT_MULTI ? (int)multi_queued(c) : -1, buf_size(&c->in),
+               c->in.cap - c->in.end, 0, c->out.cap, waiting > REPLY_BUFFER ? (size_t)0 : waiting,
+               waiting > REPLY_BUFFER, waiting > REPLY_BUFFER ? waiting : (size_t)0,
+               sizeof *c + c->in.cap + c->out.cap, c->wants_write ? "rw" : "r",
+               c->last_command ? c->last_command->name : "NULL", c->resp,
+               c->lib_name ? c->lib_name : "", c->lib_ver ? c->lib_ver : "");
 }
 
 bool client_name_is_good(struct slice name) {

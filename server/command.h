@@ -1,15 +1,16 @@
 /* command.h -- which commands this server has, and how they are called.
  *
- * lib/redis/command.h knows every command of Redis 7.0: arity, flags, keys. Here its names are bound to
- * functions, one table per group of commands:
+ * lib/redis/command.h knows every command of Redis 7.0: arity, flags, keys. Here its names are
+ * bound to functions, one table per group of commands:
  *
  *     static const struct command_binding bindings[] = {
  *         {"lpush", list_push_left}, {"client|list", client_list}, ...
  *     };
- *     void list_commands_bind(struct engine *engine) { command_bind(engine, bindings, COUNT(bindings)); }
+ *     void list_commands_bind(struct engine *engine) { command_bind(engine, bindings,
+ * COUNT(bindings)); }
  *
- * A container command ("object", "xgroup") is bound either by its subcommands ("object|encoding") or as
- * a whole. What is not bound answers as an unknown command. groups.c lists all groups.
+ * A container command ("object", "xgroup") is bound either by its subcommands ("object|encoding")
+ * or as a whole. What is not bound answers as an unknown command. groups.c lists all groups.
  *
  * When a handler runs: arity was checked, the client may run it, the engine's clock was read
  * (engine->now_ms). The handler writes exactly one reply, or blocks the client (block.h).

@@ -16,7 +16,8 @@ static bool is_top(const struct command *spec) {
     return spec->parent == spec->index;
 }
 
-static void reply_names(struct client *c, uint32_t bits, unsigned count, const char *(*name)(unsigned), const char *prefix) {
+static void reply_names(struct client *c, uint32_t bits, unsigned count,
+                        const char *(*name)(unsigned), const char *prefix) {
     size_t mark = reply_later(c), told = 0;
     for (unsigned bit = 0; bit < count; bit++) {
         if (!(bits & 1u << bit)) continue;
@@ -38,7 +39,9 @@ static void reply_spec(struct client *c, const struct command_key_spec *spec) {
     reply_bulk_text(c, "begin_search");
     reply_map(c, 2);
     reply_bulk_text(c, "type");
-    reply_bulk_text(c, spec->begin == COMMAND_BEGIN_INDEX ? "index" : spec->begin == COMMAND_BEGIN_WORD ? "keyword" : "unknown");
+    reply_bulk_text(c, spec->begin == COMMAND_BEGIN_INDEX  ? "index"
+                       : spec->begin == COMMAND_BEGIN_WORD ? "keyword"
+                                                           : "unknown");
     reply_bulk_text(c, "spec");
     if (spec->begin == COMMAND_BEGIN_INDEX) {
         reply_map(c, 1);
@@ -50,7 +53,8 @@ static void reply_spec(struct client *c, const struct command_key_spec *spec) {
         reply_bulk_text(c, spec->word);
         reply_bulk_text(c, "startfrom");
         reply_int(c, spec->at);
-    } else reply_map(c, 0);
+    } else
+        reply_map(c, 0);
     bool range = spec->find == COMMAND_FIND_RANGE, counted = spec->find == COMMAND_FIND_COUNTED;
     reply_bulk_text(c, "find_keys");
     reply_map(c, 2);
@@ -75,7 +79,8 @@ static void reply_positions(struct client *c, const struct command *spec) {
     if (plain && last >= 0) last += key->at;
     for (size_t i = 1; plain && i < COMMAND_SPECS_MAX; i++) {
         const struct command_key_spec *more = &spec->specs[i];
-        if (more->flags && more->begin == COMMAND_BEGIN_INDEX && more->find == COMMAND_FIND_RANGE && more->a >= 0 && more->at + more->a > last)
+        if (more->flags && more->begin == COMMAND_BEGIN_INDEX && more->find == COMMAND_FIND_RANGE &&
+            more->a >= 0 && more->at + more->a > last)
             last = more->at + more->a;
     }
     reply_int(c, plain ? key->at : 0);
@@ -97,7 +102,9 @@ static void reply_command(struct client *c, const struct command *spec) {
     for (size_t i = 0; i < specs; i++) reply_spec(c, &spec->specs[i]);
     size_t mark = reply_later(c), subs = 0;
     for (size_t i = 0; i < command_count; i++) {
-        if (command_at(i)->parent != spec->index || i == spec->index || !is_there(c->engine, command_at(i))) continue;
+        if (command_at(i)->parent != spec->index || i == spec->index ||
+            !is_there(c->engine, command_at(i)))
+            continue;
         reply_command(c, command_at(i));
         subs++;
     }
@@ -111,7 +118,8 @@ static const struct command *named(const struct client *c, struct slice name) {
         size_t size = (size_t)(bar - name.data);
         const struct command *container = command_find(slice_take(name, size));
         if (container) spec = command_find_sub(container, slice_drop(name, size + 1));
-    } else spec = command_find(name);
+    } else
+        spec = command_find(name);
     return spec && is_there(c->engine, spec) ? spec : NULL;
 }
 
@@ -133,14 +141,17 @@ static void run_info(struct client *c) {
     reply_array(c, (size_t)c->argc - 2);
     for (int i = 2; i < c->argc; i++) {
         const struct command *spec = named(c, c->argv[i]);
-        if (spec) reply_command(c, spec);
-        else reply_null_array(c);
+        if (spec)
+            reply_command(c, spec);
+        else
+            reply_null_array(c);
     }
 }
 
 static void run_count(struct client *c) {
     int64_t count = 0;
-    for (size_t i = 0; i < command_count; i++) count += is_top(command_at(i)) && is_there(c->engine, command_at(i));
+    for (size_t i = 0; i < command_count; i++)
+        count += is_top(command_at(i)) && is_there(c->engine, command_at(i));
     reply_int(c, count);
 }
 
@@ -154,9 +165,12 @@ static void run_list(struct client *c) {
     enum { ALL, PATTERN, CATEGORY, MODULE } filter = ALL;
     if (c->argc != 2) {
         bool good = c->argc == 5 && arg_is(c->argv[2], "filterby");
-        if (good && arg_is(c->argv[3], "pattern")) filter = PATTERN;
-        else if (good && arg_is(c->argv[3], "aclcat")) filter = CATEGORY;
-        else if (good && arg_is(c->argv[3], "module")) filter = MODULE;
+        if (good && arg_is(c->argv[3], "pattern"))
+            filter = PATTERN;
+        else if (good && arg_is(c->argv[3], "aclcat"))
+            filter = CATEGORY;
+        else if (good && arg_is(c->argv[3], "module"))
+            filter = MODULE;
         else {
             reply_syntax_error(c);
             return;
@@ -166,7 +180,8 @@ static void run_list(struct client *c) {
     for (size_t i = 0; i < command_count; i++) {
         const struct command *spec = command_at(i);
         if (!is_there(c->engine, spec) || filter == MODULE) continue;
-        if (filter == PATTERN && !pattern_matches(c->argv[4], slice_text(spec->name), true)) continue;
+        if (filter == PATTERN && !pattern_matches(c->argv[4], slice_text(spec->name), true))
+            continue;
         if (filter == CATEGORY && !in_category(spec, c->argv[4])) continue;
         reply_bulk_text(c, spec->name);
         count++;
@@ -192,21 +207,28 @@ static void get_keys(struct client *c, bool with_flags) {
         return;
     }
     struct command_key *keys = NEW_ARRAY(struct command_key, argc);
-    if (command_keys(spec, argc, argv, keys, argc, &count, &why) != OK) reply_error(c, "ERR Invalid arguments specified for command");
-    else if (count == 0 && !(spec->flags & COMMAND_NO_MANDATORY_KEYS)) reply_error(c, "ERR Invalid arguments specified for command");
+    if (command_keys(spec, argc, argv, keys, argc, &count, &why) != OK)
+        reply_error(c, "ERR Invalid arguments specified for command");
+    else if (count == 0 && !(spec->flags & COMMAND_NO_MANDATORY_KEYS))
+        reply_error(c, "ERR Invalid arguments specified for command");
     else {
         reply_array(c, count);
         for (size_t i = 0; i < count; i++) {
             if (with_flags) reply_array(c, 2);
             reply_bulk(c, argv[keys[i].at]);
-            if (with_flags) reply_names(c, keys[i].flags, COMMAND_KEY_FLAGS, command_key_flag_name, "");
+            if (with_flags)
+                reply_names(c, keys[i].flags, COMMAND_KEY_FLAGS, command_key_flag_name, "");
         }
     }
     mem_free(keys);
 }
 
-static void run_getkeys(struct client *c) { get_keys(c, false); }
-static void run_getkeysandflags(struct client *c) { get_keys(c, true); }
+static void run_getkeys(struct client *c) {
+    get_keys(c, false);
+}
+static void run_getkeysandflags(struct client *c) {
+    get_keys(c, true);
+}
 
 static void reply_doc(struct client *c, const struct command *spec) {
     reply_bulk_text(c, spec->name);
@@ -226,23 +248,35 @@ static void run_docs(struct client *c) {
         if (spec) reply_doc(c, spec), count++;
     }
     for (size_t i = 0; c->argc == 2 && i < command_count; i++)
-        if (is_top(command_at(i)) && is_there(c->engine, command_at(i))) reply_doc(c, command_at(i)), count++;
+        if (is_top(command_at(i)) && is_there(c->engine, command_at(i)))
+            reply_doc(c, command_at(i)), count++;
     reply_later_map(c, mark, count);
 }
 
 static void run_help(struct client *c) {
-    static const char *const help[] = {"(no subcommand)", "    All commands.", "COUNT", "    How many there are.",
-                                       "LIST [FILTERBY (MODULE|ACLCAT|PATTERN) <arg>]", "    Their names.",
-                                       "INFO [<command-name> ...]", "    Arity, flags and keys.", "DOCS [<command-name> ...]", "    Group and version.",
-                                       "GETKEYS <full-command>", "    The keys of a request.", "GETKEYSANDFLAGS <full-command>",
-                                       "    The same, and how they are used.", NULL};
+    static const char *const help[] = {"(no subcommand)",
+                                       "    All commands.",
+                                       "COUNT",
+                                       "    How many there are.",
+                                       "LIST [FILTERBY (MODULE|ACLCAT|PATTERN) <arg>]",
+                                       "    Their names.",
+                                       "INFO [<command-name> ...]",
+                                       "    Arity, flags and keys.",
+                                       "DOCS [<command-name> ...]",
+                                       "    Group and version.",
+                                       "GETKEYS <full-command>",
+                                       "    The keys of a request.",
+                                       "GETKEYSANDFLAGS <full-command>",
+                                       "    The same, and how they are used.",
+                                       NULL};
     reply_help(c, help);
 }
 
 void command_commands_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {
-        {"command", run_command},      {"command|info", run_info},       {"command|count", run_count},
-        {"command|list", run_list},    {"command|getkeys", run_getkeys}, {"command|getkeysandflags", run_getkeysandflags},
-        {"command|docs", run_docs},    {"command|help", run_help}};
+        {"command", run_command},         {"command|info", run_info},
+        {"command|count", run_count},     {"command|list", run_list},
+        {"command|getkeys", run_getkeys}, {"command|getkeysandflags", run_getkeysandflags},
+        {"command|docs", run_docs},       {"command|help", run_help}};
     command_bind(engine, bindings, COUNT(bindings));
 }

@@ -25,8 +25,10 @@ void config_register(struct engine *engine, const struct config_option *options,
         struct buf room = {0};
         struct why why = {{0}};
         int argc = 1;
-        if (options[i].flags & CONFIG_MULTI) argc = config_split(slice_text(options[i].fallback), &room, words, LINE_WORDS_MAX);
-        else words[0] = slice_text(options[i].fallback);
+        if (options[i].flags & CONFIG_MULTI)
+            argc = config_split(slice_text(options[i].fallback), &room, words, LINE_WORDS_MAX);
+        else
+            words[0] = slice_text(options[i].fallback);
         enum err err = config_read_value(engine, &options[i], argc, words, &why);
         ASSERT(err == OK);
         buf_close(&room);
@@ -43,7 +45,8 @@ void config_watch(struct engine *engine, const char *name, config_changed *fn) {
 void config_init(struct engine *engine) {
     engine->config = NEW(struct engine_config);
     engine->config->kept = NEW_ARRAY(char *, config_kept_count);
-    for (size_t i = 0; i < config_kept_count; i++) engine->config->kept[i] = mem_strdup(config_kept[i].fallback);
+    for (size_t i = 0; i < config_kept_count; i++)
+        engine->config->kept[i] = mem_strdup(config_kept[i].fallback);
     config_core_register(engine);
 }
 
@@ -51,7 +54,8 @@ const struct config_option *config_find(struct engine *engine, struct slice name
     for (size_t t = 0; t < engine->config->table_count; t++)
         for (size_t i = 0; i < engine->config->tables[t].count; i++) {
             const struct config_option *option = &engine->config->tables[t].options[i];
-            if (arg_is(name, option->name) || (option->alias && arg_is(name, option->alias))) return option;
+            if (arg_is(name, option->name) || (option->alias && arg_is(name, option->alias)))
+                return option;
         }
     return NULL;
 }
@@ -72,16 +76,20 @@ bool config_read_memory(struct slice text, int64_t *bytes) {
     static const struct {
         const char *unit;
         int64_t factor;
-    } units[] = {{"b", 1}, {"k", 1000}, {"kb", 1024}, {"m", 1000000}, {"mb", 1 << 20}, {"g", 1000000000}, {"gb", 1 << 30}};
+    } units[] = {{"b", 1},        {"k", 1000},       {"kb", 1024},   {"m", 1000000},
+                 {"mb", 1 << 20}, {"g", 1000000000}, {"gb", 1 << 30}};
     size_t digits = 0;
-    while (digits < text.size && (text.data[digits] == '-' || (text.data[digits] >= '0' && text.data[digits] <= '9'))) digits++;
+    while (digits < text.size &&
+           (text.data[digits] == '-' || (text.data[digits] >= '0' && text.data[digits] <= '9')))
+        digits++;
     int64_t number, factor = 1;
     if (digits < text.size) {
         factor = 0;
         for (size_t i = 0; i < COUNT(units); i++)
             if (arg_is(slice_drop(text, digits), units[i].unit)) factor = units[i].factor;
     }
-    return factor > 0 && slice_to_int(slice_take(text, digits), &number) && !__builtin_mul_overflow(number, factor, bytes);
+    return factor > 0 && slice_to_int(slice_take(text, digits), &number) &&
+           !__builtin_mul_overflow(number, factor, bytes);
 }
 
 static bool read_octal(struct slice text, int64_t *number) {
@@ -93,18 +101,22 @@ static bool read_octal(struct slice text, int64_t *number) {
     return *end == '\0';
 }
 
-static enum err read_number(const struct config_option *o, struct slice text, int64_t *number, struct why *why) {
-    if (o->kind == CONFIG_MEMORY && !config_read_memory(text, number)) return why_set(why, ERR_CONFIG, "argument must be a memory value");
+static enum err read_number(const struct config_option *o, struct slice text, int64_t *number,
+                            struct why *why) {
+    if (o->kind == CONFIG_MEMORY && !config_read_memory(text, number))
+        return why_set(why, ERR_CONFIG, "argument must be a memory value");
     if (o->kind == CONFIG_OCTAL && !read_octal(text, number))
         return why_set(why, ERR_CONFIG, "argument couldn't be parsed as an octal number");
     if (o->kind == CONFIG_INT && !slice_to_int(text, number))
         return why_set(why, ERR_CONFIG, "argument couldn't be parsed into an integer");
     if (*number < o->min || *number > o->max)
-        return why_set(why, ERR_CONFIG, "argument must be between %lld and %lld inclusive", (long long)o->min, (long long)o->max);
+        return why_set(why, ERR_CONFIG, "argument must be between %lld and %lld inclusive",
+                       (long long)o->min, (long long)o->max);
     return OK;
 }
 
-static enum err read_enum(const struct config_option *o, struct slice text, int64_t *number, struct why *why) {
+static enum err read_enum(const struct config_option *o, struct slice text, int64_t *number,
+                          struct why *why) {
     for (int i = 0; o->names[i]; i++)
         if (arg_is(text, o->names[i])) {
             *number = i;
@@ -129,10 +141,11 @@ static char *join(int argc, const struct slice *argv) {
     return copy;
 }
 
-enum err config_read_value(struct engine *engine, const struct config_option *o, int argc, const struct slice *argv,
-                           struct why *why) {
+enum err config_read_value(struct engine *engine, const struct config_option *o, int argc,
+                           const struct slice *argv, struct why *why) {
     if (o->kind == CONFIG_CUSTOM) return o->read(engine, argc, argv, why);
-    if (argc != 1 && !(o->flags & CONFIG_MULTI)) return why_set(why, ERR_CONFIG, "wrong number of arguments");
+    if (argc != 1 && !(o->flags & CONFIG_MULTI))
+        return why_set(why, ERR_CONFIG, "wrong number of arguments");
     if (o->kind == CONFIG_TEXT) {
         char **text = field(engine, o);
         mem_free(*text);
@@ -147,8 +160,10 @@ enum err config_read_value(struct engine *engine, const struct config_option *o,
         *(bool *)field(engine, o) = arg_is(argv[0], "yes");
         return OK;
     }
-    if (o->kind == CONFIG_ENUM) err = read_enum(o, argv[0], &number, why);
-    else err = read_number(o, argv[0], &number, why);
+    if (o->kind == CONFIG_ENUM)
+        err = read_enum(o, argv[0], &number, why);
+    else
+        err = read_number(o, argv[0], &number, why);
     if (err == OK) *(int64_t *)field(engine, o) = number;
     return err;
 }
@@ -158,7 +173,9 @@ void config_write_value(struct engine *engine, const struct config_option *o, st
     case CONFIG_BOOL: buf_printf(out, "%s", *(bool *)field(engine, o) ? "yes" : "no"); break;
     case CONFIG_INT:
     case CONFIG_MEMORY: buf_printf(out, "%lld", (long long)*(int64_t *)field(engine, o)); break;
-    case CONFIG_OCTAL: buf_printf(out, "%llo", (unsigned long long)*(int64_t *)field(engine, o)); break;
+    case CONFIG_OCTAL:
+        buf_printf(out, "%llo", (unsigned long long)*(int64_t *)field(engine, o));
+        break;
     case CONFIG_TEXT: buf_printf(out, "%s", *(char **)field(engine, o)); break;
     case CONFIG_ENUM: buf_printf(out, "%s", o->names[*(int64_t *)field(engine, o)]); break;
     case CONFIG_CUSTOM: o->write(engine, out); break;
@@ -171,24 +188,29 @@ int config_split(struct slice text, struct buf *room, struct slice *words, int m
     struct why why;
     if (max > LINE_WORDS_MAX) max = LINE_WORDS_MAX;
     if (resp_split_line(text, room, spans, (size_t)max, &count, &why) != OK) return -1;
-    for (size_t i = 0; i < count; i++) words[i] = slice_from(buf_slice(room).data + base + spans[i].at, spans[i].size);
+    for (size_t i = 0; i < count; i++)
+        words[i] = slice_from(buf_slice(room).data + base + spans[i].at, spans[i].size);
     return (int)count;
 }
 
-enum err config_set(struct engine *engine, struct slice name, int argc, const struct slice *argv, struct why *why) {
+enum err config_set(struct engine *engine, struct slice name, int argc, const struct slice *argv,
+                    struct why *why) {
     const struct config_option *option = config_find(engine, name);
     if (option) {
         struct buf room = {0};
         struct slice words[LINE_WORDS_MAX];
         bool split = option->flags & CONFIG_MULTI && argc == 1; /* save "900 1 300 10" */
         int count = split ? config_split(argv[0], &room, words, LINE_WORDS_MAX) : argc;
-        enum err err = count < 0 ? why_set(why, ERR_CONFIG, "unbalanced quotes")
-                                 : config_read_value(engine, option, count, split ? words : argv, why);
+        enum err err = count < 0
+                           ? why_set(why, ERR_CONFIG, "unbalanced quotes")
+                           : config_read_value(engine, option, count, split ? words : argv, why);
         buf_close(&room);
         return err == OK ? OK : why_add(why, err, "%s", option->name);
     }
     int kept = config_find_kept(name);
-    if (kept < 0) return why_set(why, ERR_CONFIG, "there is no option '%.*s'", (int)name.size, (const char *)name.data);
+    if (kept < 0)
+        return why_set(why, ERR_CONFIG, "there is no option '%.*s'", (int)name.size,
+                       (const char *)name.data);
     mem_free(engine->config->kept[kept]);
     engine->config->kept[kept] = join(argc, argv);
     return OK;
@@ -207,20 +229,25 @@ static enum err read_line(struct engine *engine, struct slice line, int depth, s
     if (line.size == 0 || line.data[0] == '#') return OK;
     int count = config_split(line, &room, words, LINE_WORDS_MAX);
     enum err err = OK;
-    if (count < 0) err = why_set(why, ERR_CONFIG, "unbalanced quotes");
+    if (count < 0)
+        err = why_set(why, ERR_CONFIG, "unbalanced quotes");
     else if (count == 2 && arg_is(words[0], "include")) {
         char *path = join(1, words + 1);
         err = read_file(engine, path, depth + 1, why);
         mem_free(path);
     } else if (count == 1 && arg_is(words[0], "save")) {
         err = config_set(engine, words[0], 0, NULL, why); /* none, as Redis takes it */
-    } else if (count == 1) err = why_set(why, ERR_CONFIG, "'%.*s' has no value", (int)words[0].size, (const char *)words[0].data);
-    else if (count > 1) err = config_set(engine, words[0], count - 1, words + 1, why);
+    } else if (count == 1)
+        err = why_set(why, ERR_CONFIG, "'%.*s' has no value", (int)words[0].size,
+                      (const char *)words[0].data);
+    else if (count > 1)
+        err = config_set(engine, words[0], count - 1, words + 1, why);
     buf_close(&room);
     return err;
 }
 
-static enum err read_text(struct engine *engine, const char *path, struct slice text, int depth, struct why *why) {
+static enum err read_text(struct engine *engine, const char *path, struct slice text, int depth,
+                          struct why *why) {
     for (int number = 1; text.size > 0; number++) {
         const uint8_t *end = memchr(text.data, '\n', text.size);
         size_t size = end ? (size_t)(end - text.data) : text.size;
@@ -234,12 +261,15 @@ static enum err read_text(struct engine *engine, const char *path, struct slice 
 }
 
 static enum err read_file(struct engine *engine, const char *path, int depth, struct why *why) {
-    if (depth > INCLUDES_MAX) return why_set(why, ERR_LIMIT, "more than %d files include each other", INCLUDES_MAX);
+    if (depth > INCLUDES_MAX)
+        return why_set(why, ERR_LIMIT, "more than %d files include each other", INCLUDES_MAX);
     FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
     if (file == NULL) return why_set(why, ERR_IO, "%s: %s", path, strerror(errno));
     struct buf text = {0};
     size_t got;
-    while ((got = fread(buf_room(&text, 4096), 1, 4096, file)) > 0 && buf_size(&text) < FILE_BYTES_MAX) buf_filled(&text, got);
+    while ((got = fread(buf_room(&text, 4096), 1, 4096, file)) > 0 &&
+           buf_size(&text) < FILE_BYTES_MAX)
+        buf_filled(&text, got);
     if (file != stdin) fclose(file);
     enum err err = read_text(engine, path, buf_slice(&text), depth, why);
     buf_close(&text);
@@ -250,10 +280,12 @@ static bool is_option(const char *arg) {
     return arg[0] == '-' && arg[1] == '-';
 }
 
-static enum err read_option(struct engine *engine, int argc, char **argv, int *at, struct why *why) {
+static enum err read_option(struct engine *engine, int argc, char **argv, int *at,
+                            struct why *why) {
     struct slice name = slice_text(argv[*at] + 2), words[LINE_WORDS_MAX];
     int count = 0;
-    for ((*at)++; *at < argc && count < LINE_WORDS_MAX && (!is_option(argv[*at]) || count == 0); (*at)++)
+    for ((*at)++; *at < argc && count < LINE_WORDS_MAX && (!is_option(argv[*at]) || count == 0);
+         (*at)++)
         words[count++] = slice_text(argv[*at]);
     if (count == 0) return why_set(why, ERR_CONFIG, "--%s has no value", (const char *)name.data);
     return config_set(engine, name, count, words, why);
@@ -265,14 +297,16 @@ enum err config_read_all(struct engine *engine, int argc, char **argv, struct wh
     engine->save_was_set = false; /* the first `save` replaces the defaults, the others add to it */
     if (argc > 1 && !is_option(argv[1])) {
         char *path = realpath(argv[1], NULL);
-        if (path == NULL && strcmp(argv[1], "-") != 0) return why_set(why, ERR_IO, "%s: %s", argv[1], strerror(errno));
+        if (path == NULL && strcmp(argv[1], "-") != 0)
+            return why_set(why, ERR_IO, "%s: %s", argv[1], strerror(errno));
         if (path) engine->config_file = mem_strdup(path);
         free(path);
         err = read_file(engine, argv[1], 0, why);
         at = 2;
     }
     while (err == OK && at < argc) {
-        if (!is_option(argv[at])) return why_set(why, ERR_CONFIG, "'%s' is not an option: they begin with --", argv[at]);
+        if (!is_option(argv[at]))
+            return why_set(why, ERR_CONFIG, "'%s' is not an option: they begin with --", argv[at]);
         err = read_option(engine, argc, argv, &at, why);
     }
     return err;

@@ -1,8 +1,8 @@
 /* config.h -- options: redis.conf, the command line, CONFIG GET/SET/REWRITE.
  *
  * Modules register tables of options whose values live in struct settings (settings.h). `apply`, if
- * given, is called after a value was changed by CONFIG SET (not at start); if it fails, the old value
- * is put back and the error is the client's.
+ * given, is called after a value was changed by CONFIG SET (not at start); if it fails, the old
+ * value is put back and the error is the client's.
  */
 #ifndef SERVER_CONFIG_H
 #define SERVER_CONFIG_H
@@ -45,14 +45,14 @@ struct config_option {
     void (*write)(struct engine *engine, struct buf *out);
 };
 
-/* Another part wants to know when CONFIG SET changed the option NAME (at start nobody is told). If it fails, the
- * old value is put back and the error is the client's. */
+/* Another part wants to know when CONFIG SET changed the option NAME (at start nobody is told). If
+ * it fails, the old value is put back and the error is the client's. */
 typedef enum err config_changed(struct engine *engine, struct why *why);
 void config_watch(struct engine *engine, const char *name, config_changed *fn);
 
 void config_register(struct engine *engine, const struct config_option *options, size_t count);
 /* Set by name, as a line of a file would. */
-MUST_CHECK enum err config_set(struct engine *engine, struct slice name, int argc, const struct slice *argv,
-                               struct why *why);
+MUST_CHECK enum err config_set(struct engine *engine, struct slice name, int argc,
+                               const struct slice *argv, struct why *why);
 
 #endif

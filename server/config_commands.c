@@ -28,8 +28,10 @@ static bool named(struct client *c, const char *name) {
 
 /* Those that Redis shows only to who knows their names. */
 static bool is_hidden(const char *name) {
-    return strstr(name, "-delay") != NULL || strcmp(name, "loading-process-events-interval-bytes") == 0 ||
-           strcmp(name, "maxmemory-eviction-tenacity") == 0 || strcmp(name, "use-exit-on-panic") == 0 || strcmp(name, "watchdog-period") == 0 ||
+    return strstr(name, "-delay") != NULL ||
+           strcmp(name, "loading-process-events-interval-bytes") == 0 ||
+           strcmp(name, "maxmemory-eviction-tenacity") == 0 ||
+           strcmp(name, "use-exit-on-panic") == 0 || strcmp(name, "watchdog-period") == 0 ||
            strcmp(name, "socket-mark-id") == 0;
 }
 
@@ -48,10 +50,13 @@ static void run_get(struct client *c) {
         for (size_t i = 0; i < config->tables[t].count; i++) {
             const struct config_option *option = &config->tables[t].options[i];
             if (matches_any(c, option->name)) reply_option(c, option->name, option), count++;
-            if (option->alias && matches_any(c, option->alias)) reply_option(c, option->alias, option), count++;
+            if (option->alias && matches_any(c, option->alias))
+                reply_option(c, option->alias, option), count++;
         }
     for (size_t i = 0; i < config_kept_count; i++) {
-        if (!matches_any(c, config_kept[i].name) || (is_hidden(config_kept[i].name) && !named(c, config_kept[i].name))) continue;
+        if (!matches_any(c, config_kept[i].name) ||
+            (is_hidden(config_kept[i].name) && !named(c, config_kept[i].name)))
+            continue;
         reply_bulk_text(c, config_kept[i].name);
         reply_bulk_text(c, config->kept[i]);
         count++;
@@ -77,23 +82,28 @@ static bool find_changes(struct client *c, struct change *changes, int count) {
         change->option = config_find(c->engine, change->name);
         change->kept = change->option ? -1 : config_find_kept(change->name);
         if (change->option == NULL && change->kept < 0) {
-            reply_error(c, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'", shown, text);
+            reply_error(c, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+                        shown, text);
             return false;
         }
         unsigned flags = change->option ? change->option->flags : 0;
         const char *wrong = flags & CONFIG_FIXED ? "can't set immutable config" : NULL;
-        if (flags & CONFIG_PROTECTED && c->engine->settings.enable_protected_configs == 0) wrong = "can't set protected config";
+        if (flags & CONFIG_PROTECTED && c->engine->settings.enable_protected_configs == 0)
+            wrong = "can't set protected config";
         for (int n = 0; n < i; n++)
-            if (change->option == changes[n].option && change->kept == changes[n].kept) wrong = "duplicate parameter";
+            if (change->option == changes[n].option && change->kept == changes[n].kept)
+                wrong = "duplicate parameter";
         if (wrong) {
-            reply_error(c, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s", shown, text, wrong);
+            reply_error(c, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
+                        shown, text, wrong);
             return false;
         }
     }
     return true;
 }
 
-static enum err put(struct engine *engine, struct change *change, struct slice value, struct why *why) {
+static enum err put(struct engine *engine, struct change *change, struct slice value,
+                    struct why *why) {
     if (change->option == NULL) {
         mem_free(engine->config->kept[change->kept]);
         struct buf text = {0};
@@ -107,8 +117,9 @@ static enum err put(struct engine *engine, struct change *change, struct slice v
     bool split = change->option->flags & CONFIG_MULTI;
     int count = split ? config_split(value, &room, words, (int)COUNT(words)) : 1;
     engine->save_was_set = false;
-    enum err err = count < 0 ? why_set(why, ERR_CONFIG, "unbalanced quotes")
-                             : config_read_value(engine, change->option, count, split ? words : &value, why);
+    enum err err =
+        count < 0 ? why_set(why, ERR_CONFIG, "unbalanced quotes")
+                  : config_read_value(engine, change->option, count, split ? words : &value, why);
     buf_close(&room);
     return err;
 }
@@ -141,8 +152,10 @@ static void run_set(struct client *c) {
     for (; err == OK && done < count; done++) {
         struct change *change = &changes[done];
         at = done;
-        if (change->option) config_write_value(c->engine, change->option, &change->before);
-        else buf_printf(&change->before, "%s", c->engine->config->kept[change->kept]);
+        if (change->option)
+            config_write_value(c->engine, change->option, &change->before);
+        else
+            buf_printf(&change->before, "%s", c->engine->config->kept[change->kept]);
         err = put(c->engine, change, change->value, &why);
     }
     for (int i = 0; err == OK && i < count; i++) {
@@ -150,11 +163,13 @@ static void run_set(struct client *c) {
         err = apply(c->engine, &changes[i], &why);
     }
     if (err != OK) {
-        for (int i = 0; i < done; i++) (void)put(c->engine, &changes[i], buf_slice(&changes[i].before), &ignored);
+        for (int i = 0; i < done; i++)
+            (void)put(c->engine, &changes[i], buf_slice(&changes[i].before), &ignored);
         for (int i = 0; i < done; i++) (void)apply(c->engine, &changes[i], &ignored);
-        reply_error(c, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s", (int)changes[at].name.size,
-                    (const char *)changes[at].name.data, why.text);
-    } else reply_ok(c);
+        reply_error(c, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
+                    (int)changes[at].name.size, (const char *)changes[at].name.data, why.text);
+    } else
+        reply_ok(c);
     for (int i = 0; i < done; i++) buf_close(&changes[i].before);
 }
 
@@ -178,9 +193,12 @@ static void write_line(struct engine *engine, const struct config_option *option
     struct buf value = {0};
     config_write_value(engine, option, &value);
     buf_printf(out, "%s ", option->name);
-    if (option->flags & CONFIG_MULTI && buf_size(&value) > 0) buf_add(out, buf_slice(&value));
-    else if (option->kind == CONFIG_TEXT || option->kind == CONFIG_CUSTOM) quote_add(out, buf_slice(&value));
-    else buf_add(out, buf_slice(&value));
+    if (option->flags & CONFIG_MULTI && buf_size(&value) > 0)
+        buf_add(out, buf_slice(&value));
+    else if (option->kind == CONFIG_TEXT || option->kind == CONFIG_CUSTOM)
+        quote_add(out, buf_slice(&value));
+    else
+        buf_add(out, buf_slice(&value));
     buf_byte(out, '\n');
     buf_close(&value);
 }
@@ -193,7 +211,9 @@ static bool is_default(struct engine *engine, const struct config_option *option
     if (option->kind == CONFIG_MEMORY && config_read_memory(slice_text(option->fallback), &bytes))
         same = *(int64_t *)((char *)&engine->settings + option->offset) == bytes;
     if (strcmp(option->name, "client-output-buffer-limit") == 0)
-        same = slice_equal(buf_slice(&value), SLICE("normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"));
+        same = slice_equal(
+            buf_slice(&value),
+            SLICE("normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"));
     buf_close(&value);
     return same;
 }
@@ -202,7 +222,9 @@ static bool is_default(struct engine *engine, const struct config_option *option
 static void rewrite_line(struct engine *engine, struct slice line, bool *written, struct buf *out) {
     struct slice words[64];
     struct buf room = {0};
-    int count = line.size > 0 && line.data[0] != '#' ? config_split(line, &room, words, (int)COUNT(words)) : 0;
+    int count = line.size > 0 && line.data[0] != '#'
+                    ? config_split(line, &room, words, (int)COUNT(words))
+                    : 0;
     const struct config_option *option = count > 1 ? config_find(engine, words[0]) : NULL;
     size_t index = 0;
     for (size_t t = 0; option && t < engine->config->table_count; t++) {
@@ -225,7 +247,8 @@ static void rewrite_line(struct engine *engine, struct slice line, bool *written
 
 static void rewrite_text(struct engine *engine, struct slice old, struct buf *out) {
     size_t total = 0;
-    for (size_t t = 0; t < engine->config->table_count; t++) total += engine->config->tables[t].count;
+    for (size_t t = 0; t < engine->config->table_count; t++)
+        total += engine->config->tables[t].count;
     bool *written = NEW_ARRAY(bool, total);
     while (old.size > 0) {
         const uint8_t *end = memchr(old.data, '\n', old.size);
@@ -278,16 +301,24 @@ enum err config_rewrite(struct engine *engine, struct why *why) {
 
 static void run_rewrite(struct client *c) {
     struct why why = {{0}};
-    if (c->engine->config_file == NULL) reply_error(c, "ERR The server is running without a config file");
-    else if (config_rewrite(c->engine, &why) != OK) reply_error(c, "ERR Rewriting config file: %s", why.text);
-    else reply_ok(c);
+    if (c->engine->config_file == NULL)
+        reply_error(c, "ERR The server is running without a config file");
+    else if (config_rewrite(c->engine, &why) != OK)
+        reply_error(c, "ERR Rewriting config file: %s", why.text);
+    else
+        reply_ok(c);
 }
 
 static void run_help(struct client *c) {
-    static const char *const help[] = {"GET <pattern>", "    Options whose names match, with their values.",
-                                       "SET <directive> <value>", "    Change options, all or none.",
-                                       "RESETSTAT", "    Set the counters of INFO to zero.",
-                                       "REWRITE", "    Write the values of now into the configuration file.", NULL};
+    static const char *const help[] = {"GET <pattern>",
+                                       "    Options whose names match, with their values.",
+                                       "SET <directive> <value>",
+                                       "    Change options, all or none.",
+                                       "RESETSTAT",
+                                       "    Set the counters of INFO to zero.",
+                                       "REWRITE",
+                                       "    Write the values of now into the configuration file.",
+                                       NULL};
     reply_help(c, help);
 }
 

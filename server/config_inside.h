@@ -33,11 +33,12 @@ const struct config_option *config_find(struct engine *engine, struct slice name
 /* Index into config_kept, or -1. */
 int config_find_kept(struct slice name);
 /* Read a value and put it into the settings; WHY says only what is wrong with the value. */
-MUST_CHECK enum err config_read_value(struct engine *engine, const struct config_option *option, int argc,
-                                      const struct slice *argv, struct why *why);
+MUST_CHECK enum err config_read_value(struct engine *engine, const struct config_option *option,
+                                      int argc, const struct slice *argv, struct why *why);
 /* The value as CONFIG GET shows it. */
 void config_write_value(struct engine *engine, const struct config_option *option, struct buf *out);
-/* Split a value that was given as one argument into words (CONFIG_MULTI and quoting); at most MAX. */
+/* Split a value that was given as one argument into words (CONFIG_MULTI and quoting); at most MAX.
+ */
 int config_split(struct slice text, struct buf *room, struct slice *words, int max);
 bool config_read_memory(struct slice text, int64_t *bytes); /* 100, 1k, 1mb */
 void config_commands_bind(struct engine *engine);

@@ -12,16 +12,21 @@
 /* In time that does not depend on where the texts differ. */
 static bool same_secret(struct slice given, struct slice wanted) {
     unsigned differs = given.size != wanted.size;
-    for (size_t i = 0; wanted.size > 0 && i < given.size; i++) differs |= (unsigned)(given.data[i] ^ wanted.data[i % wanted.size]);
+    for (size_t i = 0; wanted.size > 0 && i < given.size; i++)
+        differs |= (unsigned)(given.data[i] ^ wanted.data[i % wanted.size]);
     return differs == 0;
 }
 
 /* The only user is "default". */
 static bool authenticate(struct client *c, struct slice user, struct slice password) {
-    struct slice wanted = slice_from(c->engine->settings.requirepass, c->engine->settings.requirepass_size);
-    bool good = slice_equal(user, SLICE("default")) && (wanted.size == 0 || same_secret(password, wanted));
-    if (good) c->authenticated = true;
-    else reply_error(c, "WRONGPASS invalid username-password pair or user is disabled.");
+    struct slice wanted =
+        slice_from(c->engine->settings.requirepass, c->engine->settings.requirepass_size);
+    bool good =
+        slice_equal(user, SLICE("default")) && (wanted.size == 0 || same_secret(password, wanted));
+    if (good)
+        c->authenticated = true;
+    else
+        reply_error(c, "WRONGPASS invalid username-password pair or user is disabled.");
     return good;
 }
 
@@ -31,11 +36,13 @@ static void run_auth(struct client *c) {
         return;
     }
     if (c->argc == 2 && c->engine->settings.requirepass_size == 0) {
-        reply_error(c, "ERR AUTH <password> called without any password configured for the default user. Are you sure "
+        reply_error(c, "ERR AUTH <password> called without any password configured for the default "
+                       "user. Are you sure "
                        "your configuration is correct?");
         return;
     }
-    if (authenticate(c, c->argc == 3 ? c->argv[1] : SLICE("default"), c->argv[c->argc - 1])) reply_ok(c);
+    if (authenticate(c, c->argc == 3 ? c->argv[1] : SLICE("default"), c->argv[c->argc - 1]))
+        reply_ok(c);
 }
 
 static void reply_hello(struct client *c) {
@@ -62,7 +69,8 @@ static void run_hello(struct client *c) {
     struct slice name = SLICE("");
     bool named = false;
     if (c->argc >= 2) {
-        if (!arg_int(c, c->argv[1], &version, "Protocol version is not an integer or out of range")) return;
+        if (!arg_int(c, c->argv[1], &version, "Protocol version is not an integer or out of range"))
+            return;
         if (version < 2 || version > 3) {
             reply_error(c, "NOPROTO unsupported protocol version");
             return;
@@ -78,18 +86,22 @@ static void run_hello(struct client *c) {
             name = c->argv[++at];
             named = true;
             if (!client_name_is_good(name)) {
-                reply_error(c, "ERR Client names cannot contain spaces, newlines or special characters.");
+                reply_error(
+                    c, "ERR Client names cannot contain spaces, newlines or special characters.");
                 return;
             }
         } else {
-            reply_error(c, "ERR Syntax error in HELLO option '%.*s'", (int)(c->argv[at].size < 128 ? c->argv[at].size : 128),
+            reply_error(c, "ERR Syntax error in HELLO option '%.*s'",
+                        (int)(c->argv[at].size < 128 ? c->argv[at].size : 128),
                         (const char *)c->argv[at].data);
             return;
         }
     }
     if (!c->authenticated) {
-        reply_error(c, "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
-                       "<user> <pass> option can be used to authenticate the client and select the RESP protocol version "
+        reply_error(c, "NOAUTH HELLO must be called with the client already authenticated, "
+                       "otherwise the HELLO <proto> AUTH "
+                       "<user> <pass> option can be used to authenticate the client and select the "
+                       "RESP protocol version "
                        "at the same time");
         return;
     }
@@ -107,8 +119,10 @@ static void run_ping(struct client *c) {
         reply_array(c, 2);
         reply_bulk_text(c, "pong");
         reply_bulk(c, c->argc == 2 ? c->argv[1] : SLICE(""));
-    } else if (c->argc == 1) reply_raw(c, SLICE("+PONG\r\n"));
-    else reply_bulk(c, c->argv[1]);
+    } else if (c->argc == 1)
+        reply_raw(c, SLICE("+PONG\r\n"));
+    else
+        reply_bulk(c, c->argv[1]);
 }
 
 static void run_echo(struct client *c) {
@@ -139,8 +153,8 @@ static void run_reset(struct client *c) {
     monitor_forget(c);
     multi_discard(c);
     pubsub_unsubscribe_all(c);
-    const uint64_t gone = CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT | CLIENT_NO_TOUCH |
-                          CLIENT_IMPORT_SOURCE;
+    const uint64_t gone = CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT |
+                          CLIENT_NO_EVICT | CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE;
     c->flags &= ~gone;
     c->db = &c->engine->dbs[0];
     c->resp = 2;
@@ -150,7 +164,8 @@ static void run_reset(struct client *c) {
 }
 
 void connection_commands_bind(struct engine *engine) {
-    static const struct command_binding bindings[] = {{"auth", run_auth},     {"hello", run_hello}, {"ping", run_ping}, {"echo", run_echo},
-                                                      {"select", run_select}, {"quit", run_quit},   {"reset", run_reset}};
+    static const struct command_binding bindings[] = {
+        {"auth", run_auth},     {"hello", run_hello}, {"ping", run_ping},  {"echo", run_echo},
+        {"select", run_select}, {"quit", run_quit},   {"reset", run_reset}};
     command_bind(engine, bindings, COUNT(bindings));
 }

@@ -1,5 +1,5 @@
-/* debug_commands.c -- DEBUG: what test suites and the curious need. DIGEST, RELOAD and their kin are added by
- * persistence (engine_debug_add). */
+/* debug_commands.c -- DEBUG: what test suites and the curious need. DIGEST, RELOAD and their kin
+ * are added by persistence (engine_debug_add). */
 #include "lib/base/mem.h"
 #include "server/access.h"
 #include "server/args.h"
@@ -34,8 +34,10 @@ static void debug_object(struct client *c) {
         return;
     }
     char line[256];
-    snprintf(line, sizeof line, "Value at:%p refcount:1 encoding:%s serializedlength:%zu lru:%u lru_seconds_idle:%lld", (void *)e,
-             encoding_name(entry_encoding(e)), entry_memory(e, 0), entry_access(e), (long long)access_idle_s(c->engine, e));
+    snprintf(line, sizeof line,
+             "Value at:%p refcount:1 encoding:%s serializedlength:%zu lru:%u lru_seconds_idle:%lld",
+             (void *)e, encoding_name(entry_encoding(e)), entry_memory(e, 0), entry_access(e),
+             (long long)access_idle_s(c->engine, e));
     reply_simple(c, line);
 }
 
@@ -54,7 +56,9 @@ static void debug_populate(struct client *c) {
         buf_printf(&value, "value:%lld", (long long)i);
         if (size > 0) {
             size_t had = buf_size(&value);
-            if ((size_t)size > had) memset(buf_room(&value, (size_t)size - had), 0, (size_t)size - had), buf_filled(&value, (size_t)size - had);
+            if ((size_t)size > had)
+                memset(buf_room(&value, (size_t)size - had), 0, (size_t)size - had),
+                    buf_filled(&value, (size_t)size - had);
         }
         struct slice text = buf_slice(&value);
         if (size > 0 && text.size > (size_t)size) text.size = (size_t)size;
@@ -79,7 +83,8 @@ static void debug_stringmatch(struct client *c) {
 static void debug_packed_threshold(struct client *c) {
     int64_t bytes;
     struct slice text = c->argv[2];
-    if (text.size > 0 && (text.data[text.size - 1] == 'b' || text.data[text.size - 1] == 'B')) text.size--;
+    if (text.size > 0 && (text.data[text.size - 1] == 'b' || text.data[text.size - 1] == 'B'))
+        text.size--;
     if (!slice_to_int(text, &bytes) || bytes < 0 || bytes > UINT32_MAX) {
         reply_error(c, "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
         return;
@@ -90,10 +95,14 @@ static void debug_packed_threshold(struct client *c) {
 
 static void debug_protocol(struct client *c) {
     struct slice kind = c->argv[2];
-    if (arg_is(kind, "string")) reply_bulk_text(c, "Hello World");
-    else if (arg_is(kind, "integer")) reply_int(c, 12345);
-    else if (arg_is(kind, "double")) reply_double(c, 3.141);
-    else if (arg_is(kind, "null")) reply_null(c);
+    if (arg_is(kind, "string"))
+        reply_bulk_text(c, "Hello World");
+    else if (arg_is(kind, "integer"))
+        reply_int(c, 12345);
+    else if (arg_is(kind, "double"))
+        reply_double(c, 3.141);
+    else if (arg_is(kind, "null"))
+        reply_null(c);
     else if (arg_is(kind, "array")) {
         reply_array(c, 3);
         for (int i = 0; i < 3; i++) reply_int(c, i);
@@ -111,18 +120,26 @@ static void debug_protocol(struct client *c) {
         reply_push(c, 2);
         reply_bulk_text(c, "server-cpu-usage");
         reply_int(c, 42);
-    } else if (arg_is(kind, "verbatim")) reply_verbatim(c, "txt", SLICE("This is a verbatim\nstring"));
-    else if (arg_is(kind, "true")) reply_bool(c, true);
-    else if (arg_is(kind, "false")) reply_bool(c, false);
+    } else if (arg_is(kind, "verbatim"))
+        reply_verbatim(c, "txt", SLICE("This is a verbatim\nstring"));
+    else if (arg_is(kind, "true"))
+        reply_bool(c, true);
+    else if (arg_is(kind, "false"))
+        reply_bool(c, false);
     else if (arg_is(kind, "bignum")) {
-        if (c->resp < 3) reply_bulk_text(c, "1234567999999999999999999999999999999");
-        else reply_raw(c, SLICE("(1234567999999999999999999999999999999\r\n"));
-    } else reply_error(c, "ERR Wrong protocol type name. Please use one of the following: "
-                          "string|integer|double|null|array|set|map|attrib|push|verbatim|true|false");
+        if (c->resp < 3)
+            reply_bulk_text(c, "1234567999999999999999999999999999999");
+        else
+            reply_raw(c, SLICE("(1234567999999999999999999999999999999\r\n"));
+    } else
+        reply_error(c, "ERR Wrong protocol type name. Please use one of the following: "
+                       "string|integer|double|null|array|set|map|attrib|push|verbatim|true|false");
 }
 
 static void debug_log(struct client *c) {
-    engine_log(c->engine, '#', "DEBUG LOG: %.*s", (int)(c->argv[2].size < 1024 ? c->argv[2].size : 1024), (const char *)c->argv[2].data);
+    engine_log(c->engine, '#', "DEBUG LOG: %.*s",
+               (int)(c->argv[2].size < 1024 ? c->argv[2].size : 1024),
+               (const char *)c->argv[2].data);
     reply_ok(c);
 }
 
@@ -146,8 +163,9 @@ static void debug_htstats(struct client *c) {
     struct buf out = {0};
     const struct db *db = &c->engine->dbs[id];
     for (unsigned i = 0; i < PARTITIONS; i++)
-        buf_printf(&out, "partition %u: keys %llu segments %u children %u depth %u\n", i, (unsigned long long)db->partitions[i].count,
-                   db->partitions[i].segments, db->partitions[i].children, db->partitions[i].depth);
+        buf_printf(&out, "partition %u: keys %llu segments %u children %u depth %u\n", i,
+                   (unsigned long long)db->partitions[i].count, db->partitions[i].segments,
+                   db->partitions[i].children, db->partitions[i].depth);
     reply_verbatim(c, "txt", buf_slice(&out));
     buf_close(&out);
 }
@@ -157,17 +175,18 @@ static const struct {
     int argc; /* at least */
     command_run *run;
     const char *help;
-} debugs[] = {{"sleep", 3, debug_sleep, "SLEEP <seconds>"},
-              {"set-active-expire", 3, debug_set_active_expire, "SET-ACTIVE-EXPIRE <0|1>"},
-              {"object", 3, debug_object, "OBJECT <key>"},
-              {"populate", 3, debug_populate, "POPULATE <count> [<prefix>] [<size>]"},
-              {"stringmatch-len", 4, debug_stringmatch, "STRINGMATCH-LEN <len> <pattern>"},
-              {"quicklist-packed-threshold", 3, debug_packed_threshold, "QUICKLIST-PACKED-THRESHOLD <size>"},
-              {"protocol", 3, debug_protocol, "PROTOCOL <type>"},
-              {"log", 3, debug_log, "LOG <message>"},
-              {"error", 3, debug_error, "ERROR <string>"},
-              {"htstats", 2, debug_htstats, "HTSTATS [<dbid>]"},
-              {"pause-cron", 3, debug_pause_cron, "PAUSE-CRON <0|1>"}};
+} debugs[] = {
+    {"sleep", 3, debug_sleep, "SLEEP <seconds>"},
+    {"set-active-expire", 3, debug_set_active_expire, "SET-ACTIVE-EXPIRE <0|1>"},
+    {"object", 3, debug_object, "OBJECT <key>"},
+    {"populate", 3, debug_populate, "POPULATE <count> [<prefix>] [<size>]"},
+    {"stringmatch-len", 4, debug_stringmatch, "STRINGMATCH-LEN <len> <pattern>"},
+    {"quicklist-packed-threshold", 3, debug_packed_threshold, "QUICKLIST-PACKED-THRESHOLD <size>"},
+    {"protocol", 3, debug_protocol, "PROTOCOL <type>"},
+    {"log", 3, debug_log, "LOG <message>"},
+    {"error", 3, debug_error, "ERROR <string>"},
+    {"htstats", 2, debug_htstats, "HTSTATS [<dbid>]"},
+    {"pause-cron", 3, debug_pause_cron, "PAUSE-CRON <0|1>"}};
 
 static void run_debug(struct client *c) {
     if (arg_is(c->argv[1], "help")) {

@@ -81,7 +81,8 @@ static void on_deadline(uv_timer_t *timer) {
 
 static void aim_deadline(struct engine *engine) {
     struct loop_parts *parts = (struct loop_parts *)engine->loop;
-    int64_t first = block_count(engine) ? block_next_deadline(engine) : 0, pause = pause_end_ms(engine);
+    int64_t first = block_count(engine) ? block_next_deadline(engine) : 0,
+            pause = pause_end_ms(engine);
     if (pause && (first == 0 || pause < first)) first = pause;
     if (first == 0) {
         if (uv_is_active((uv_handle_t *)&parts->deadline)) uv_timer_stop(&parts->deadline);
@@ -96,7 +97,9 @@ static void close_idle_clients(struct engine *engine) {
     if (engine->settings.timeout_s == 0) return;
     uint64_t limit_ms = (uint64_t)engine->settings.timeout_s * 1000, now_ms = engine->now_us / 1000;
     for (struct client *c = engine->clients; c; c = c->next) {
-        if (c->flags & (CLIENT_REPLICA | CLIENT_MASTER | CLIENT_BLOCKED | CLIENT_PUBSUB | CLIENT_MONITOR)) continue;
+        if (c->flags &
+            (CLIENT_REPLICA | CLIENT_MASTER | CLIENT_BLOCKED | CLIENT_PUBSUB | CLIENT_MONITOR))
+            continue;
         if (now_ms - c->active_ms > limit_ms) client_close_later(c);
     }
 }
@@ -128,7 +131,8 @@ static void on_tick(uv_timer_t *timer) {
     measure_rate(engine);
     hooks_run(engine, HOOK_TICK);
     uint64_t period_ms = 1000u / (uint64_t)engine->settings.hz;
-    if (uv_timer_get_repeat(timer) != period_ms) uv_timer_set_repeat(timer, period_ms ? period_ms : 1);
+    if (uv_timer_get_repeat(timer) != period_ms)
+        uv_timer_set_repeat(timer, period_ms ? period_ms : 1);
 }
 
 /* ---- log ---- */
@@ -154,8 +158,10 @@ void engine_log(struct engine *engine, char level, const char *fmt, ...) {
     vfprintf(file, fmt, args);
     va_end(args);
     fputc('\n', file);
-    if (file == stdout) fflush(file);
-    else fclose(file);
+    if (file == stdout)
+        fflush(file);
+    else
+        fclose(file);
 }
 
 /* ---- start and end ---- */
@@ -163,7 +169,8 @@ void engine_log(struct engine *engine, char level, const char *fmt, ...) {
 static void on_signal(uv_signal_t *handle, int number) {
     struct engine *engine = handle->loop->data;
     struct why why = {{0}};
-    engine_log(engine, '#', "Received %s scheduling shutdown...", number == SIGINT ? "SIGINT" : "SIGTERM");
+    engine_log(engine, '#', "Received %s scheduling shutdown...",
+               number == SIGINT ? "SIGINT" : "SIGTERM");
     if (engine_shutdown(engine, 0, &why) != OK) engine_log(engine, '#', "%s", why.text);
 }
 
@@ -171,7 +178,8 @@ enum err engine_shutdown(struct engine *engine, unsigned flags, struct why *why)
     if (engine->shutting_down) return OK;
     engine_log(engine, '#', "User requested shutdown...");
     if (!hooks_shutdown(engine, flags, why) && !(flags & SHUTDOWN_FORCE)) {
-        engine_log(engine, '#', "Errors trying to shut down the server. Check the logs for more information.");
+        engine_log(engine, '#',
+                   "Errors trying to shut down the server. Check the logs for more information.");
         return ERR_STATE;
     }
     engine->shutting_down = true;

@@ -1,11 +1,13 @@
-/* engine.h -- the server as a whole: what every command can reach, and where the parts are plugged in.
+/* engine.h -- the server as a whole: what every command can reach, and where the parts are plugged
+ * in.
  *
  * One thread runs everything here: the loop, the commands, all hooks. A turn of the loop:
  *
- *     read sockets, parse --> execute (batches) --> before_reply hooks (AOF) --> write replies --> free clients
+ *     read sockets, parse --> execute (batches) --> before_reply hooks (AOF) --> write replies -->
+ * free clients
  *
- * Parts that the core does not know (persistence, replication) attach themselves by the registration
- * functions below, from one function each that groups.c names.
+ * Parts that the core does not know (persistence, replication) attach themselves by the
+ * registration functions below, from one function each that groups.c names.
  */
 #ifndef SERVER_ENGINE_H
 #define SERVER_ENGINE_H
@@ -26,8 +28,9 @@
 enum role { ROLE_MASTER, ROLE_REPLICA };
 
 struct engine_stats {
-    uint64_t connections, rejected_connections, commands, hits, misses, expired, evicted, net_in_bytes, net_out_bytes,
-        pubsub_messages, errors, unexpected_errors, expired_time_cap_reached, peak_clients, reads, writes;
+    uint64_t connections, rejected_connections, commands, hits, misses, expired, evicted,
+        net_in_bytes, net_out_bytes, pubsub_messages, errors, unexpected_errors,
+        expired_time_cap_reached, peak_clients, reads, writes;
     uint64_t expire_cycle_us, lazyfreed;
     double ops_per_second;
     size_t memory_peak;
@@ -54,7 +57,7 @@ struct engine {
     bool tick_paused;   /* DEBUG PAUSE-CRON */
     bool shutting_down;
     bool save_was_set; /* while options are read: `save` lines add up */
-    uint64_t dirty; /* changes since the last save */
+    uint64_t dirty;    /* changes since the last save */
     struct engine_stats stats;
     struct engine_rate rate;
     size_t memory_seen; /* evict.c: bytes in use, at memory_seen_us */
@@ -87,7 +90,9 @@ struct engine {
     void *persistence, *replication;
 };
 
-static inline int64_t engine_now_ms(const struct engine *engine) { return engine->now_ms; }
+static inline int64_t engine_now_ms(const struct engine *engine) {
+    return engine->now_ms;
+}
 /* Read the clocks again (after something that took long). */
 void engine_read_clock(struct engine *engine);
 
@@ -108,27 +113,31 @@ enum hook_kind {
 };
 void engine_hook_add(struct engine *engine, enum hook_kind kind, engine_hook *fn);
 
-/* A part of an INFO section ("persistence", "replication", ...): called to append "name:value\r\n" lines. */
-void engine_info_add(struct engine *engine, const char *section, void (*fn)(struct engine *engine, struct buf *out));
+/* A part of an INFO section ("persistence", "replication", ...): called to append "name:value\r\n"
+ * lines. */
+void engine_info_add(struct engine *engine, const char *section,
+                     void (*fn)(struct engine *engine, struct buf *out));
 
 /* DEBUG NAME ...: HELP_LINE as in DEBUG HELP. */
-void engine_debug_add(struct engine *engine, const char *name, command_run *run, const char *help_line);
+void engine_debug_add(struct engine *engine, const char *name, command_run *run,
+                      const char *help_line);
 
-/* May the command run now? A gate says why not by engine_refuse() and answers false (MISCONF, NOREPLICAS and
- * MASTERDOWN are such). Called for every command that a client sends, before it runs or is queued; ask
- * engine_command_flags(), which knows what EXEC is going to run. */
+/* May the command run now? A gate says why not by engine_refuse() and answers false (MISCONF,
+ * NOREPLICAS and MASTERDOWN are such). Called for every command that a client sends, before it runs
+ * or is queued; ask engine_command_flags(), which knows what EXEC is going to run. */
 typedef bool command_gate(struct client *c, const struct command *command);
 void engine_gate_add(struct engine *engine, command_gate *gate);
 
 uint32_t engine_command_flags(const struct client *c, const struct command *command);
-/* Refuse the client's command: the error is replied, and a transaction that is being queued is spoilt. */
+/* Refuse the client's command: the error is replied, and a transaction that is being queued is
+ * spoilt. */
 void engine_refuse(struct client *c, const char *fmt, ...) PRINTF(2, 3);
 
 /* WAIT: how many replicas have confirmed everything up to now; replication sets it. */
 struct engine_acks {
-    int64_t (*offset)(struct engine *engine);                  /* of the master's stream */
-    int (*confirmed)(struct engine *engine, int64_t offset);  /* replicas that have OFFSET */
-    void (*ask)(struct engine *engine);                        /* REPLCONF GETACK * */
+    int64_t (*offset)(struct engine *engine);                /* of the master's stream */
+    int (*confirmed)(struct engine *engine, int64_t offset); /* replicas that have OFFSET */
+    void (*ask)(struct engine *engine);                      /* REPLCONF GETACK * */
 };
 void engine_acks_set(struct engine *engine, const struct engine_acks *acks);
 void engine_acks_changed(struct engine *engine); /* some replica confirmed more: WAIT looks again */

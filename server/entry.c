@@ -62,7 +62,8 @@ struct slice entry_string(const struct entry *e, char scratch[ENTRY_INT_TEXT]) {
         struct slice key = entry_key(e);
         return slice_from(key.data + key.size, e->inline_size);
     }
-    if (entry_encoding(e) == ENC_INT) return slice_from(scratch, number_write_int(scratch, entry_number(e)));
+    if (entry_encoding(e) == ENC_INT)
+        return slice_from(scratch, number_write_int(scratch, entry_number(e)));
     const struct blob *blob = entry_ptr(e);
     return slice_from(blob->bytes, blob->size);
 }
@@ -74,14 +75,18 @@ size_t entry_string_size(const struct entry *e) {
 
 struct value entry_value(const struct entry *e) {
     struct value value = {.type = entry_type(e), .encoding = entry_encoding(e)};
-    if (value.type != TYPE_STRING) value.ptr = entry_ptr(e);
-    else if (value.encoding == ENC_INT) value.number = entry_number(e);
-    else value.bytes = entry_string(e, NULL);
+    if (value.type != TYPE_STRING)
+        value.ptr = entry_ptr(e);
+    else if (value.encoding == ENC_INT)
+        value.number = entry_number(e);
+    else
+        value.bytes = entry_string(e, NULL);
     return value;
 }
 
 static bool goes_inline(const struct value *value) {
-    return value->type == TYPE_STRING && value->encoding != ENC_INT && value->bytes.size <= ENTRY_INLINE_MAX;
+    return value->type == TYPE_STRING && value->encoding != ENC_INT &&
+           value->bytes.size <= ENTRY_INLINE_MAX;
 }
 
 /* What stands at value_at(): a number, or a pointer to a container or a new blob. */
@@ -114,11 +119,13 @@ static size_t whole_class(size_t size) {
 
 struct entry *entry_new(struct slice key, const struct value *value, int64_t expiry_ms) {
     bool inlined = goes_inline(value), long_key = key.size > 254, expires = expiry_ms != -1;
-    size_t size = HEADER + (expires ? 8 : 0) + (inlined ? value->bytes.size : 8) + (long_key ? 4 : 0) + key.size;
+    size_t size = HEADER + (expires ? 8 : 0) + (inlined ? value->bytes.size : 8) +
+                  (long_key ? 4 : 0) + key.size;
     struct entry *e = mem_alloc(whole_class(size));
     *e = (struct entry){.kind = (uint8_t)(value->type | value->encoding << 4),
-                        .flags = (uint8_t)((expires ? ENTRY_EXPIRES : 0) | (inlined ? ENTRY_INLINE : 0) |
-                                           (long_key ? ENTRY_LONG_KEY : 0)),
+                        .flags =
+                            (uint8_t)((expires ? ENTRY_EXPIRES : 0) | (inlined ? ENTRY_INLINE : 0) |
+                                      (long_key ? ENTRY_LONG_KEY : 0)),
                         .key_size = (uint8_t)(long_key ? 0 : key.size),
                         .inline_size = (uint8_t)(inlined ? value->bytes.size : 0)};
     uint8_t *at = (uint8_t *)e;
@@ -128,7 +135,8 @@ struct entry *entry_new(struct slice key, const struct value *value, int64_t exp
     uint32_t key_size = (uint32_t)key.size;
     if (long_key) memcpy(key_place - 4, &key_size, 4);
     if (key.size) memcpy(key_place, key.data, key.size);
-    if (inlined && value->bytes.size) memcpy(key_place + key.size, value->bytes.data, value->bytes.size);
+    if (inlined && value->bytes.size)
+        memcpy(key_place + key.size, value->bytes.data, value->bytes.size);
     return e;
 }
 
@@ -136,10 +144,11 @@ static void free_block(void *block) {
     mem_free(block);
 }
 
-
 static void blob_free(struct blob *blob) {
-    if (blob->room >= BLOB_FREE_ON_HELPER) helper_run(free_block, blob);
-    else mem_free(blob);
+    if (blob->room >= BLOB_FREE_ON_HELPER)
+        helper_run(free_block, blob);
+    else
+        mem_free(blob);
 }
 
 void entry_free(struct entry *e) {
@@ -172,7 +181,8 @@ static bool same_class(size_t a, size_t b) {
 
 static bool inline_fits(const struct entry *e, size_t size) {
     size_t rest = key_at(e) + entry_key(e).size;
-    return size <= ENTRY_INLINE_MAX && (size == e->inline_size || same_class(rest + size, rest + e->inline_size));
+    return size <= ENTRY_INLINE_MAX &&
+           (size == e->inline_size || same_class(rest + size, rest + e->inline_size));
 }
 
 bool entry_fits(const struct entry *e, const struct value *value, int64_t expiry_ms) {
@@ -209,7 +219,8 @@ void entry_overwrite(struct entry *e, const struct value *value, int64_t expiry_
 
 struct entry *entry_with_expiry(const struct entry *e, int64_t expiry_ms) {
     struct slice key = entry_key(e);
-    size_t old_at = value_at(e), rest = key_at(e) - old_at + key.size + (e->flags & ENTRY_INLINE ? e->inline_size : 0);
+    size_t old_at = value_at(e),
+           rest = key_at(e) - old_at + key.size + (e->flags & ENTRY_INLINE ? e->inline_size : 0);
     size_t new_at = HEADER + (expiry_ms != -1 ? 8 : 0);
     struct entry *moved = mem_alloc(whole_class(new_at + rest));
     *moved = *e;
@@ -231,7 +242,8 @@ static struct blob *blob_resize(struct blob *blob, size_t size) {
     return blob;
 }
 
-static struct entry *string_to_blob(const struct entry *e, struct slice text, size_t new_size, uint8_t **bytes) {
+static struct entry *string_to_blob(const struct entry *e, struct slice text, size_t new_size,
+                                    uint8_t **bytes) {
     struct value empty = {.type = TYPE_STRING, .encoding = ENC_INT};
     struct entry *moved = entry_new(entry_key(e), &empty, entry_expiry(e));
     size_t room = text.size > 0 ? new_size * 2 : new_size; /* one that grows will grow again */
@@ -248,11 +260,13 @@ static struct entry *string_to_blob(const struct entry *e, struct slice text, si
 }
 
 /* Short strings: a new entry unless the room of the old one will do. */
-static struct entry *string_stay_inline(struct entry *e, struct slice text, size_t new_size, uint8_t **bytes) {
+static struct entry *string_stay_inline(struct entry *e, struct slice text, size_t new_size,
+                                        uint8_t **bytes) {
     uint8_t scratch[ENTRY_INLINE_MAX] = {0};
     size_t kept = text.size < new_size ? text.size : new_size;
     if (kept) memcpy(scratch, text.data, kept);
-    struct value value = {.type = TYPE_STRING, .encoding = ENC_RAW, .bytes = slice_from(scratch, new_size)};
+    struct value value = {
+        .type = TYPE_STRING, .encoding = ENC_RAW, .bytes = slice_from(scratch, new_size)};
     if (form_of(e) == FORM_INLINE && inline_fits(e, new_size)) {
         entry_overwrite(e, &value, entry_expiry(e));
     } else {
@@ -280,7 +294,8 @@ struct entry *entry_string_resize(struct entry *e, size_t new_size, uint8_t **by
 
 size_t entry_memory(const struct entry *e, size_t samples) {
     size_t bytes = mem_size(e);
-    if (entry_type(e) != TYPE_STRING) return bytes + value_ops(entry_type(e))->memory(entry_encoding(e), entry_ptr(e), samples);
+    if (entry_type(e) != TYPE_STRING)
+        return bytes + value_ops(entry_type(e))->memory(entry_encoding(e), entry_ptr(e), samples);
     bool blob = !(e->flags & ENTRY_INLINE) && entry_encoding(e) != ENC_INT;
     return bytes + (blob ? mem_size(entry_ptr(e)) : 0);
 }

@@ -3,9 +3,9 @@
  *     [header 8][expiry 8, if ENTRY_EXPIRES][pointer or number 8, unless ENTRY_INLINE]
  *     [key size 4, if the key has 255 bytes or more][key][value, if ENTRY_INLINE]
  *
- * Strings of up to ENTRY_INLINE_MAX bytes live inside; longer ones in a struct blob; containers behind
- * a pointer (value.h). An entry never moves while nobody changes its expiry or its string; the functions of
- * keyspace.h that may move it return where it is now.
+ * Strings of up to ENTRY_INLINE_MAX bytes live inside; longer ones in a struct blob; containers
+ * behind a pointer (value.h). An entry never moves while nobody changes its expiry or its string;
+ * the functions of keyspace.h that may move it return where it is now.
  */
 #ifndef SERVER_ENTRY_H
 #define SERVER_ENTRY_H
@@ -20,10 +20,10 @@
 enum entry_flag { ENTRY_EXPIRES = 1, ENTRY_INLINE = 2, ENTRY_LONG_KEY = 4 };
 
 struct entry {
-    uint8_t kind;     /* type in the low half, encoding in the high one */
-    uint8_t flags;    /* enum entry_flag */
-    uint8_t colours;  /* low 4 bits: one per running snapshot (snapshot.h); the rest 0 */
-    uint8_t key_size; /* bytes; unused with ENTRY_LONG_KEY */
+    uint8_t kind;        /* type in the low half, encoding in the high one */
+    uint8_t flags;       /* enum entry_flag */
+    uint8_t colours;     /* low 4 bits: one per running snapshot (snapshot.h); the rest 0 */
+    uint8_t key_size;    /* bytes; unused with ENTRY_LONG_KEY */
     uint8_t inline_size; /* bytes of the value, with ENTRY_INLINE */
     uint8_t access[3];   /* LRU clock or LFU counter; racy by design */
 };
@@ -34,10 +34,16 @@ struct blob {
     uint8_t bytes[];
 };
 
-static inline enum type entry_type(const struct entry *e) { return (enum type)(e->kind & 15); }
-static inline enum encoding entry_encoding(const struct entry *e) { return (enum encoding)(e->kind >> 4); }
+static inline enum type entry_type(const struct entry *e) {
+    return (enum type)(e->kind & 15);
+}
+static inline enum encoding entry_encoding(const struct entry *e) {
+    return (enum encoding)(e->kind >> 4);
+}
 struct slice entry_key(const struct entry *e);
-static inline bool entry_expires(const struct entry *e) { return e->flags & ENTRY_EXPIRES; }
+static inline bool entry_expires(const struct entry *e) {
+    return e->flags & ENTRY_EXPIRES;
+}
 int64_t entry_expiry(const struct entry *e); /* milliseconds since 1970, or -1: does not expire */
 
 /* The container behind the entry; not for strings. */
@@ -53,13 +59,15 @@ int64_t entry_number(const struct entry *e); /* ENC_INT only */
 /* The entry's value as a struct value: borrowed from the entry, nothing is copied. */
 struct value entry_value(const struct entry *e);
 
-/* Low level; the keyspace uses these. A new entry with a copy of KEY; containers become the entry's.
- * EXPIRY_MS -1: none. */
+/* Low level; the keyspace uses these. A new entry with a copy of KEY; containers become the
+ * entry's. EXPIRY_MS -1: none. */
 struct entry *entry_new(struct slice key, const struct value *value, int64_t expiry_ms);
-/* Free the entry with its value (big ones on the helper thread) or without (the value was taken). */
+/* Free the entry with its value (big ones on the helper thread) or without (the value was taken).
+ */
 void entry_free(struct entry *e);
 void entry_free_shell(struct entry *e);
-/* Whether a string entry can take VALUE and the expiry where it is, without being allocated anew. */
+/* Whether a string entry can take VALUE and the expiry where it is, without being allocated anew.
+ */
 bool entry_fits(const struct entry *e, const struct value *value, int64_t expiry_ms);
 /* Then: put them there. VALUE may borrow from the entry itself. */
 void entry_overwrite(struct entry *e, const struct value *value, int64_t expiry_ms);
@@ -67,8 +75,8 @@ void entry_overwrite_expiry(struct entry *e, int64_t expiry_ms); /* it expires a
 /* A new entry with the same key and value and another expiry (-1: none). The value moves over: free
  * the old one with entry_free_shell(). */
 struct entry *entry_with_expiry(const struct entry *e, int64_t expiry_ms);
-/* Make a string raw and writable with NEW_SIZE bytes. The result is E, or a new entry: then free the old
- * one with entry_free_shell(). */
+/* Make a string raw and writable with NEW_SIZE bytes. The result is E, or a new entry: then free
+ * the old one with entry_free_shell(). */
 struct entry *entry_string_resize(struct entry *e, size_t new_size, uint8_t **bytes);
 /* The 24 bits for LRU and LFU (access.c). */
 static inline uint32_t entry_access(const struct entry *e) {

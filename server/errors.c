@@ -6,7 +6,8 @@
 
 #include <stdio.h>
 
-#define CODES_MAX 128 /* a script or module may invent codes; then all others are counted as one */
+#define CODES_MAX 128 /* a script or module may invent codes; then all others are counted as one   \
+                       */
 
 struct engine_errors {
     size_t count;

@@ -45,7 +45,8 @@ size_t memory_used(struct engine *engine) {
 /* Asking the allocator takes some microseconds, so not for every command. */
 static size_t memory_used_lately(struct engine *engine) {
     bool exact = engine->settings.maxmemory < EXACT_BELOW; /* a small limit is soon passed by far */
-    if (exact || engine->memory_seen_us == 0 || engine->now_us - engine->memory_seen_us > LATELY_US) return memory_used(engine);
+    if (exact || engine->memory_seen_us == 0 || engine->now_us - engine->memory_seen_us > LATELY_US)
+        return memory_used(engine);
     return engine->memory_seen;
 }
 
@@ -88,7 +89,8 @@ static bool evict_one(struct engine *engine) {
     if (worst == NULL) return false;
     struct slice key = entry_key(worst);
     key = slice_from(mem_dup(key.data, key.size), key.size);
-    struct slice op[] = {engine->settings.lazyfree_lazy_eviction ? SLICE("UNLINK") : SLICE("DEL"), key};
+    struct slice op[] = {engine->settings.lazyfree_lazy_eviction ? SLICE("UNLINK") : SLICE("DEL"),
+                         key};
     propagate(engine, worst_db->id, 2, op);
     (void)db_delete(worst_db, key);
     engine->stats.evicted++;
@@ -100,11 +102,13 @@ static bool evict_one(struct engine *engine) {
 
 bool evict_until_under(struct engine *engine) {
     size_t limit = (size_t)engine->settings.maxmemory;
-    if (engine->role == ROLE_REPLICA || engine->loading || engine->settings.import_mode) return true;
+    if (engine->role == ROLE_REPLICA || engine->loading || engine->settings.import_mode)
+        return true;
     if (limit == 0 || memory_used_lately(engine) <= limit) return true;
     for (int i = 0;; i++) {
         if (memory_used(engine) <= limit) return true;
-        if (engine->settings.maxmemory_policy == EVICT_NOTHING || pause_is_active(engine)) return false;
+        if (engine->settings.maxmemory_policy == EVICT_NOTHING || pause_is_active(engine))
+            return false;
         if (i == EVICTIONS_PER_COMMAND) return true; /* going on with the next command */
         if (!evict_one(engine)) return false;
     }

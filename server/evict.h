@@ -9,8 +9,8 @@ struct engine;
 
 /* Bytes in use, as the allocator counts them now. */
 size_t memory_used(struct engine *engine);
-/* Evict by the policy for a moment; false when the data is still over maxmemory. Looks at what was in use at
- * some moment of the last 300 microseconds. */
+/* Evict by the policy for a moment; false when the data is still over maxmemory. Looks at what was
+ * in use at some moment of the last 300 microseconds. */
 bool evict_until_under(struct engine *engine);
 
 #endif

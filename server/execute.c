@@ -1,10 +1,11 @@
 /* execute.c -- may the command run, and what happens around it when it does.
  *
  *     request --> known? arity? --> allowed now? --> MULTI: queued
- *                                               \--> called: monitor, handler, propagation, statistics
+ *                                               \--> called: monitor, handler, propagation,
+ * statistics
  *
- * The order of the checks is that of processCommand in Redis 7.0 server.c: which error a client sees when
- * two apply is part of the behaviour.
+ * The order of the checks is that of processCommand in Redis 7.0 server.c: which error a client
+ * sees when two apply is part of the behaviour.
  */
 #include "server/execute.h"
 
@@ -23,7 +24,8 @@
 #include <stdio.h>
 
 void command_bind(struct engine *engine, const struct command_binding *bindings, size_t count) {
-    for (size_t i = 0; i < count; i++) engine->uses[command_named(bindings[i].name)->index].run = bindings[i].run;
+    for (size_t i = 0; i < count; i++)
+        engine->uses[command_named(bindings[i].name)->index].run = bindings[i].run;
 }
 
 /* ---- refusing ---- */
@@ -62,11 +64,12 @@ static void reject_unknown(struct client *c, int argc, const struct slice *argv)
     struct buf args = {0};
     for (int i = 1; i < argc && buf_size(&args) < 128; i++) {
         size_t room = 128 - buf_size(&args);
-        buf_printf(&args, "'%.*s' ", (int)(argv[i].size < room ? argv[i].size : room), (const char *)argv[i].data);
+        buf_printf(&args, "'%.*s' ", (int)(argv[i].size < room ? argv[i].size : room),
+                   (const char *)argv[i].data);
     }
     int shown = (int)(argv[0].size < 128 ? argv[0].size : 128);
-    engine_refuse(c, "ERR unknown command '%.*s', with args beginning with: %s", shown, (const char *)argv[0].data,
-                   buf_text(&args));
+    engine_refuse(c, "ERR unknown command '%.*s', with args beginning with: %s", shown,
+                  (const char *)argv[0].data, buf_text(&args));
     buf_close(&args);
 }
 
@@ -76,12 +79,14 @@ static bool is_bound(const struct engine *engine, const struct command *spec) {
 
 const struct command *command_resolve(struct client *c, int argc, const struct slice *argv) {
     const struct command *spec = command_lookup((size_t)argc, argv);
-    if (spec == NULL && argc > 1) { /* a container that we bound as a whole may know more subcommands */
+    if (spec == NULL &&
+        argc > 1) { /* a container that we bound as a whole may know more subcommands */
         const struct command *container = command_find(argv[0]);
         if (container != NULL && c->engine->uses[container->index].run != NULL) return container;
         bool some = false;
         for (size_t i = 0; container && i < command_count; i++)
-            some = some || (command_at(i)->parent == container->index && c->engine->uses[i].run != NULL);
+            some = some ||
+                   (command_at(i)->parent == container->index && c->engine->uses[i].run != NULL);
         if (some) {
             struct buf error = {0};
             (void)command_admit((size_t)argc, argv, &error);
@@ -96,11 +101,13 @@ const struct command *command_resolve(struct client *c, int argc, const struct s
         return NULL;
     }
     if (!command_arity_fits(spec, (size_t)argc) || c->engine->uses[spec->index].run == NULL) {
-        if (!is_bound(c->engine, spec) && !command_is_container(spec)) reject_unknown(c, argc, argv);
+        if (!is_bound(c->engine, spec) && !command_is_container(spec))
+            reject_unknown(c, argc, argv);
         else if (!command_arity_fits(spec, (size_t)argc) || command_is_container(spec)) {
             c->command = spec;
             engine_refuse(c, "ERR wrong number of arguments for '%s' command", spec->name);
-        } else return command_at(spec->parent);
+        } else
+            return command_at(spec->parent);
         return NULL;
     }
     return spec;
@@ -112,35 +119,40 @@ static bool obeyed(const struct client *c) {
     return c->flags & (CLIENT_MASTER | CLIENT_LOADING);
 }
 
-static bool may_use_protected(struct client *c, const struct command *spec, int64_t setting, const char *what,
-                              const char *option) {
-    bool local = c->flags & CLIENT_UNIX || strncmp(c->peer, "127.", 4) == 0 || strncmp(c->peer, "[::1]", 5) == 0;
+static bool may_use_protected(struct client *c, const struct command *spec, int64_t setting,
+                              const char *what, const char *option) {
+    bool local = c->flags & CLIENT_UNIX || strncmp(c->peer, "127.", 4) == 0 ||
+                 strncmp(c->peer, "[::1]", 5) == 0;
     (void)spec;
     if (setting == 1 || (setting == 2 && local)) return true;
     engine_refuse(c,
-                   "ERR %s command not allowed. If the %s option is set to \"local\", you can run it from a local "
-                   "connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-                   what, option);
+                  "ERR %s command not allowed. If the %s option is set to \"local\", you can run "
+                  "it from a local "
+                  "connection, otherwise you need to set this option in the configuration file, "
+                  "and then restart the server.",
+                  what, option);
     return false;
 }
 
 static bool in_pubsub_context(struct client *c, const struct command *spec) {
-    static const char *const allowed[] = {"ping", "subscribe", "ssubscribe", "unsubscribe", "sunsubscribe", "psubscribe",
-                                          "punsubscribe", "quit", "reset"};
+    static const char *const allowed[] = {"ping",         "subscribe",    "ssubscribe",
+                                          "unsubscribe",  "sunsubscribe", "psubscribe",
+                                          "punsubscribe", "quit",         "reset"};
     if (!(c->flags & CLIENT_PUBSUB) || c->resp != 2) return false;
     for (size_t i = 0; i < COUNT(allowed); i++)
         if (is(spec, allowed[i])) return false;
     engine_refuse(c,
-                   "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in "
-                   "this context",
-                   spec->name);
+                  "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+                  "RESET are allowed in "
+                  "this context",
+                  spec->name);
     return true;
 }
 
 static bool queues(const struct client *c, const struct command *spec) {
     if (!(c->flags & CLIENT_MULTI)) return false;
-    return !is_exec(spec) && !is(spec, "discard") && !is(spec, "multi") && !is(spec, "watch") && !is(spec, "quit") &&
-           !is(spec, "reset");
+    return !is_exec(spec) && !is(spec, "discard") && !is(spec, "multi") && !is(spec, "watch") &&
+           !is(spec, "quit") && !is(spec, "reset");
 }
 
 /* Flags of the command, or of all that EXEC is going to run. */
@@ -161,11 +173,12 @@ static bool check_memory(struct client *c, const struct command *spec) {
 static bool admit(struct client *c, const struct command *spec) {
     struct engine *engine = c->engine;
     if (spec->flags & COMMAND_PROTECTED) {
-        if (is(spec, "debug") &&
-            !may_use_protected(c, spec, engine->settings.enable_debug_command, "DEBUG", "enable-debug-command"))
+        if (is(spec, "debug") && !may_use_protected(c, spec, engine->settings.enable_debug_command,
+                                                    "DEBUG", "enable-debug-command"))
             return false;
         if (strncmp(spec->name, "module", 6) == 0 &&
-            !may_use_protected(c, spec, engine->settings.enable_module_command, "MODULE", "enable-module-command"))
+            !may_use_protected(c, spec, engine->settings.enable_module_command, "MODULE",
+                               "enable-module-command"))
             return false;
     }
     if (!c->authenticated && !(spec->flags & COMMAND_NO_AUTH)) {
@@ -188,7 +201,8 @@ static bool admit(struct client *c, const struct command *spec) {
         engine_refuse(c, "LOADING Redis is loading the dataset in memory");
         return false;
     }
-    if (c->flags & CLIENT_REPLICA && engine_command_flags(c, spec) & (COMMAND_READONLY | COMMAND_WRITE)) {
+    if (c->flags & CLIENT_REPLICA &&
+        engine_command_flags(c, spec) & (COMMAND_READONLY | COMMAND_WRITE)) {
         engine_refuse(c, "ERR Replica can't interact with the keyspace");
         return false;
     }
@@ -199,7 +213,8 @@ bool execute_request(struct client *c, int argc, struct slice *argv, const struc
     c->argc = argc;
     c->argv = argv;
     c->command = NULL;
-    if (spec == NULL || c->engine->uses[spec->index].run == NULL || !command_arity_fits(spec, (size_t)argc)) {
+    if (spec == NULL || c->engine->uses[spec->index].run == NULL ||
+        !command_arity_fits(spec, (size_t)argc)) {
         spec = command_resolve(c, argc, argv);
         if (spec == NULL) return true;
     }
@@ -247,7 +262,8 @@ static void count_time(struct client *c, const struct command *spec, uint64_t be
     if (c->flags & CLIENT_FAILED) use->failed++;
     if (took_us >= 1000) {
         engine_read_clock(engine);
-        latency_note(engine, spec->flags & COMMAND_FAST ? "fast-command" : "command", took_us / 1000);
+        latency_note(engine, spec->flags & COMMAND_FAST ? "fast-command" : "command",
+                     took_us / 1000);
     }
     if (!(spec->flags & COMMAND_SKIP_SLOWLOG)) slowlog_note(c, took_us);
 }
@@ -263,9 +279,12 @@ void execute_call(struct client *c) {
     engine->nesting--;
     engine->stats.commands++;
     count_time(c, spec, began_us);
-    if (engine->monitor && !(spec->flags & (COMMAND_SKIP_MONITOR | COMMAND_ADMIN)) && !(c->flags & CLIENT_LOADING)) monitor_feed(c);
+    if (engine->monitor && !(spec->flags & (COMMAND_SKIP_MONITOR | COMMAND_ADMIN)) &&
+        !(c->flags & CLIENT_LOADING))
+        monitor_feed(c);
     bool changed = engine->dirty != dirty || c->flags & CLIENT_FORCE_REPL;
-    if (changed && !(c->flags & (CLIENT_PREVENT_PROP | CLIENT_LOADING | CLIENT_BLOCKED)) && propagate_is_on(engine))
+    if (changed && !(c->flags & (CLIENT_PREVENT_PROP | CLIENT_LOADING | CLIENT_BLOCKED)) &&
+        propagate_is_on(engine))
         propagate(engine, c->db->id, c->argc, c->argv);
     c->flags &= ~own;
     if (!(c->flags & CLIENT_FAKE)) output_check_limit(c);

@@ -4,8 +4,8 @@
 
 #include "server/engine.h"
 
-/* Check, then queue (MULTI) or call. SPEC: what command_lookup() says, or NULL to look it up here. False: the
- * client was paused and nothing happened; offer the request again later. */
+/* Check, then queue (MULTI) or call. SPEC: what command_lookup() says, or NULL to look it up here.
+ * False: the client was paused and nothing happened; offer the request again later. */
 bool execute_request(struct client *c, int argc, struct slice *argv, const struct command *spec);
 /* Run the client's command (c->command, c->argv) without checks: EXEC does. */
 void execute_call(struct client *c);

@@ -10,7 +10,8 @@ static bool invalid(struct client *c) {
     return false;
 }
 
-bool expiry_read(struct client *c, struct slice arg, bool seconds, bool absolute, bool positive, int64_t *expiry_ms) {
+bool expiry_read(struct client *c, struct slice arg, bool seconds, bool absolute, bool positive,
+                 int64_t *expiry_ms) {
     int64_t when;
     if (!arg_int(c, arg, &when, NULL)) return false;
     if (positive && when <= 0) return invalid(c);
@@ -22,7 +23,9 @@ bool expiry_read(struct client *c, struct slice arg, bool seconds, bool absolute
 
 bool expiry_deletes_now(const struct client *c, int64_t expiry_ms) {
     const struct engine *engine = c->engine;
-    if (engine->loading || engine->role == ROLE_REPLICA || c->flags & (CLIENT_MASTER | CLIENT_LOADING)) return false;
+    if (engine->loading || engine->role == ROLE_REPLICA ||
+        c->flags & (CLIENT_MASTER | CLIENT_LOADING))
+        return false;
     if (engine->settings.import_mode && c->flags & CLIENT_IMPORT_SOURCE) return false;
     return expiry_ms <= engine->now_ms;
 }
@@ -34,12 +37,18 @@ enum { ONLY_NEW = 1, ONLY_OLD = 2, ONLY_LATER = 4, ONLY_EARLIER = 8 };
 static bool read_conditions(struct client *c, int *conditions) {
     *conditions = 0;
     for (int i = 3; i < c->argc; i++) {
-        if (arg_is(c->argv[i], "nx")) *conditions |= ONLY_NEW;
-        else if (arg_is(c->argv[i], "xx")) *conditions |= ONLY_OLD;
-        else if (arg_is(c->argv[i], "gt")) *conditions |= ONLY_LATER;
-        else if (arg_is(c->argv[i], "lt")) *conditions |= ONLY_EARLIER;
+        if (arg_is(c->argv[i], "nx"))
+            *conditions |= ONLY_NEW;
+        else if (arg_is(c->argv[i], "xx"))
+            *conditions |= ONLY_OLD;
+        else if (arg_is(c->argv[i], "gt"))
+            *conditions |= ONLY_LATER;
+        else if (arg_is(c->argv[i], "lt"))
+            *conditions |= ONLY_EARLIER;
         else {
-            reply_error(c, "ERR Unsupported option %.*s", (int)(c->argv[i].size < 128 ? c->argv[i].size : 128), (const char *)c->argv[i].data);
+            reply_error(c, "ERR Unsupported option %.*s",
+                        (int)(c->argv[i].size < 128 ? c->argv[i].size : 128),
+                        (const char *)c->argv[i].data);
             return false;
         }
     }
@@ -76,21 +85,31 @@ static void expire(struct client *c, bool seconds, bool absolute) {
     }
     if (expiry_deletes_now(c, expiry_ms)) {
         (void)db_delete(c->db, key);
-        PROPAGATE_INSTEAD(c, c->engine->settings.lazyfree_lazy_expire ? SLICE("UNLINK") : SLICE("DEL"), key);
+        PROPAGATE_INSTEAD(
+            c, c->engine->settings.lazyfree_lazy_expire ? SLICE("UNLINK") : SLICE("DEL"), key);
         key_changed(c, key, NOTIFY_GENERIC, "del", 1);
     } else {
         (void)db_set_expiry(c->db, e, expiry_ms);
         char text[ENTRY_INT_TEXT];
-        PROPAGATE_INSTEAD(c, SLICE("PEXPIREAT"), key, slice_from(text, number_write_int(text, expiry_ms)));
+        PROPAGATE_INSTEAD(c, SLICE("PEXPIREAT"), key,
+                          slice_from(text, number_write_int(text, expiry_ms)));
         key_changed(c, key, NOTIFY_GENERIC, "expire", 1);
     }
     reply_int(c, 1);
 }
 
-static void run_expire(struct client *c) { expire(c, true, false); }
-static void run_expireat(struct client *c) { expire(c, true, true); }
-static void run_pexpire(struct client *c) { expire(c, false, false); }
-static void run_pexpireat(struct client *c) { expire(c, false, true); }
+static void run_expire(struct client *c) {
+    expire(c, true, false);
+}
+static void run_expireat(struct client *c) {
+    expire(c, true, true);
+}
+static void run_pexpire(struct client *c) {
+    expire(c, false, false);
+}
+static void run_pexpireat(struct client *c) {
+    expire(c, false, true);
+}
 
 /* ---- TTL ---- */
 
@@ -108,10 +127,18 @@ static void ttl(struct client *c, bool seconds, bool absolute) {
     reply_int(c, seconds ? (left + 500) / 1000 : left);
 }
 
-static void run_ttl(struct client *c) { ttl(c, true, false); }
-static void run_pttl(struct client *c) { ttl(c, false, false); }
-static void run_expiretime(struct client *c) { ttl(c, true, true); }
-static void run_pexpiretime(struct client *c) { ttl(c, false, true); }
+static void run_ttl(struct client *c) {
+    ttl(c, true, false);
+}
+static void run_pttl(struct client *c) {
+    ttl(c, false, false);
+}
+static void run_expiretime(struct client *c) {
+    ttl(c, true, true);
+}
+static void run_pexpiretime(struct client *c) {
+    ttl(c, false, true);
+}
 
 static void run_persist(struct client *c) {
     struct entry *e = key_lookup(c, c->argv[1]);
@@ -125,9 +152,14 @@ static void run_persist(struct client *c) {
 }
 
 void expire_commands_bind(struct engine *engine) {
-    static const struct command_binding bindings[] = {
-        {"expire", run_expire},     {"expireat", run_expireat},     {"pexpire", run_pexpire},
-        {"pexpireat", run_pexpireat}, {"ttl", run_ttl},             {"pttl", run_pttl},
-        {"expiretime", run_expiretime}, {"pexpiretime", run_pexpiretime}, {"persist", run_persist}};
+    static const struct command_binding bindings[] = {{"expire", run_expire},
+                                                      {"expireat", run_expireat},
+                                                      {"pexpire", run_pexpire},
+                                                      {"pexpireat", run_pexpireat},
+                                                      {"ttl", run_ttl},
+                                                      {"pttl", run_pttl},
+                                                      {"expiretime", run_expiretime},
+                                                      {"pexpiretime", run_pexpiretime},
+                                                      {"persist", run_persist}};
     command_bind(engine, bindings, COUNT(bindings));
 }

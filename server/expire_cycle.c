@@ -1,4 +1,5 @@
-/* expire_cycle.c -- the active expire cycle: it goes to segments that know that something is due. */
+/* expire_cycle.c -- the active expire cycle: it goes to segments that know that something is due.
+ */
 #include "server/expire_cycle.h"
 
 #include "server/engine.h"
@@ -32,7 +33,8 @@ static bool run_db(struct db *db, uint64_t end_us) {
     struct visit visit = {.db = db};
     for (unsigned i = 0; i < PARTITIONS; i++) {
         uint64_t cursor = 0;
-        struct table *partition = &db->partitions[db->expire_cursor++ % PARTITIONS]; /* in turn, also when cut short */
+        struct table *partition =
+            &db->partitions[db->expire_cursor++ % PARTITIONS]; /* in turn, also when cut short */
         while (table_due_scan(partition, &cursor, engine->now_ms - 1, visit_entry, &visit))
             if (clock_mono_us(engine->clock) > end_us) return false;
     }
@@ -41,10 +43,11 @@ static bool run_db(struct db *db, uint64_t end_us) {
 }
 
 void expire_cycle_run(struct engine *engine) {
-    if (!engine->expire_active || engine->role == ROLE_REPLICA || engine->loading || engine->settings.import_mode ||
-        pause_is_active(engine))
+    if (!engine->expire_active || engine->role == ROLE_REPLICA || engine->loading ||
+        engine->settings.import_mode || pause_is_active(engine))
         return;
-    uint64_t tick_us = 1000000u / (uint64_t)engine->settings.hz, began_us = clock_mono_us(engine->clock);
+    uint64_t tick_us = 1000000u / (uint64_t)engine->settings.hz,
+             began_us = clock_mono_us(engine->clock);
     uint64_t end_us = began_us + tick_us * SHARE_PERCENT / 100;
     for (int i = 0; i < engine->db_count; i++) {
         struct db *db = &engine->dbs[i];

@@ -1,4 +1,5 @@
-/* generic_commands.c -- commands for keys of any type: DEL, EXISTS, TYPE, RENAME, MOVE, COPY, TOUCH. */
+/* generic_commands.c -- commands for keys of any type: DEL, EXISTS, TYPE, RENAME, MOVE, COPY,
+ * TOUCH. */
 #include "lib/base/mem.h"
 #include "server/args.h"
 #include "server/block.h"
@@ -60,7 +61,8 @@ static void run_randomkey(struct client *c) {
 /* ---- RENAME, MOVE, COPY ---- */
 
 /* Put a value that was taken from somewhere under KEY, whatever was there. */
-static void put_taken(struct db *db, struct slice key, const struct value *value, int64_t expiry_ms) {
+static void put_taken(struct db *db, struct slice key, const struct value *value,
+                      int64_t expiry_ms) {
     (void)db_set(db, key, value, expiry_ms, false);
     block_key_ready(db, key);
     notify_key(db, NOTIFY_NEW, "new", key); /* in Redis what was there is deleted first */
@@ -73,8 +75,10 @@ static void rename_key(struct client *c, bool only_new) {
         return;
     }
     if (slice_equal(from, to)) {
-        if (only_new) reply_int(c, 0);
-        else reply_ok(c);
+        if (only_new)
+            reply_int(c, 0);
+        else
+            reply_ok(c);
         return;
     }
     if (key_lookup(c, to) != NULL && only_new) {
@@ -89,12 +93,18 @@ static void rename_key(struct client *c, bool only_new) {
     mem_free(text);
     key_changed(c, from, NOTIFY_GENERIC, "rename_from", 1);
     key_changed(c, to, NOTIFY_GENERIC, "rename_to", 0);
-    if (only_new) reply_int(c, 1);
-    else reply_ok(c);
+    if (only_new)
+        reply_int(c, 1);
+    else
+        reply_ok(c);
 }
 
-static void run_rename(struct client *c) { rename_key(c, false); }
-static void run_renamenx(struct client *c) { rename_key(c, true); }
+static void run_rename(struct client *c) {
+    rename_key(c, false);
+}
+static void run_renamenx(struct client *c) {
+    rename_key(c, true);
+}
 
 static bool read_db(struct client *c, struct slice arg, struct db **db, const char *error) {
     int64_t id;
@@ -144,7 +154,8 @@ static bool read_copy_options(struct client *c, struct db **to, bool *replace) {
     *to = c->db;
     *replace = false;
     for (int i = 3; i < c->argc; i++) {
-        if (arg_is(c->argv[i], "replace")) *replace = true;
+        if (arg_is(c->argv[i], "replace"))
+            *replace = true;
         else if (arg_is(c->argv[i], "db") && i + 1 < c->argc) {
             if (!read_db(c, c->argv[++i], to, NULL)) return false;
         } else {
@@ -171,9 +182,10 @@ static void run_copy(struct client *c) {
     }
     e = db_find(c->db, from);
     struct value value = entry_value(e);
-    if (value.type != TYPE_STRING) value.ptr = value_ops(value.type)->copy(value.encoding, value.ptr);
-    /* A string's bytes are copied by db_set(); a long one in its own database may be dropped by it, so not
-     * before the copy was made: replacing another key never frees this one. */
+    if (value.type != TYPE_STRING)
+        value.ptr = value_ops(value.type)->copy(value.encoding, value.ptr);
+    /* A string's bytes are copied by db_set(); a long one in its own database may be dropped by it,
+     * so not before the copy was made: replacing another key never frees this one. */
     put_taken(to, key, &value, entry_expiry(e));
     c->engine->dirty++;
     key_touched(c, to, key);
@@ -183,7 +195,9 @@ static void run_copy(struct client *c) {
 
 void generic_commands_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {
-        {"del", delete_keys},   {"unlink", delete_keys}, {"exists", run_exists}, {"touch", run_touch}, {"type", run_type},
-        {"randomkey", run_randomkey}, {"rename", run_rename}, {"renamenx", run_renamenx}, {"move", run_move}, {"copy", run_copy}};
+        {"del", delete_keys},   {"unlink", delete_keys},    {"exists", run_exists},
+        {"touch", run_touch},   {"type", run_type},         {"randomkey", run_randomkey},
+        {"rename", run_rename}, {"renamenx", run_renamenx}, {"move", run_move},
+        {"copy", run_copy}};
     command_bind(engine, bindings, COUNT(bindings));
 }

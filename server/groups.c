@@ -33,7 +33,8 @@ void command_groups_bind(struct engine *engine) {
     monitor_commands_bind(engine);
     slowlog_commands_bind(engine);
     latency_commands_bind(engine);
-    replication_open(engine); /* first: what it adds to the stream in a turn is noted beside the AOF */
+    replication_open(
+        engine); /* first: what it adds to the stream in a turn is noted beside the AOF */
     persistence_open(engine);
     function_commands_bind(engine);
 }

@@ -19,7 +19,9 @@ static struct {
     struct job *first, **last;
     size_t pending;
     bool started;
-} helper = {.lock = PTHREAD_MUTEX_INITIALIZER, .some = PTHREAD_COND_INITIALIZER, .none = PTHREAD_COND_INITIALIZER};
+} helper = {.lock = PTHREAD_MUTEX_INITIALIZER,
+            .some = PTHREAD_COND_INITIALIZER,
+            .none = PTHREAD_COND_INITIALIZER};
 
 static struct job *take(void) {
     pthread_mutex_lock(&helper.lock);

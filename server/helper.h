@@ -1,7 +1,7 @@
 /* helper.h -- one thread beside the engine, for work that would make it stall: freeing, above all.
  *
- * Jobs run in the order in which they came. A job may touch only what nobody else can reach any more.
- * The queue is not bounded: each job holds memory that was in use a moment ago, and frees it.
+ * Jobs run in the order in which they came. A job may touch only what nobody else can reach any
+ * more. The queue is not bounded: each job holds memory that was in use a moment ago, and frees it.
  */
 #ifndef SERVER_HELPER_H
 #define SERVER_HELPER_H

@@ -1,4 +1,5 @@
-/* hooks.c -- where the other parts plug in: lists of functions, called in the order of their registration. */
+/* hooks.c -- where the other parts plug in: lists of functions, called in the order of their
+ * registration. */
 #include "lib/base/mem.h"
 #include "server/args.h"
 #include "server/gates.h"
@@ -33,14 +34,16 @@ void engine_hook_add(struct engine *engine, enum hook_kind kind, engine_hook *fn
     h->hooks[kind][h->hook_count[kind]++] = fn;
 }
 
-void engine_info_add(struct engine *engine, const char *section, void (*fn)(struct engine *engine, struct buf *out)) {
+void engine_info_add(struct engine *engine, const char *section,
+                     void (*fn)(struct engine *engine, struct buf *out)) {
     struct engine_hooks *h = of(engine);
     ASSERT(h->info_count < EACH_MAX);
     h->infos[h->info_count].section = section;
     h->infos[h->info_count++].fn = fn;
 }
 
-void engine_debug_add(struct engine *engine, const char *name, command_run *run, const char *help_line) {
+void engine_debug_add(struct engine *engine, const char *name, command_run *run,
+                      const char *help_line) {
     struct engine_hooks *h = of(engine);
     ASSERT(h->debug_count < EACH_MAX);
     h->debugs[h->debug_count].name = name;
@@ -98,7 +101,8 @@ bool hooks_debug(struct client *c) {
 
 void hooks_debug_help(struct client *c, const char **lines, size_t *count, size_t max) {
     struct engine_hooks *h = of(c->engine);
-    for (size_t i = 0; i < h->debug_count && *count < max; i++) lines[(*count)++] = h->debugs[i].help;
+    for (size_t i = 0; i < h->debug_count && *count < max; i++)
+        lines[(*count)++] = h->debugs[i].help;
 }
 
 bool hooks_shutdown(struct engine *engine, unsigned flags, struct why *why) {

@@ -22,15 +22,25 @@ static void info_server(struct engine *engine, struct buf *out) {
     struct utsname name = {0};
     (void)uname(&name);
     int64_t up_s = (engine->now_ms - engine->started_ms) / 1000;
-    buf_printf(out, "redis_version:%s\r\nredis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0\r\nredis_mode:standalone\r\n"
-                    "server_name:drawbridge\r\ndrawbridge_version:0.1.0\r\nos:%s %s %s\r\narch_bits:64\r\nmonotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:epoll\r\n",
-               SERVER_VERSION, name.sysname, name.release, name.machine);
-    buf_printf(out, "gcc_version:%d.%d.%d\r\nprocess_id:%d\r\nprocess_supervised:no\r\nrun_id:%s\r\ntcp_port:%d\r\n", __GNUC__, __GNUC_MINOR__,
-               __GNUC_PATCHLEVEL__, (int)getpid(), engine->run_id, net_port(engine));
-    buf_printf(out, "server_time_usec:%lld\r\nuptime_in_seconds:%lld\r\nuptime_in_days:%lld\r\nhz:%lld\r\nconfigured_hz:%lld\r\nlru_clock:%lld\r\n"
-                    "executable:\r\nconfig_file:%s\r\nio_threads_active:0\r\n",
-               LL(engine->now_ms * 1000), LL(up_s), LL(up_s / 86400), LL(engine->settings.hz), LL(engine->settings.hz),
-               LL(engine->now_ms / 1000 & 0xffffff), engine->config_file ? engine->config_file : "");
+    buf_printf(
+        out,
+        "redis_version:%s\r\nredis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:"
+        "0\r\nredis_mode:standalone\r\n"
+        "server_name:drawbridge\r\ndrawbridge_version:0.1.0\r\nos:%s %s "
+        "%s\r\narch_bits:64\r\nmonotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:epoll\r\n",
+        SERVER_VERSION, name.sysname, name.release, name.machine);
+    buf_printf(out,
+               "gcc_version:%d.%d.%d\r\nprocess_id:%d\r\nprocess_supervised:no\r\nrun_id:%s\r\ntcp_"
+               "port:%d\r\n",
+               __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__, (int)getpid(), engine->run_id,
+               net_port(engine));
+    buf_printf(out,
+               "server_time_usec:%lld\r\nuptime_in_seconds:%lld\r\nuptime_in_days:%lld\r\nhz:%"
+               "lld\r\nconfigured_hz:%lld\r\nlru_clock:%lld\r\n"
+               "executable:\r\nconfig_file:%s\r\nio_threads_active:0\r\n",
+               LL(engine->now_ms * 1000), LL(up_s), LL(up_s / 86400), LL(engine->settings.hz),
+               LL(engine->settings.hz), LL(engine->now_ms / 1000 & 0xffffff),
+               engine->config_file ? engine->config_file : "");
 }
 
 static void info_clients(struct engine *engine, struct buf *out) {
@@ -41,9 +51,13 @@ static void info_clients(struct engine *engine, struct buf *out) {
         normal += !(c->flags & CLIENT_REPLICA);
         blocked += (c->flags & CLIENT_PAUSED) != 0;
     }
-    buf_printf(out, "connected_clients:%zu\r\ncluster_connections:0\r\nmaxclients:%lld\r\nclient_recent_max_input_buffer:%zu\r\n"
-                    "client_recent_max_output_buffer:%zu\r\nblocked_clients:%zu\r\ntracking_clients:0\r\nclients_in_timeout_table:%zu\r\n",
-               normal, LL(engine->settings.maxclients), in_max, out_max, blocked, block_count(engine));
+    buf_printf(out,
+               "connected_clients:%zu\r\ncluster_connections:0\r\nmaxclients:%lld\r\nclient_recent_"
+               "max_input_buffer:%zu\r\n"
+               "client_recent_max_output_buffer:%zu\r\nblocked_clients:%zu\r\ntracking_clients:"
+               "0\r\nclients_in_timeout_table:%zu\r\n",
+               normal, LL(engine->settings.maxclients), in_max, out_max, blocked,
+               block_count(engine));
 }
 
 static void human(char *text, size_t room, size_t bytes) {
@@ -51,8 +65,10 @@ static void human(char *text, size_t room, size_t bytes) {
     double value = (double)bytes;
     int unit = 0;
     while (value >= 1024 && unit < 4) value /= 1024, unit++;
-    if (unit == 0) snprintf(text, room, "%zuB", bytes);
-    else snprintf(text, room, "%.2f%c", value, units[unit]);
+    if (unit == 0)
+        snprintf(text, room, "%zuB", bytes);
+    else
+        snprintf(text, room, "%.2f%c", value, units[unit]);
 }
 
 static size_t resident(void) {
@@ -71,25 +87,36 @@ static void memory_line(struct buf *out, const char *name, size_t bytes) {
 }
 
 static void info_memory(struct engine *engine, struct buf *out) {
-    static const char *const policies[] = {"volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
-                                           "allkeys-lru",  "allkeys-lfu",  "allkeys-random",  "noeviction"};
+    static const char *const policies[] = {"volatile-lru",   "volatile-lfu", "volatile-random",
+                                           "volatile-ttl",   "allkeys-lru",  "allkeys-lfu",
+                                           "allkeys-random", "noeviction"};
     size_t used = memory_used(engine), rss = resident(), clients = 0, index = 0;
-    for (const struct client *c = engine->clients; c; c = c->next) clients += sizeof *c + c->in.cap + c->out.cap;
+    for (const struct client *c = engine->clients; c; c = c->next)
+        clients += sizeof *c + c->in.cap + c->out.cap;
     for (int i = 0; i < engine->db_count; i++)
         for (int p = 0; p < PARTITIONS; p++) index += table_memory(&engine->dbs[i].partitions[p]);
     memory_line(out, "used_memory", used);
     memory_line(out, "used_memory_rss", rss);
     memory_line(out, "used_memory_peak", engine->stats.memory_peak);
     size_t overhead = index + clients;
-    buf_printf(out, "used_memory_overhead:%zu\r\nused_memory_startup:0\r\nused_memory_dataset:%zu\r\n", overhead, used > overhead ? used - overhead : 0);
-    memory_line(out, "total_system_memory", (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE));
-    buf_printf(out, "used_memory_lua:0\r\nused_memory_vm_eval:0\r\nused_memory_scripts:0\r\nnumber_of_cached_scripts:0\r\n");
+    buf_printf(out,
+               "used_memory_overhead:%zu\r\nused_memory_startup:0\r\nused_memory_dataset:%zu\r\n",
+               overhead, used > overhead ? used - overhead : 0);
+    memory_line(out, "total_system_memory",
+                (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE));
+    buf_printf(out, "used_memory_lua:0\r\nused_memory_vm_eval:0\r\nused_memory_scripts:0\r\nnumber_"
+                    "of_cached_scripts:0\r\n");
     memory_line(out, "maxmemory", (size_t)engine->settings.maxmemory);
-    buf_printf(out, "maxmemory_policy:%s\r\nallocator_frag_ratio:1.00\r\nmem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%lld\r\n"
-                    "mem_not_counted_for_evict:0\r\nmem_replication_backlog:0\r\nmem_clients_slaves:0\r\nmem_clients_normal:%zu\r\n"
-                    "mem_aof_buffer:0\r\nmem_allocator:jemalloc\r\nactive_defrag_running:0\r\nlazyfree_pending_objects:%zu\r\nlazyfreed_objects:%llu\r\n",
-               policies[engine->settings.maxmemory_policy], used ? (double)rss / (double)used : 0, LL(rss) - LL(used), clients,
-               helper_pending(), (unsigned long long)engine->stats.lazyfreed);
+    buf_printf(out,
+               "maxmemory_policy:%s\r\nallocator_frag_ratio:1.00\r\nmem_fragmentation_ratio:%."
+               "2f\r\nmem_fragmentation_bytes:%lld\r\n"
+               "mem_not_counted_for_evict:0\r\nmem_replication_backlog:0\r\nmem_clients_slaves:"
+               "0\r\nmem_clients_normal:%zu\r\n"
+               "mem_aof_buffer:0\r\nmem_allocator:jemalloc\r\nactive_defrag_running:0\r\nlazyfree_"
+               "pending_objects:%zu\r\nlazyfreed_objects:%llu\r\n",
+               policies[engine->settings.maxmemory_policy], used ? (double)rss / (double)used : 0,
+               LL(rss) - LL(used), clients, helper_pending(),
+               (unsigned long long)engine->stats.lazyfreed);
 }
 
 static void info_persistence(struct engine *engine, struct buf *out) {
@@ -101,28 +128,44 @@ static void info_stats(struct engine *engine, struct buf *out) {
     const struct engine_stats *s = &engine->stats;
     size_t topics[3];
     pubsub_totals(engine, topics);
-    buf_printf(out, "total_connections_received:%llu\r\ntotal_commands_processed:%llu\r\ninstantaneous_ops_per_sec:%lld\r\n"
-                    "total_net_input_bytes:%llu\r\ntotal_net_output_bytes:%llu\r\ninstantaneous_input_kbps:%.2f\r\n"
-                    "instantaneous_output_kbps:%.2f\r\nrejected_connections:%llu\r\n",
-               (unsigned long long)s->connections, (unsigned long long)s->commands, LL(s->ops_per_second), (unsigned long long)s->net_in_bytes,
-               (unsigned long long)s->net_out_bytes, engine->rate.in_per_second / 1024, engine->rate.out_per_second / 1024,
-               (unsigned long long)s->rejected_connections);
+    buf_printf(out,
+               "total_connections_received:%llu\r\ntotal_commands_processed:%llu\r\ninstantaneous_"
+               "ops_per_sec:%lld\r\n"
+               "total_net_input_bytes:%llu\r\ntotal_net_output_bytes:%llu\r\ninstantaneous_input_"
+               "kbps:%.2f\r\n"
+               "instantaneous_output_kbps:%.2f\r\nrejected_connections:%llu\r\n",
+               (unsigned long long)s->connections, (unsigned long long)s->commands,
+               LL(s->ops_per_second), (unsigned long long)s->net_in_bytes,
+               (unsigned long long)s->net_out_bytes, engine->rate.in_per_second / 1024,
+               engine->rate.out_per_second / 1024, (unsigned long long)s->rejected_connections);
     hooks_info(engine, "stats", out);
-    buf_printf(out, "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:%llu\r\nexpire_cycle_cpu_milliseconds:%llu\r\n"
-                    "evicted_keys:%llu\r\nevicted_clients:0\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%llu\r\npubsub_channels:%zu\r\n"
-                    "pubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\n",
-               (unsigned long long)s->expired, (unsigned long long)s->expired_time_cap_reached, (unsigned long long)(s->expire_cycle_us / 1000),
-               (unsigned long long)s->evicted, (unsigned long long)s->hits, (unsigned long long)s->misses, topics[0], topics[1], topics[2]);
-    buf_printf(out, "migrate_cached_sockets:0\r\nactive_defrag_hits:0\r\nactive_defrag_misses:0\r\ntotal_error_replies:%llu\r\n"
-                    "total_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\nio_threaded_reads_processed:0\r\nio_threaded_writes_processed:0\r\n",
-               (unsigned long long)s->errors, (unsigned long long)s->reads, (unsigned long long)s->writes);
+    buf_printf(out,
+               "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:%"
+               "llu\r\nexpire_cycle_cpu_milliseconds:%llu\r\n"
+               "evicted_keys:%llu\r\nevicted_clients:0\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%"
+               "llu\r\npubsub_channels:%zu\r\n"
+               "pubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\n",
+               (unsigned long long)s->expired, (unsigned long long)s->expired_time_cap_reached,
+               (unsigned long long)(s->expire_cycle_us / 1000), (unsigned long long)s->evicted,
+               (unsigned long long)s->hits, (unsigned long long)s->misses, topics[0], topics[1],
+               topics[2]);
+    buf_printf(out,
+               "migrate_cached_sockets:0\r\nactive_defrag_hits:0\r\nactive_defrag_misses:"
+               "0\r\ntotal_error_replies:%llu\r\n"
+               "total_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\nio_threaded_reads_"
+               "processed:0\r\nio_threaded_writes_processed:0\r\n",
+               (unsigned long long)s->errors, (unsigned long long)s->reads,
+               (unsigned long long)s->writes);
 }
 
 static void info_replication(struct engine *engine, struct buf *out) {
     size_t before = buf_size(out);
     hooks_info(engine, "replication", out);
     if (buf_size(out) == before)
-        buf_printf(out, "role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\nmaster_replid:%s\r\nmaster_repl_offset:0\r\n", engine->run_id);
+        buf_printf(out,
+                   "role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-"
+                   "failover\r\nmaster_replid:%s\r\nmaster_repl_offset:0\r\n",
+                   engine->run_id);
 }
 
 static void info_cpu(struct engine *engine, struct buf *out) {
@@ -130,9 +173,12 @@ static void info_cpu(struct engine *engine, struct buf *out) {
     (void)engine;
     getrusage(RUSAGE_SELF, &self);
     getrusage(RUSAGE_CHILDREN, &children);
-    buf_printf(out, "used_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\nused_cpu_sys_children:%ld.%06ld\r\nused_cpu_user_children:%ld.%06ld\r\n",
-               self.ru_stime.tv_sec, self.ru_stime.tv_usec, self.ru_utime.tv_sec, self.ru_utime.tv_usec, children.ru_stime.tv_sec,
-               children.ru_stime.tv_usec, children.ru_utime.tv_sec, children.ru_utime.tv_usec);
+    buf_printf(out,
+               "used_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\nused_cpu_sys_children:%ld.%"
+               "06ld\r\nused_cpu_user_children:%ld.%06ld\r\n",
+               self.ru_stime.tv_sec, self.ru_stime.tv_usec, self.ru_utime.tv_sec,
+               self.ru_utime.tv_usec, children.ru_stime.tv_sec, children.ru_stime.tv_usec,
+               children.ru_utime.tv_sec, children.ru_utime.tv_usec);
 }
 
 static void info_modules(struct engine *engine, struct buf *out) {
@@ -144,10 +190,13 @@ static void info_commandstats(struct engine *engine, struct buf *out) {
     for (size_t i = 0; i < command_count; i++) {
         const struct command_use *use = &engine->uses[i];
         if (use->calls == 0 && use->rejected == 0) continue;
-        buf_printf(out, "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,failed_calls=%llu\r\n", command_at(i)->name,
-                   (unsigned long long)use->calls, (unsigned long long)use->micros,
-                   use->calls ? (double)use->micros / (double)use->calls : 0, (unsigned long long)use->rejected,
-                   (unsigned long long)use->failed);
+        buf_printf(out,
+                   "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,failed_"
+                   "calls=%llu\r\n",
+                   command_at(i)->name, (unsigned long long)use->calls,
+                   (unsigned long long)use->micros,
+                   use->calls ? (double)use->micros / (double)use->calls : 0,
+                   (unsigned long long)use->rejected, (unsigned long long)use->failed);
     }
 }
 
@@ -160,8 +209,9 @@ static void info_keyspace(struct engine *engine, struct buf *out) {
     for (int i = 0; i < engine->db_count; i++) {
         uint64_t keys = db_size(&engine->dbs[i]);
         if (keys > 0)
-            buf_printf(out, "db%d:keys=%llu,expires=%llu,avg_ttl=%lld\r\n", i, (unsigned long long)keys,
-                       (unsigned long long)engine->dbs[i].expires, LL(engine->dbs[i].avg_ttl_ms));
+            buf_printf(out, "db%d:keys=%llu,expires=%llu,avg_ttl=%lld\r\n", i,
+                       (unsigned long long)keys, (unsigned long long)engine->dbs[i].expires,
+                       LL(engine->dbs[i].avg_ttl_ms));
     }
 }
 

@@ -1,4 +1,5 @@
-/* keys.c -- what commands use of the keyspace: lookups that expire, and changes that are noticed. */
+/* keys.c -- what commands use of the keyspace: lookups that expire, and changes that are noticed.
+ */
 #include "lib/base/mem.h"
 #include "server/access.h"
 #include "server/block.h"
@@ -14,7 +15,8 @@ bool entry_is_expired(const struct engine *engine, const struct entry *e) {
 void key_expire_now(struct db *db, struct entry *e) {
     struct engine *engine = db->engine;
     struct slice key = slice_from(mem_dup(entry_key(e).data, entry_key(e).size), entry_key(e).size);
-    struct slice op[] = {engine->settings.lazyfree_lazy_expire ? SLICE("UNLINK") : SLICE("DEL"), key};
+    struct slice op[] = {engine->settings.lazyfree_lazy_expire ? SLICE("UNLINK") : SLICE("DEL"),
+                         key};
     propagate(engine, db->id, 2, op);
     (void)db_delete(db, key);
     engine->stats.expired++;
@@ -25,14 +27,15 @@ void key_expire_now(struct db *db, struct entry *e) {
 
 enum expired { EXPIRED_NOT, EXPIRED_HIDDEN, EXPIRED_GONE };
 
-/* What an entry that may be past its time is for this client. FOR_WRITE: it must not stay in the way of
- * what the client puts there. Rules of Redis 7.0's expireIfNeeded; import mode is C8. */
+/* What an entry that may be past its time is for this client. FOR_WRITE: it must not stay in the
+ * way of what the client puts there. Rules of Redis 7.0's expireIfNeeded; import mode is C8. */
 static enum expired check_expiry(struct client *c, struct db *db, struct entry *e, bool for_write) {
     struct engine *engine = db->engine;
     if (!entry_expires(e) || !entry_is_expired(engine, e)) return EXPIRED_NOT;
     if (engine->loading || (c->flags & (CLIENT_MASTER | CLIENT_LOADING))) return EXPIRED_NOT;
     if (c->flags & CLIENT_IMPORT_SOURCE && engine->settings.import_mode) return EXPIRED_NOT;
-    bool ours = engine->role == ROLE_MASTER && !engine->settings.import_mode && !pause_is_active(engine);
+    bool ours =
+        engine->role == ROLE_MASTER && !engine->settings.import_mode && !pause_is_active(engine);
     if (!ours && !for_write) return EXPIRED_HIDDEN;
     if (engine->role == ROLE_REPLICA && engine->settings.replica_read_only) return EXPIRED_HIDDEN;
     key_expire_now(db, e);
@@ -98,7 +101,8 @@ void key_touched(struct client *c, struct db *db, struct slice key) {
     if (table_count(&db->watched) > 0) multi_key_changed(db, key);
 }
 
-void key_changed(struct client *c, struct slice key, enum notify_class class, const char *event, uint64_t dirty) {
+void key_changed(struct client *c, struct slice key, enum notify_class class, const char *event,
+                 uint64_t dirty) {
     key_touched(c, c->db, key);
     c->engine->dirty += dirty;
     if (class != NOTIFY_NONE) notify_key(c->db, class, event, key);
@@ -113,7 +117,8 @@ struct entry *key_add(struct client *c, struct slice key, const struct value *va
 }
 
 struct entry *key_replace(struct client *c, struct slice key, const struct value *value) {
-    bool tell = c->engine->settings.notify_keyspace_events & NOTIFY_NEW && db_find(c->db, key) == NULL;
+    bool tell =
+        c->engine->settings.notify_keyspace_events & NOTIFY_NEW && db_find(c->db, key) == NULL;
     struct entry *e = db_set(c->db, key, value, -1, false);
     block_key_ready(c->db, key);
     if (tell) notify_key(c->db, NOTIFY_NEW, "new", key);

@@ -38,7 +38,8 @@ static struct where where(const struct db *db, struct slice key) {
     const struct client *c = db->engine->current;
     unsigned partition;
     uint64_t hash;
-    if (c != NULL && c->hashed_key.data == key.data && c->hashed_key.size == key.size && key.size > 0) {
+    if (c != NULL && c->hashed_key.data == key.data && c->hashed_key.size == key.size &&
+        key.size > 0) {
         partition = c->key_partition;
         hash = c->key_hash;
     } else {
@@ -60,7 +61,8 @@ static void note_expiry(struct db *db, struct where w, int64_t expiry_ms) {
     table_due(w.table, w.hash, expiry_ms);
 }
 
-static struct entry *add_at(struct db *db, struct where w, struct slice key, const struct value *value, int64_t expiry_ms) {
+static struct entry *add_at(struct db *db, struct where w, struct slice key,
+                            const struct value *value, int64_t expiry_ms) {
     struct entry *e = entry_new(key, value, expiry_ms);
     access_start(db->engine, e);
     table_add_hashed(w.table, e, w.hash);
@@ -70,7 +72,8 @@ static struct entry *add_at(struct db *db, struct where w, struct slice key, con
     return e;
 }
 
-struct entry *db_add(struct db *db, struct slice key, const struct value *value, int64_t expiry_ms) {
+struct entry *db_add(struct db *db, struct slice key, const struct value *value,
+                     int64_t expiry_ms) {
     return add_at(db, where(db, key), key, value, expiry_ms);
 }
 
@@ -78,12 +81,15 @@ static void drop(struct db *db, struct entry *e, bool shell) {
     if (entry_expires(e)) db->expires--;
     struct db_observer *observer = db->engine->observer;
     if (observer && observer->dropped(observer->ctx, db, e, shell)) return;
-    if (shell) entry_free_shell(e);
-    else entry_free(e);
+    if (shell)
+        entry_free_shell(e);
+    else
+        entry_free(e);
 }
 
 /* NEW takes OLD's place under the same key; OLD is dropped. */
-static void replace(struct db *db, struct where w, struct entry *old, struct entry *new, bool shell) {
+static void replace(struct db *db, struct where w, struct entry *old, struct entry *new,
+                    bool shell) {
     memcpy(new->access, old->access, sizeof new->access);
     table_moved(w.table, old, new, w.hash);
     note_expiry(db, w, entry_expiry(new));
@@ -92,7 +98,8 @@ static void replace(struct db *db, struct where w, struct entry *old, struct ent
     if (observer) observer->born(observer->ctx, db, new);
 }
 
-struct entry *db_set(struct db *db, struct slice key, const struct value *value, int64_t expiry_ms, bool keep_expiry) {
+struct entry *db_set(struct db *db, struct slice key, const struct value *value, int64_t expiry_ms,
+                     bool keep_expiry) {
     struct where w = where(db, key);
     struct entry *old = table_find_hashed(w.table, key, w.hash);
     if (old == NULL) return add_at(db, w, key, value, expiry_ms);
@@ -116,7 +123,8 @@ bool db_delete(struct db *db, struct slice key) {
     return true;
 }
 
-bool db_take(struct db *db, struct slice key, struct value *value, int64_t *expiry_ms, void **text) {
+bool db_take(struct db *db, struct slice key, struct value *value, int64_t *expiry_ms,
+             void **text) {
     struct where w = where(db, key);
     struct entry *e = table_take_hashed(w.table, key, w.hash);
     if (e == NULL) return false;
@@ -159,7 +167,8 @@ struct entry *db_string_edit(struct db *db, struct entry *e, size_t new_size, ui
     db_edit(db, e);
     struct entry *moved = entry_string_resize(e, new_size, bytes);
     if (moved == e) return e;
-    table_moved(&db->partitions[db_partition(entry_key(moved))], e, moved, table_hash(entry_key(moved)));
+    table_moved(&db->partitions[db_partition(entry_key(moved))], e, moved,
+                table_hash(entry_key(moved)));
     entry_free_shell(e);
     return moved;
 }
@@ -203,8 +212,10 @@ uint64_t db_clear(struct db *db, bool lazy) {
     db->expires = 0;
     db->avg_ttl_ms = 0;
     db->expire_cursor = 0;
-    if (lazy) helper_run(free_partitions, tables);
-    else free_partitions(tables);
+    if (lazy)
+        helper_run(free_partitions, tables);
+    else
+        free_partitions(tables);
     return count;
 }
 
@@ -232,7 +243,8 @@ static void visit(void *ctx, void *item) {
     visitor->fn(visitor->ctx, item);
 }
 
-uint64_t db_scan(struct db *db, uint64_t cursor, void (*fn)(void *ctx, struct entry *e), void *ctx) {
+uint64_t db_scan(struct db *db, uint64_t cursor, void (*fn)(void *ctx, struct entry *e),
+                 void *ctx) {
     unsigned partition = (unsigned)(cursor & 0xffff);
     cursor &= ~UINT64_C(0xffff);
     while (partition < PARTITIONS && table_count(&db->partitions[partition]) == 0) {

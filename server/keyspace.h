@@ -2,13 +2,13 @@
  *
  * A database is 64 partitions, chosen by the key's slot; each is a table of entries (table.h).
  *
- * Two levels. db_* is the bare store: no expiry, no statistics; loading, replication's full copy and
- * tests use it. key_* is what commands use: it knows the client, expires what is due (and propagates
- * that), counts hits and misses, and touches the access time.
+ * Two levels. db_* is the bare store: no expiry, no statistics; loading, replication's full copy
+ * and tests use it. key_* is what commands use: it knows the client, expires what is due (and
+ * propagates that), counts hits and misses, and touches the access time.
  *
- * Every change of a value passes one of the functions that tell the observer (db_observer) before it
- * happens. So: find the entry for change with key_write() or key_write_typed() (or db_edit() after a
- * plain find), every time, before touching what entry_ptr() points to. Afterwards call
+ * Every change of a value passes one of the functions that tell the observer (db_observer) before
+ * it happens. So: find the entry for change with key_write() or key_write_typed() (or db_edit()
+ * after a plain find), every time, before touching what entry_ptr() points to. Afterwards call
  * key_changed(). No read ever changes memory that an encoder may look at.
  */
 #ifndef SERVER_KEYSPACE_H
@@ -34,14 +34,15 @@ struct db {
     uint64_t expire_cursor; /* where the active cycle goes on */
 };
 
-/* What a snapshot (or whoever needs a point in time) is told. One observer at most: engine->observer. */
+/* What a snapshot (or whoever needs a point in time) is told. One observer at most:
+ * engine->observer. */
 struct db_observer {
     void *ctx;
     /* The entry's value, or its expiry, is about to change in place. */
     void (*before_edit)(void *ctx, struct db *db, struct entry *e);
-    /* The entry was taken out of the index and is about to be freed. True: the observer keeps it and
-     * frees it later with entry_free(). `shell`: only the entry itself; its value lives on under
-     * another name (RENAME, MOVE), so what is needed of it must be copied now. */
+    /* The entry was taken out of the index and is about to be freed. True: the observer keeps it
+     * and frees it later with entry_free(). `shell`: only the entry itself; its value lives on
+     * under another name (RENAME, MOVE), so what is needed of it must be copied now. */
     bool (*dropped)(void *ctx, struct db *db, struct entry *e, bool shell);
     /* The entry has just been added. */
     void (*born)(void *ctx, struct db *db, struct entry *e);
@@ -60,18 +61,19 @@ struct entry *db_find(const struct db *db, struct slice key);
 /* Add a key that is not there. KEY and the bytes of a string are copied, a container is taken. */
 struct entry *db_add(struct db *db, struct slice key, const struct value *value, int64_t expiry_ms);
 /* Add or replace. KEEP_EXPIRY keeps that of the old entry; else EXPIRY_MS, -1: none. */
-struct entry *db_set(struct db *db, struct slice key, const struct value *value, int64_t expiry_ms, bool keep_expiry);
+struct entry *db_set(struct db *db, struct slice key, const struct value *value, int64_t expiry_ms,
+                     bool keep_expiry);
 /* Remove with its value. False when it was not there. */
 bool db_delete(struct db *db, struct slice key);
-/* Remove, but keep the value: it goes to *VALUE (containers are the caller's now; the bytes of a string
- * are a copy in *TEXT, to be freed by the caller with mem_free). */
+/* Remove, but keep the value: it goes to *VALUE (containers are the caller's now; the bytes of a
+ * string are a copy in *TEXT, to be freed by the caller with mem_free). */
 bool db_take(struct db *db, struct slice key, struct value *value, int64_t *expiry_ms, void **text);
 /* Tell the observer that the entry's value is about to change in place. */
 void db_edit(struct db *db, struct entry *e);
 /* Set (or with -1 remove) the expiry; the entry may move. */
 struct entry *db_set_expiry(struct db *db, struct entry *e, int64_t expiry_ms);
-/* Make the string writable with NEW_SIZE bytes (what is new is zero) and in raw encoding; its bytes are
- * at *BYTES until the next change. Tells the observer. The entry may move. */
+/* Make the string writable with NEW_SIZE bytes (what is new is zero) and in raw encoding; its bytes
+ * are at *BYTES until the next change. Tells the observer. The entry may move. */
 struct entry *db_string_edit(struct db *db, struct entry *e, size_t new_size, uint8_t **bytes);
 /* Replace the string's value and keep its expiry; the entry may move. Tells the observer. */
 struct entry *db_string_set(struct db *db, struct entry *e, const struct value *value);
@@ -96,31 +98,35 @@ struct entry *db_random(struct db *db, struct rng *rng);
 struct entry *key_read(struct client *c, struct slice key);
 /* The same when the value is going to be changed in place: the observer has been told. */
 struct entry *key_write(struct client *c, struct slice key);
-/* The same in two steps, when it is not sure yet that something changes: key_lookup() expires what is
- * due, tells no observer and counts no hit; db_edit() comes later. */
+/* The same in two steps, when it is not sure yet that something changes: key_lookup() expires what
+ * is due, tells no observer and counts no hit; db_edit() comes later. */
 struct entry *key_lookup(struct client *c, struct slice key);
-/* With a check of the type. On a wrong type the error is replied and *WRONG is true (result NULL). */
+/* With a check of the type. On a wrong type the error is replied and *WRONG is true (result NULL).
+ */
 struct entry *key_read_typed(struct client *c, struct slice key, enum type type, bool *wrong);
 struct entry *key_write_typed(struct client *c, struct slice key, enum type type, bool *wrong);
 /* Like the above in another database than the client's. */
 struct entry *key_read_in(struct client *c, struct db *db, struct slice key);
 
 /* Something changed under KEY: watchers of the key, client-side caches, the notification EVENT of
- * class CLASS, and DIRTY (the number of changes for `rdb_changes_since_last_save`; a command whose dirty
- * count stays 0 is not propagated). */
-void key_changed(struct client *c, struct slice key, enum notify_class class, const char *event, uint64_t dirty);
+ * class CLASS, and DIRTY (the number of changes for `rdb_changes_since_last_save`; a command whose
+ * dirty count stays 0 is not propagated). */
+void key_changed(struct client *c, struct slice key, enum notify_class class, const char *event,
+                 uint64_t dirty);
 /* Parts of it: watchers and caches only. */
 void key_touched(struct client *c, struct db *db, struct slice key);
 /* The container under KEY has become empty: delete it (no lazy freeing needed) and notify "del". */
 void key_delete_empty(struct client *c, struct slice key);
 /* Add a container under KEY that is not there, and wake clients that are blocked on it. */
 struct entry *key_add(struct client *c, struct slice key, const struct value *value);
-/* Replace whatever is there (SUNIONSTORE and the like); expiry is dropped. Wakes blocked clients. */
+/* Replace whatever is there (SUNIONSTORE and the like); expiry is dropped. Wakes blocked clients.
+ */
 struct entry *key_replace(struct client *c, struct slice key, const struct value *value);
 /* Delete one key as DEL does, without notification: true when it existed. */
 bool key_delete(struct client *c, struct slice key);
 
-/* Whether the entry is past its expiry at the engine's time (says nothing about who may delete it). */
+/* Whether the entry is past its expiry at the engine's time (says nothing about who may delete it).
+ */
 bool entry_is_expired(const struct engine *engine, const struct entry *e);
 /* Delete an expired entry: propagates DEL (or UNLINK), notifies "expired", counts. */
 void key_expire_now(struct db *db, struct entry *e);

@@ -91,7 +91,8 @@ static void run_reset(struct client *c) {
         if (named) {
             l->events[i] = l->events[--l->count];
             gone++;
-        } else i++;
+        } else
+            i++;
     }
     reply_int(c, gone);
 }
@@ -104,10 +105,14 @@ static void run_doctor(struct client *c) {
 }
 
 static void run_help(struct client *c) {
-    static const char *const help[] = {"LATEST", "    The last spike of each event.",
-                                       "HISTORY <event>", "    The spikes of one event, oldest first.",
-                                       "RESET [<event> ...]", "    Forget the spikes of these events, or of all.",
-                                       "DOCTOR", "    What to look at.",
+    static const char *const help[] = {"LATEST",
+                                       "    The last spike of each event.",
+                                       "HISTORY <event>",
+                                       "    The spikes of one event, oldest first.",
+                                       "RESET [<event> ...]",
+                                       "    Forget the spikes of these events, or of all.",
+                                       "DOCTOR",
+                                       "    What to look at.",
                                        NULL};
     reply_help(c, help);
 }

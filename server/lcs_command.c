@@ -1,7 +1,7 @@
 /* lcs_command.c -- LCS: the longest common subsequence of two strings.
  *
- * length[i][j] is that of the first i bytes of one and the first j of the other. The table is bounded: where it
- * would not fit into LCS_BYTES_MAX the command is refused.
+ * length[i][j] is that of the first i bytes of one and the first j of the other. The table is
+ * bounded: where it would not fit into LCS_BYTES_MAX the command is refused.
  */
 #include "lib/base/mem.h"
 #include "server/args.h"
@@ -24,9 +24,12 @@ static uint32_t *at(const struct lcs *l, size_t i, size_t j) {
 
 static bool read_options(struct client *c, struct lcs *l) {
     for (int i = 3; i < c->argc; i++) {
-        if (arg_is(c->argv[i], "idx")) l->want_matches = true;
-        else if (arg_is(c->argv[i], "len")) l->want_len = true;
-        else if (arg_is(c->argv[i], "withmatchlen")) l->with_len = true;
+        if (arg_is(c->argv[i], "idx"))
+            l->want_matches = true;
+        else if (arg_is(c->argv[i], "len"))
+            l->want_len = true;
+        else if (arg_is(c->argv[i], "withmatchlen"))
+            l->with_len = true;
         else if (arg_is(c->argv[i], "minmatchlen") && i + 1 < c->argc) {
             if (!arg_int(c, c->argv[++i], &l->match_min, NULL)) return false;
             if (l->match_min < 0) l->match_min = 0;
@@ -65,7 +68,8 @@ static bool reply_match(struct client *c, const struct lcs *l, size_t i, size_t 
     return true;
 }
 
-/* Walk back from the end: the bytes go into TEXT (if not NULL), matches are replied as they are found. */
+/* Walk back from the end: the bytes go into TEXT (if not NULL), matches are replied as they are
+ * found. */
 static size_t walk(struct client *c, const struct lcs *l, uint8_t *text) {
     size_t i = l->a.size, j = l->b.size, left = *at(l, i, j), run = 0, matches = 0;
     while (i > 0 && j > 0) {
@@ -76,8 +80,10 @@ static size_t walk(struct client *c, const struct lcs *l, uint8_t *text) {
         }
         if (!text) matches += reply_match(c, l, i, j, run);
         run = 0;
-        if (*at(l, i - 1, j) > *at(l, i, j - 1)) i--;
-        else j--;
+        if (*at(l, i - 1, j) > *at(l, i, j - 1))
+            i--;
+        else
+            j--;
     }
     if (!text) matches += reply_match(c, l, i, j, run);
     return matches;
@@ -102,7 +108,8 @@ static void answer(struct client *c, const struct lcs *l) {
     }
 }
 
-static bool read_string(struct client *c, struct slice key, char scratch[ENTRY_INT_TEXT], struct slice *text) {
+static bool read_string(struct client *c, struct slice key, char scratch[ENTRY_INT_TEXT],
+                        struct slice *text) {
     struct entry *e = key_read(c, key);
     if (e && entry_type(e) != TYPE_STRING) {
         reply_error(c, "ERR The specified keys must contain string values");
@@ -115,11 +122,15 @@ static bool read_string(struct client *c, struct slice key, char scratch[ENTRY_I
 static void run_lcs(struct client *c) {
     struct lcs l = {0};
     char first[ENTRY_INT_TEXT], second[ENTRY_INT_TEXT];
-    (void)key_lookup(c, c->argv[2]); /* what has expired goes now, not while the first string is borrowed */
-    if (!read_string(c, c->argv[1], first, &l.a) || !read_string(c, c->argv[2], second, &l.b) || !read_options(c, &l)) return;
+    (void)key_lookup(
+        c, c->argv[2]); /* what has expired goes now, not while the first string is borrowed */
+    if (!read_string(c, c->argv[1], first, &l.a) || !read_string(c, c->argv[2], second, &l.b) ||
+        !read_options(c, &l))
+        return;
     uint64_t cells = (uint64_t)(l.a.size + 1) * (l.b.size + 1);
     if (cells > LCS_BYTES_MAX / sizeof *l.length) {
-        reply_error(c, "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
+        reply_error(c,
+                    "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
         return;
     }
     l.length = mem_try_alloc(cells * sizeof *l.length);

@@ -15,8 +15,11 @@ struct engine_monitor {
 void monitor_feed(struct client *c) {
     struct engine *engine = c->engine;
     struct buf line = {0};
-    buf_printf(&line, "+%lld.%06lld [%d %s]", (long long)(engine->now_ms / 1000), (long long)(engine->now_ms % 1000 * 1000),
-               c->db->id, c->flags & CLIENT_SCRIPT ? "lua" : c->peer[0] ? c->peer : "?");
+    buf_printf(&line, "+%lld.%06lld [%d %s]", (long long)(engine->now_ms / 1000),
+               (long long)(engine->now_ms % 1000 * 1000), c->db->id,
+               c->flags & CLIENT_SCRIPT ? "lua"
+               : c->peer[0]             ? c->peer
+                                        : "?");
     for (int i = 0; i < c->argc; i++) {
         buf_byte(&line, ' ');
         quote_add(&line, c->argv[i]);

@@ -1,5 +1,5 @@
-/* monitor.h -- MONITOR: every command that is executed, to those who asked. engine->monitor is NULL while
- * nobody does. */
+/* monitor.h -- MONITOR: every command that is executed, to those who asked. engine->monitor is NULL
+ * while nobody does. */
 #ifndef SERVER_MONITOR_H
 #define SERVER_MONITOR_H
 

@@ -1,7 +1,7 @@
 /* multi.c -- transactions.
  *
- * Who watches what stands twice: the client has its list of watches, and db->watched has for each watched key
- * the list of watches on it.
+ * Who watches what stands twice: the client has its list of watches, and db->watched has for each
+ * watched key the list of watches on it.
  */
 #include "server/multi.h"
 
@@ -68,7 +68,8 @@ struct slice *args_copy(int argc, const struct slice *argv) {
 
 void multi_queue(struct client *c) {
     struct client_multi *m = of(c);
-    if (c->flags & (CLIENT_DIRTY_EXEC | CLIENT_DIRTY_CAS)) return; /* it is lost anyway: take no memory */
+    if (c->flags & (CLIENT_DIRTY_EXEC | CLIENT_DIRTY_CAS))
+        return; /* it is lost anyway: take no memory */
     if (m->count == m->room) {
         m->room = m->room ? m->room * 2 : 8;
         m->queue = mem_realloc(m->queue, m->room * sizeof *m->queue);
@@ -120,8 +121,12 @@ static void watch_key(struct client *c, struct slice key) {
     }
     struct watch *w = NEW(struct watch);
     const struct entry *e = db_find(c->db, key);
-    *w = (struct watch){.c = c, .key = watched, .next_of_client = m->watches, .next_of_key = watched->first,
-                        .link_of_key = &watched->first, .was_expired = e && entry_is_expired(c->engine, e)};
+    *w = (struct watch){.c = c,
+                        .key = watched,
+                        .next_of_client = m->watches,
+                        .next_of_key = watched->first,
+                        .link_of_key = &watched->first,
+                        .was_expired = e && entry_is_expired(c->engine, e)};
     if (w->next_of_key) w->next_of_key->link_of_key = &w->next_of_key;
     watched->first = w;
     m->watches = w;
@@ -148,9 +153,12 @@ void multi_key_changed(struct db *db, struct slice key) {
     if (watched == NULL) return;
     const struct entry *e = db_find(db, key);
     for (struct watch *w = watched->first; w; w = w->next_of_key) {
-        /* It had expired before WATCH, and now it is really gone: nothing changed for the client. */
-        if (w->was_expired && e == NULL) w->was_expired = false;
-        else w->c->flags |= CLIENT_DIRTY_CAS;
+        /* It had expired before WATCH, and now it is really gone: nothing changed for the client.
+         */
+        if (w->was_expired && e == NULL)
+            w->was_expired = false;
+        else
+            w->c->flags |= CLIENT_DIRTY_CAS;
     }
 }
 
@@ -159,18 +167,22 @@ static bool is_expired_in(const struct db *db, struct slice key) {
     return e && entry_is_expired(db->engine, e);
 }
 
-/* A key that had expired before WATCH may go, or be replaced by an expired one, and one that was not there may be
- * replaced by an expired one: for the client nothing changed. */
+/* A key that had expired before WATCH may go, or be replaced by an expired one, and one that was
+ * not there may be replaced by an expired one: for the client nothing changed. */
 static void db_changes_key(struct watched_key *key, const struct db *db, const struct db *other) {
     struct slice name = key_of_watched(key);
     bool here = db_find(db, name) != NULL, there = other && db_find(other, name) != NULL;
     if (!here && !there) return;
     bool stale_there = there && is_expired_in(other, name);
     for (struct watch *w = key->first; w; w = w->next_of_key) {
-        if (w->was_expired && !there) w->was_expired = false;
-        else if (w->was_expired && stale_there) continue;
-        else if (!here && stale_there) w->was_expired = true;
-        else w->c->flags |= CLIENT_DIRTY_CAS;
+        if (w->was_expired && !there)
+            w->was_expired = false;
+        else if (w->was_expired && stale_there)
+            continue;
+        else if (!here && stale_there)
+            w->was_expired = true;
+        else
+            w->c->flags |= CLIENT_DIRTY_CAS;
     }
 }
 
@@ -178,7 +190,8 @@ void multi_db_changes(struct db *db, struct db *other) {
     if (table_count(&db->watched) == 0) return;
     struct table_iter iter;
     table_iter_init(&iter, &db->watched);
-    for (struct watched_key *key; (key = table_iter_next(&iter)) != NULL;) db_changes_key(key, db, other);
+    for (struct watched_key *key; (key = table_iter_next(&iter)) != NULL;)
+        db_changes_key(key, db, other);
 }
 
 static bool watched_key_expired(const struct client *c) {

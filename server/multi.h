@@ -7,8 +7,8 @@
 void multi_commands_bind(struct engine *engine);
 /* Queue the client's command; the bytes are copied. */
 void multi_queue(struct client *c);
-/* The flags of EXEC (OWN) with those of what it will run: any that writes makes it a write, any that may not run
- * on stale data or while loading keeps it from running then. */
+/* The flags of EXEC (OWN) with those of what it will run: any that writes makes it a write, any
+ * that may not run on stale data or while loading keeps it from running then. */
 uint32_t multi_flags(const struct client *c, uint32_t own);
 /* End the transaction without executing, and unwatch. */
 void multi_discard(struct client *c);

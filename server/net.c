@@ -29,7 +29,7 @@ struct listener {
 };
 
 struct engine_net {
-    struct client *ready, **ready_end;     /* with input to look at */
+    struct client *ready, **ready_end;       /* with input to look at */
     struct client *outgoing, **outgoing_end; /* with output to write, or to be freed */
     struct listener *listeners[LISTENERS_MAX];
     int listener_count;
@@ -82,7 +82,8 @@ void client_close_later(struct client *c) {
 }
 
 bool output_open_slow(struct client *c) {
-    if (c->flags & (CLIENT_MUTE | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_CLOSE_NOW)) return false;
+    if (c->flags & (CLIENT_MUTE | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_CLOSE_NOW))
+        return false;
     client_wake_writer(c);
     return true;
 }
@@ -120,7 +121,8 @@ static void read_some(struct client *c) {
     c->engine->stats.reads++;
     c->active_ms = c->engine->now_us / 1000;
     if (buf_size(&c->in) > (uint64_t)c->engine->settings.client_query_buffer_limit) {
-        engine_log(c->engine, '#', "Closing client that reached max query buffer length: %s", c->peer);
+        engine_log(c->engine, '#', "Closing client that reached max query buffer length: %s",
+                   c->peer);
         client_close_later(c);
         return;
     }
@@ -175,7 +177,8 @@ static bool write_some(struct client *c, bool *blocked) {
 
 static void flush_client(struct client *c) {
     bool blocked = false;
-    if (!(c->flags & CLIENT_CLOSE_NOW) && c->fd >= 0 && !write_some(c, &blocked)) c->flags |= CLIENT_CLOSE_NOW;
+    if (!(c->flags & CLIENT_CLOSE_NOW) && c->fd >= 0 && !write_some(c, &blocked))
+        c->flags |= CLIENT_CLOSE_NOW;
     if (c->flags & CLIENT_CLOSING && !blocked) c->flags |= CLIENT_CLOSE_NOW;
     if (c->flags & CLIENT_CLOSE_NOW) {
         client_free_closed(c);
@@ -250,7 +253,8 @@ static void name_address(const struct sockaddr_storage *address, char *text, siz
 }
 
 static bool is_loopback(const struct client *c) {
-    return c->flags & CLIENT_UNIX || strncmp(c->peer, "127.", 4) == 0 || strncmp(c->peer, "[::1]", 5) == 0;
+    return c->flags & CLIENT_UNIX || strncmp(c->peer, "127.", 4) == 0 ||
+           strncmp(c->peer, "[::1]", 5) == 0;
 }
 
 static void refuse(struct client *c, const char *error) {
@@ -259,10 +263,12 @@ static void refuse(struct client *c, const char *error) {
     client_close_after_reply(c);
 }
 
-static const char protected_text[] =
-    "DENIED Drawbridge is running in protected mode because protected mode is enabled and no password is set for the "
-    "default user. In this mode connections are only accepted from the loopback interface. Set a password "
-    "(requirepass), or disable protected mode (CONFIG SET protected-mode no) if the network is safe.";
+static const char protected_text[] = "DENIED Drawbridge is running in protected mode because "
+                                     "protected mode is enabled and no password is set for the "
+                                     "default user. In this mode connections are only accepted "
+                                     "from the loopback interface. Set a password "
+                                     "(requirepass), or disable protected mode (CONFIG SET "
+                                     "protected-mode no) if the network is safe.";
 
 static void welcome(struct engine *engine, int fd, bool is_unix) {
     struct client *c = client_new(engine, fd, is_unix);
@@ -275,19 +281,24 @@ static void welcome(struct engine *engine, int fd, bool is_unix) {
         int one = 1;
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         if (engine->settings.tcp_keepalive_s > 0) {
-            int idle = (int)engine->settings.tcp_keepalive_s, interval = idle / 3 > 0 ? idle / 3 : 1, count = 3;
+            int idle = (int)engine->settings.tcp_keepalive_s,
+                interval = idle / 3 > 0 ? idle / 3 : 1, count = 3;
             (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
             (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
             (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
             (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
         }
-        if (getpeername(fd, (struct sockaddr *)&address, &size) == 0) name_address(&address, c->peer, sizeof c->peer);
+        if (getpeername(fd, (struct sockaddr *)&address, &size) == 0)
+            name_address(&address, c->peer, sizeof c->peer);
         size = sizeof address;
-        if (getsockname(fd, (struct sockaddr *)&address, &size) == 0) name_address(&address, c->local, sizeof c->local);
+        if (getsockname(fd, (struct sockaddr *)&address, &size) == 0)
+            name_address(&address, c->local, sizeof c->local);
     }
     engine->stats.connections++;
-    if (engine->client_count > (uint64_t)engine->settings.maxclients) refuse(c, "ERR max number of clients reached");
-    else if (engine->settings.protected_mode && engine->settings.requirepass_size == 0 && !is_loopback(c))
+    if (engine->client_count > (uint64_t)engine->settings.maxclients)
+        refuse(c, "ERR max number of clients reached");
+    else if (engine->settings.protected_mode && engine->settings.requirepass_size == 0 &&
+             !is_loopback(c))
         refuse(c, protected_text);
 }
 
@@ -338,13 +349,17 @@ static enum err listen_tcp(struct engine *engine, const char *host, struct why *
         in6->sin6_family = AF_INET6;
         in6->sin6_port = htons(port);
         size = sizeof *in6;
-    } else return why_set(why, ERR_CONFIG, "'%s' is not an address", host);
+    } else
+        return why_set(why, ERR_CONFIG, "'%s' is not an address", host);
     int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
     if (fd < 0) return why_set(why, ERR_IO, "socket: %s", strerror(errno));
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (address.ss_family == AF_INET6) (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&address, size) != 0 || listen(fd, (int)engine->settings.tcp_backlog) != 0) {
-        enum err err = why_set(why, ERR_IO, "listen at %s port %d: %s", host, port, strerror(errno));
+    if (address.ss_family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)&address, size) != 0 ||
+        listen(fd, (int)engine->settings.tcp_backlog) != 0) {
+        enum err err =
+            why_set(why, ERR_IO, "listen at %s port %d: %s", host, port, strerror(errno));
         close(fd);
         return err;
     }
@@ -355,12 +370,14 @@ static enum err listen_tcp(struct engine *engine, const char *host, struct why *
 static enum err listen_unix(struct engine *engine, struct why *why) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = engine->settings.unixsocket;
-    if (strlen(path) >= sizeof address.sun_path) return why_set(why, ERR_CONFIG, "the path of the Unix socket is too long");
+    if (strlen(path) >= sizeof address.sun_path)
+        return why_set(why, ERR_CONFIG, "the path of the Unix socket is too long");
     memcpy(address.sun_path, path, strlen(path));
     (void)unlink(path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return why_set(why, ERR_IO, "socket: %s", strerror(errno));
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, (int)engine->settings.tcp_backlog) != 0) {
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+        listen(fd, (int)engine->settings.tcp_backlog) != 0) {
         enum err err = why_set(why, ERR_IO, "listen at %s: %s", path, strerror(errno));
         close(fd);
         return err;
@@ -380,13 +397,16 @@ enum err net_listen(struct engine *engine, struct why *why) {
     char *copy = mem_strdup(engine->settings.bind), *rest = copy;
     enum err err = OK;
     int heard = 0, tried = 0;
-    for (char *host; engine->settings.port > 0 && err == OK && (host = strsep(&rest, " ")) != NULL;) {
+    for (char *host;
+         engine->settings.port > 0 && err == OK && (host = strsep(&rest, " ")) != NULL;) {
         bool optional = host[0] == '-';
         if (host[0] == '\0') continue;
         tried++;
         err = listen_tcp(engine, host + optional, why);
-        if (err == OK) heard++;
-        else if (optional || strcmp(host, "::*") == 0) err = OK;
+        if (err == OK)
+            heard++;
+        else if (optional || strcmp(host, "::*") == 0)
+            err = OK;
     }
     mem_free(copy);
     if (err == OK && engine->settings.unixsocket[0] && !has_unix(engine)) {

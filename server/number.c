@@ -23,7 +23,8 @@ bool number_read_double(struct slice text, double *number) {
     if (from == NULL) return false;
     errno = 0;
     double value = strtod(from, &end);
-    bool out = errno == ERANGE && (value == HUGE_VAL || value == -HUGE_VAL || fpclassify(value) == FP_ZERO);
+    bool out = errno == ERANGE &&
+               (value == HUGE_VAL || value == -HUGE_VAL || fpclassify(value) == FP_ZERO);
     if ((size_t)(end - from) != text.size || out || isnan(value)) return false;
     *number = value;
     return true;
@@ -35,16 +36,18 @@ bool number_read_long_double(struct slice text, long double *number) {
     if (from == NULL) return false;
     errno = 0;
     long double value = strtold(from, &end);
-    bool out = errno == ERANGE && (value == HUGE_VALL || value == -HUGE_VALL || fpclassify(value) == FP_ZERO);
+    bool out = errno == ERANGE &&
+               (value == HUGE_VALL || value == -HUGE_VALL || fpclassify(value) == FP_ZERO);
     if ((size_t)(end - from) != text.size || out || isnan(value)) return false;
     *number = value;
     return true;
 }
 
 size_t number_write_int(char *text, int64_t number) {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-                                "8081828384858687888990919293949596979899";
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+        "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+        "8081828384858687888990919293949596979899";
     char digits[24];
     size_t at = sizeof digits;
     uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
@@ -55,7 +58,8 @@ size_t number_write_int(char *text, int64_t number) {
     if (rest >= 10) {
         at -= 2;
         memcpy(digits + at, pairs + rest * 2, 2);
-    } else digits[--at] = (char)('0' + rest);
+    } else
+        digits[--at] = (char)('0' + rest);
     if (number < 0) digits[--at] = '-';
     memcpy(text, digits + at, sizeof digits - at);
     return sizeof digits - at;

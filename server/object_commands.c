@@ -20,42 +20,64 @@ static struct entry *look(struct client *c, struct slice key) {
 
 static void run_encoding(struct client *c) {
     struct entry *e = look(c, c->argv[2]);
-    if (e) reply_bulk_text(c, encoding_name(entry_encoding(e)));
-    else reply_null(c);
+    if (e)
+        reply_bulk_text(c, encoding_name(entry_encoding(e)));
+    else
+        reply_null(c);
 }
 
 static void run_refcount(struct client *c) {
     struct entry *e = look(c, c->argv[2]);
     const struct settings *settings = &c->engine->settings;
-    bool counted = settings->maxmemory && (access_is_lfu(settings->maxmemory_policy) || settings->maxmemory_policy == EVICT_VOLATILE_LRU ||
-                                          settings->maxmemory_policy == EVICT_ALLKEYS_LRU); /* then Redis shares none */
-    bool small = e && !counted && entry_type(e) == TYPE_STRING && entry_encoding(e) == ENC_INT && entry_number(e) >= 0 && entry_number(e) < 10000;
-    if (small) reply_int(c, INT32_MAX); /* what Redis says of the numbers that it shares */
-    else if (e) reply_int(c, 1);
-    else reply_null(c);
+    bool counted = settings->maxmemory &&
+                   (access_is_lfu(settings->maxmemory_policy) ||
+                    settings->maxmemory_policy == EVICT_VOLATILE_LRU ||
+                    settings->maxmemory_policy == EVICT_ALLKEYS_LRU); /* then Redis shares none */
+    bool small = e && !counted && entry_type(e) == TYPE_STRING && entry_encoding(e) == ENC_INT &&
+                 entry_number(e) >= 0 && entry_number(e) < 10000;
+    if (small)
+        reply_int(c, INT32_MAX); /* what Redis says of the numbers that it shares */
+    else if (e)
+        reply_int(c, 1);
+    else
+        reply_null(c);
 }
 
 static void run_idletime(struct client *c) {
     struct entry *e = look(c, c->argv[2]);
-    if (e == NULL) reply_null(c);
+    if (e == NULL)
+        reply_null(c);
     else if (access_is_lfu(c->engine->settings.maxmemory_policy))
-        reply_error(c, "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between "
+        reply_error(c, "ERR An LFU maxmemory policy is selected, idle time not tracked. Please "
+                       "note that when switching between "
                        "policies at runtime LRU and LFU data will take some time to adjust.");
-    else reply_int(c, access_idle_s(c->engine, e));
+    else
+        reply_int(c, access_idle_s(c->engine, e));
 }
 
 static void run_freq(struct client *c) {
     struct entry *e = look(c, c->argv[2]);
-    if (e == NULL) reply_null(c);
+    if (e == NULL)
+        reply_null(c);
     else if (!access_is_lfu(c->engine->settings.maxmemory_policy))
-        reply_error(c, "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching "
-                       "between policies at runtime LRU and LFU data will take some time to adjust.");
-    else reply_int(c, access_frequency(c->engine, e));
+        reply_error(c,
+                    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. "
+                    "Please note that when switching "
+                    "between policies at runtime LRU and LFU data will take some time to adjust.");
+    else
+        reply_int(c, access_frequency(c->engine, e));
 }
 
 static void run_object_help(struct client *c) {
-    static const char *const help[] = {"ENCODING <key>", "    How the value is kept.", "FREQ <key>", "    Its access frequency (LFU policies).",
-                                       "IDLETIME <key>", "    Seconds since it was used.", "REFCOUNT <key>", "    Always 1.", NULL};
+    static const char *const help[] = {"ENCODING <key>",
+                                       "    How the value is kept.",
+                                       "FREQ <key>",
+                                       "    Its access frequency (LFU policies).",
+                                       "IDLETIME <key>",
+                                       "    Seconds since it was used.",
+                                       "REFCOUNT <key>",
+                                       "    Always 1.",
+                                       NULL};
     reply_help(c, help);
 }
 
@@ -73,8 +95,10 @@ static void run_memory_usage(struct client *c) {
         }
     }
     struct entry *e = look(c, c->argv[2]);
-    if (e) reply_int(c, (int64_t)entry_memory(e, (size_t)samples) + 8);
-    else reply_null(c);
+    if (e)
+        reply_int(c, (int64_t)entry_memory(e, (size_t)samples) + 8);
+    else
+        reply_null(c);
 }
 
 static void run_memory_purge(struct client *c) {
@@ -103,8 +127,10 @@ static void run_memory_doctor(struct client *c) {
 
 void object_commands_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {
-        {"object|encoding", run_encoding}, {"object|refcount", run_refcount}, {"object|idletime", run_idletime}, {"object|freq", run_freq},
-        {"object|help", run_object_help},  {"memory|usage", run_memory_usage}, {"memory|purge", run_memory_purge}, {"memory|stats", run_memory_stats},
+        {"object|encoding", run_encoding},   {"object|refcount", run_refcount},
+        {"object|idletime", run_idletime},   {"object|freq", run_freq},
+        {"object|help", run_object_help},    {"memory|usage", run_memory_usage},
+        {"memory|purge", run_memory_purge},  {"memory|stats", run_memory_stats},
         {"memory|doctor", run_memory_doctor}};
     command_bind(engine, bindings, COUNT(bindings));
 }

@@ -4,10 +4,12 @@
 
 #include "server/client.h"
 
-/* May something be appended to c->out now? If so, the client is noted for writing at the end of the turn. */
+/* May something be appended to c->out now? If so, the client is noted for writing at the end of the
+ * turn. */
 bool output_open_slow(struct client *c);
 static inline bool output_open(struct client *c) {
-    if (c->is_pending_out && !(c->flags & (CLIENT_MUTE | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_CLOSE_NOW)))
+    if (c->is_pending_out &&
+        !(c->flags & (CLIENT_MUTE | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_CLOSE_NOW)))
         return true;
     return output_open_slow(c);
 }

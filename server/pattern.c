@@ -1,7 +1,7 @@
 /* pattern.c -- glob patterns, without recursion and with a limit on steps.
  *
- * '*' any bytes, '?' one byte, [a-z] [^a-z] a class, '\' takes the next byte as it is. As stringmatchlen
- * in Redis 7.0 util.c, with its answers for patterns that are cut short.
+ * '*' any bytes, '?' one byte, [a-z] [^a-z] a class, '\' takes the next byte as it is. As
+ * stringmatchlen in Redis 7.0 util.c, with its answers for patterns that are cut short.
  */
 #include "server/args.h"
 
@@ -67,7 +67,8 @@ static bool match_one(struct reader *r, uint8_t byte) {
 
 bool pattern_matches(struct slice pattern, struct slice text, bool nocase) {
     struct reader r = {pattern, 0, nocase};
-    size_t at = 0, star = SIZE_MAX, star_at = 0; /* the last '*': behind it, and where in the text it ends */
+    size_t at = 0, star = SIZE_MAX,
+           star_at = 0; /* the last '*': behind it, and where in the text it ends */
     for (unsigned steps = 0; at < text.size || r.at < pattern.size;) {
         if (++steps > STEPS_MAX) return false;
         if (r.at < pattern.size && pattern.data[r.at] == '*') {

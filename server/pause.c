@@ -20,7 +20,8 @@ int64_t pause_end_ms(const struct engine *engine) {
 
 bool pause_applies(struct client *c, uint32_t flags, bool is_exec) {
     struct engine *engine = c->engine;
-    if (!pause_is_active(engine) || c->flags & (CLIENT_MASTER | CLIENT_REPLICA | CLIENT_FAKE)) return false;
+    if (!pause_is_active(engine) || c->flags & (CLIENT_MASTER | CLIENT_REPLICA | CLIENT_FAKE))
+        return false;
     (void)is_exec; /* its flags are those of what it will run */
     bool may_change = flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE);
     if (!engine->pause->all && !may_change) return false;

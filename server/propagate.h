@@ -4,9 +4,9 @@
  *
  * A handler that changed something (its dirty count grew, see key_changed) is propagated in its own
  * words unless it says otherwise: propagate_instead() replaces them (SET with EX by SET with PXAT),
- * propagate_also() adds a command before... after it, propagate_nothing() says that nothing is to leave.
- * At the end of the outermost command all ops of the unit go to the sinks; more than one are wrapped in
- * MULTI and EXEC. With no sink attached nothing is recorded.
+ * propagate_also() adds a command before... after it, propagate_nothing() says that nothing is to
+ * leave. At the end of the outermost command all ops of the unit go to the sinks; more than one are
+ * wrapped in MULTI and EXEC. With no sink attached nothing is recorded.
  *
  * Sinks write SELECT themselves when the database changes. They may not run commands.
  */
@@ -35,17 +35,21 @@ void propagate_detach(struct engine *engine, const void *ctx);
 void propagate_instead(struct client *c, int argc, const struct slice *argv);
 void propagate_also(struct client *c, int argc, const struct slice *argv);
 void propagate_nothing(struct client *c);
-/* The same with words: propagate_instead_words(c, "DEL", key) and so on; up to 8, ended by an empty text. */
-#define PROPAGATE_INSTEAD(c, ...)                                                                              \
-    propagate_instead((c), (int)(sizeof((struct slice[]){__VA_ARGS__}) / sizeof(struct slice)), (struct slice[]){__VA_ARGS__})
-#define PROPAGATE_ALSO(c, ...)                                                                                 \
-    propagate_also((c), (int)(sizeof((struct slice[]){__VA_ARGS__}) / sizeof(struct slice)), (struct slice[]){__VA_ARGS__})
+/* The same with words: propagate_instead_words(c, "DEL", key) and so on; up to 8, ended by an empty
+ * text. */
+#define PROPAGATE_INSTEAD(c, ...)                                                                  \
+    propagate_instead((c), (int)(sizeof((struct slice[]){__VA_ARGS__}) / sizeof(struct slice)),    \
+                      (struct slice[]){__VA_ARGS__})
+#define PROPAGATE_ALSO(c, ...)                                                                     \
+    propagate_also((c), (int)(sizeof((struct slice[]){__VA_ARGS__}) / sizeof(struct slice)),       \
+                   (struct slice[]){__VA_ARGS__})
 
-/* From anywhere (expiry, eviction): adds to the current unit; outside a command it is a unit of its own. */
+/* From anywhere (expiry, eviction): adds to the current unit; outside a command it is a unit of its
+ * own. */
 void propagate(struct engine *engine, int db, int argc, const struct slice *argv);
 
-/* Within a command: its ops belong to different keys that have nothing to do with each other (SCAN and RANDOMKEY
- * delete what has expired), so they leave one by one, without MULTI. */
+/* Within a command: its ops belong to different keys that have nothing to do with each other (SCAN
+ * and RANDOMKEY delete what has expired), so they leave one by one, without MULTI. */
 void propagate_unwrapped(struct client *c);
 
 /* The core: around each outermost execution. */

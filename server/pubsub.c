@@ -1,7 +1,8 @@
 /* pubsub.c -- publish and subscribe.
  *
- * Three spaces of names (channels, patterns, shard channels), each a table of topics; a topic has the list of
- * its subscriptions, a client a table of its own per space, so that both directions are found at once.
+ * Three spaces of names (channels, patterns, shard channels), each a table of topics; a topic has
+ * the list of its subscriptions, a client a table of its own per space, so that both directions are
+ * found at once.
  */
 #include "server/pubsub.h"
 
@@ -58,7 +59,8 @@ static struct engine_pubsub *of(struct engine *engine) {
 static struct client_pubsub *of_client(struct client *c) {
     if (c->pubsub == NULL) {
         c->pubsub = NEW(struct client_pubsub);
-        for (int i = 0; i < SPACES; i++) table_init(&c->pubsub->subscriptions[i], &subscription_type);
+        for (int i = 0; i < SPACES; i++)
+            table_init(&c->pubsub->subscriptions[i], &subscription_type);
     }
     return c->pubsub;
 }
@@ -78,8 +80,10 @@ static bool subscribe(struct client *c, enum space space, struct slice name) {
     }
     struct subscription *s = NEW(struct subscription);
     *s = (struct subscription){.c = c, .topic = topic, .prev = topic->last};
-    if (topic->last) topic->last->next = s;
-    else topic->first = s;
+    if (topic->last)
+        topic->last->next = s;
+    else
+        topic->first = s;
     topic->last = s;
     topic->count++;
     table_add(mine, s);
@@ -88,10 +92,14 @@ static bool subscribe(struct client *c, enum space space, struct slice name) {
 
 static void end_subscription(struct engine *engine, enum space space, struct subscription *s) {
     struct topic *topic = s->topic;
-    if (s->prev) s->prev->next = s->next;
-    else topic->first = s->next;
-    if (s->next) s->next->prev = s->prev;
-    else topic->last = s->prev;
+    if (s->prev)
+        s->prev->next = s->next;
+    else
+        topic->first = s->next;
+    if (s->next)
+        s->next->prev = s->prev;
+    else
+        topic->last = s->prev;
     mem_free(s);
     if (--topic->count > 0) return;
     (void)table_take(&of(engine)->topics[space], topic_name(topic));
@@ -125,22 +133,27 @@ void pubsub_forget(struct client *c) {
 }
 
 void pubsub_count(const struct client *c, size_t counts[3]) {
-    for (int i = 0; i < SPACES; i++) counts[i] = c->pubsub ? table_count(&c->pubsub->subscriptions[i]) : 0;
+    for (int i = 0; i < SPACES; i++)
+        counts[i] = c->pubsub ? table_count(&c->pubsub->subscriptions[i]) : 0;
 }
 
 void pubsub_totals(const struct engine *engine, size_t totals[3]) {
-    for (int i = 0; i < SPACES; i++) totals[i] = engine->pubsub ? table_count(&engine->pubsub->topics[i]) : 0;
+    for (int i = 0; i < SPACES; i++)
+        totals[i] = engine->pubsub ? table_count(&engine->pubsub->topics[i]) : 0;
 }
 
 bool pubsub_is_heard(const struct engine *engine) {
-    return engine->pubsub && table_count(&engine->pubsub->topics[CHANNELS]) + table_count(&engine->pubsub->topics[PATTERNS]) > 0;
+    return engine->pubsub && table_count(&engine->pubsub->topics[CHANNELS]) +
+                                     table_count(&engine->pubsub->topics[PATTERNS]) >
+                                 0;
 }
 
 /* ---- publishing ---- */
 
-static void send_message(struct client *c, const char *kind, const struct slice *pattern, struct slice channel,
-                         struct slice message) {
-    uint64_t muted = c->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP); /* what is pushed is no reply */
+static void send_message(struct client *c, const char *kind, const struct slice *pattern,
+                         struct slice channel, struct slice message) {
+    uint64_t muted =
+        c->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP); /* what is pushed is no reply */
     c->flags &= ~muted;
     reply_push(c, pattern ? 4 : 3);
     reply_bulk_text(c, kind);
@@ -151,7 +164,8 @@ static void send_message(struct client *c, const char *kind, const struct slice 
     output_check_limit(c);
 }
 
-int64_t pubsub_publish(struct engine *engine, struct slice channel, struct slice message, bool sharded) {
+int64_t pubsub_publish(struct engine *engine, struct slice channel, struct slice message,
+                       bool sharded) {
     if (engine->pubsub == NULL) return 0;
     int64_t receivers = 0;
     struct topic *topic = table_find(&engine->pubsub->topics[sharded ? SHARDS : CHANNELS], channel);
@@ -174,23 +188,29 @@ int64_t pubsub_publish(struct engine *engine, struct slice channel, struct slice
 static int64_t subscriptions(const struct client *c, enum space space) {
     size_t counts[3];
     pubsub_count(c, counts);
-    return space == SHARDS ? (int64_t)counts[SHARDS] : (int64_t)(counts[CHANNELS] + counts[PATTERNS]);
+    return space == SHARDS ? (int64_t)counts[SHARDS]
+                           : (int64_t)(counts[CHANNELS] + counts[PATTERNS]);
 }
 
-static void confirm(struct client *c, const char *kind, enum space space, const struct slice *name) {
+static void confirm(struct client *c, const char *kind, enum space space,
+                    const struct slice *name) {
     uint64_t muted = c->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP);
     c->flags &= ~muted;
     reply_push(c, 3);
     reply_bulk_text(c, kind);
-    if (name) reply_bulk(c, *name);
-    else reply_null(c);
+    if (name)
+        reply_bulk(c, *name);
+    else
+        reply_null(c);
     reply_int(c, subscriptions(c, space));
     c->flags |= muted;
 }
 
 static void note_state(struct client *c) {
-    if (subscriptions(c, CHANNELS) + subscriptions(c, SHARDS) > 0) c->flags |= CLIENT_PUBSUB;
-    else c->flags &= ~(uint64_t)CLIENT_PUBSUB;
+    if (subscriptions(c, CHANNELS) + subscriptions(c, SHARDS) > 0)
+        c->flags |= CLIENT_PUBSUB;
+    else
+        c->flags &= ~(uint64_t)CLIENT_PUBSUB;
 }
 
 static void subscribe_all(struct client *c, const char *kind, enum space space) {
@@ -225,12 +245,24 @@ static void unsubscribe_some(struct client *c, const char *kind, enum space spac
     note_state(c);
 }
 
-static void run_subscribe(struct client *c) { subscribe_all(c, "subscribe", CHANNELS); }
-static void run_psubscribe(struct client *c) { subscribe_all(c, "psubscribe", PATTERNS); }
-static void run_ssubscribe(struct client *c) { subscribe_all(c, "ssubscribe", SHARDS); }
-static void run_unsubscribe(struct client *c) { unsubscribe_some(c, "unsubscribe", CHANNELS); }
-static void run_punsubscribe(struct client *c) { unsubscribe_some(c, "punsubscribe", PATTERNS); }
-static void run_sunsubscribe(struct client *c) { unsubscribe_some(c, "sunsubscribe", SHARDS); }
+static void run_subscribe(struct client *c) {
+    subscribe_all(c, "subscribe", CHANNELS);
+}
+static void run_psubscribe(struct client *c) {
+    subscribe_all(c, "psubscribe", PATTERNS);
+}
+static void run_ssubscribe(struct client *c) {
+    subscribe_all(c, "ssubscribe", SHARDS);
+}
+static void run_unsubscribe(struct client *c) {
+    unsubscribe_some(c, "unsubscribe", CHANNELS);
+}
+static void run_punsubscribe(struct client *c) {
+    unsubscribe_some(c, "punsubscribe", PATTERNS);
+}
+static void run_sunsubscribe(struct client *c) {
+    unsubscribe_some(c, "sunsubscribe", SHARDS);
+}
 
 static void publish(struct client *c, bool sharded) {
     int64_t receivers = pubsub_publish(c->engine, c->argv[1], c->argv[2], sharded);
@@ -244,7 +276,9 @@ static void run_publish(struct client *c) {
     publish(c, false);
 }
 
-static void run_spublish(struct client *c) { publish(c, true); }
+static void run_spublish(struct client *c) {
+    publish(c, true);
+}
 
 static void list_topics(struct client *c, enum space space) {
     size_t mark = reply_later(c), count = 0;
@@ -268,29 +302,42 @@ static void count_subscribers(struct client *c, enum space space) {
 }
 
 static void run_pubsub(struct client *c) {
-    static const char *const help[] = {"CHANNELS [<pattern>]", "    Channels that have subscribers.",
-                                       "NUMPAT", "    How many patterns have subscribers.",
-                                       "NUMSUB [<channel> ...]", "    Subscribers of each channel, without patterns.",
-                                       "SHARDCHANNELS [<pattern>]", "    Shard channels that have subscribers.",
-                                       "SHARDNUMSUB [<shardchannel> ...]", "    Subscribers of each shard channel.",
+    static const char *const help[] = {"CHANNELS [<pattern>]",
+                                       "    Channels that have subscribers.",
+                                       "NUMPAT",
+                                       "    How many patterns have subscribers.",
+                                       "NUMSUB [<channel> ...]",
+                                       "    Subscribers of each channel, without patterns.",
+                                       "SHARDCHANNELS [<pattern>]",
+                                       "    Shard channels that have subscribers.",
+                                       "SHARDNUMSUB [<shardchannel> ...]",
+                                       "    Subscribers of each shard channel.",
                                        NULL};
     struct slice sub = c->argv[1];
-    if (arg_is(sub, "help") && c->argc == 2) reply_help(c, help);
-    else if (arg_is(sub, "channels") && c->argc <= 3) list_topics(c, CHANNELS);
-    else if (arg_is(sub, "shardchannels") && c->argc <= 3) list_topics(c, SHARDS);
-    else if (arg_is(sub, "numsub")) count_subscribers(c, CHANNELS);
-    else if (arg_is(sub, "shardnumsub")) count_subscribers(c, SHARDS);
+    if (arg_is(sub, "help") && c->argc == 2)
+        reply_help(c, help);
+    else if (arg_is(sub, "channels") && c->argc <= 3)
+        list_topics(c, CHANNELS);
+    else if (arg_is(sub, "shardchannels") && c->argc <= 3)
+        list_topics(c, SHARDS);
+    else if (arg_is(sub, "numsub"))
+        count_subscribers(c, CHANNELS);
+    else if (arg_is(sub, "shardnumsub"))
+        count_subscribers(c, SHARDS);
     else if (arg_is(sub, "numpat") && c->argc == 2)
         reply_int(c, (int64_t)table_count(&of(c->engine)->topics[PATTERNS]));
-    else reply_unknown_subcommand(c);
+    else
+        reply_unknown_subcommand(c);
 }
 
 void pubsub_commands_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {
-        {"subscribe", run_subscribe},     {"psubscribe", run_psubscribe},     {"ssubscribe", run_ssubscribe},
-        {"unsubscribe", run_unsubscribe}, {"punsubscribe", run_punsubscribe}, {"sunsubscribe", run_sunsubscribe},
-        {"publish", run_publish},         {"spublish", run_spublish},         {"pubsub|channels", run_pubsub},
-        {"pubsub|numpat", run_pubsub},    {"pubsub|numsub", run_pubsub},      {"pubsub|shardchannels", run_pubsub},
+        {"subscribe", run_subscribe},       {"psubscribe", run_psubscribe},
+        {"ssubscribe", run_ssubscribe},     {"unsubscribe", run_unsubscribe},
+        {"punsubscribe", run_punsubscribe}, {"sunsubscribe", run_sunsubscribe},
+        {"publish", run_publish},           {"spublish", run_spublish},
+        {"pubsub|channels", run_pubsub},    {"pubsub|numpat", run_pubsub},
+        {"pubsub|numsub", run_pubsub},      {"pubsub|shardchannels", run_pubsub},
         {"pubsub|shardnumsub", run_pubsub}, {"pubsub|help", run_pubsub}};
     command_bind(engine, bindings, COUNT(bindings));
 }

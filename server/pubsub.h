@@ -9,8 +9,10 @@ struct engine;
 
 void pubsub_commands_bind(struct engine *engine);
 /* To all who listen; how many got it. */
-int64_t pubsub_publish(struct engine *engine, struct slice channel, struct slice message, bool sharded);
-bool pubsub_is_heard(const struct engine *engine); /* does anyone listen to channels or patterns at all? */
+int64_t pubsub_publish(struct engine *engine, struct slice channel, struct slice message,
+                       bool sharded);
+bool pubsub_is_heard(
+    const struct engine *engine); /* does anyone listen to channels or patterns at all? */
 void pubsub_forget(struct client *c);
 /* RESET: all subscriptions end, without replies. */
 void pubsub_unsubscribe_all(struct client *c);

@@ -78,8 +78,10 @@ void reply_null_array(struct client *c) {
 }
 
 void reply_bool(struct client *c, bool yes) {
-    if (c->resp == 2) reply_int(c, yes);
-    else reply_raw(c, yes ? SLICE("#t\r\n") : SLICE("#f\r\n"));
+    if (c->resp == 2)
+        reply_int(c, yes);
+    else
+        reply_raw(c, yes ? SLICE("#t\r\n") : SLICE("#f\r\n"));
 }
 
 void reply_double(struct client *c, double number) {
@@ -99,8 +101,10 @@ void reply_array(struct client *c, size_t count) {
 }
 
 void reply_map(struct client *c, size_t pairs) {
-    if (c->resp == 2) head(c, '*', (int64_t)pairs * 2);
-    else head(c, '%', (int64_t)pairs);
+    if (c->resp == 2)
+        head(c, '*', (int64_t)pairs * 2);
+    else
+        head(c, '%', (int64_t)pairs);
 }
 
 void reply_set(struct client *c, size_t count) {
@@ -152,8 +156,10 @@ void reply_later_array(struct client *c, size_t mark, size_t count) {
 }
 
 void reply_later_map(struct client *c, size_t mark, size_t pairs) {
-    if (c->resp == 2) insert_head(c, mark, '*', pairs * 2);
-    else insert_head(c, mark, '%', pairs);
+    if (c->resp == 2)
+        insert_head(c, mark, '*', pairs * 2);
+    else
+        insert_head(c, mark, '%', pairs);
 }
 
 void reply_later_set(struct client *c, size_t mark, size_t count) {
@@ -218,7 +224,9 @@ void reply_help(struct client *c, const char *const *lines) {
     char name[40];
     upper_container(c, name, sizeof name);
     size_t mark = reply_later(c), count = 3;
-    if (output_open(c)) buf_printf(&c->out, "+%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n", name);
+    if (output_open(c))
+        buf_printf(&c->out, "+%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n",
+                   name);
     for (; *lines; lines++, count++) reply_simple(c, *lines);
     reply_simple(c, "HELP");
     reply_simple(c, "    Prints this help.");

@@ -1,9 +1,9 @@
 /* reply.h -- write replies to a client, in the protocol version that it speaks (RESP2 or RESP3).
  *
- * Replies go to the client's output buffer; sending happens at the end of the turn, after the AOF was
- * written. Writing to a client that may not be answered (REPLY OFF, the master link, a fake client that
- * throws replies away) is allowed and does nothing. Collections: say how many elements, then write them;
- * when the number is not known yet use reply_later()/reply_later_done().
+ * Replies go to the client's output buffer; sending happens at the end of the turn, after the AOF
+ * was written. Writing to a client that may not be answered (REPLY OFF, the master link, a fake
+ * client that throws replies away) is allowed and does nothing. Collections: say how many elements,
+ * then write them; when the number is not known yet use reply_later()/reply_later_done().
  */
 #ifndef SERVER_REPLY_H
 #define SERVER_REPLY_H
@@ -19,14 +19,15 @@ void reply_bulk(struct client *c, struct slice bytes);
 void reply_bulk_text(struct client *c, const char *text);
 void reply_bulk_int(struct client *c, int64_t number); /* the number as a bulk string */
 void reply_bulk_printf(struct client *c, const char *fmt, ...) PRINTF(2, 3);
-void reply_null(struct client *c);       /* $-1 or _ */
-void reply_null_array(struct client *c); /* *-1 or _ */
+void reply_null(struct client *c);           /* $-1 or _ */
+void reply_null_array(struct client *c);     /* *-1 or _ */
 void reply_bool(struct client *c, bool yes); /* :1 :0 or #t #f */
-void reply_double(struct client *c, double number); /* a bulk string or ",", as a score is written */
+void reply_double(struct client *c,
+                  double number); /* a bulk string or ",", as a score is written */
 void reply_array(struct client *c, size_t count);
-void reply_map(struct client *c, size_t pairs); /* *2n or %n */
-void reply_set(struct client *c, size_t count); /* *n or ~n */
-void reply_push(struct client *c, size_t count); /* *n or >n */
+void reply_map(struct client *c, size_t pairs);                               /* *2n or %n */
+void reply_set(struct client *c, size_t count);                               /* *n or ~n */
+void reply_push(struct client *c, size_t count);                              /* *n or >n */
 void reply_verbatim(struct client *c, const char *format, struct slice text); /* "txt" */
 void reply_empty_array(struct client *c);
 /* Bytes that are RESP already. */

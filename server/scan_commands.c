@@ -5,7 +5,8 @@
 #include "server/groups.h"
 #include "server/reply.h"
 
-#define EMPTY_STEPS 10 /* buckets that may be looked at for each key that is asked for, as Redis */
+#define EMPTY_STEPS 10 /* buckets that may be looked at for each key that is asked for, as Redis   \
+                        */
 
 static void run_keys(struct client *c) {
     size_t mark = reply_later(c), count = 0;
@@ -14,7 +15,9 @@ static void run_keys(struct client *c) {
     db_iter_init(&iter, c->db);
     for (struct entry *e; (e = db_iter_next(&iter)) != NULL;) {
         if (!all && !pattern_matches(c->argv[1], entry_key(e), false)) continue;
-        if (entry_expires(e) && entry_is_expired(c->engine, e) && !(c->flags & CLIENT_IMPORT_SOURCE)) continue;
+        if (entry_expires(e) && entry_is_expired(c->engine, e) &&
+            !(c->flags & CLIENT_IMPORT_SOURCE))
+            continue;
         reply_bulk(c, entry_key(e));
         count++;
     }
@@ -55,7 +58,9 @@ static bool read_options(struct client *c, struct scan *scan, int64_t *count) {
             }
         } else if (arg_is(word, "match")) {
             scan->pattern = slice_equal(value, SLICE("*")) ? SLICE("") : value;
-            if (value.size == 0) scan->pattern = SLICE("[]"); /* the empty pattern matches no key but the empty one */
+            if (value.size == 0)
+                scan->pattern =
+                    SLICE("[]"); /* the empty pattern matches no key but the empty one */
         } else if (arg_is(word, "type")) {
             size_t size = value.size < sizeof type ? value.size : sizeof type - 1;
             memcpy(type, value.data, size);
@@ -70,8 +75,11 @@ static bool read_options(struct client *c, struct scan *scan, int64_t *count) {
 }
 
 static bool wanted(const struct scan *scan, const struct entry *e) {
-    if (scan->pattern.size > 0 && !pattern_matches(scan->pattern, entry_key(e), false)) return false;
-    if (scan->type && !slice_equal_nocase(slice_text(scan->type), slice_text(type_name(entry_type(e))))) return false;
+    if (scan->pattern.size > 0 && !pattern_matches(scan->pattern, entry_key(e), false))
+        return false;
+    if (scan->type &&
+        !slice_equal_nocase(slice_text(scan->type), slice_text(type_name(entry_type(e)))))
+        return false;
     return true;
 }
 

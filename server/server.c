@@ -14,7 +14,8 @@ static void allow_connections(struct engine *engine) {
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
     rlim_t wanted = (rlim_t)engine->settings.maxclients + 32;
     if (limit.rlim_cur >= wanted) return;
-    limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || limit.rlim_max > wanted ? wanted : limit.rlim_max;
+    limit.rlim_cur =
+        limit.rlim_max == RLIM_INFINITY || limit.rlim_max > wanted ? wanted : limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
@@ -31,8 +32,9 @@ static int fail(const struct why *why) {
     return 1;
 }
 
-static const char usage[] = "usage: drawbridge server [FILE] [--OPTION VALUE ...]\n"
-                            "FILE and options are those of redis.conf; - reads the file from standard input.\n";
+static const char usage[] =
+    "usage: drawbridge server [FILE] [--OPTION VALUE ...]\n"
+    "FILE and options are those of redis.conf; - reads the file from standard input.\n";
 
 int server_main(int argc, char **argv) {
     struct why why = {{0}};
@@ -44,7 +46,8 @@ int server_main(int argc, char **argv) {
     config_init(engine);
     if (config_read_all(engine, argc, argv, &why) != OK) return fail(&why);
     if (chdir(engine->settings.dir) != 0) {
-        why_set(&why, ERR_CONFIG, "cannot go to the directory '%s': %s", engine->settings.dir, strerror(errno));
+        why_set(&why, ERR_CONFIG, "cannot go to the directory '%s': %s", engine->settings.dir,
+                strerror(errno));
         return fail(&why);
     }
     if (engine->settings.daemonize && daemon(1, engine->settings.logfile[0] != '\0') != 0) {

@@ -37,7 +37,8 @@ static void run_flushdb(struct client *c) {
 static void run_flushall(struct client *c) {
     bool lazy;
     if (!read_flush_mode(c, &lazy)) return;
-    for (int i = 0; i < c->engine->db_count; i++) c->engine->dirty += flush_one(&c->engine->dbs[i], lazy);
+    for (int i = 0; i < c->engine->db_count; i++)
+        c->engine->dirty += flush_one(&c->engine->dbs[i], lazy);
     c->flags |= CLIENT_FORCE_REPL;
     c->engine->dirty++;
     hooks_run(c->engine, HOOK_FLUSHED);
@@ -76,21 +77,29 @@ static void run_shutdown(struct client *c) {
     static const struct {
         const char *word;
         unsigned flag;
-    } words[] = {{"nosave", SHUTDOWN_NOSAVE}, {"save", SHUTDOWN_SAVE}, {"now", SHUTDOWN_NOW}, {"force", SHUTDOWN_FORCE}};
+    } words[] = {{"nosave", SHUTDOWN_NOSAVE},
+                 {"save", SHUTDOWN_SAVE},
+                 {"now", SHUTDOWN_NOW},
+                 {"force", SHUTDOWN_FORCE}};
     unsigned flags = 0;
     bool good = true, abort = false;
     for (int i = 1; i < c->argc; i++) {
         unsigned flag = 0;
         for (size_t n = 0; n < COUNT(words); n++)
             if (arg_is(c->argv[i], words[n].word)) flag = words[n].flag;
-        if (arg_is(c->argv[i], "abort")) abort = true;
-        else if (flag == 0) good = false;
+        if (arg_is(c->argv[i], "abort"))
+            abort = true;
+        else if (flag == 0)
+            good = false;
         flags |= flag;
     }
     struct why why = {{0}};
-    if (!good || (flags & SHUTDOWN_SAVE && flags & SHUTDOWN_NOSAVE) || (abort && c->argc > 2)) reply_syntax_error(c);
-    else if (abort) reply_error(c, "ERR No shutdown in progress.");
-    else if (c->flags & CLIENT_EXECUTING) reply_error(c, "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client");
+    if (!good || (flags & SHUTDOWN_SAVE && flags & SHUTDOWN_NOSAVE) || (abort && c->argc > 2))
+        reply_syntax_error(c);
+    else if (abort)
+        reply_error(c, "ERR No shutdown in progress.");
+    else if (c->flags & CLIENT_EXECUTING)
+        reply_error(c, "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client");
     else if (engine_shutdown(c->engine, flags, &why) != OK)
         reply_error(c, "ERR Errors trying to SHUTDOWN. Check logs.");
 }
@@ -112,12 +121,15 @@ static const struct block_how waits = {.timed_out = wait_over, .type = -1};
 static void run_wait(struct client *c) {
     int64_t replicas, deadline_ms;
     if (c->engine->role == ROLE_REPLICA) {
-        reply_error(c, "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is "
-                       "configured to be writable (which is not the default) writes to replicas are just local and are not "
+        reply_error(c, "ERR WAIT cannot be used with replica instances. Please also note that "
+                       "since Redis 4.0 if a replica is "
+                       "configured to be writable (which is not the default) writes to replicas "
+                       "are just local and are not "
                        "propagated.");
         return;
     }
-    if (!arg_int(c, c->argv[1], &replicas, NULL) || !arg_timeout(c, c->argv[2], true, &deadline_ms)) return;
+    if (!arg_int(c, c->argv[1], &replicas, NULL) || !arg_timeout(c, c->argv[2], true, &deadline_ms))
+        return;
     const struct engine_acks *acks = hooks_acks(c->engine);
     c->wait_offset = acks ? acks->offset(c->engine) : 0;
     c->wait_replicas = replicas;
@@ -132,15 +144,17 @@ static void run_wait(struct client *c) {
 
 void engine_acks_changed(struct engine *engine) {
     for (struct client *c = engine->clients; c; c = c->next) {
-        if (!block_waits_by(c, &waits) || confirmed(engine, c->wait_offset) < c->wait_replicas) continue;
+        if (!block_waits_by(c, &waits) || confirmed(engine, c->wait_offset) < c->wait_replicas)
+            continue;
         wait_over(c);
         block_end(c);
     }
 }
 
 void server_commands_bind(struct engine *engine) {
-    static const struct command_binding bindings[] = {{"dbsize", run_dbsize},     {"flushdb", run_flushdb}, {"flushall", run_flushall},
-                                                      {"swapdb", run_swapdb},     {"time", run_time},       {"shutdown", run_shutdown},
-                                                      {"wait", run_wait}};
+    static const struct command_binding bindings[] = {
+        {"dbsize", run_dbsize}, {"flushdb", run_flushdb}, {"flushall", run_flushall},
+        {"swapdb", run_swapdb}, {"time", run_time},       {"shutdown", run_shutdown},
+        {"wait", run_wait}};
     command_bind(engine, bindings, COUNT(bindings));
 }

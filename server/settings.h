@@ -1,7 +1,7 @@
 /* settings.h -- the values of all options that the server obeys, in one flat struct.
  *
- * config.c has the table that names them (redis.conf, CONFIG, command line). Read them where they are
- * needed: a change by CONFIG SET is seen at once.
+ * config.c has the table that names them (redis.conf, CONFIG, command line). Read them where they
+ * are needed: a change by CONFIG SET is seen at once.
  */
 #ifndef SERVER_SETTINGS_H
 #define SERVER_SETTINGS_H
@@ -19,8 +19,14 @@ enum output_class { OUTPUT_NORMAL, OUTPUT_REPLICA, OUTPUT_PUBSUB, OUTPUT_CLASSES
 #define SAVE_POINTS_MAX 16
 
 enum maxmemory_policy {
-    EVICT_VOLATILE_LRU, EVICT_VOLATILE_LFU, EVICT_VOLATILE_RANDOM, EVICT_VOLATILE_TTL,
-    EVICT_ALLKEYS_LRU, EVICT_ALLKEYS_LFU, EVICT_ALLKEYS_RANDOM, EVICT_NOTHING
+    EVICT_VOLATILE_LRU,
+    EVICT_VOLATILE_LFU,
+    EVICT_VOLATILE_RANDOM,
+    EVICT_VOLATILE_TTL,
+    EVICT_ALLKEYS_LRU,
+    EVICT_ALLKEYS_LFU,
+    EVICT_ALLKEYS_RANDOM,
+    EVICT_NOTHING
 };
 enum appendfsync { APPENDFSYNC_NO, APPENDFSYNC_ALWAYS, APPENDFSYNC_EVERYSEC };
 
@@ -32,7 +38,7 @@ struct settings {
     char *unixsocket;
     int64_t unixsocketperm;
     bool protected_mode;
-    char *requirepass;     /* may hold any bytes: */
+    char *requirepass;       /* may hold any bytes: */
     size_t requirepass_size; /* bytes */
     int64_t client_query_buffer_limit, proto_max_bulk_len;
     struct output_limit output_limits[OUTPUT_CLASSES];
@@ -40,34 +46,40 @@ struct settings {
     bool daemonize;
     char *pidfile, *logfile, *loglevel, *dir;
     int64_t hz, io_threads;
-    int64_t enable_debug_command, enable_protected_configs, enable_module_command; /* no, yes, local */
+    int64_t enable_debug_command, enable_protected_configs,
+        enable_module_command; /* no, yes, local */
     /* data */
-    int64_t databases, maxmemory, maxmemory_policy, maxmemory_samples, lfu_log_factor, lfu_decay_time;
+    int64_t databases, maxmemory, maxmemory_policy, maxmemory_samples, lfu_log_factor,
+        lfu_decay_time;
     int64_t active_expire_effort;
-    bool lazyfree_lazy_eviction, lazyfree_lazy_expire, lazyfree_lazy_server_del, lazyfree_lazy_user_del,
-        lazyfree_lazy_user_flush;
+    bool lazyfree_lazy_eviction, lazyfree_lazy_expire, lazyfree_lazy_server_del,
+        lazyfree_lazy_user_del, lazyfree_lazy_user_flush;
     struct type_limits types;
     int64_t notify_keyspace_events; /* bits of notify_class */
     bool import_mode;
     /* observation */
     int64_t slowlog_log_slower_than_us, slowlog_max_len, latency_monitor_threshold_ms;
     /* persistence and replication: obeyed by their own files */
-    struct save_point { int64_t seconds, changes; } save_points[SAVE_POINTS_MAX];
+    struct save_point {
+        int64_t seconds, changes;
+    } save_points[SAVE_POINTS_MAX];
     int save_count;
     char *dbfilename;
-    bool rdbcompression, rdbchecksum, stop_writes_on_bgsave_error, rdb_save_incremental_fsync, rdb_del_sync_files;
+    bool rdbcompression, rdbchecksum, stop_writes_on_bgsave_error, rdb_save_incremental_fsync,
+        rdb_del_sync_files;
     bool appendonly;
     int64_t appendfsync;
     char *appendfilename, *appenddirname;
-    bool aof_load_truncated, aof_use_rdb_preamble, aof_timestamp_enabled, aof_rewrite_incremental_fsync,
-        no_appendfsync_on_rewrite;
+    bool aof_load_truncated, aof_use_rdb_preamble, aof_timestamp_enabled,
+        aof_rewrite_incremental_fsync, no_appendfsync_on_rewrite;
     int64_t auto_aof_rewrite_percentage, auto_aof_rewrite_min_size;
     char *replicaof; /* "host port", or empty */
     char *masterauth, *masteruser;
     size_t masterauth_size; /* bytes; it may hold any */
     bool replica_serve_stale_data, replica_read_only, repl_diskless_sync, repl_disable_tcp_nodelay;
-    int64_t repl_diskless_sync_delay_s, repl_diskless_sync_max_replicas, repl_ping_replica_period_s, repl_timeout_s, repl_backlog_size,
-        repl_backlog_ttl_s, replica_priority, min_replicas_to_write, min_replicas_max_lag_s;
+    int64_t repl_diskless_sync_delay_s, repl_diskless_sync_max_replicas, repl_ping_replica_period_s,
+        repl_timeout_s, repl_backlog_size, repl_backlog_ttl_s, replica_priority,
+        min_replicas_to_write, min_replicas_max_lag_s;
     char *replica_announce_ip;
     int64_t replica_announce_port;
 };

@@ -50,8 +50,10 @@ static void keep_args(struct slow *slow, const struct client *c) {
             break;
         }
         struct slice arg = c->argv[i];
-        buf_add(&slow->args[i], slice_take(arg, arg.size > ARG_BYTES_MAX ? ARG_BYTES_MAX : arg.size));
-        if (arg.size > ARG_BYTES_MAX) buf_printf(&slow->args[i], "... (%zu more bytes)", arg.size - ARG_BYTES_MAX);
+        buf_add(&slow->args[i],
+                slice_take(arg, arg.size > ARG_BYTES_MAX ? ARG_BYTES_MAX : arg.size));
+        if (arg.size > ARG_BYTES_MAX)
+            buf_printf(&slow->args[i], "... (%zu more bytes)", arg.size - ARG_BYTES_MAX);
     }
 }
 
@@ -76,7 +78,9 @@ void slowlog_note(struct client *c, uint64_t took_us) {
 static void run_get(struct client *c) {
     struct engine_slowlog *log = of(c->engine);
     int64_t count = 10;
-    if (c->argc == 3 && !arg_int_range(c, c->argv[2], -1, INT64_MAX, &count, "count should be greater than or equal to -1")) return;
+    if (c->argc == 3 && !arg_int_range(c, c->argv[2], -1, INT64_MAX, &count,
+                                       "count should be greater than or equal to -1"))
+        return;
     if (count == -1 || count > log->count) count = log->count;
     reply_array(c, (size_t)count);
     for (struct slow *slow = log->first; count-- > 0; slow = slow->next) {
@@ -101,14 +105,20 @@ static void run_reset(struct client *c) {
 }
 
 static void run_help(struct client *c) {
-    static const char *const help[] = {"GET [<count>]", "    The newest entries (10; -1: all).",
-                                       "LEN", "    How many there are.", "RESET", "    Forget them all.",
+    static const char *const help[] = {"GET [<count>]",
+                                       "    The newest entries (10; -1: all).",
+                                       "LEN",
+                                       "    How many there are.",
+                                       "RESET",
+                                       "    Forget them all.",
                                        NULL};
     reply_help(c, help);
 }
 
 void slowlog_commands_bind(struct engine *engine) {
-    static const struct command_binding bindings[] = {
-        {"slowlog|get", run_get}, {"slowlog|len", run_len}, {"slowlog|reset", run_reset}, {"slowlog|help", run_help}};
+    static const struct command_binding bindings[] = {{"slowlog|get", run_get},
+                                                      {"slowlog|len", run_len},
+                                                      {"slowlog|reset", run_reset},
+                                                      {"slowlog|help", run_help}};
     command_bind(engine, bindings, COUNT(bindings));
 }

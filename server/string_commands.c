@@ -25,8 +25,10 @@ static void reply_entry(struct client *c, const struct entry *e) {
 static struct entry *get_or_reply(struct client *c, struct slice key) {
     bool wrong;
     struct entry *e = key_read_typed(c, key, TYPE_STRING, &wrong);
-    if (e != NULL) reply_entry(c, e);
-    else if (!wrong) reply_null(c);
+    if (e != NULL)
+        reply_entry(c, e);
+    else if (!wrong)
+        reply_null(c);
     return e;
 }
 
@@ -38,8 +40,10 @@ static void run_mget(struct client *c) {
     reply_array(c, (size_t)c->argc - 1);
     for (int i = 1; i < c->argc; i++) {
         struct entry *e = key_read(c, c->argv[i]);
-        if (e == NULL || entry_type(e) != TYPE_STRING) reply_null(c);
-        else reply_entry(c, e);
+        if (e == NULL || entry_type(e) != TYPE_STRING)
+            reply_null(c);
+        else
+            reply_entry(c, e);
     }
 }
 
@@ -62,8 +66,10 @@ static void run_getrange(struct client *c) {
     if (start < 0) start = start + size < 0 ? 0 : start + size;
     if (end < 0) end = end + size < 0 ? 0 : end + size;
     if (end >= size) end = size - 1;
-    if (reversed || start > end || size == 0) reply_bulk(c, SLICE(""));
-    else reply_bulk(c, slice_from(text.data + start, (size_t)(end - start + 1)));
+    if (reversed || start > end || size == 0)
+        reply_bulk(c, SLICE(""));
+    else
+        reply_bulk(c, slice_from(text.data + start, (size_t)(end - start + 1)));
 }
 
 static void delete_propagated(struct client *c, struct slice key) {
@@ -87,7 +93,8 @@ struct set_options {
 static const struct {
     const char *word;
     bool absolute, seconds;
-} expiry_words[] = {{"ex", false, true}, {"px", false, false}, {"exat", true, true}, {"pxat", true, false}};
+} expiry_words[] = {
+    {"ex", false, true}, {"px", false, false}, {"exat", true, true}, {"pxat", true, false}};
 
 /* EX, PX, EXAT, PXAT with its number; false: not one of them, or (*STOP) an error was replied. */
 static bool read_expiry_option(struct client *c, int *at, struct set_options *o, bool *stop) {
@@ -96,7 +103,8 @@ static bool read_expiry_option(struct client *c, int *at, struct set_options *o,
         if (o->has_expiry || o->keep_expiry || o->persist) return false;
         o->has_expiry = true;
         (*at)++;
-        *stop = !expiry_read(c, c->argv[*at], expiry_words[i].seconds, expiry_words[i].absolute, true, &o->expiry_ms);
+        *stop = !expiry_read(c, c->argv[*at], expiry_words[i].seconds, expiry_words[i].absolute,
+                             true, &o->expiry_ms);
         return true;
     }
     return false;
@@ -107,11 +115,16 @@ static bool read_set_options(struct client *c, int from, bool for_getex, struct 
     for (int i = from; i < c->argc; i++) {
         struct slice word = c->argv[i];
         bool stop = false;
-        if (!for_getex && arg_is(word, "nx") && !o->only_old) o->only_new = true;
-        else if (!for_getex && arg_is(word, "xx") && !o->only_new) o->only_old = true;
-        else if (!for_getex && arg_is(word, "get")) o->get = true;
-        else if (!for_getex && arg_is(word, "keepttl") && !o->has_expiry) o->keep_expiry = true;
-        else if (for_getex && arg_is(word, "persist") && !o->has_expiry) o->persist = true;
+        if (!for_getex && arg_is(word, "nx") && !o->only_old)
+            o->only_new = true;
+        else if (!for_getex && arg_is(word, "xx") && !o->only_new)
+            o->only_old = true;
+        else if (!for_getex && arg_is(word, "get"))
+            o->get = true;
+        else if (!for_getex && arg_is(word, "keepttl") && !o->has_expiry)
+            o->keep_expiry = true;
+        else if (for_getex && arg_is(word, "persist") && !o->has_expiry)
+            o->persist = true;
         else if (!read_expiry_option(c, &i, o, &stop)) {
             reply_syntax_error(c);
             return false;
@@ -121,28 +134,34 @@ static bool read_set_options(struct client *c, int from, bool for_getex, struct 
     return true;
 }
 
-static void store(struct client *c, struct slice key, const struct value *value, const struct set_options *o) {
-    bool tell_new = c->engine->settings.notify_keyspace_events & NOTIFY_NEW && db_find(c->db, key) == NULL;
+static void store(struct client *c, struct slice key, const struct value *value,
+                  const struct set_options *o) {
+    bool tell_new =
+        c->engine->settings.notify_keyspace_events & NOTIFY_NEW && db_find(c->db, key) == NULL;
     (void)db_set(c->db, key, value, o->expiry_ms, o->keep_expiry);
     if (tell_new) notify_key(c->db, NOTIFY_NEW, "new", key);
     key_changed(c, key, NOTIFY_STRING, "set", 1);
     if (o->has_expiry) notify_key(c->db, NOTIFY_GENERIC, "expire", key);
 }
 
-static void propagate_with_expiry(struct client *c, struct slice key, struct slice value, int64_t expiry_ms) {
+static void propagate_with_expiry(struct client *c, struct slice key, struct slice value,
+                                  int64_t expiry_ms) {
     char text[ENTRY_INT_TEXT];
     struct slice when = slice_from(text, number_write_int(text, expiry_ms));
     PROPAGATE_INSTEAD(c, SLICE("SET"), key, value, SLICE("PXAT"), when);
 }
 
-static void set_string(struct client *c, struct slice key, struct slice text, struct set_options *o) {
+static void set_string(struct client *c, struct slice key, struct slice text,
+                       struct set_options *o) {
     bool conditional = o->only_new || o->only_old;
     if (o->get) {
         bool wrong;
         struct entry *old = key_read_typed(c, key, TYPE_STRING, &wrong);
         if (wrong) return;
-        if (old != NULL) reply_entry(c, old);
-        else reply_null(c);
+        if (old != NULL)
+            reply_entry(c, old);
+        else
+            reply_null(c);
     }
     struct entry *old = conditional || o->keep_expiry ? key_lookup(c, key) : NULL;
     if ((o->only_new && old != NULL) || (o->only_old && old == NULL)) {
@@ -167,8 +186,12 @@ static void set_with_expiry(struct client *c, bool seconds) {
     set_string(c, c->argv[1], c->argv[3], &o);
 }
 
-static void run_setex(struct client *c) { set_with_expiry(c, true); }
-static void run_psetex(struct client *c) { set_with_expiry(c, false); }
+static void run_setex(struct client *c) {
+    set_with_expiry(c, true);
+}
+static void run_psetex(struct client *c) {
+    set_with_expiry(c, false);
+}
 
 static void run_setnx(struct client *c) {
     if (key_lookup(c, c->argv[1]) != NULL) {
@@ -185,8 +208,10 @@ static void run_getset(struct client *c) {
     bool wrong;
     struct entry *old = key_read_typed(c, c->argv[1], TYPE_STRING, &wrong);
     if (wrong) return;
-    if (old) reply_entry(c, old);
-    else reply_null(c);
+    if (old)
+        reply_entry(c, old);
+    else
+        reply_null(c);
     struct value value = value_string(c->argv[2]);
     struct set_options plain = {.expiry_ms = -1};
     store(c, c->argv[1], &value, &plain);
@@ -204,7 +229,8 @@ static void run_getex(struct client *c) {
     } else if (o.has_expiry) {
         (void)db_set_expiry(c->db, e, o.expiry_ms);
         char text[ENTRY_INT_TEXT];
-        PROPAGATE_INSTEAD(c, SLICE("PEXPIREAT"), key, slice_from(text, number_write_int(text, o.expiry_ms)));
+        PROPAGATE_INSTEAD(c, SLICE("PEXPIREAT"), key,
+                          slice_from(text, number_write_int(text, o.expiry_ms)));
         key_changed(c, key, NOTIFY_GENERIC, "expire", 1);
     } else if (o.persist && entry_expires(e)) {
         (void)db_set_expiry(c->db, e, -1);
@@ -228,12 +254,18 @@ static void mset(struct client *c, bool only_new) {
         struct value value = value_string(c->argv[i + 1]);
         store(c, c->argv[i], &value, &plain);
     }
-    if (only_new) reply_int(c, 1);
-    else reply_ok(c);
+    if (only_new)
+        reply_int(c, 1);
+    else
+        reply_ok(c);
 }
 
-static void run_mset(struct client *c) { mset(c, false); }
-static void run_msetnx(struct client *c) { mset(c, true); }
+static void run_mset(struct client *c) {
+    mset(c, false);
+}
+static void run_msetnx(struct client *c) {
+    mset(c, true);
+}
 
 /* ---- changing in place ---- */
 
@@ -311,14 +343,20 @@ static void count(struct client *c, int64_t by) {
         return;
     }
     struct value value = value_number(number);
-    if (e) (void)db_string_set(c->db, e, &value);
-    else (void)key_replace(c, key, &value);
+    if (e)
+        (void)db_string_set(c->db, e, &value);
+    else
+        (void)key_replace(c, key, &value);
     key_changed(c, key, NOTIFY_STRING, "incrby", 1);
     reply_int(c, number);
 }
 
-static void run_incr(struct client *c) { count(c, 1); }
-static void run_decr(struct client *c) { count(c, -1); }
+static void run_incr(struct client *c) {
+    count(c, 1);
+}
+static void run_decr(struct client *c) {
+    count(c, -1);
+}
 
 static void run_incrby(struct client *c) {
     int64_t by;
@@ -328,8 +366,10 @@ static void run_incrby(struct client *c) {
 static void run_decrby(struct client *c) {
     int64_t by;
     if (!arg_int(c, c->argv[2], &by, NULL)) return;
-    if (by == INT64_MIN) reply_error(c, "ERR decrement would overflow");
-    else count(c, -by);
+    if (by == INT64_MIN)
+        reply_error(c, "ERR decrement would overflow");
+    else
+        count(c, -by);
 }
 
 static void run_incrbyfloat(struct client *c) {
@@ -353,9 +393,12 @@ static void run_incrbyfloat(struct client *c) {
     }
     struct slice result = slice_from(text, number_write_human(text, number));
     struct value value = value_string(result);
-    if (value.encoding == ENC_INT) value.encoding = ENC_EMBSTR; /* a float stays text, as in Redis */
-    if (e) (void)db_string_set(c->db, e, &value);
-    else (void)key_replace(c, key, &value);
+    if (value.encoding == ENC_INT)
+        value.encoding = ENC_EMBSTR; /* a float stays text, as in Redis */
+    if (e)
+        (void)db_string_set(c->db, e, &value);
+    else
+        (void)key_replace(c, key, &value);
     key_changed(c, key, NOTIFY_STRING, "incrbyfloat", 1);
     PROPAGATE_INSTEAD(c, SLICE("SET"), key, result, SLICE("KEEPTTL"));
     reply_bulk(c, result);
@@ -363,11 +406,12 @@ static void run_incrbyfloat(struct client *c) {
 
 void string_commands_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {
-        {"get", run_get},         {"mget", run_mget},         {"strlen", run_strlen},   {"getrange", run_getrange},
-        {"substr", run_getrange}, {"getdel", run_getdel},     {"set", run_set},         {"setex", run_setex},
-        {"psetex", run_psetex},   {"setnx", run_setnx},       {"getset", run_getset},   {"getex", run_getex},
-        {"mset", run_mset},       {"msetnx", run_msetnx},     {"setrange", run_setrange}, {"append", run_append},
-        {"incr", run_incr},       {"decr", run_decr},         {"incrby", run_incrby},   {"decrby", run_decrby},
-        {"incrbyfloat", run_incrbyfloat}};
+        {"get", run_get},           {"mget", run_mget},       {"strlen", run_strlen},
+        {"getrange", run_getrange}, {"substr", run_getrange}, {"getdel", run_getdel},
+        {"set", run_set},           {"setex", run_setex},     {"psetex", run_psetex},
+        {"setnx", run_setnx},       {"getset", run_getset},   {"getex", run_getex},
+        {"mset", run_mset},         {"msetnx", run_msetnx},   {"setrange", run_setrange},
+        {"append", run_append},     {"incr", run_incr},       {"decr", run_decr},
+        {"incrby", run_incrby},     {"decrby", run_decrby},   {"incrbyfloat", run_incrbyfloat}};
     command_bind(engine, bindings, COUNT(bindings));
 }

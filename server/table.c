@@ -42,10 +42,12 @@ static unsigned match_slot(uint64_t bits) {
     return (unsigned)__builtin_ctzll(bits) / 8;
 }
 
-static int slot_of_key(const struct table *t, const struct bucket *b, struct slice key, uint8_t tag) {
+static int slot_of_key(const struct table *t, const struct bucket *b, struct slice key,
+                       uint8_t tag) {
     for (uint64_t bits = match(b, tag); bits; bits &= bits - 1) {
         unsigned slot = match_slot(bits);
-        if (b->tags[slot] == tag && slice_equal(t->type->key(b->items[slot]), key)) return (int)slot;
+        if (b->tags[slot] == tag && slice_equal(t->type->key(b->items[slot]), key))
+            return (int)slot;
     }
     return -1;
 }
@@ -71,9 +73,10 @@ struct place {
     int slot;
 };
 
-/* Look through the chain that begins at HEAD. With ITEM set the pointer is looked for, not the key. */
-static bool find_in_chain(const struct table *t, struct bucket *head, struct slice key, uint8_t tag, const void *item,
-                          struct place *place) {
+/* Look through the chain that begins at HEAD. With ITEM set the pointer is looked for, not the key.
+ */
+static bool find_in_chain(const struct table *t, struct bucket *head, struct slice key, uint8_t tag,
+                          const void *item, struct place *place) {
     for (struct bucket *b = head;; b = b->child) {
         place->slot = item ? slot_of_item(b, item) : slot_of_key(t, b, key, tag);
         place->bucket = b;
@@ -83,7 +86,8 @@ static bool find_in_chain(const struct table *t, struct bucket *head, struct sli
     }
 }
 
-static bool find_place(const struct table *t, struct slice key, uint64_t hash, const void *item, struct place *place) {
+static bool find_place(const struct table *t, struct slice key, uint64_t hash, const void *item,
+                       struct place *place) {
     if (t->count == 0) return false;
     struct segment *s = place->segment = segment_of(t, hash);
     unsigned home = bucket_of(s, hash);
@@ -112,8 +116,10 @@ void table_moved(struct table *t, const void *old, void *new, uint64_t hash) {
 void table_prefetch(const struct table *t, uint64_t hash, int stage) {
     if (t->count == 0) return;
     struct segment *s = segment_of(t, hash);
-    if (stage == 0) __builtin_prefetch(s);
-    else __builtin_prefetch(&s->buckets[bucket_of(s, hash)]);
+    if (stage == 0)
+        __builtin_prefetch(s);
+    else
+        __builtin_prefetch(&s->buckets[bucket_of(s, hash)]);
 }
 
 const void *table_peek(const struct table *t, uint64_t hash) {
@@ -179,7 +185,8 @@ static void segment_free(struct table *t, struct segment *s) {
 size_t pair_items(const struct segment *s, unsigned first, void **items, size_t max) {
     size_t count = 0;
     for (unsigned i = first; i < first + 2 && i < s->size; i++)
-        for (const struct bucket *b = &s->buckets[i]; b != NULL; b = bucket_has_child(b) ? b->child : NULL)
+        for (const struct bucket *b = &s->buckets[i]; b != NULL;
+             b = bucket_has_child(b) ? b->child : NULL)
             for (unsigned slot = 0; slot < SLOTS; slot++)
                 if (b->tags[slot] != 0 && b->tags[slot] != TAG_CHILD) {
                     if (count < max) items[count] = b->items[slot];
@@ -188,13 +195,16 @@ size_t pair_items(const struct segment *s, unsigned first, void **items, size_t 
     return count;
 }
 
-/* Put all items of FROM into LOW, or into HIGH when the bit after SPLIT_DEPTH bits of the hash is 1. */
-static void segment_pour(struct table *t, const struct segment *from, struct segment *low, struct segment *high,
-                         unsigned split_depth) {
+/* Put all items of FROM into LOW, or into HIGH when the bit after SPLIT_DEPTH bits of the hash
+ * is 1. */
+static void segment_pour(struct table *t, const struct segment *from, struct segment *low,
+                         struct segment *high, unsigned split_depth) {
     for (unsigned i = 0; i < from->size; i++) {
         if (i + 1 < from->size)
-            for (unsigned slot = 0; slot < SLOTS; slot++) __builtin_prefetch(from->buckets[i + 1].items[slot]);
-        for (const struct bucket *b = &from->buckets[i]; b != NULL; b = bucket_has_child(b) ? b->child : NULL)
+            for (unsigned slot = 0; slot < SLOTS; slot++)
+                __builtin_prefetch(from->buckets[i + 1].items[slot]);
+        for (const struct bucket *b = &from->buckets[i]; b != NULL;
+             b = bucket_has_child(b) ? b->child : NULL)
             for (unsigned slot = 0; slot < SLOTS; slot++) {
                 if (b->tags[slot] == 0 || b->tags[slot] == TAG_CHILD) continue;
                 uint64_t hash = table_hash(t->type->key(b->items[slot]));
@@ -218,7 +228,8 @@ static void directory_point(struct table *t, uint64_t hash, unsigned depth, stru
 static void directory_double(struct table *t) {
     uint64_t count = place_count(t);
     t->directory = mem_realloc(t->directory, count * 2 * sizeof *t->directory);
-    for (uint64_t i = count; i-- > 0;) t->directory[2 * i] = t->directory[2 * i + 1] = t->directory[i];
+    for (uint64_t i = count; i-- > 0;)
+        t->directory[2 * i] = t->directory[2 * i + 1] = t->directory[i];
     t->depth++;
 }
 
@@ -232,7 +243,8 @@ static void segment_resize(struct table *t, struct segment *s, uint64_t hash, un
 static void segment_split(struct table *t, struct segment *s, uint64_t hash) {
     if (s->depth == t->depth) directory_double(t);
     unsigned depth = s->depth + 1u;
-    struct segment *low = segment_new(64, depth, s->due_ms), *high = segment_new(64, depth, s->due_ms);
+    struct segment *low = segment_new(64, depth, s->due_ms),
+                   *high = segment_new(64, depth, s->due_ms);
     segment_pour(t, s, low, high, s->depth);
     uint64_t bit = UINT64_C(1) << (64 - depth);
     directory_point(t, hash & ~bit, depth, low);
@@ -241,12 +253,15 @@ static void segment_split(struct table *t, struct segment *s, uint64_t hash) {
     t->segments++;
 }
 
-/* Make room for one more. A directory that is big for the number of items (keys that collide on purpose
- * or by a broken hash) stops growing; chains of children take over. */
+/* Make room for one more. A directory that is big for the number of items (keys that collide on
+ * purpose or by a broken hash) stops growing; chains of children take over. */
 static void segment_grow(struct table *t, struct segment *s, uint64_t hash) {
-    if (s->size < 64) segment_resize(t, s, hash, s->size * 2u);
-    else if (s->size < BUCKETS_MAX) segment_resize(t, s, hash, BUCKETS_MAX);
-    else if (s->depth < DEPTH_MAX && (s->depth < t->depth || place_count(t) * 32 <= t->count)) segment_split(t, s, hash);
+    if (s->size < 64)
+        segment_resize(t, s, hash, s->size * 2u);
+    else if (s->size < BUCKETS_MAX)
+        segment_resize(t, s, hash, BUCKETS_MAX);
+    else if (s->depth < DEPTH_MAX && (s->depth < t->depth || place_count(t) * 32 <= t->count))
+        segment_split(t, s, hash);
 }
 
 void table_add_hashed(struct table *t, void *item, uint64_t hash) {
@@ -313,7 +328,8 @@ static void segment_merge(struct table *t, struct segment *s, uint64_t hash) {
     uint64_t bit = UINT64_C(1) << (64 - s->depth);
     struct segment *other = segment_of(t, hash ^ bit);
     if (other->depth != s->depth || s->count + other->count > segment_limit(64) / 2) return;
-    struct segment *both = segment_new(64, s->depth - 1u, s->due_ms < other->due_ms ? s->due_ms : other->due_ms);
+    struct segment *both =
+        segment_new(64, s->depth - 1u, s->due_ms < other->due_ms ? s->due_ms : other->due_ms);
     segment_pour(t, s, both, NULL, 0);
     segment_pour(t, other, both, NULL, 0);
     directory_point(t, hash, both->depth, both);
@@ -324,9 +340,12 @@ static void segment_merge(struct table *t, struct segment *s, uint64_t hash) {
 }
 
 static void segment_shrink(struct table *t, struct segment *s, uint64_t hash) {
-    if (s->size == BUCKETS_MAX) segment_resize(t, s, hash, 64);
-    else if (s->depth > 0) segment_merge(t, s, hash);
-    else segment_resize(t, s, hash, s->size / 2u);
+    if (s->size == BUCKETS_MAX)
+        segment_resize(t, s, hash, 64);
+    else if (s->depth > 0)
+        segment_merge(t, s, hash);
+    else
+        segment_resize(t, s, hash, s->size / 2u);
 }
 
 void *table_take_hashed(struct table *t, struct slice key, uint64_t hash) {
@@ -337,8 +356,10 @@ void *table_take_hashed(struct table *t, struct slice key, uint64_t hash) {
     struct segment *s = place.segment;
     s->count--;
     t->count--;
-    if (t->count == 0) table_close(t);
-    else if (s->size > 1 && s->count < s->size * SLOTS / 4u) segment_shrink(t, s, hash);
+    if (t->count == 0)
+        table_close(t);
+    else if (s->size > 1 && s->count < s->size * SLOTS / 4u)
+        segment_shrink(t, s, hash);
     return item;
 }
 

@@ -8,11 +8,12 @@
  *     bucket (64 bytes): 7 tags, 1 byte of marks, 7 pointers
  *
  * A bucket that is full puts the item into its neighbour (the other one of its pair), then into a
- * child bucket in place of its last pointer. A full segment grows from 64 to 96 buckets, then splits
- * in two; neither touches any other segment, so no insert ever does more than one segment's work.
+ * child bucket in place of its last pointer. A full segment grows from 64 to 96 buckets, then
+ * splits in two; neither touches any other segment, so no insert ever does more than one segment's
+ * work.
  *
- * Items belong to the caller; the table stores pointers and asks `key` for an item's key. An item may
- * move in memory: tell the table by table_moved(). Not thread safe.
+ * Items belong to the caller; the table stores pointers and asks `key` for an item's key. An item
+ * may move in memory: tell the table by table_moved(). Not thread safe.
  *
  * Hostile input: the hash is seeded per process, so that colliding keys cannot be made at will.
  */
@@ -31,9 +32,9 @@ struct table {
     const struct table_type *type;
     struct segment **directory; /* 1 << depth pointers; NULL while nothing was ever added */
     uint64_t count;             /* items */
-    int64_t due_ms;             /* a lower bound of what table_due() was told; INT64_MAX when none */
-    uint32_t segments;          /* how many differ */
-    uint32_t children;          /* child buckets */
+    int64_t due_ms;    /* a lower bound of what table_due() was told; INT64_MAX when none */
+    uint32_t segments; /* how many differ */
+    uint32_t children; /* child buckets */
     uint8_t depth;
 };
 
@@ -44,7 +45,9 @@ void table_seed(uint64_t seed); /* before the first item of the process is added
 void table_init(struct table *table, const struct table_type *type);
 /* Frees the table's own memory, not the items: walk them first. It is then empty and usable. */
 void table_close(struct table *table);
-static inline uint64_t table_count(const struct table *table) { return table->count; }
+static inline uint64_t table_count(const struct table *table) {
+    return table->count;
+}
 /* The bytes that the table itself takes, without items. */
 size_t table_memory(const struct table *table);
 
@@ -65,11 +68,12 @@ void table_moved(struct table *table, const void *old, void *new, uint64_t hash)
 void table_prefetch(const struct table *table, uint64_t hash, int stage);
 const void *table_peek(const struct table *table, uint64_t hash);
 
-/* Call FN for the items of a few buckets from CURSOR (a hash prefix) on, and return the cursor to go
- * on with; start with 0, and 0 means the end. An item that is present from start to end is seen at
- * least once, whatever is added, taken or split in between; it may be seen twice. FN may take the
- * item that it is given out of the table, and nothing else. The cursor's low 16 bits are 0. */
-uint64_t table_scan(struct table *table, uint64_t cursor, void (*fn)(void *ctx, void *item), void *ctx);
+/* Call FN for the items of a few buckets from CURSOR (a hash prefix) on, and return the cursor to
+ * go on with; start with 0, and 0 means the end. An item that is present from start to end is seen
+ * at least once, whatever is added, taken or split in between; it may be seen twice. FN may take
+ * the item that it is given out of the table, and nothing else. The cursor's low 16 bits are 0. */
+uint64_t table_scan(struct table *table, uint64_t cursor, void (*fn)(void *ctx, void *item),
+                    void *ctx);
 
 /* Walk all items of a table that does not change meanwhile. */
 struct table_iter {
@@ -84,13 +88,14 @@ void *table_iter_next(struct table_iter *iter); /* NULL at the end */
 /* A random item, each with the same probability; NULL when empty. */
 void *table_random(const struct table *table, struct rng *rng);
 
-/* Expiry: note that the item with HASH is due at DUE_MS (milliseconds since 1970). Each segment keeps
- * the smallest. table_due_scan() visits at most one segment that has something due at NOW_MS, from
- * *CURSOR (0 first) on: it calls FN for each of its items; FN answers the item's due time (INT64_MAX:
- * none), or INT64_MIN after it took the item out. False when nothing was due behind *CURSOR. */
+/* Expiry: note that the item with HASH is due at DUE_MS (milliseconds since 1970). Each segment
+ * keeps the smallest. table_due_scan() visits at most one segment that has something due at NOW_MS,
+ * from *CURSOR (0 first) on: it calls FN for each of its items; FN answers the item's due time
+ * (INT64_MAX: none), or INT64_MIN after it took the item out. False when nothing was due behind
+ * *CURSOR. */
 void table_due(struct table *table, uint64_t hash, int64_t due_ms);
-bool table_due_scan(struct table *table, uint64_t *cursor, int64_t now_ms, int64_t (*fn)(void *ctx, void *item),
-                    void *ctx);
+bool table_due_scan(struct table *table, uint64_t *cursor, int64_t now_ms,
+                    int64_t (*fn)(void *ctx, void *item), void *ctx);
 
 /* Abort when an invariant is broken; for tests. */
 void table_check(const struct table *table);

@@ -39,7 +39,9 @@ static inline unsigned bucket_of(const struct segment *s, uint64_t hash) {
     return (unsigned)((((hash << s->depth) >> 48) * s->size) >> 16);
 }
 
-static inline bool bucket_has_child(const struct bucket *b) { return b->tags[SLOTS - 1] == TAG_CHILD; }
+static inline bool bucket_has_child(const struct bucket *b) {
+    return b->tags[SLOTS - 1] == TAG_CHILD;
+}
 
 /* The other bucket of the pair; a segment of one bucket has none. */
 static inline unsigned neighbour_of(const struct segment *s, unsigned bucket) {
@@ -47,7 +49,9 @@ static inline unsigned neighbour_of(const struct segment *s, unsigned bucket) {
 }
 
 /* How many items a segment of SIZE buckets holds before it grows. */
-static inline uint32_t segment_limit(unsigned size) { return size * SLOTS * 15 / 16; }
+static inline uint32_t segment_limit(unsigned size) {
+    return size * SLOTS * 15 / 16;
+}
 
 /* The items of a pair of buckets (FIRST even), children too, appended to ITEMS up to MAX; how many
  * there are altogether. */

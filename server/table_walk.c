@@ -1,11 +1,14 @@
-/* table_walk.c -- going over a table: scan with a cursor, iterate, pick at random, visit what is due. */
+/* table_walk.c -- going over a table: scan with a cursor, iterate, pick at random, visit what is
+ * due. */
 #include "server/table_inside.h"
 
 #include "lib/base/mem.h"
 
-#define PAIR_USUAL 64 /* items of a pair that need no memory of their own while they are visited */
+#define PAIR_USUAL 64 /* items of a pair that need no memory of their own while they are visited   \
+                       */
 
-/* The first hash behind the pair of S that begins at bucket FIRST; PREFIX: any hash in S. 0: the end. */
+/* The first hash behind the pair of S that begins at bucket FIRST; PREFIX: any hash in S. 0: the
+ * end. */
 static uint64_t hash_behind(const struct segment *s, uint64_t prefix, unsigned first) {
     uint64_t start = s->depth ? prefix >> (64 - s->depth) << (64 - s->depth) : 0;
     if (first + 2 < s->size) {
@@ -15,7 +18,8 @@ static uint64_t hash_behind(const struct segment *s, uint64_t prefix, unsigned f
     return s->depth ? start + (UINT64_C(1) << (64 - s->depth)) : 0;
 }
 
-uint64_t table_scan(struct table *t, uint64_t cursor, void (*fn)(void *ctx, void *item), void *ctx) {
+uint64_t table_scan(struct table *t, uint64_t cursor, void (*fn)(void *ctx, void *item),
+                    void *ctx) {
     if (t->count == 0) return 0;
     struct segment *s = segment_of(t, cursor);
     unsigned first = bucket_of(s, cursor) & ~1u;
@@ -80,7 +84,9 @@ static void *draw(const struct table *t, struct rng *rng) {
     uint64_t hash = rng_next(rng);
     const struct segment *s = segment_of(t, hash);
     /* A pair of a small, shallow segment stands for more of the hash's range than others. */
-    if (t->segments > 1 && rng_below(rng, (uint64_t)BUCKETS_MAX << (t->depth - s->depth)) >= s->size) return NULL;
+    if (t->segments > 1 &&
+        rng_below(rng, (uint64_t)BUCKETS_MAX << (t->depth - s->depth)) >= s->size)
+        return NULL;
     void *items[DRAW];
     size_t count = pair_items(s, bucket_of(s, hash) & ~1u, items, DRAW);
     uint64_t pick = rng_below(rng, count > DRAW ? count : DRAW);
@@ -118,7 +124,8 @@ static void **segment_items(const struct segment *s) {
     return items;
 }
 
-static void visit_due(struct table *t, struct segment *s, uint64_t prefix, int64_t (*fn)(void *ctx, void *item), void *ctx) {
+static void visit_due(struct table *t, struct segment *s, uint64_t prefix,
+                      int64_t (*fn)(void *ctx, void *item), void *ctx) {
     size_t count = s->count;
     void **items = segment_items(s);
     int64_t smallest = INT64_MAX;
@@ -134,7 +141,8 @@ static void visit_due(struct table *t, struct segment *s, uint64_t prefix, int64
     if (smallest < s->due_ms) s->due_ms = smallest;
 }
 
-bool table_due_scan(struct table *t, uint64_t *cursor, int64_t now_ms, int64_t (*fn)(void *ctx, void *item), void *ctx) {
+bool table_due_scan(struct table *t, uint64_t *cursor, int64_t now_ms,
+                    int64_t (*fn)(void *ctx, void *item), void *ctx) {
     if (t->count == 0 || t->due_ms > now_ms) return false;
     int64_t smallest = INT64_MAX;
     bool from_start = *cursor == 0;
@@ -160,7 +168,8 @@ bool table_due_scan(struct table *t, uint64_t *cursor, int64_t now_ms, int64_t (
 static void check_segment(const struct table *t, const struct segment *s, uint64_t place) {
     size_t found = 0;
     for (unsigned i = 0; i < s->size; i++)
-        for (struct bucket *b = &s->buckets[i]; b != NULL; b = bucket_has_child(b) ? b->child : NULL)
+        for (struct bucket *b = &s->buckets[i]; b != NULL;
+             b = bucket_has_child(b) ? b->child : NULL)
             for (unsigned slot = 0; slot < SLOTS; slot++) {
                 if (b->tags[slot] == 0 || b->tags[slot] == TAG_CHILD) continue;
                 struct slice key = t->type->key(b->items[slot]);
@@ -173,7 +182,8 @@ static void check_segment(const struct table *t, const struct segment *s, uint64
             }
     ASSERT(found == s->count);
     ASSERT(s->due_ms >= t->due_ms || t->due_ms == INT64_MAX);
-    for (uint64_t i = 0; i < UINT64_C(1) << (t->depth - s->depth); i++) ASSERT(t->directory[place + i] == s);
+    for (uint64_t i = 0; i < UINT64_C(1) << (t->depth - s->depth); i++)
+        ASSERT(t->directory[place + i] == s);
 }
 
 void table_check(const struct table *t) {

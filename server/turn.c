@@ -2,11 +2,12 @@
  *
  *     parse --> hash the first keys --> fetch segment, bucket, entry, value --> execute in order
  *
- * A GET of a key that is not in the processor's cache waits for memory four times, one after the other.
- * The stages fetch for the whole batch at once, so the waits overlap.
+ * A GET of a key that is not in the processor's cache waits for memory four times, one after the
+ * other. The stages fetch for the whole batch at once, so the waits overlap.
  *
- * Arguments point into the clients' input, which nobody moves before the batch is done. When a client
- * may not go on (blocked, paused, closing) the rest of its requests is forgotten and read again later.
+ * Arguments point into the clients' input, which nobody moves before the batch is done. When a
+ * client may not go on (blocked, paused, closing) the rest of its requests is forgotten and read
+ * again later.
  */
 #include "server/execute.h"
 
@@ -16,7 +17,8 @@
 #include "server/reply.h"
 
 #define BATCH 64
-#define ARGS_KEPT 128 /* arguments for which a client, or a batch for each request, keeps its memory */
+#define ARGS_KEPT                                                                                  \
+    128 /* arguments for which a client, or a batch for each request, keeps its memory */
 #define KEY_HASHED_MAX 1024 /* bytes; longer keys are hashed when they are used */
 
 struct pending {
@@ -53,14 +55,15 @@ static struct resp_request_limits limits_of(const struct client *c) {
     return limits;
 }
 
-static void keep_request(struct batch *b, struct client *c, const struct resp_request *request, size_t size_bytes) {
+static void keep_request(struct batch *b, struct client *c, const struct resp_request *request,
+                         size_t size_bytes) {
     if (b->used + request->argc > b->room) {
         b->room = (b->used + request->argc) * 2;
         b->argv = mem_realloc(b->argv, b->room * sizeof *b->argv);
     }
     memcpy(b->argv + b->used, request->argv, request->argc * sizeof *b->argv);
-    b->items[b->count++] =
-        (struct pending){.c = c, .argc = (int)request->argc, .first = b->used, .size_bytes = size_bytes};
+    b->items[b->count++] = (struct pending){
+        .c = c, .argc = (int)request->argc, .first = b->used, .size_bytes = size_bytes};
     b->used += request->argc;
 }
 
@@ -71,8 +74,8 @@ static void forget_progress(struct client *c) {
     request->bulk = -1;
 }
 
-/* Requests of one client into the batch. One that is broken hangs the client up, but only when all in front
- * of it have been answered. */
+/* Requests of one client into the batch. One that is broken hangs the client up, but only when all
+ * in front of it have been answered. */
 static void parse_client(struct batch *b, struct client *c) {
     struct resp_request *request = c->request;
     struct resp_request_limits limits = limits_of(c);
@@ -99,8 +102,10 @@ static void parse_client(struct batch *b, struct client *c) {
         }
         rest = slice_drop(rest, used);
         if (request->argc == 0) {
-            if (b->count > before) b->items[b->count - 1].size_bytes += used;
-            else buf_consume(&c->in, used);
+            if (b->count > before)
+                b->items[b->count - 1].size_bytes += used;
+            else
+                buf_consume(&c->in, used);
             continue;
         }
         keep_request(b, c, request, used);
@@ -145,15 +150,19 @@ static void fetch_ahead(struct batch *b) {
     for (int i = 0; i < b->count; i++) {
         const struct entry *e = b->items[i].entry;
         if (e == NULL) continue;
-        if (e->flags & ENTRY_INLINE) __builtin_prefetch((const char *)e + 64);
-        else if (entry_encoding(e) != ENC_INT) __builtin_prefetch(entry_ptr(e));
+        if (e->flags & ENTRY_INLINE)
+            __builtin_prefetch((const char *)e + 64);
+        else if (entry_encoding(e) != ENC_INT)
+            __builtin_prefetch(entry_ptr(e));
     }
 }
 
 /* ---- executing ---- */
 
 static bool may_go_on(const struct client *c) {
-    return !(c->flags & (CLIENT_CLOSE_NOW | CLIENT_CLOSING | CLIENT_BLOCKED | CLIENT_PAUSED | CLIENT_READ_PAUSED)) && !c->rewound;
+    return !(c->flags & (CLIENT_CLOSE_NOW | CLIENT_CLOSING | CLIENT_BLOCKED | CLIENT_PAUSED |
+                         CLIENT_READ_PAUSED)) &&
+           !c->rewound;
 }
 
 static void begin_reply_skip(struct client *c) {

@@ -21,8 +21,10 @@ const struct value_ops *value_ops(enum type type) {
 
 struct value value_string(struct slice bytes) {
     struct value value = {.type = TYPE_STRING, .bytes = bytes};
-    if (bytes.size <= 20 && slice_to_int(bytes, &value.number)) value.encoding = ENC_INT;
-    else value.encoding = bytes.size <= EMBSTR_MAX ? ENC_EMBSTR : ENC_RAW;
+    if (bytes.size <= 20 && slice_to_int(bytes, &value.number))
+        value.encoding = ENC_INT;
+    else
+        value.encoding = bytes.size <= EMBSTR_MAX ? ENC_EMBSTR : ENC_RAW;
     return value;
 }
 
@@ -31,15 +33,19 @@ struct value value_number(int64_t number) {
 }
 
 const char *type_name(enum type type) {
-    static const char *const names[TYPES] = {[TYPE_STRING] = "string", [TYPE_LIST] = "list", [TYPE_SET] = "set",
-                                             [TYPE_ZSET] = "zset", [TYPE_HASH] = "hash", [TYPE_STREAM] = "stream"};
+    static const char *const names[TYPES] = {
+        [TYPE_STRING] = "string", [TYPE_LIST] = "list", [TYPE_SET] = "set",
+        [TYPE_ZSET] = "zset",     [TYPE_HASH] = "hash", [TYPE_STREAM] = "stream"};
     return type < TYPES && names[type] ? names[type] : "unknown";
 }
 
 const char *encoding_name(enum encoding encoding) {
     static const char *const names[ENCODINGS] = {
-        [ENC_RAW] = "raw", [ENC_INT] = "int", [ENC_EMBSTR] = "embstr", [ENC_LISTPACK] = "listpack", [ENC_INTSET] = "intset",
-        [ENC_HASHTABLE] = "hashtable", [ENC_SKIPLIST] = "skiplist", [ENC_QUICKLIST] = "quicklist", [ENC_STREAM] = "stream"};
+        [ENC_RAW] = "raw",           [ENC_INT] = "int",
+        [ENC_EMBSTR] = "embstr",     [ENC_LISTPACK] = "listpack",
+        [ENC_INTSET] = "intset",     [ENC_HASHTABLE] = "hashtable",
+        [ENC_SKIPLIST] = "skiplist", [ENC_QUICKLIST] = "quicklist",
+        [ENC_STREAM] = "stream"};
     return encoding < ENCODINGS ? names[encoding] : "unknown";
 }
 

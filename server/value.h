@@ -10,14 +10,22 @@
 #include "lib/base/slice.h"
 
 /* The numbers of Redis's object types, so that SCAN's TYPE, DEBUG and tests can use them. */
-enum type { TYPE_STRING = 0, TYPE_LIST = 1, TYPE_SET = 2, TYPE_ZSET = 3, TYPE_HASH = 4, TYPE_STREAM = 6, TYPES = 7 };
+enum type {
+    TYPE_STRING = 0,
+    TYPE_LIST = 1,
+    TYPE_SET = 2,
+    TYPE_ZSET = 3,
+    TYPE_HASH = 4,
+    TYPE_STREAM = 6,
+    TYPES = 7
+};
 
 enum encoding {
-    ENC_RAW,      /* string: the bytes */
-    ENC_INT,      /* string: a number */
-    ENC_EMBSTR,   /* string: the bytes, as a short string that was never changed in place */
-    ENC_LISTPACK, /* hash, zset: a listpack */
-    ENC_INTSET,   /* set: an intset */
+    ENC_RAW,       /* string: the bytes */
+    ENC_INT,       /* string: a number */
+    ENC_EMBSTR,    /* string: the bytes, as a short string that was never changed in place */
+    ENC_LISTPACK,  /* hash, zset: a listpack */
+    ENC_INTSET,    /* set: an intset */
     ENC_HASHTABLE, /* set, hash */
     ENC_SKIPLIST,  /* zset: its big form */
     ENC_QUICKLIST, /* list */
@@ -25,8 +33,9 @@ enum encoding {
     ENCODINGS
 };
 
-/* A value that is in no entry yet. Which field is valid: ENC_RAW, ENC_EMBSTR `bytes` (borrowed; copied
- * when stored), ENC_INT `number`, all others `ptr` (owned; storing it gives it to the entry). */
+/* A value that is in no entry yet. Which field is valid: ENC_RAW, ENC_EMBSTR `bytes` (borrowed;
+ * copied when stored), ENC_INT `number`, all others `ptr` (owned; storing it gives it to the
+ * entry). */
 struct value {
     enum type type;
     enum encoding encoding;
@@ -35,15 +44,16 @@ struct value {
     void *ptr;
 };
 
-/* A string value for BYTES in the encoding that SET would choose: a number when it is written like one,
- * embstr up to 44 bytes, else raw. */
+/* A string value for BYTES in the encoding that SET would choose: a number when it is written like
+ * one, embstr up to 44 bytes, else raw. */
 struct value value_string(struct slice bytes);
 struct value value_number(int64_t number);
 static inline struct value value_container(enum type type, enum encoding encoding, void *ptr) {
     return (struct value){.type = type, .encoding = encoding, .ptr = ptr};
 }
 
-/* What the owner of a container type provides. All get the encoding and the pointer of the entry. */
+/* What the owner of a container type provides. All get the encoding and the pointer of the entry.
+ */
 struct value_ops {
     /* Free all of it. May run on a helper thread while no one else can see the value. */
     void (*free)(enum encoding encoding, void *ptr);
@@ -59,7 +69,8 @@ struct value_ops {
 
 /* Once at start. Strings are the core's own. */
 void value_register(enum type type, const struct value_ops *ops);
-const struct value_ops *value_ops(enum type type); /* not for strings; the type must be registered */
+const struct value_ops *
+value_ops(enum type type); /* not for strings; the type must be registered */
 
 const char *type_name(enum type type);             /* "string", "list", ... */
 const char *encoding_name(enum encoding encoding); /* as OBJECT ENCODING of 7.0 */

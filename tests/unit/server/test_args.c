@@ -14,12 +14,27 @@ static bool matches(const char *pattern, const char *text) {
 
 static void test_patterns_match_as_globs(void **state) {
     (void)state;
-    static const char *const yes[][2] = {{"*", ""}, {"*", "abc"}, {"a*c", "abbbc"}, {"a**c", "ac"}, {"h?llo", "hello"}, {"h[ae]llo", "hallo"},
-                                         {"h[^e]llo", "hallo"}, {"h[a-c]llo", "hbllo"}, {"h[c-a]llo", "hbllo"}, {"\\*x", "*x"}, {"a\\", "a\\"},
-                                         {"*a*b*c", "xxaxxbxxc"}, {"", ""}, {"[\\]]", "]"}, {"a[b", "ab"}};
-    static const char *const no[][2] = {{"", "a"}, {"a", ""}, {"a?", "a"}, {"h[^a]llo", "hallo"}, {"*a", "b"}, {"a*b", "abc"}, {"[a-", "x"}, {"abc", "abcd"}};
+    static const char *const yes[][2] = {{"*", ""},
+                                         {"*", "abc"},
+                                         {"a*c", "abbbc"},
+                                         {"a**c", "ac"},
+                                         {"h?llo", "hello"},
+                                         {"h[ae]llo", "hallo"},
+                                         {"h[^e]llo", "hallo"},
+                                         {"h[a-c]llo", "hbllo"},
+                                         {"h[c-a]llo", "hbllo"},
+                                         {"\\*x", "*x"},
+                                         {"a\\", "a\\"},
+                                         {"*a*b*c", "xxaxxbxxc"},
+                                         {"", ""},
+                                         {"[\\]]", "]"},
+                                         {"a[b", "ab"}};
+    static const char *const no[][2] = {
+        {"", "a"},   {"a", ""},      {"a?", "a"},  {"h[^a]llo", "hallo"},
+        {"*a", "b"}, {"a*b", "abc"}, {"[a-", "x"}, {"abc", "abcd"}};
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
-        if (!matches(yes[i][0], yes[i][1])) fail_msg("'%s' should match '%s'", yes[i][0], yes[i][1]);
+        if (!matches(yes[i][0], yes[i][1]))
+            fail_msg("'%s' should match '%s'", yes[i][0], yes[i][1]);
     for (size_t i = 0; i < sizeof no / sizeof *no; i++)
         if (matches(no[i][0], no[i][1])) fail_msg("'%s' should not match '%s'", no[i][0], no[i][1]);
     assert_true(pattern_matches(SLICE("AbC*"), SLICE("aBcd"), true));
@@ -32,7 +47,8 @@ static void test_a_hostile_pattern_ends(void **state) {
     for (size_t i = 0; i < sizeof pattern; i++) pattern[i] = i % 2 ? 'a' : '*';
     pattern[sizeof pattern - 1] = 'b';
     memset(text, 'a', sizeof text);
-    assert_false(pattern_matches(slice_from(pattern, sizeof pattern), slice_from(text, sizeof text), false));
+    assert_false(
+        pattern_matches(slice_from(pattern, sizeof pattern), slice_from(text, sizeof text), false));
 }
 
 static void test_floats_are_read_whole_or_not_at_all(void **state) {
@@ -42,7 +58,8 @@ static void test_floats_are_read_whole_or_not_at_all(void **state) {
     static const char *const bad[] = {"", " 1", "1 ", "abc", "1e", "nan", "1e999", "--1", "1.1.1"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_false(number_read_double(slice_text(bad[i]), &number));
-        assert_false(i != 6 && number_read_long_double(slice_text(bad[i]), &wide)); /* a long double holds 1e999 */
+        assert_false(i != 6 && number_read_long_double(slice_text(bad[i]),
+                                                       &wide)); /* a long double holds 1e999 */
     }
     assert_false(number_read_double(slice_from("1\0002", 3), &number));
     assert_true(number_read_double(SLICE("-inf"), &number) && isinf(number) && number < 0);
@@ -50,7 +67,8 @@ static void test_floats_are_read_whole_or_not_at_all(void **state) {
 }
 
 static void check_text(const char *text, size_t size, const char *wanted) {
-    if (!slice_equal(slice_from(text, size), slice_text(wanted))) fail_msg("%.*s instead of %s", (int)size, text, wanted);
+    if (!slice_equal(slice_from(text, size), slice_text(wanted)))
+        fail_msg("%.*s instead of %s", (int)size, text, wanted);
 }
 
 static void test_numbers_are_written_as_redis_does(void **state) {

@@ -1,4 +1,5 @@
-/* test_keyspace.c -- the keyspace against a model: values in all forms, expiry, scans, the observer. */
+/* test_keyspace.c -- the keyspace against a model: values in all forms, expiry, scans, the
+ * observer. */
 #include "server/start.h"
 
 #include "lib/base/mem.h"
@@ -35,7 +36,8 @@ static struct slice key_of(const struct model *m) {
 static void forget_model(void) {
     for (size_t i = 0; i < KEYS; i++) {
         model[i] = (struct model){.expiry_ms = -1};
-        model[i].key_size = (size_t)snprintf(model[i].key, sizeof model[i].key, "%s%zu", i % 7 ? "key:" : "{tag}", i);
+        model[i].key_size = (size_t)snprintf(model[i].key, sizeof model[i].key, "%s%zu",
+                                             i % 7 ? "key:" : "{tag}", i);
         if (i % 50 == 0) model[i].key_size = 280; /* a long key: its size has a field of its own */
     }
 }
@@ -161,7 +163,8 @@ static void test_a_database_holds_what_a_model_holds(void **state) {
     assert_int_equal(db_size(db), 0);
 }
 
-/* An observer that keeps a copy of what each key was when it was first told about it, as a snapshot would. */
+/* An observer that keeps a copy of what each key was when it was first told about it, as a snapshot
+ * would. */
 struct watcher {
     struct db_observer observer;
     bool told[KEYS], born[KEYS];
@@ -212,7 +215,8 @@ static void test_the_observer_hears_of_every_change_before_it_happens(void **sta
     forget_model();
     for (size_t i = 0; i < KEYS; i += 2) set(db, &model[i]);
     memcpy(start, model, sizeof start);
-    w.observer = (struct db_observer){.ctx = &w, .before_edit = watch_edit, .dropped = watch_drop, .born = watch_birth};
+    w.observer = (struct db_observer){
+        .ctx = &w, .before_edit = watch_edit, .dropped = watch_drop, .born = watch_birth};
     engine->observer = &w.observer;
     for (int i = 0; i < 4000; i++) random_step(db);
     engine->observer = NULL;
@@ -222,11 +226,13 @@ static void test_the_observer_hears_of_every_change_before_it_happens(void **sta
         told += w.told[i];
         if (w.told[i]) {
             assert_true(then->present);
-            assert_true(slice_equal(slice_from(w.before[i].text, w.before[i].size), slice_from(then->text, then->size)));
+            assert_true(slice_equal(slice_from(w.before[i].text, w.before[i].size),
+                                    slice_from(then->text, then->size)));
             assert_int_equal(w.before[i].expiry_ms, then->expiry_ms);
         } else if (then->present) {
             assert_true(now->present && now->expiry_ms == then->expiry_ms);
-            assert_true(slice_equal(slice_from(now->text, now->size), slice_from(then->text, then->size)));
+            assert_true(
+                slice_equal(slice_from(now->text, now->size), slice_from(then->text, then->size)));
         }
     }
     assert_true(told > 100);

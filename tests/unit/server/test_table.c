@@ -60,7 +60,8 @@ static void test_it_holds_what_a_model_holds(void **state) {
             assert_ptr_equal(table_find(&t, item_key(i)), i->present ? i : NULL);
             if (rng_below(&rng, 100) < add_share) {
                 if (!i->present) add(&t, i);
-            } else if (i->present) take(&t, i);
+            } else if (i->present)
+                take(&t, i);
         }
         table_check(&t);
     }
@@ -69,7 +70,8 @@ static void test_it_holds_what_a_model_holds(void **state) {
     assert_int_equal(table_count(&t), present);
     struct table_iter iter;
     table_iter_init(&iter, &t);
-    for (struct item *i; (i = table_iter_next(&iter)) != NULL; met++) assert_true(i->present && i->seen++ == 0);
+    for (struct item *i; (i = table_iter_next(&iter)) != NULL; met++)
+        assert_true(i->present && i->seen++ == 0);
     assert_int_equal(met, present);
     for (size_t i = 0; i < ITEMS; i++)
         if (items[i].present) take(&t, &items[i]);
@@ -159,7 +161,8 @@ static void test_random_picks_are_fair(void **state) {
         for (size_t i = 0; i < n; i++) add(&t, &items[i]);
         for (size_t i = 0; i < draws; i++) ((struct item *)table_random(&t, &rng))->seen++;
         double chi = 0;
-        for (size_t i = 0; i < n; i++) chi += ((double)items[i].seen - 100) * ((double)items[i].seen - 100) / 100;
+        for (size_t i = 0; i < n; i++)
+            chi += ((double)items[i].seen - 100) * ((double)items[i].seen - 100) / 100;
         double deviation = (chi - (double)(n - 1)) * (chi - (double)(n - 1));
         assert_true(deviation <= 25.0 * 2.0 * (double)n);
         table_close(&t);
