@@ -31,7 +31,7 @@ static int show(const struct cli *cli, const json_t *audit) {
 
 static int wait_for(struct cli *cli, int64_t id) {
     struct progress progress = {0};
-    int64_t until = cli_now_ms() + cli->wait_ms;
+    int64_t until = cli_now_ms() + cli->wait_ms, reached_ms = cli_now_ms();
     cli_watch_interrupt();
     for (;;) {
         json_t *status;
@@ -44,6 +44,11 @@ static int wait_for(struct cli *cli, int64_t id) {
             return code;
         }
         if (called == EXIT_DONE) cli_progress(cli, &progress, status);
+        if (cli_gone(called, &reached_ms)) {
+            cli_print_error(cli, status);
+            json_decref(status);
+            return EXIT_UNREACHABLE;
+        }
         json_decref(status);
         if (cli_interrupted()) {
             fprintf(stderr,

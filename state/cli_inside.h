@@ -110,5 +110,8 @@ bool cli_interrupted(void);
 void cli_watch_interrupt(void);
 void cli_sleep(int64_t ms);
 int64_t cli_now_ms(void); /* monotonic */
+/* While something is waited for: CALLED is what the last call ended with. True once state could not
+ * be reached for a minute; before that it may only be coming back. */
+bool cli_gone(int called, int64_t *reached_ms);
 
 #endif

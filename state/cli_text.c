@@ -125,3 +125,8 @@ void cli_sleep(int64_t ms) {
     struct timespec ts = {ms / 1000, (ms % 1000) * 1000000};
     nanosleep(&ts, NULL);
 }
+
+bool cli_gone(int called, int64_t *reached_ms) {
+    if (called != EXIT_UNREACHABLE) *reached_ms = cli_now_ms();
+    return cli_now_ms() - *reached_ms > 60000;
+}

@@ -66,7 +66,7 @@ static int wait_status(struct cli *cli,
                        enum wait (*judge)(void *self, const json_t *status, int *code), void *self,
                        json_t **last) {
     struct progress progress = {0};
-    int64_t until = cli_now_ms() + cli->wait_ms;
+    int64_t until = cli_now_ms() + cli->wait_ms, reached_ms = cli_now_ms();
     int code = EXIT_DONE;
     *last = NULL;
     cli_watch_interrupt();
@@ -75,6 +75,11 @@ static int wait_status(struct cli *cli,
         int called = cli_call(cli, "GET", "/v1/status", NULL, &status);
         json_decref(*last);
         *last = status;
+        if (cli_gone(called, &reached_ms)) {
+            cli_print_error(cli, status);
+            code = EXIT_UNREACHABLE;
+            break;
+        }
         if (called == EXIT_DONE) {
             if (judge(self, status, &code) == WAIT_DONE) break;
             cli_progress(cli, &progress, status);
