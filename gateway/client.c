@@ -12,9 +12,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* A client that does not read its answers is not asked for more questions: on_drain wakes it. */
 static bool may_run(const struct client *c) {
     return c->stream != NULL && !c->closing && !c->busy && !c->wait_idle &&
-           !list_is_linked(&c->parked);
+           !list_is_linked(&c->parked) &&
+           stream_queued_bytes(c->stream) <= CLIENT_OUTPUT_HIGH_BYTES;
 }
 
 /* What a request may be like depends on whether the client has authenticated. */
@@ -83,6 +85,11 @@ static void on_bytes(void *self, struct slice bytes) {
     worker_begin(w);
     counter_add(&w->counters.bytes_in, bytes.size);
     c->last_at_us = w->now_us;
+    if (!c->authed && stream_queued_bytes(c->stream) > CLIENT_CLOSED_OUTPUT_BYTES) {
+        log_info("client.unread_before_auth", LOG_S("peer", stream_peer(c->stream)));
+        client_abort(c);
+        return;
+    }
     if (buf_size(&c->in) == 0) {
         size_t used = may_run(c) ? consume(c, bytes) : 0;
         if (used < bytes.size && !c->closing) buf_add(&c->in, slice_drop(bytes, used));
@@ -282,6 +289,8 @@ void client_reply(struct client *c, struct slice bytes) {
     if (tail == NULL || tail->client != c || tail->kind != REQ_TEXT)
         tail = backend_expect(b, c, REQ_TEXT, 0);
     buf_add(&tail->text, bytes);
+    c->replies += 1 + (uint32_t)(bytes.size >> 10); /* they wait for the backend's: so many, and no more */
+    if (c->replies > CLIENT_REPLIES_MAX) c->wait_idle = true;
 }
 
 void client_reply_scratch(struct client *c) {

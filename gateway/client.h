@@ -27,6 +27,7 @@
 
 #define CLIENT_UNREAD_BYTES (1u << 20)      /* read ahead while nothing can be taken */
 #define CLIENT_REPLIES_MAX 65536u           /* unanswered requests of one client */
+#define CLIENT_CLOSED_OUTPUT_BYTES (1u << 10) /* unread before AUTH: hung up (CVE-2025-21605) */
 #define CLIENT_OUTPUT_HIGH_BYTES (8u << 20) /* unread replies: take no more requests */
 #define CLIENT_OUTPUT_LOW_BYTES (1u << 20)
 #define CLIENT_NAME_BYTES 256u

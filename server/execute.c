@@ -10,6 +10,7 @@
 #include "server/execute.h"
 
 #include "lib/base/mem.h"
+#include "lib/redis/resp.h"
 #include "server/block.h"
 #include "server/evict.h"
 #include "server/gates.h"
@@ -75,6 +76,18 @@ static void reject_unknown(struct client *c, int argc, const struct slice *argv)
 
 static bool is_bound(const struct engine *engine, const struct command *spec) {
     return engine->uses[spec->index].run != NULL || engine->uses[spec->parent].run != NULL;
+}
+
+/* A browser that was lured here must not be able to run commands: its request is hung up before the
+ * lines behind its head are looked at. (Redis: POST and Host:) */
+static bool looks_like_http(const struct client *c, int argc, const struct slice *argv) {
+    static const char *const words[] = {"post", "host:",   "put",  "delete",
+                                        "head", "options", "patch"};
+    const struct resp_request *request = c->request;
+    if (c->fd < 0 || argv[0].size > 7) return false;
+    for (size_t i = 0; i < COUNT(words); i++)
+        if (slice_equal_nocase(argv[0], slice_text(words[i]))) return true;
+    return request && request->is_inline && argc == 3 && slice_starts(argv[2], SLICE("HTTP/"));
 }
 
 const struct command *command_resolve(struct client *c, int argc, const struct slice *argv) {
@@ -215,6 +228,13 @@ bool execute_request(struct client *c, int argc, struct slice *argv, const struc
     c->command = NULL;
     if (spec == NULL || c->engine->uses[spec->index].run == NULL ||
         !command_arity_fits(spec, (size_t)argc)) {
+        if (looks_like_http(c, argc, argv)) {
+            engine_log(c->engine, '#',
+                       "Client id=%llu addr=%s speaks HTTP; the connection is closed.",
+                       (unsigned long long)c->id, c->peer);
+            client_close_later(c);
+            return true;
+        }
         spec = command_resolve(c, argc, argv);
         if (spec == NULL) return true;
     }

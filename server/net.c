@@ -20,6 +20,7 @@
 #define ACCEPTS_PER_TURN 1000
 #define WRITE_BYTES_PER_TURN (4u << 20) /* of one client, so that the others get their turn */
 #define OUT_KEEP (32u << 10)
+#define OUT_UNAUTHENTICATED (1u << 10) /* that may stay unread by who has not said a password (CVE-2025-21605) */
 #define LISTENERS_MAX 17
 
 struct listener {
@@ -180,6 +181,7 @@ static void flush_client(struct client *c) {
     if (!(c->flags & CLIENT_CLOSE_NOW) && c->fd >= 0 && !write_some(c, &blocked))
         c->flags |= CLIENT_CLOSE_NOW;
     if (c->flags & CLIENT_CLOSING && !blocked) c->flags |= CLIENT_CLOSE_NOW;
+    if (blocked && !c->authenticated && buf_size(&c->out) > OUT_UNAUTHENTICATED) c->flags |= CLIENT_CLOSE_NOW;
     if (c->flags & CLIENT_CLOSE_NOW) {
         client_free_closed(c);
         return;
