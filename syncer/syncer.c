@@ -45,17 +45,24 @@ static int run_standalone(const struct drawbridge_config *config, const sigset_t
     return err == OK ? 0 : 1;
 }
 
-static bool told_now(void *signals) {
-    struct timespec timeout = {0};
-    return sigtimedwait(signals, NULL, &timeout) > 0;
+struct ending {
+    sigset_t *signals;
+    bool told; /* for good: a signal is seen once, and many ask */
+};
+
+static bool told_now(void *self) {
+    struct ending *ending = self;
+    ending->told = ending->told || told_to_end(ending->signals, 0);
+    return ending->told;
 }
 
 static int run_member(const struct drawbridge_config *config, sigset_t *signals, struct why *why) {
     struct steer *steer = NULL;
     struct metrics_http *http = NULL;
+    struct ending ending = {.signals = signals};
     enum err err = steer_open(&steer, config, why);
     if (err == OK) err = metrics_http_open(&http, &config->syncer.metrics.endpoint, "syncer", collect_steer, steer, why);
-    if (err == OK) steer_run(steer, told_now, signals);
+    if (err == OK) steer_run(steer, told_now, &ending);
     metrics_http_close(http);
     steer_close(steer);
     return err == OK ? 0 : 1;

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Bad days of a link: source gone for a while, source restarted empty-handed, spool full, target restarted, target not empty."""
+import os
 import time
 
 from link import Link
@@ -8,7 +9,7 @@ from link import Link
 def write(r, name, count, size=10):
     with r.pipeline(transaction=False) as p:
         for n in range(count):
-            p.set(f"{name}:{n}", "x" * size)
+            p.set(f"{name}:{n}", os.urandom(size))
             p.incr("counter")
             p.rpush("list", n)
         p.execute()
@@ -66,7 +67,7 @@ def rdb_cut():
     """The syncer dies before the RDB is complete: a new one is made, and what it lacks goes from the target."""
     with Link("cut") as link:
         source = link.client("source")
-        write(source, "early", 1500)
+        write(source, "early", 1500, 4000)  # enough that the RDB comes in many parts
         source.config_set("rdb-key-save-delay", 1000)
         link.start()
         until = time.monotonic() + 30

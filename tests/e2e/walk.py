@@ -23,7 +23,7 @@ def read_zset(r, key):
         for member in flat:
             p.execute_command("ZSCORE", key, member)
         scores = p.execute()
-    return list(zip(flat, [repr(float(s)) for s in scores]))
+    return list(zip(flat, [s if s is None else repr(float(s)) for s in scores]))
 
 
 def as_dict(flat):
@@ -74,8 +74,11 @@ def walk_db(port, db, into):
                 answers = p.execute()
             for at, key in enumerate(part):
                 kind, expire = answers[2 * at: 2 * at + 2]
-                if kind != b"none":
-                    into[(db, key)] = (kind, read_value(r, kind, key), expire)
+                if kind == b"none":
+                    continue
+                value = read_value(r, kind, key)
+                if expire < 0 or r.exists(key):  # else its time came while it was read
+                    into[(db, key)] = (kind, value, expire)
 
 
 def walk(port):
