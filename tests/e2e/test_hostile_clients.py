@@ -46,10 +46,10 @@ class Door:
                         closed = True
                         break
                     got += more
-            except (ConnectionResetError, BrokenPipeError):
-                closed = True
             except TimeoutError:
                 pass
+            except OSError:  # reset, or gone before we could close our half
+                closed = True
         return got, closed
 
     def is_well(self, what):
