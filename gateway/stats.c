@@ -162,6 +162,10 @@ static const struct metric epoch_metric = {"drawbridge_epoch", METRIC_GAUGE,
 static const struct metric primary_metric = {"drawbridge_gateway_primary", METRIC_GAUGE,
                                              "1 for the side that clients are forwarded to.", 0, 0};
 
+static const struct metric not_after_metric = {
+    "drawbridge_tls_not_after_timestamp_seconds", METRIC_GAUGE,
+    "When the certificate of the TLS listener ends.", 0, 0};
+
 static void add_loop(struct metrics *m, const struct worker *w) {
     const struct worker_counters *c = &w->counters;
     char number[12];
@@ -192,6 +196,10 @@ void stats_add_metrics(void *self, struct metrics *m) {
     metrics_add_hist(m, &hold_metric, held_us, NULL, 0, none);
     metrics_add(m, &held_metric, (double)counter_get(&gw->stats->held), METRIC_LABELS_END);
     metrics_add(m, &epoch_metric, (double)counter_get(&gw->stats->epoch), METRIC_LABELS_END);
+    if (counter_get(&gw->workers[0]->counters.tls_not_after_s) > 0)
+        metrics_add(m, &not_after_metric,
+                    (double)counter_get(&gw->workers[0]->counters.tls_not_after_s),
+                    METRIC_LABELS_END);
     for (unsigned side = 0; side < SIDES; side++)
         metrics_add(m, &primary_metric, counter_get(&gw->stats->primary) == side,
                     METRIC_LABEL("side", gateway_side_name((enum side)side)), METRIC_LABELS_END);

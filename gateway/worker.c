@@ -226,6 +226,8 @@ static enum err on_start(void *self, struct loop *loop, struct why *why) {
         listener_close(w->tls);
         return err;
     }
+    if (w->tls != NULL)
+        counter_set(&w->counters.tls_not_after_s, (uint64_t)listener_tls_not_after(w->tls));
     loop_timer_start(loop, &w->timer, TIMER_MS, TIMER_MS, on_timer, w);
     return OK;
 }

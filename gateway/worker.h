@@ -43,6 +43,7 @@ struct worker_counters {
     struct counter errors[SIDES];      /* error replies relayed */
     struct counter local;              /* answered here */
     struct counter connections, rejected, clients, backends_up;
+    struct counter tls_not_after_s; /* of the TLS listener's certificate; 0: none */
     struct counter bytes_in, bytes_out;
     struct counter broken_clients; /* closed because their backend was lost (C21) */
     struct counter blackouts;      /* requests that failed in a hold that was too long */
