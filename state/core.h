@@ -95,6 +95,7 @@ struct core {
         committed;       /* barriers of this migration; outcome NONE: there is none */
     int64_t barrier_run; /* grows with each, so that late answers are known as such */
     struct loop_timer barrier_timer;
+    struct loop_work stop_work; /* stop_at.h */
     struct core_announced announced;
     json_t *prepared;      /* of the barrier: what gateways said in PREPARED */
     struct hist holds;     /* us, of the barriers of this process */

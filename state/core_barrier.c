@@ -2,6 +2,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "state/core.h"
+#include "state/stop_at.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -43,8 +44,12 @@ void core_barrier_event(struct core *core, const struct barrier_event *event) {
     copy.now_us = now_us(core);
     barrier_step(&core->barrier, &copy, &todo);
     log_step(core, before);
+    enum barrier_step after = (enum barrier_step)core->barrier.sm.state;
+    bool moved = after != before;
+    if (moved) stop_at_before(after);
     arm_timer(core);
     carry_out(core, &todo);
+    if (moved) stop_at_after(after, core->loop, &core->stop_work);
     /* A timer of this very moment (a budget of 0) is due already. */
     if (core->barrier.timer_at_ms && barrier_is_open(&core->barrier) &&
         !loop_timer_is_running(&core->barrier_timer))
