@@ -7,6 +7,7 @@
 #include "server/execute.h"
 #include "server/expire_cycle.h"
 #include "server/gates.h"
+#include "server/metrics.h"
 #include "server/net.h"
 #include "server/output.h"
 #include "server/pause.h"
@@ -69,6 +70,7 @@ static void on_check(uv_check_t *check) {
 
 static void on_prepare(uv_prepare_t *prepare) {
     end_turn(prepare->loop->data);
+    server_metrics_turn(prepare->loop->data);
 }
 
 /* A blocked client's timeout does not wait for the next tick. */
@@ -211,12 +213,15 @@ static void start_handles(struct engine *engine) {
 enum err engine_run(struct engine *engine, struct why *why) {
     start_handles(engine);
     engine_read_clock(engine);
+    enum err err = server_metrics_open(engine, why);
+    if (err != OK) return err;
     hooks_run(engine, HOOK_STARTED);
-    enum err err = net_listen(engine, why);
+    err = net_listen(engine, why);
     if (err != OK) return err;
     hooks_run(engine, HOOK_READY);
     engine_log(engine, '*', "Ready to accept connections");
     uv_run(engine->loop, UV_RUN_DEFAULT);
     net_close_listeners(engine, true);
+    server_metrics_close(engine);
     return OK;
 }

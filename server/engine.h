@@ -86,6 +86,7 @@ struct engine {
     struct engine_pause *pause;
     struct engine_errors *errors;
     struct batch *batch;
+    struct engine_metrics *metrics; /* NULL: not served */
     /* Those of the other groups, set by them. */
     void *persistence, *replication;
 };

@@ -45,6 +45,7 @@ struct settings {
     /* the process */
     bool daemonize;
     char *pidfile, *logfile, *loglevel, *dir;
+    char *metrics; /* where /metrics is served; empty: nowhere */
     int64_t hz, io_threads;
     int64_t enable_debug_command, enable_protected_configs,
         enable_module_command; /* no, yes, local */

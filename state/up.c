@@ -230,6 +230,10 @@ static void add_server(struct supervisor *s, const struct drawbridge_config *con
         argv[n++] = "--dir";
         argv[n++] = config->server.dir;
     }
+    if (config->server.metrics.text) {
+        argv[n++] = "--metrics";
+        argv[n++] = config->server.metrics.text;
+    }
     if (!config->server.config) {
         argv[n++] = "--appendonly";
         argv[n++] = "yes";

@@ -102,6 +102,7 @@ static enum err finish_listens(struct drawbridge_config *config, struct why *why
         {&config->gateway.tls.listen, "gateway.tls.listen", NULL},
         {&config->gateway.admin, "gateway.admin", config->gateway.name},
         {&config->gateway.metrics, "gateway.metrics", NULL},
+        {&config->server.metrics, "server.metrics", NULL},
         {&config->syncer.metrics, "syncer.metrics", NULL},
         {&config->state.control, "state.control", "control"},
         {&config->state.api, "state.api", "api"},

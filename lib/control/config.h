@@ -53,6 +53,7 @@ struct drawbridge_config {
         bool wanted;  /* the file has a `server` section (set by config_load) */
         int64_t port; /* of the bundled server; `up` starts it */
         char *dir, *config;
+        struct config_listen metrics;
     } server;
     struct {
         char *name;

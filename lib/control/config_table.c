@@ -53,6 +53,8 @@ static const struct option table[] = {
      .fallback = "/var/lib/drawbridge/server", .help = "Folder of its data."},
     {.name = "server.config", .type = OPTION_STRING, .offset = AT(server.config),
      .example = "/etc/drawbridge/server.conf", .help = "More settings for it, in redis.conf's syntax."},
+    {.name = "server.metrics", .type = OPTION_STRING, .offset = AT(server.metrics.text),
+     .example = "127.0.0.1:9382", .help = "Where /metrics is served; else nowhere."},
 
     {.name = "gateway.name", .type = OPTION_STRING, .offset = AT(gateway.name),
      .fallback = "gateway", .help = "Which gateway this is, when there are several."},
