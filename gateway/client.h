@@ -25,10 +25,10 @@
 #include "lib/redis/command.h"
 #include "lib/redis/resp.h"
 
-#define CLIENT_UNREAD_BYTES (1u << 20)      /* read ahead while nothing can be taken */
-#define CLIENT_REPLIES_MAX 65536u           /* unanswered requests of one client */
+#define CLIENT_UNREAD_BYTES (1u << 20)        /* read ahead while nothing can be taken */
+#define CLIENT_REPLIES_MAX 65536u             /* unanswered requests of one client */
 #define CLIENT_CLOSED_OUTPUT_BYTES (1u << 10) /* unread before AUTH: hung up (CVE-2025-21605) */
-#define CLIENT_OUTPUT_HIGH_BYTES (8u << 20) /* unread replies: take no more requests */
+#define CLIENT_OUTPUT_HIGH_BYTES (8u << 20)   /* unread replies: take no more requests */
 #define CLIENT_OUTPUT_LOW_BYTES (1u << 20)
 #define CLIENT_NAME_BYTES 256u
 
@@ -119,6 +119,10 @@ enum take tracking_request(struct client *client, const struct command *command)
 enum take monitor_request(struct client *client);
 enum take hide_request(struct client *client, const struct command *command);
 enum take script_request(struct client *client, const struct command *command);
+/* Before a block that names them (40 bytes each in SHAS) is sent to BACKEND: SCRIPT LOAD of those
+ * that it is not known to have and whose bodies were seen (C27). */
+#define SCRIPT_SHA_BYTES 40u
+void scripts_load_before(struct backend *backend, struct slice shas);
 
 void client_put_text(char **field, struct slice text); /* empty: none */
 void client_reset(struct client *client);              /* RESET: as after connecting */

@@ -2,9 +2,13 @@
 #include "gateway/multi.h"
 
 #include "gateway/backend.h"
+#include "gateway/filter.h"
 #include "gateway/policy.h"
+#include "gateway/stats.h"
 
 #include "lib/base/mem.h"
+
+#define SHAS_BYTES_MAX (SCRIPT_SHA_BYTES * 1000u)
 
 static const struct command *cmd_exec, *cmd_multi, *cmd_watch, *cmd_select;
 
@@ -18,6 +22,8 @@ __attribute__((constructor)) static void find_commands(void) {
 void multi_free(struct client *c) {
     if (c->multi == NULL) return;
     buf_close(&c->multi->block);
+    buf_close(&c->multi->rules);
+    buf_close(&c->multi->shas);
     mem_free(c->multi);
     c->multi = NULL;
 }
@@ -52,35 +58,82 @@ static const char *unfit(const struct command *command) {
     }
 }
 
-static void remember_script(struct client *c, const struct command *command) {
-    if (policy_of(command) != POLICY_SCRIPT) return;
-    if (strncmp(command->name, "evalsha", 7) == 0 || strncmp(command->name, "eval", 4) != 0) return;
-    scripts_add(c->worker->gw->scripts, c->request.argv[1]);
+/* A body passes by, or a hash: both are of use when the block is sent. */
+static void note_script(struct client *c, const struct command *command) {
+    struct slice script = c->request.argv[1];
+    if (policy_of(command) != POLICY_SCRIPT || strncmp(command->name, "eval", 4) != 0) return;
+    if (strncmp(command->name, "evalsha", 7) != 0)
+        scripts_add(c->worker->gw->scripts, script);
+    else if (script.size == SCRIPT_SHA_BYTES && buf_size(&c->multi->shas) < SHAS_BYTES_MAX)
+        buf_add(&c->multi->shas, script);
+}
+
+static void add_rule(struct multi *multi, enum filter_kind kind, int32_t db) {
+    struct filter_rule rule = {.at = (uint32_t)multi->count, .kind = kind, .db = db};
+    buf_append(&multi->rules, &rule, sizeof rule);
+}
+
+/* Say what EXEC's reply has to be looked through for, and send with it what that needs (filter.h).
+ * The command itself stands at the end of the block, uncounted. */
+static void add_rules(struct client *c, const struct command *command) {
+    struct multi *multi = c->multi;
+    int64_t db = 0;
+    if (command == cmd_select && slice_to_int(c->request.argv[1], &db) && db >= 0 &&
+        db < INT32_MAX) {
+        add_rule(multi, FILTER_SELECT, (int32_t)db);
+        multi->selects = true;
+    }
+    if (policy_of(command) != POLICY_HIDE) return;
+    switch (command->name[0]) {
+    case 'k': add_rule(multi, FILTER_KEYS, 0); break;
+    case 's': add_rule(multi, FILTER_SCAN, 0); break;
+    case 'd':
+        add_rule(multi, FILTER_DBSIZE, 0);
+        buf_add(&multi->block, filter_exists_request());
+        multi->count++;
+        break;
+    case 'r':
+        add_rule(multi, FILTER_RANDOMKEY, 0);
+        for (unsigned i = 1; i < FILTER_RANDOMKEY_TRIES; i++)
+            buf_add(&multi->block, SLICE("*1\r\n$9\r\nRANDOMKEY\r\n"));
+        multi->count += FILTER_RANDOMKEY_TRIES - 1;
+        break;
+    default: UNREACHABLE("a hidden command");
+    }
 }
 
 static enum take queue(struct client *c, const struct command *command, struct slice raw) {
     struct multi *multi = c->multi;
     if (buf_size(&multi->block) + raw.size > MULTI_BYTES_MAX || multi->count >= MULTI_COMMANDS_MAX)
         return spoil(c, "ERR drawbridge: the transaction is too big");
-    if (command == cmd_select) {
-        int64_t db = 0;
-        if (slice_to_int(c->request.argv[1], &db) && db >= 0 && db < INT32_MAX)
-            multi->last_db = (int32_t)db;
-    }
-    remember_script(c, command);
+    note_script(c, command);
     if (c->request.is_inline)
         resp_write_command(&multi->block, c->request.argc, c->request.argv);
     else
         buf_add(&multi->block, raw);
+    add_rules(c, command);
     multi->count++;
     client_reply(c, SLICE("+QUEUED\r\n"));
     return TAKE_DONE;
 }
 
+static void end_watch(struct client *c, bool unwatch);
+
+/* As Redis: an EXEC that is wrong in itself ends the transaction, and says why. */
+static enum take abort_exec(struct client *c) {
+    multi_free(c);
+    client_reply_errorf(c, "EXECABORT Transaction discarded because of: wrong number of arguments "
+                           "for 'exec' command");
+    end_watch(c, true);
+    return TAKE_DONE;
+}
+
 enum take multi_collect(struct client *c, const struct command *command, struct slice raw) {
+    if (command == cmd_exec && !command_arity_fits(command, c->request.argc)) return abort_exec(c);
     if (command == NULL || !command_arity_fits(command, c->request.argc)) {
         struct buf *error = &c->worker->scratch;
         buf_clear(error);
+        if (command == NULL) stats_unknown_command(c->worker->gw, c->request.argv[0]);
         (void)command_admit(c->request.argc, c->request.argv, error);
         c->multi->spoiled = true;
         client_reply_scratch(c);
@@ -99,40 +152,59 @@ enum take multi_collect(struct client *c, const struct command *command, struct 
     return TAKE_DONE;
 }
 
-/* The block was executed with a SELECT in it: if EXEC's reply is an array, it took effect. */
-static void on_exec_with_select(struct req *req, struct backend *b, struct slice replies) {
+/* What on_exec() needs of a block that was sent. */
+struct sent {
+    uint32_t lines; /* +OK, +QUEUED ... before EXEC's own reply */
+    bool selects;
+    struct buf rules;
+};
+
+static void on_exec(struct req *req, struct backend *b, struct slice replies) {
     struct client *c = req->client;
+    struct sent *sent = req->self;
     struct slice last = replies;
-    for (uint64_t i = req->arg >> 32; i > 0 && last.size > 0; i--) { /* +OK, +QUEUED ... */
+    for (uint32_t i = sent->lines; i > 0 && last.size > 0; i--) {
         const uint8_t *end = memchr(last.data, '\n', last.size);
         last = end ? slice_drop(last, (size_t)(end - last.data) + 1) : (struct slice){0};
     }
-    bool done = last.size > 1 && last.data[0] == '*' && last.data[1] != '-';
-    if (done) c->db = (int32_t)(req->arg & UINT32_MAX);
-    b->db = -1;
-    if (c->stream != NULL && !req->mute && last.size > 0) stream_write(c->stream, last);
-    c->busy = false;
-    if (replies.size > 0) client_wake(c);
+    struct buf out = {0};
+    if (last.size > 0)
+        filter_exec(last, (const struct filter_rule *)(const void *)sent->rules.data,
+                    buf_size(&sent->rules) / sizeof(struct filter_rule), b->proto, &c->db, &out);
+    if (c->stream != NULL && !req->mute) stream_write_buf(c->stream, &out);
+    buf_close(&out);
+    if (sent->selects) {
+        b->db = -1;
+        c->busy = false;
+        if (replies.size > 0) client_wake(c);
+    }
+    buf_close(&sent->rules);
+    mem_free(sent);
 }
 
 static void send_block(struct client *c, struct backend *b) {
     struct multi *multi = c->multi;
     uint32_t replies = (uint32_t)multi->count + 2;
+    scripts_load_before(b, buf_slice(&multi->shas));
     backend_write(b, SLICE("*1\r\n$5\r\nMULTI\r\n"));
     if (buf_size(&multi->block) > (64u << 10))
         stream_write_buf(b->stream, &multi->block);
     else
         backend_write(b, buf_slice(&multi->block));
     backend_write(b, SLICE("*1\r\n$4\r\nEXEC\r\n"));
-    if (multi->last_db < 0) {
+    if (buf_size(&multi->rules) == 0) {
         (void)backend_expect(b, c, REQ_LAST, replies);
         return;
     }
+    struct sent *sent = NEW(struct sent);
+    *sent = (struct sent){replies - 1, multi->selects, multi->rules};
+    multi->rules = (struct buf){0};
     struct req *req = backend_expect(b, c, REQ_WHOLE, replies);
-    req->done = on_exec_with_select;
-    req->arg = ((uint64_t)(replies - 1) << 32) | (uint32_t)multi->last_db;
+    req->done = on_exec;
+    req->self = sent;
+    if (!sent->selects) return;
     b->db = -1;
-    c->busy = true;
+    c->busy = true; /* which database its next request is for depends on the reply */
 }
 
 /* The WATCH ends: with its own connection, which goes back to the pool once all is answered. */
@@ -193,7 +265,6 @@ enum take multi_request(struct client *c, const struct command *command) {
             return TAKE_DONE;
         }
         c->multi = NEW(struct multi);
-        c->multi->last_db = -1;
         client_reply_ok(c);
         return TAKE_DONE;
     }

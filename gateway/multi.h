@@ -4,6 +4,10 @@
  * arguments, or one that the gateway cannot put into a block makes EXEC fail with EXECABORT.
  * Bounds: MULTI_BYTES_MAX and MULTI_COMMANDS_MAX for one block; beyond them, EXECABORT.
  *
+ * What names our own keys is taken out of EXEC's reply (C5a, filter.h). A script that an EVALSHA in
+ * the block names, and that the primary side is not known to have, is loaded right before the block
+ * (C27): inside it a NOSCRIPT could not be healed any more.
+ *
  * WATCH takes a connection of the client's own, where everything of this client goes until EXEC,
  * DISCARD or UNWATCH. When that connection is lost or the primary side changes, EXEC is nil (C27).
  */
@@ -17,9 +21,11 @@
 
 struct multi {
     struct buf block; /* the commands between MULTI and EXEC, as they will be sent */
-    size_t count;
-    bool spoiled;    /* EXEC will answer EXECABORT */
-    int32_t last_db; /* of the last SELECT in it; -1: there was none */
+    size_t count;     /* how many those are */
+    bool spoiled;     /* EXEC will answer EXECABORT */
+    bool selects;     /* one of them is SELECT */
+    struct buf rules; /* struct filter_rule: what EXEC's reply is looked through for (C5a) */
+    struct buf shas;  /* 40 bytes each: the scripts that EVALSHA names (C27) */
 };
 
 /* A request while c->multi is set; COMMAND NULL: unknown. RAW are its bytes. */

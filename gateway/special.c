@@ -136,6 +136,29 @@ static enum take careful_evalsha(struct client *c) {
     return TAKE_DONE;
 }
 
+static void on_loaded_before(struct req *req, struct backend *b, struct slice reply) {
+    if (slice_starts(reply, SLICE("$"))) b->worker->loaded[req->arg % LOADED_SLOTS] = req->arg;
+}
+
+void scripts_load_before(struct backend *b, struct slice shas) {
+    for (; shas.size >= SCRIPT_SHA_BYTES; shas = slice_drop(shas, SCRIPT_SHA_BYTES)) {
+        struct slice sha = slice_take(shas, SCRIPT_SHA_BYTES);
+        uint64_t hash = 0;
+        struct buf body = {0}, out = {0};
+        if (*loaded_place(b->worker, sha, &hash) != hash &&
+            scripts_find(b->worker->gw->scripts, sha, &body)) {
+            struct slice argv[3] = {SLICE("SCRIPT"), SLICE("LOAD"), buf_slice(&body)};
+            resp_write_command(&out, 3, argv);
+            backend_write(b, buf_slice(&out));
+            struct req *req = backend_expect(b, NULL, REQ_WHOLE, 1);
+            req->done = on_loaded_before;
+            req->arg = hash;
+        }
+        buf_close(&body);
+        buf_close(&out);
+    }
+}
+
 enum take script_request(struct client *c, const struct command *command) {
     struct gateway *gw = c->worker->gw;
     const struct resp_request *r = &c->request;

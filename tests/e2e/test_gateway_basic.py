@@ -272,6 +272,45 @@ def test_our_own_keys_are_hidden(b):
     check("only in database 0", b.client(db=3).keys(), [b"drawbridge:checkpoint:x"])
 
 
+def test_our_own_keys_are_hidden_inside_multi(b):
+    """Element by element, on RESP2 and RESP3, in the database where each command was executed."""
+    d = b.direct()
+    d.set("drawbridge:checkpoint:forward", "x")
+    block = ("MULTI", "SET one 1", "KEYS *", "SCAN 0 COUNT 100", "DBSIZE", "LRANGE none 0 -1", "RANDOMKEY", "INCR one",
+             "SELECT 3", "KEYS *", "DBSIZE", "RANDOMKEY", "SELECT 99", "DBSIZE", "SELECT 0", "DBSIZE", "DEL one", "DBSIZE",
+             "RANDOMKEY", "LPUSH one 1", "EXEC")
+    want = ["OK", [b"one"], [b"0", [b"one"]], 1, [], b"one", 2, "OK", [b"drawbridge:checkpoint:x"], 1,
+            b"drawbridge:checkpoint:x", "ERR DB index is out of range", 1, "OK", 1, 1, 0, None, 1]
+    b.direct(db=3).set("drawbridge:checkpoint:x", 1)
+    for proto in (2, 3):
+        d.delete("one")
+        c = b.raw()
+        c.call("HELLO", proto)
+        for words in block[:-1]:
+            c.send(*words.split())
+        check("queued", [c.read() for _ in block[:-1]], ["OK"] + ["QUEUED"] * (len(block) - 2))
+        c.send("EXEC")
+        c.send("PING", "after")
+        check(f"EXEC with RESP{proto}", c.read(), want)
+        check("in order", c.read(), b"after")
+    check("aborted", [c.call(*w.split()) for w in ("MULTI", "DBSIZE", "GET", "EXEC", "DBSIZE")][3:],
+          ["EXECABORT Transaction discarded because of previous errors.", 1])
+    c.call("SET", "w", 1)
+    c.call("WATCH", "w")
+    b.client().set("w", 2)
+    check("nil", [c.call(*w.split()) for w in ("MULTI", "KEYS *", "EXEC", "DBSIZE")], ["OK", "QUEUED", None, 2])
+    check("a SELECT that fails leaves the database", [c.call(*w.split()) for w in ("MULTI", "SELECT 99", "EXEC", "GET w")][2:],
+          [["ERR DB index is out of range"], b"2"])
+
+
+def test_unknown_commands_in_multi_as_redis(b):
+    c, d = b.raw(), Raw(b.legacy_port)
+    for block in (("MULTI", "NOSUCH a b", "SET x 1", "EXEC", "GET x"), ("MULTI", "CONFIG NOSUCH", "EXEC"),
+                  ("MULTI", "SUBSCRIBE", "EXEC"), ("MULTI", "NOSUCH", "DISCARD", "GET x"),
+                  ("MULTI", "EXEC x", "SET x 1", "EXEC"), ("MULTI", "WATCH x", "SET x 2", "EXEC", "GET x")):
+        check(block, [c.call(*w.split()) for w in block], [d.call(*w.split()) for w in block])
+
+
 def test_monitor(b):
     m, r = b.raw(), b.client()
     check("monitor", m.call("MONITOR"), "OK")
@@ -298,6 +337,14 @@ def test_scripts(b):
     c.send("EVALSHA", sha, "1", "s")
     c.send("GET", "s")
     check("a lost script is healed, in order", [c.read(), c.read()], [6, b"6"])
+    b.direct().script_flush()
+    b.stop("legacy", kill=True)
+    b.start_redis("legacy")
+    c = wait_for("the gateway to reconnect", lambda: (lambda c: c.call("SET", "s", "5") == "OK" and c)(b.raw()))
+    for words in (("MULTI",), ("EVALSHA", sha, "1", "s"), ("INCR", "s"), ("EVALSHA", sha.upper(), "1", "s"), ("EXEC",), ("GET", "s")):
+        c.send(*words)
+    check("healed inside MULTI", [c.read() for _ in range(6)], ["OK", "QUEUED", "QUEUED", "QUEUED", [6, 7, 8], b"8"])
+    check("unknown ones are as ever", [c.call(*w) for w in (("MULTI",), ("EVALSHA", "f" * 40, "0"), ("INCR", "s"), ("EXEC",))][3][1], 9)
     check("unknown scripts are not", c.call("EVALSHA", "f" * 40, "0").startswith("NOSCRIPT"), True)
 
 
