@@ -239,7 +239,7 @@ void block_scan_db(struct db *db) {
     struct table_iter iter;
     table_iter_init(&iter, &db->blocking);
     for (struct waited_key *key; (key = table_iter_next(&iter)) != NULL;)
-        if (db_find(db, key_of_waited(key))) block_key_ready(db, key_of_waited(key));
+        block_key_ready(db, key_of_waited(key));
 }
 
 /* Serve one client as if it ran its command now. */
@@ -258,6 +258,7 @@ static bool serve(struct client *c, struct slice key, struct entry *e) {
     if (!served) return false;
     struct command_use *use = &engine->uses[c->command->index];
     use->micros += clock_mono_us(engine->clock) - began_us;
+    if (c->flags & CLIENT_FAILED) use->failed++;
     c->flags &= ~(uint64_t)(CLIENT_PREVENT_PROP | CLIENT_FORCE_REPL | CLIENT_FAILED);
     block_end(c);
     return true;
@@ -273,9 +274,10 @@ static void serve_key(struct db *db, struct slice key) {
     for (struct wait *w = waited->first, *next; w && count > 0; w = next, count--) {
         next = w->next;
         if (next == NULL) count = 1;             /* WAITED may be gone after the last one */
-        struct entry *e = key_lookup(w->c, key); /* what has expired meanwhile wakes nobody */
-        if (e == NULL) return;
-        if (w->c->block->how->serve && !(w->c->flags & CLIENT_CLOSE_NOW)) (void)serve(w->c, key, e);
+        const struct block_how *how = w->c->block->how;
+        struct entry *e = key_lookup(w->c, key); /* what has expired meanwhile is not there */
+        if (e == NULL && how->type != TYPE_STREAM) continue;
+        if (how->serve && !(w->c->flags & CLIENT_CLOSE_NOW)) (void)serve(w->c, key, e);
     }
 }
 

@@ -8,7 +8,11 @@
  * offered to the clients that wait for it, first come first served: serve() gets the client, the
  * key and its entry. true   serve() wrote the reply (and propagated, by PROPAGATE_ALSO, what it
  * did); the client goes on false  not for this client (wrong type, no new entries): it stays where
- * it is serve() runs as the client: c->argv, c->db. It stops being called when the key is gone.
+ * it is serve() runs as the client: c->argv, c->db.
+ *
+ * When a stream goes away (deleted, overwritten, flushed, swapped) its key is noted too, and
+ * serve() of those that wait for TYPE_STREAM is called with what is there now, NULL for nothing:
+ * who waits as member of a consumer group gets an error.
  *
  * In a client with CLIENT_EXECUTING (MULTI, script) nothing blocks: the handler must reply as if
  * the timeout had passed (block_is_denied()).
@@ -26,7 +30,7 @@ struct entry;
 struct block_how {
     bool (*serve)(struct client *c, struct slice key, struct entry *e); /* NULL: not for keys */
     void (*timed_out)(struct client *c); /* writes the reply of the timeout */
-    int type; /* enum type that is waited for, or -1; for CLIENT LIST and UNBLOCK only */
+    int type;                            /* enum type that is waited for, or -1 */
 };
 
 bool block_is_denied(const struct client *c);

@@ -8,6 +8,7 @@
 #include "server/hash.h"
 #include "server/list.h"
 #include "server/set.h"
+#include "server/xstream.h"
 #include "server/zset.h"
 
 #include <arpa/inet.h>
@@ -72,6 +73,23 @@ static void add_zset(struct sha_digest *digest, const struct value *value) {
     }
 }
 
+static void add_stream(struct sha_digest *digest, const struct xstream *stream) {
+    struct xstream_iter iter;
+    struct xstream_entry entry;
+    struct slice field, bytes;
+    xstream_iter_init(&iter, stream, STREAM_ID_MIN, STREAM_ID_MAX, false);
+    while (xstream_next(&iter, &entry)) {
+        char text[48];
+        int size = snprintf(text, sizeof text, "%llu.%llu", (unsigned long long)entry.id.ms,
+                            (unsigned long long)entry.id.seq);
+        mix(digest, slice_from(text, (size_t)size));
+        while (rdb_fields_next(&entry.fields, &field, &bytes)) {
+            mix(digest, field);
+            mix(digest, bytes);
+        }
+    }
+}
+
 static void add_entry(struct sha_digest *digest, const struct entry *e) {
     struct value value = entry_value(e);
     char scratch[ENTRY_INT_TEXT];
@@ -82,7 +100,7 @@ static void add_entry(struct sha_digest *digest, const struct entry *e) {
     case TYPE_SET: add_set(digest, &value); break;
     case TYPE_HASH: add_hash(digest, &value); break;
     case TYPE_ZSET: add_zset(digest, &value); break;
-    case TYPE_STREAM:
+    case TYPE_STREAM: add_stream(digest, value.ptr); break;
     case TYPES: UNREACHABLE("a type that does not exist here");
     }
     if (entry_expires(e)) join(digest, SLICE("!!expire!!"));

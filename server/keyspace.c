@@ -4,6 +4,7 @@
 #include "lib/base/mem.h"
 #include "lib/redis/slot.h"
 #include "server/access.h"
+#include "server/block.h"
 #include "server/engine.h"
 #include "server/helper.h"
 
@@ -79,6 +80,7 @@ struct entry *db_add(struct db *db, struct slice key, const struct value *value,
 
 static void drop(struct db *db, struct entry *e, bool shell) {
     if (entry_expires(e)) db->expires--;
+    if (entry_type(e) == TYPE_STREAM) block_key_ready(db, entry_key(e));
     struct db_observer *observer = db->engine->observer;
     if (observer && observer->dropped(observer->ctx, db, e, shell)) return;
     if (shell)
@@ -216,6 +218,7 @@ uint64_t db_clear(struct db *db, bool lazy) {
         helper_run(free_partitions, tables);
     else
         free_partitions(tables);
+    block_scan_db(db);
     return count;
 }
 

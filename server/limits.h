@@ -16,16 +16,18 @@ struct type_limits {
     int64_t zset_max_listpack_entries; /* members; 0: never a listpack */
     int64_t zset_max_listpack_value;   /* bytes of a member */
     int64_t list_max_listpack_size;    /* elements a node if positive; -1..-5: 4..64 KB a node */
+    int64_t stream_node_max_bytes;     /* of a node; 0: no bound but a listpack's own */
+    int64_t stream_node_max_entries;   /* in a node; 0: no bound */
     int64_t list_packed_threshold;     /* bytes; an element of this size gets a node of its own */
 };
 
 #define TYPE_LIMITS_DEFAULT                                                                        \
-    {.hash_max_listpack_entries = 512,                                                             \
-     .hash_max_listpack_value = 64,                                                                \
-     .set_max_intset_entries = 512,                                                                \
-     .zset_max_listpack_entries = 128,                                                             \
-     .zset_max_listpack_value = 64,                                                                \
-     .list_max_listpack_size = -2,                                                                 \
-     .list_packed_threshold = 1 << 30}
+    {                                                                                              \
+        .hash_max_listpack_entries = 512, .hash_max_listpack_value = 64,                           \
+        .set_max_intset_entries = 512, .zset_max_listpack_entries = 128,                           \
+        .zset_max_listpack_value = 64, .list_max_listpack_size = -2,                               \
+        .stream_node_max_bytes = 4096, .stream_node_max_entries = 100,                             \
+        .list_packed_threshold = 1 << 30                                                           \
+    }
 
 #endif

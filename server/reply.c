@@ -137,18 +137,28 @@ size_t reply_later(struct client *c) {
     return output_open(c) ? buf_size(&c->out) : SIZE_MAX;
 }
 
-/* Move what was written since MARK and put the head in front of it. */
-static void insert_head(struct client *c, size_t mark, char kind, size_t count) {
+/* Move what was written since MARK and put TEXT in front of it. */
+static void insert(struct client *c, size_t mark, struct slice text) {
     if (mark == SIZE_MAX || !output_open(c)) return;
+    (void)buf_room(&c->out, text.size);
+    uint8_t *at = c->out.data + c->out.start + mark;
+    memmove(at + text.size, at, buf_size(&c->out) - mark);
+    memcpy(at, text.data, text.size);
+    buf_filled(&c->out, text.size);
+}
+
+static void insert_head(struct client *c, size_t mark, char kind, size_t count) {
     char text[28] = {kind};
     size_t size = number_write_int(text + 1, (int64_t)count) + 1;
     text[size++] = '\r';
     text[size++] = '\n';
-    (void)buf_room(&c->out, size);
-    uint8_t *at = c->out.data + c->out.start + mark;
-    memmove(at + size, at, buf_size(&c->out) - mark);
-    memcpy(at, text, size);
-    buf_filled(&c->out, size);
+    insert(c, mark, slice_from(text, size));
+}
+
+void reply_later_bulk(struct client *c, size_t mark, struct slice bytes) {
+    insert(c, mark, SLICE("\r\n"));
+    insert(c, mark, bytes);
+    insert_head(c, mark, '$', bytes.size);
 }
 
 void reply_later_array(struct client *c, size_t mark, size_t count) {

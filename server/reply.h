@@ -38,6 +38,8 @@ size_t reply_later(struct client *c);
 void reply_later_array(struct client *c, size_t mark, size_t count);
 void reply_later_map(struct client *c, size_t mark, size_t pairs);
 void reply_later_set(struct client *c, size_t mark, size_t count);
+/* Put a bulk string in front of what was written since MARK. */
+void reply_later_bulk(struct client *c, size_t mark, struct slice bytes);
 
 /* Errors. The text begins with its code ("ERR ...", "WRONGTYPE ..."), without '-'; line breaks in
  * it become spaces. Counts in errorstats, marks the command as failed. */

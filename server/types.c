@@ -4,6 +4,7 @@
 #include "server/hash.h"
 #include "server/list.h"
 #include "server/set.h"
+#include "server/xstream.h"
 #include "server/zset.h"
 
 void types_register(void) {
@@ -11,6 +12,7 @@ void types_register(void) {
     value_register(TYPE_SET, &set_ops);
     value_register(TYPE_ZSET, &zset_ops);
     value_register(TYPE_HASH, &hash_ops);
+    value_register(TYPE_STREAM, &xstream_ops);
 }
 
 void types_bind(struct engine *engine) {
@@ -23,6 +25,11 @@ void types_bind(struct engine *engine) {
     zset_range_bind(engine);
     zset_pop_bind(engine);
     zset_algebra_bind(engine);
+    xstream_bind(engine);
+    xstream_read_bind(engine);
+    xstream_group_bind(engine);
+    xstream_claim_bind(engine);
+    xstream_info_bind(engine);
     random_bind(engine);
     value_scan_bind(engine);
     sort_bind(engine);

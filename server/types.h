@@ -1,5 +1,5 @@
-/* types.h -- the value types list, hash, set and sorted set: their commands, and SORT and the SCANs
- * of a value, bound to an engine.
+/* types.h -- the value types list, hash, set, sorted set and stream: their commands, and SORT and
+ * the SCANs of a value, bound to an engine.
  *
  * types_register() once per process before any value is made; types_bind() once per engine.
  */
@@ -21,6 +21,11 @@ void zset_bind(struct engine *engine);
 void zset_range_bind(struct engine *engine);
 void zset_pop_bind(struct engine *engine);
 void zset_algebra_bind(struct engine *engine);
+void xstream_bind(struct engine *engine);
+void xstream_read_bind(struct engine *engine);
+void xstream_group_bind(struct engine *engine);
+void xstream_claim_bind(struct engine *engine);
+void xstream_info_bind(struct engine *engine);
 void random_bind(struct engine *engine);
 void value_scan_bind(struct engine *engine);
 void sort_bind(struct engine *engine);

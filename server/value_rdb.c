@@ -5,6 +5,7 @@
 #include "server/hash.h"
 #include "server/list.h"
 #include "server/set.h"
+#include "server/xstream.h"
 #include "server/zset.h"
 
 #define ROOM_MAX (1u << 20) /* what a file announces is believed up to here */
@@ -19,12 +20,11 @@ static enum err begin(void *self, const struct rdb_key *key, uint64_t count, str
     case VALUE_SET: b->value = set_new_sized(&b->limits, room); return OK;
     case VALUE_HASH: b->value = hash_new_sized(&b->limits, room); return OK;
     case VALUE_ZSET: b->value = zset_new_sized(&b->limits, room); return OK;
-    case VALUE_STREAM: break;
+    case VALUE_STREAM:
+        b->value = value_container(TYPE_STREAM, ENC_STREAM, xstream_new());
+        return OK;
     }
-    return why_set(why, ERR_REFUSED,
-                   "key '%.*s' in database %u is a %s, a type that this server does not hold yet",
-                   key->key.size > 100 ? 100 : (int)key->key.size, (const char *)key->key.data,
-                   key->db, value_type_name(key->type));
+    return why_set(why, ERR_REFUSED, "a value of an unknown type");
 }
 
 static enum err take_string(void *self, struct slice bytes, struct why *why) {
@@ -89,6 +89,57 @@ static enum err take_blob(void *self, enum rdb_blob kind, struct slice bytes, st
     return OK;
 }
 
+/* ---- streams; the reader has checked how all of it fits together ---- */
+
+static enum err take_node(void *self, struct stream_id first, struct slice listpack, uint64_t live,
+                          struct why *why) {
+    struct value_builder *b = self;
+    (void)live, (void)why;
+    xstream_adopt_node(b->value.ptr, first, mem_dup(listpack.data, listpack.size));
+    return OK;
+}
+
+static enum err take_stream(void *self, const struct rdb_stream *told, struct why *why) {
+    struct value_builder *b = self;
+    struct xstream *stream = b->value.ptr;
+    (void)why;
+    stream->last_id = told->last_id;
+    stream->first_id = told->first_id;
+    stream->max_deleted_id = told->max_deleted_id;
+    stream->entries_added = told->entries_added;
+    return OK;
+}
+
+static enum err take_group(void *self, const struct rdb_group *group, struct why *why) {
+    struct value_builder *b = self;
+    b->group = xstream_group_add(b->value.ptr, group->name, group->last_id, group->entries_read);
+    b->consumer = NULL;
+    return b->group ? OK : why_set(why, ERR_CORRUPT, "the stream has a group twice");
+}
+
+static enum err take_pending(void *self, const struct rdb_pending *told, struct why *why) {
+    struct value_builder *b = self;
+    struct xstream_pending *pending = NEW(struct xstream_pending);
+    pending->delivered_ms = told->delivered_ms;
+    pending->deliveries = told->deliveries;
+    if (idtree_add(&b->group->pending, told->id, pending)) return OK;
+    mem_free(pending);
+    return why_set(why, ERR_CORRUPT, "the stream has an entry that is pending twice");
+}
+
+static enum err take_consumer(void *self, const struct rdb_consumer *consumer, struct why *why) {
+    struct value_builder *b = self;
+    b->consumer = xstream_consumer_add(b->group, consumer->name, consumer->seen_ms);
+    return b->consumer ? OK : why_set(why, ERR_CORRUPT, "the stream has a consumer twice");
+}
+
+static enum err take_owned(void *self, struct stream_id id, struct why *why) {
+    struct value_builder *b = self;
+    (void)why;
+    (void)xstream_pending_give(b->group, id, b->consumer);
+    return OK;
+}
+
 static enum err end_key(void *self, const struct rdb_key *key, struct why *why) {
     struct value_builder *b = self;
     if (key->type == VALUE_STRING) return OK;
@@ -123,6 +174,12 @@ void value_builder_init(struct value_builder *builder, const struct type_limits 
                     .hash_field = take_field,
                     .zset_member = take_scored,
                     .blob = take_blob,
+                    .stream_node = take_node,
+                    .stream = take_stream,
+                    .group = take_group,
+                    .pending = take_pending,
+                    .consumer = take_consumer,
+                    .consumer_pending = take_owned,
                     .key_end = end_key},
         .limits = *limits,
         .self = self,
@@ -145,7 +202,7 @@ uint8_t value_rdb_type(const struct value *value) {
     case ENC_LISTPACK: return value->type == TYPE_HASH ? RDB_HASH_LISTPACK : RDB_ZSET_LISTPACK;
     case ENC_HASHTABLE: return value->type == TYPE_HASH ? RDB_HASH : RDB_SET;
     case ENC_SKIPLIST: return RDB_ZSET_2;
-    case ENC_STREAM:
+    case ENC_STREAM: return RDB_STREAM_2;
     case ENCODINGS: break;
     }
     UNREACHABLE("an encoding that is not written");
@@ -193,6 +250,50 @@ static void put_zset(struct buf *out, const struct value *zset, bool compress) {
     }
 }
 
+static void put_consumer(struct buf *out, const struct xstream_consumer *consumer) {
+    struct rdb_consumer told = {.name = consumer->named.name, .seen_ms = consumer->seen_ms};
+    struct stream_id at = STREAM_ID_MIN;
+    rdb_put_consumer(out, &told, RDB_STREAM_2);
+    rdb_put_length(out, consumer->pending.count);
+    while (idtree_from(&consumer->pending, at, &at) != NULL) {
+        rdb_put_stream_id(out, at);
+        if (!stream_id_next(&at)) break;
+    }
+}
+
+static void put_group(struct buf *out, const struct xstream_group *group) {
+    struct rdb_group told = {group->named.name, group->last_id, group->entries_read};
+    struct stream_id at = STREAM_ID_MIN;
+    rdb_put_group(out, &told, RDB_STREAM_2);
+    rdb_put_length(out, group->pending.count);
+    for (const struct xstream_pending *p; (p = idtree_from(&group->pending, at, &at)) != NULL;) {
+        struct rdb_pending pending = {at, p->delivered_ms, p->deliveries};
+        rdb_put_pending(out, &pending);
+        if (!stream_id_next(&at)) break;
+    }
+    rdb_put_length(out, group->consumers.count);
+    for (size_t i = 0; i < group->consumers.count; i++)
+        put_consumer(out, xstream_consumer_at(&group->consumers, i));
+}
+
+static void put_stream(struct buf *out, const struct xstream *stream, bool compress) {
+    struct stream_id at = STREAM_ID_MIN;
+    rdb_put_length(out, stream->nodes.count);
+    for (const uint8_t *lp; (lp = idtree_from(&stream->nodes, at, &at)) != NULL;) {
+        rdb_put_stream_node(out, at, lp_slice(lp), compress);
+        if (!stream_id_next(&at)) break;
+    }
+    struct rdb_stream told = {.length = stream->length,
+                              .last_id = stream->last_id,
+                              .first_id = stream->first_id,
+                              .max_deleted_id = stream->max_deleted_id,
+                              .entries_added = stream->entries_added};
+    rdb_put_stream(out, &told, RDB_STREAM_2);
+    rdb_put_length(out, stream->groups.count);
+    for (size_t i = 0; i < stream->groups.count; i++)
+        put_group(out, xstream_group_at(&stream->groups, i));
+}
+
 void value_put(struct buf *out, const struct value *value, bool compress) {
     switch (value_rdb_type(value)) {
     case RDB_STRING:
@@ -208,6 +309,7 @@ void value_put(struct buf *out, const struct value *value, bool compress) {
     case RDB_HASH: put_hash(out, value, compress); return;
     case RDB_SET: put_set(out, value, compress); return;
     case RDB_ZSET_2: put_zset(out, value, compress); return;
+    case RDB_STREAM_2: put_stream(out, value->ptr, compress); return;
     default: UNREACHABLE("a type that is not written");
     }
 }

@@ -2,9 +2,8 @@
  *
  * Reading: a builder is a handler for lib/redis/rdb_read.h or dump.h that makes struct values, in
  * the encoding that they would have if commands had made them, and gives each to `emit`. What the
- * reader checked is adopted byte for byte (intsets, listpacks). It touches no engine, so it may run
- * on a helper thread. Types that this server does not hold yet (streams) are refused by name; so
- * are functions.
+ * reader checked is adopted byte for byte (intsets, listpacks, nodes of streams). It touches no
+ * engine, so it may run on a helper thread. Functions are refused.
  */
 #ifndef SERVER_VALUE_RDB_H
 #define SERVER_VALUE_RDB_H
@@ -19,6 +18,8 @@ struct value_builder {
         handler; /* give this to the reader; aux, end and others may be set by the owner */
     struct type_limits limits;
     struct value value; /* under construction; ptr NULL: none */
+    struct xstream_group *group; /* of a stream: the last one */
+    struct xstream_consumer *consumer;
     void *self;
     /* The value is complete. Containers are the callee's from here on, also when it fails; a
      * string's bytes die when it returns. */

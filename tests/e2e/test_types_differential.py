@@ -1,11 +1,13 @@
 #!/usr/bin/python3
-"""test_types_differential.py [SECONDS] -- lists, hashes, sets, sorted sets and SORT beside redis-server 7.0.15.
+"""test_types_differential.py [SECONDS] -- lists, hashes, sets, sorted sets, streams and SORT beside redis-server 7.0.15.
 
 The same random commands, with boundary values, go to both servers. Every reply (errors word for word), every
 keyspace notification in its order, and at the end every value with its encoding must be equal. Replies without
 an order are compared sorted; random ones by their shape. SEED=n repeats a run; the failing commands are printed.
 """
 import os, random, socket, subprocess, sys, tempfile, time
+
+from stream_maker import StreamMaker, comparable_stream, stream_state
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OURS = os.environ.get("DRAWBRIDGE", os.path.join(ROOT, "build", "drawbridge"))
@@ -113,12 +115,13 @@ class Maker:
     def __init__(self, rng):
         self.rng = rng
         self.wide = 50
+        self.stream = StreamMaker(self).command
 
     def key(self, kind=""):
         r = self.rng
         if r.random() < 0.06:
-            return r.choice(["str", "none", "l0", "h0", "s0", "z0"])
-        return kind + str(r.randrange(4)) if kind else r.choice("lhsz") + str(r.randrange(4))
+            return r.choice(["str", "none", "l0", "h0", "s0", "z0", "x0"])
+        return kind + str(r.randrange(4)) if kind else r.choice("lhszx") + str(r.randrange(4))
 
     def keys(self, kind, most=3):
         return [self.key(kind) for _ in range(self.rng.randint(1, most))]
@@ -293,7 +296,7 @@ class Maker:
             return self.other()
         if r < 0.12:
             return self.sort()
-        return self.rng.choice([self.list, self.hash, self.set, self.zset])()
+        return self.rng.choice([self.list, self.hash, self.set, self.zset, self.stream])()
 
 
 UNORDERED = {"SMEMBERS", "SUNION", "SINTER", "SDIFF", "HKEYS", "HVALS", "SPOP"}
@@ -320,6 +323,8 @@ def unsigned_zero(reply):
 def comparable(command, reply, resp):
     name = str(command[0]).upper()
     kind, rest = reply
+    if name[0] == "X":
+        return comparable_stream(name, reply)
     if name == "OBJECT": # SORT makes a small sorted set big in Redis, and leaves it alone here
         return (kind, b"listpack" if rest == b"skiplist" else rest)
     if kind == b"-" or not isinstance(rest, list):
@@ -348,12 +353,15 @@ def in_multi(names, replies, resp):
     return (kind, [comparable(c, r, resp) for c, r in zip(names, rest) if not c[0].startswith("SORT") or "ALPHA" in c])
 
 
-def state(wire, encodings):
+def state(wire, encodings, exact_streams=True):
     found = {}
     wire.send(["SELECT", "0"], ["KEYS", "*"])
     wire.read()
     for _, key in sorted(wire.read()[1]):
         kind = wire.ask("TYPE", key)[1].decode()
+        if kind == "stream":
+            found[key] = (kind, None, stream_state(wire, key, exact_streams), wire.ask("TTL", key)[1] != b"-1")
+            continue
         read = {"string": ["GET", key], "list": ["LRANGE", key, 0, -1], "hash": ["HGETALL", key],
                 "set": ["SMEMBERS", key], "zset": ["ZRANGE", key, 0, -1, "WITHSCORES"]}[kind]
         value = wire.ask(*read)

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""test_types_effects.py [SECONDS] -- what list, hash, set, sorted set and SORT commands did arrives at a redis-server.
+"""test_types_effects.py [SECONDS] -- what list, hash, set, sorted set, stream and SORT commands did arrives at a redis-server.
 
 A real redis-server 7.0.15 is a replica of ours while random commands run there, random and blocking ones too (SPOP,
 BLPOP, BLMOVE ...), some by a client that waits. In the end both hold the same values. SEED=n repeats a run.
@@ -16,7 +16,10 @@ def more_random(maker, rng):
 
 WAITING = [["BLPOP", "wait1", "wait2", "5"], ["BRPOP", "wait1", "5"], ["BLMOVE", "wait1", "l0", "LEFT", "RIGHT", "5"],
            ["BRPOPLPUSH", "wait2", "l1", "5"], ["BLMPOP", "5", "2", "wait1", "wait2", "LEFT", "COUNT", "3"],
-           ["BZPOPMIN", "wait1", "5"], ["BZPOPMAX", "wait2", "5"], ["BZMPOP", "5", "1", "wait1", "MAX", "COUNT", "2"]]
+           ["BZPOPMIN", "wait1", "5"], ["BZPOPMAX", "wait2", "5"], ["BZMPOP", "5", "1", "wait1", "MAX", "COUNT", "2"],
+           ["XREAD", "BLOCK", "5000", "STREAMS", "wait2", "wait1", "$", "$"],
+           ["XREADGROUP", "GROUP", "g", "anna", "BLOCK", "5000", "STREAMS", "wait1", ">"],
+           ["XREADGROUP", "GROUP", "g", "bert", "NOACK", "BLOCK", "5000", "STREAMS", "wait1", ">"]]
 
 
 def serve_waiting(ours, rng):
@@ -25,13 +28,16 @@ def serve_waiting(ours, rng):
     command = rng.choice(WAITING)
     key = next(w for w in command if w.startswith("wait"))
     ours.wire.ask("DEL", "wait1", "wait2", "l0", "l1")
+    if command[0].startswith("X"):
+        for stream in ("wait1", "wait2"):
+            ours.wire.ask("XGROUP", "CREATE", stream, "g", "$", "MKSTREAM")
     for waiting in (first, second):
         waiting.send(["CLIENT", "SETNAME", "waiting"], command)
         waiting.read()
         want = b"blocked_clients:%d" % (1 if waiting is first else 2)
         while want not in ours.wire.ask("INFO", "clients")[1]:
             time.sleep(0.005)
-    give = ["ZADD", key, "1", "a", "2", "b", "3", "c"] if command[0].startswith("BZ") else ["RPUSH", key, "a"]
+    give = ["ZADD", key, "1", "a", "2", "b", "3", "c"] if command[0].startswith("BZ") else ["XADD", key, "*", "f", "v"] if command[0][0] == "X" else ["RPUSH", key, "a"]
     ours.wire.ask(*give)
     answer = first.read()
     if answer[1] is None:
@@ -77,7 +83,7 @@ def main():
                 if rng.random() < 0.2:
                     serve_waiting(ours, rng)
             level(ours, theirs)
-            states = [state(s.wire, False) for s in (ours, theirs)]
+            states = [state(s.wire, False, False) for s in (ours, theirs)]
             for key in sorted(set(states[0]) | set(states[1])):
                 mine, other = states[0].get(key), states[1].get(key)
                 if (mine and (mine[0], mine[2:])) != (other and (other[0], other[2:])):
