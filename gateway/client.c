@@ -57,6 +57,14 @@ static void govern_reading(struct client *c) {
     if (!full && stream_is_paused(c->stream)) stream_resume(c->stream);
 }
 
+/* A client that has said its last word, and can get no further with it. */
+static void close_if_done(struct client *c) {
+    if (!c->ended || c->closing || c->outstanding > 0 || c->busy || c->wait_idle) return;
+    if (list_is_linked(&c->parked) || list_is_linked(&c->ready) || c->blocked != NULL) return;
+    if (buf_size(&c->in) > 0 && !may_run(c)) return; /* on_drain runs it again */
+    client_close(c);
+}
+
 void client_run(struct client *c) {
     if (c->stream == NULL || c->closing) return;
     if (c->blocked != NULL && c->blocked->again && !list_is_linked(&c->parked))
@@ -67,6 +75,7 @@ void client_run(struct client *c) {
         buf_shrink(&c->in, 64u << 10);
     }
     govern_reading(c);
+    close_if_done(c);
 }
 
 void client_wake(struct client *c) {
@@ -103,6 +112,22 @@ static void on_bytes(void *self, struct slice bytes) {
     }
     govern_reading(c);
     worker_run_ready(w);
+}
+
+/* `nc`, and whoever ends its half after a pipeline, still gets its answers, as from Redis. Who was
+ * waiting for something else than answers is gone: nothing that it asked for may happen later. */
+static void on_eof(void *self) {
+    struct client *c = self;
+    worker_begin(c->worker);
+    c->ended = true;
+    bool waits = list_is_linked(&c->parked) && c->park != PARK_FLOW;
+    if (c->blocked != NULL || c->monitor || c->tracking || subs_count(c) > 0)
+        client_abort(c);
+    else if (waits)
+        client_close(c);
+    else
+        close_if_done(c);
+    worker_run_ready(c->worker);
 }
 
 static void on_drain(void *self) {
@@ -157,7 +182,7 @@ static void on_closed(void *self, enum err err, const struct why *why) {
 }
 
 static const struct stream_events events = {
-    .on_bytes = on_bytes, .on_drain = on_drain, .on_closed = on_closed};
+    .on_bytes = on_bytes, .on_drain = on_drain, .on_eof = on_eof, .on_closed = on_closed};
 
 struct client *client_accept(struct worker *w, struct stream *stream) {
     struct client *c = NEW(struct client);
@@ -220,7 +245,7 @@ void client_on_idle(struct client *c) {
         stream_close(c->stream);
         return;
     }
-    if (buf_size(&c->in) > 0 || stream_is_paused(c->stream)) client_wake(c);
+    if (buf_size(&c->in) > 0 || c->ended || stream_is_paused(c->stream)) client_wake(c);
 }
 
 /* Its connection broke: the client gets the answers that came, and then its connection is closed,

@@ -59,6 +59,7 @@ struct client {
     bool watching;   /* a WATCH is open on the leased connection */
     bool watch_lost; /* its connection is gone: EXEC will be nil (C27) */
     bool tracking, monitor, freed;
+    bool ended; /* it sends no more, but may still read: closed once all is answered */
     uint8_t park; /* enum park, while linked */
     uint64_t parked_at_us, created_at_s, last_at_us;
     uint64_t held_at_us;                 /* since when a hold keeps it waiting; 0: it does not */

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The gateway before one redis-server: clients cannot tell it from the server itself."""
 import random
+import socket
 import sys
 import threading
 import time
@@ -309,6 +310,23 @@ def test_unknown_commands_in_multi_as_redis(b):
                   ("MULTI", "SUBSCRIBE", "EXEC"), ("MULTI", "NOSUCH", "DISCARD", "GET x"),
                   ("MULTI", "EXEC x", "SET x 1", "EXEC"), ("MULTI", "WATCH x", "SET x 2", "EXEC", "GET x")):
         check(block, [c.call(*w.split()) for w in block], [d.call(*w.split()) for w in block])
+
+
+def test_who_ends_its_half_gets_its_answers(b):
+    for count in (1, 3, 20000):
+        c = b.raw()
+        c.send_bytes(b"INCR half\r\nMULTI\r\nINCR half\r\nEXEC\r\nWATCH other\r\nSELECT 1\r\nSELECT 0\r\n" * count + b"GET hal")
+        c.sock.shutdown(socket.SHUT_WR)
+        for number in range(count):
+            check("answers", [c.read() for _ in range(7)], [2 * number + 1, "OK", "QUEUED", [2 * number + 2], "OK", "OK", "OK"])
+        check("then it is closed", c.is_closed(), True)
+        b.direct().delete("half")
+    for words in (("BLPOP", "nothing", "0"), ("SUBSCRIBE", "x"), ("MONITOR",)):
+        c = b.raw()
+        c.send(*words)
+        wait_for("it waits", lambda words=words: any(e["cmd"].startswith(words[0].lower()) for e in b.direct().client_list()))
+        c.sock.shutdown(socket.SHUT_WR)
+        wait_for("who waits is gone", lambda words=words: not any(e["cmd"].startswith(words[0].lower()) for e in b.direct().client_list()))
 
 
 def test_monitor(b):
