@@ -314,7 +314,8 @@ void client_reply(struct client *c, struct slice bytes) {
     if (tail == NULL || tail->client != c || tail->kind != REQ_TEXT)
         tail = backend_expect(b, c, REQ_TEXT, 0);
     buf_add(&tail->text, bytes);
-    c->replies += 1 + (uint32_t)(bytes.size >> 10); /* they wait for the backend's: so many, and no more */
+    c->replies +=
+        1 + (uint32_t)(bytes.size >> 10); /* they wait for the backend's: so many, and no more */
     if (c->replies > CLIENT_REPLIES_MAX) c->wait_idle = true;
 }
 
