@@ -92,6 +92,18 @@ static void release(struct conn *conn, enum side side) {
     status(conn, "OK released " VOIDS);
 }
 
+static void reload(struct conn *conn) {
+    struct why why;
+    char text[sizeof why.text + 64];
+    int64_t not_after_s = 0;
+    if (gateway_reload(conn->admin->gw, &not_after_s, &why) != OK)
+        (void)snprintf(text, sizeof text, "-ERR %s", why.text);
+    else
+        (void)snprintf(text, sizeof text, "OK the certificate ends at %lld",
+                       (long long)not_after_s);
+    status(conn, text);
+}
+
 static void on_command(struct conn *conn) {
     struct gateway *gw = conn->admin->gw;
     const struct resp_request *r = &conn->request;
@@ -124,8 +136,11 @@ static void on_command(struct conn *conn) {
     } else if (slice_equal_nocase(verb, SLICE("UNPIN"))) {
         gw->pinned = false;
         status(conn, "OK");
+    } else if (slice_equal_nocase(verb, SLICE("RELOAD"))) {
+        reload(conn);
     } else {
-        status(conn, "-ERR GATEWAY STATS|CLIENTS|HOLD|RELEASE [side]|PIN legacy|target|UNPIN");
+        status(conn,
+               "-ERR GATEWAY STATS|CLIENTS|HOLD|RELEASE [side]|PIN legacy|target|UNPIN|RELOAD");
     }
 }
 

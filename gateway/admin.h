@@ -6,6 +6,7 @@
  *   GATEWAY RELEASE [legacy|target]  go on, perhaps at the other side
  *   GATEWAY PIN legacy|target        forward there and obey state no more
  *   GATEWAY UNPIN                    obey state again
+ *   GATEWAY RELOAD                   read the TLS listener's certificate again, as SIGHUP does
  *
  * HOLD, RELEASE and PIN by hand void the proof that both sides are level (C24); the answers say so.
  * The socket's file has mode 0600: who can open it may do this.

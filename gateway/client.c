@@ -57,10 +57,20 @@ static void govern_reading(struct client *c) {
     if (!full && stream_is_paused(c->stream)) stream_resume(c->stream);
 }
 
+/* Waits for what may never come, as Redis would not for a client that has ended its half. */
+static bool waits_for_ever(const struct client *c) {
+    return c->blocked != NULL || c->monitor || c->tracking || subs_count(c) > 0;
+}
+
 /* A client that has said its last word, and can get no further with it. */
 static void close_if_done(struct client *c) {
-    if (!c->ended || c->closing || c->outstanding > 0 || c->busy || c->wait_idle) return;
-    if (list_is_linked(&c->parked) || list_is_linked(&c->ready) || c->blocked != NULL) return;
+    if (!c->ended || c->stream == NULL) return;
+    if (waits_for_ever(c)) {
+        client_abort(c);
+        return;
+    }
+    if (c->closing || c->outstanding > 0 || c->busy || c->wait_idle) return;
+    if (list_is_linked(&c->parked) || list_is_linked(&c->ready)) return;
     if (buf_size(&c->in) > 0 && !may_run(c)) return; /* on_drain runs it again */
     client_close(c);
 }
@@ -121,9 +131,7 @@ static void on_eof(void *self) {
     worker_begin(c->worker);
     c->ended = true;
     bool waits = list_is_linked(&c->parked) && c->park != PARK_FLOW;
-    if (c->blocked != NULL || c->monitor || c->tracking || subs_count(c) > 0)
-        client_abort(c);
-    else if (waits)
+    if (waits && !waits_for_ever(c))
         client_close(c);
     else
         close_if_done(c);

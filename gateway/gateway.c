@@ -14,7 +14,9 @@
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/net/listener.h"
 #include "lib/net/metrics_http.h"
+#include "lib/net/tls.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -163,24 +165,68 @@ static void on_tick(void *self) {
     buf_close(&json);
 }
 
+/* It is tried here first, so that whoever asked for it is told. */
+enum err gateway_reload(struct gateway *gw, int64_t *not_after_s, struct why *why) {
+    const struct drawbridge_config *config = gw->config;
+    struct tls *tls = NULL;
+    const struct endpoint *listen = &config->gateway.tls.listen.endpoint;
+    if (!config->gateway.tls.on || listen->kind == ENDPOINT_NONE)
+        return why_set(why, ERR_CONFIG, "this gateway has no TLS listener");
+    enum err err = tls_server_open(&tls, &listen->tls, why);
+    if (err != OK) return why_add(why, err, "the old certificate stays");
+    *not_after_s = tls_not_after(tls);
+    tls_close(tls);
+    log_info("gateway.tls_reloaded", LOG_I("not_after_s", *not_after_s));
+    tell_all(gw, TELL_RELOAD);
+    return OK;
+}
+
+static void on_hangup(struct gateway *gw) {
+    struct why why;
+    int64_t not_after_s = 0;
+    if (gateway_reload(gw, &not_after_s, &why) != OK)
+        log_error("gateway.not_reloaded", LOG_WHY(&why));
+}
+
 static void on_signal(uv_signal_t *handle, int number) {
     struct gateway *gw = handle->data;
+    if (number == SIGHUP) {
+        on_hangup(gw);
+        return;
+    }
     log_info("gateway.stopping", LOG_I("signal", number));
     loop_stop(gw->main);
 }
 
 /* ---- start ---- */
+
+/* Our loops share a port (SO_REUSEPORT), and another process with our user could share it, too:
+ * then each would get a part of the clients. So it is taken once without sharing, to see that
+ * nobody has it. */
+static enum err see_free(const struct endpoint *endpoint, struct why *why) {
+    int fd = -1;
+    if (endpoint->kind != ENDPOINT_TCP || endpoint->port == 0) return OK;
+    enum err err = listener_socket(endpoint, NULL, &fd, why);
+    if (err == OK) (void)close(fd);
+    return err;
+}
+
 static enum err open_all(struct gateway *gw, struct why *why) {
     const struct drawbridge_config *config = gw->config;
     int64_t loops = config->gateway.loops;
     if (loops <= 0) loops = sysconf(_SC_NPROCESSORS_ONLN);
     if (loops < 1) loops = 1;
     if (loops > (int64_t)GATEWAY_LOOPS_MAX) loops = GATEWAY_LOOPS_MAX;
-    if (config->gateway.listen.endpoint.kind == ENDPOINT_NONE)
-        return why_set(why, ERR_CONFIG, "gateway.listen is missing: where do clients connect?");
-    if (config->gateway.listen.endpoint.kind == ENDPOINT_UNIX) loops = 1;
+    const struct endpoint *plain = &config->gateway.listen.endpoint;
+    const struct endpoint *tls = &config->gateway.tls.listen.endpoint;
+    if (plain->kind == ENDPOINT_NONE && !config->gateway.tls.on)
+        return why_set(why, ERR_CONFIG,
+                       "gateway.listen is missing: where do clients connect? "
+                       "(gateway.tls.listen alone would do)");
+    if (plain->kind == ENDPOINT_UNIX) loops = 1;
     hold_init(&gw->hold, (unsigned)loops, (uint64_t)config->cutover.max_blackout);
-    enum err err = OK;
+    enum err err = see_free(plain, why);
+    if (err == OK && config->gateway.tls.on) err = see_free(tls, why);
     for (unsigned i = 0; err == OK && i < loops; i++) {
         err = worker_open(&gw->workers[i], gw, i, why);
         if (err == OK) gw->loops = i + 1;
@@ -213,9 +259,11 @@ static void raise_file_limit(const struct drawbridge_config *config) {
     log_warn("gateway.few_files", LOG_U("limit", limit.rlim_cur), LOG_U("wanted", wanted));
 }
 
-static void catch_signals(struct gateway *gw, uv_signal_t signals[2], bool on) {
-    static const int numbers[2] = {SIGINT, SIGTERM};
-    for (int i = 0; i < 2; i++) {
+#define SIGNALS 3
+
+static void catch_signals(struct gateway *gw, uv_signal_t signals[SIGNALS], bool on) {
+    static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
+    for (int i = 0; i < SIGNALS; i++) {
         if (!on) {
             uv_close((uv_handle_t *)&signals[i], NULL);
             continue;
@@ -227,7 +275,7 @@ static void catch_signals(struct gateway *gw, uv_signal_t signals[2], bool on) {
 }
 
 static enum err run(struct gateway *gw, struct why *why) {
-    uv_signal_t signals[2];
+    uv_signal_t signals[SIGNALS];
     enum err err = loop_open(&gw->main, "gw-main", why);
     if (err != OK) return err;
     err = open_all(gw, why);
@@ -238,8 +286,10 @@ static enum err run(struct gateway *gw, struct why *why) {
         else
             gw->control = control_open(gw);
         loop_timer_start(gw->main, &gw->timer, TICK_MS, TICK_MS, on_tick, gw);
-        log_info("gateway.ready", LOG_S("listen", gw->config->gateway.listen.text),
-                 LOG_U("loops", gw->loops), LOG_B("standalone", gw->standalone));
+        log_info(
+            "gateway.ready", LOG_S("listen", gw->config->gateway.listen.text),
+            LOG_S("tls", gw->config->gateway.tls.on ? gw->config->gateway.tls.listen.text : NULL),
+            LOG_U("loops", gw->loops), LOG_B("standalone", gw->standalone));
         loop_run(gw->main);
         loop_timer_stop(&gw->timer);
         catch_signals(gw, signals, false);

@@ -179,6 +179,17 @@ static void on_epoch(struct worker *w, uint64_t id, bool fine) {
     }
 }
 
+/* New connections get the new certificate; those that stand go on with the old one. */
+static void reload_tls(struct worker *w) {
+    struct why why;
+    if (w->tls == NULL) return;
+    if (listener_reload_tls(w->tls, &why) != OK) {
+        log_error("gateway.tls_not_reloaded", LOG_U("loop", w->number), LOG_WHY(&why));
+        return;
+    }
+    counter_set(&w->counters.tls_not_after_s, (uint64_t)listener_tls_not_after(w->tls));
+}
+
 static void on_tell(void *self) {
     struct tell_message *m = self;
     struct worker *w = m->worker;
@@ -190,6 +201,7 @@ static void on_tell(void *self) {
     case TELL_PREPARE: barrier_prepare(w, m->side); break;
     case TELL_BLACKOUT: barrier_blackout(w); break;
     case TELL_EPOCH: on_epoch(w, m->backend, m->fine); break;
+    case TELL_RELOAD: reload_tls(w); break;
     default: UNREACHABLE("tell");
     }
     mem_free(m);

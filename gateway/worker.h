@@ -105,7 +105,15 @@ void worker_stop(struct worker *worker);  /* its thread ends */
 void worker_close(struct worker *worker); /* frees it */
 
 /* ---- from the main loop, any time ---- */
-enum tell { TELL_ROUTE, TELL_HOLD, TELL_RELEASE, TELL_PREPARE, TELL_BLACKOUT, TELL_EPOCH };
+enum tell {
+    TELL_ROUTE,
+    TELL_HOLD,
+    TELL_RELEASE,
+    TELL_PREPARE,
+    TELL_BLACKOUT,
+    TELL_EPOCH,
+    TELL_RELOAD /* read the TLS listener's certificate again */
+};
 struct tell_message {
     struct worker *worker; /* set by worker_tell() */
     enum tell tell;

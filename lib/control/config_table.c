@@ -59,7 +59,7 @@ static const struct option table[] = {
     {.name = "gateway.name", .type = OPTION_STRING, .offset = AT(gateway.name),
      .fallback = "gateway", .help = "Which gateway this is, when there are several."},
     {.name = "gateway.listen", .type = OPTION_STRING, .offset = AT(gateway.listen.text),
-     .example = "0.0.0.0:6379", .help = "Where clients connect."},
+     .example = "0.0.0.0:6379", .help = "Where clients connect; may be left out where tls.listen is."},
     {.name = "gateway.tls", .type = OPTION_BOOL, .offset = AT(gateway.tls.on),
      .help = "A second, TLS port for clients; a section with the following."},
     {.name = "gateway.tls.listen", .type = OPTION_STRING, .offset = AT(gateway.tls.listen.text),

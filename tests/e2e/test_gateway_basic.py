@@ -321,6 +321,12 @@ def test_who_ends_its_half_gets_its_answers(b):
             check("answers", [c.read() for _ in range(7)], [2 * number + 1, "OK", "QUEUED", [2 * number + 2], "OK", "OK", "OK"])
         check("then it is closed", c.is_closed(), True)
         b.direct().delete("half")
+    for _ in range(20):  # at once, while earlier ones are unanswered, or before it has a connection of its own
+        c = b.raw()
+        c.send_bytes(b"INCR half\r\nLPUSH more 1\r\nBLPOP nothing 0\r\nINCR half\r\n")
+        c.close()
+    wait_for("nobody is blocked", lambda: b.direct().info("clients")["blocked_clients"] == 0 and
+             not any(e["cmd"] == "blpop" for e in b.client().client_list()))
     for words in (("BLPOP", "nothing", "0"), ("SUBSCRIBE", "x"), ("MONITOR",)):
         c = b.raw()
         c.send(*words)

@@ -180,6 +180,10 @@ def wrong_configuration(b):
     check("not there", (run("nosuch.yaml").returncode, "nosuch.yaml" in run("nosuch.yaml").stderr), (2, True))
     taken = run("drawbridge.yaml", "--admin", "unix:/tmp/none-of-this.sock", "--metrics", f"127.0.0.1:{b.legacy_port}")
     check("port in use", (taken.returncode, "in use" in taken.stderr), (1, True))
+    second = run("drawbridge.yaml", "--admin", "unix:/tmp/none-of-this.sock", "--metrics", "127.0.0.1:0")
+    check("a second gateway does not share the first one's port",
+          (second.returncode, f"listen on 127.0.0.1:{b.port}: address already in use" in second.stderr), (1, True))
+    check("the first one has its loops", len({b.client().ping() for _ in range(20)}), 1)
 
 
 def main():
