@@ -3,6 +3,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
+#include "server/acl.h"
 #include "server/block.h"
 #include "server/engine.h"
 #include "server/monitor.h"
@@ -45,7 +46,7 @@ struct client *client_new(struct engine *engine, int fd, bool is_unix) {
     struct client *c = make(engine, is_unix ? CLIENT_UNIX : 0);
     c->fd = fd;
     c->request = NEW(struct resp_request);
-    c->authenticated = engine->settings.requirepass_size == 0;
+    acl_welcome(c);
     link_in(c);
     engine->client_count++;
     if (engine->client_count > engine->stats.peak_clients)

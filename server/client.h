@@ -19,6 +19,7 @@
 
 #include <uv.h>
 
+struct acl_user;
 struct command;
 struct engine;
 struct client_block;
@@ -84,6 +85,7 @@ struct client {
     struct client *next_pending, *next_ready; /* lists of this turn */
     bool is_pending_out, is_pending_free, is_ready, wants_write;
     bool authenticated;
+    struct acl_user *user; /* of engine->acl; NULL: may do everything (acl.h) */
     char *name, *lib_name, *lib_ver; /* NULL: none; mem_free */
     char peer[64], local[64];
     int64_t created_ms;

@@ -1,5 +1,6 @@
 /* client_commands.c -- CLIENT. */
 #include "lib/base/mem.h"
+#include "server/acl.h"
 #include "server/args.h"
 #include "server/block.h"
 #include "server/client_info.h"
@@ -109,6 +110,7 @@ static void run_setinfo(struct client *c) {
 struct kill_filter {
     struct slice addr, laddr;
     bool has_addr, has_laddr, has_id, skip_me;
+    const struct acl_user *user;
     const char *type;
     int64_t id;
 };
@@ -137,7 +139,8 @@ static bool read_kill_filter(struct client *c, struct kill_filter *f) {
         else if (arg_is(word, "laddr"))
             f->laddr = value, f->has_laddr = true;
         else if (arg_is(word, "user")) {
-            if (!arg_is(value, "default")) {
+            f->user = acl_user_named(c->engine, value);
+            if (f->user == NULL) {
                 reply_error(c, "ERR No such user '%.*s'",
                             (int)(value.size < 128 ? value.size : 128), (const char *)value.data);
                 return false;
@@ -158,6 +161,7 @@ static bool to_kill(const struct client *c, const struct client *other,
     if (f->has_addr && !slice_equal(f->addr, slice_text(other->peer))) return false;
     if (f->has_laddr && !slice_equal(f->laddr, slice_text(other->local))) return false;
     if (f->type && strcmp(client_type_name(other), f->type) != 0) return false;
+    if (f->user && f->user != other->user) return false;
     if (f->has_id && (uint64_t)f->id != other->id) return false;
     return !(c == other && f->skip_me);
 }

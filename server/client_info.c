@@ -2,6 +2,7 @@
 #include "server/client_info.h"
 
 #include "lib/base/mem.h"
+#include "server/acl.h"
 #include "server/engine.h"
 #include "server/multi.h"
 #include "server/pubsub.h"
@@ -43,13 +44,15 @@ void client_describe(const struct client *c, struct buf *out) {
     buf_printf(out,
                " db=%d sub=%zu psub=%zu ssub=%zu multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%d "
                "multi-mem=0 rbs=%zu rbp=0 obl=%zu oll=%d omem=%zu "
-               "tot-mem=%zu events=%s cmd=%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s",
+               "tot-mem=%zu events=%s cmd=%s user=%.*s redir=-1 resp=%d lib-name=%s lib-ver=%s",
                c->db->id, counts[0], counts[1], counts[2],
                c->flags & CLIENT_MULTI ? (int)multi_queued(c) : -1, buf_size(&c->in),
                c->in.cap - c->in.end, 0, c->out.cap, waiting > REPLY_BUFFER ? (size_t)0 : waiting,
                waiting > REPLY_BUFFER, waiting > REPLY_BUFFER ? waiting : (size_t)0,
                sizeof *c + c->in.cap + c->out.cap, c->wants_write ? "rw" : "r",
-               c->last_command ? c->last_command->name : "NULL", c->resp,
+               c->last_command ? c->last_command->name : "NULL",
+               c->user ? (int)c->user->name_size : 11,
+               c->user ? (const char *)c->user->name : "(superuser)", c->resp,
                c->lib_name ? c->lib_name : "", c->lib_ver ? c->lib_ver : "");
 }
 

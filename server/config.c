@@ -3,6 +3,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
+#include "server/acl.h"
 #include "server/args.h"
 #include "server/start.h"
 
@@ -196,6 +197,7 @@ int config_split(struct slice text, struct buf *room, struct slice *words, int m
 enum err config_set(struct engine *engine, struct slice name, int argc, const struct slice *argv,
                     struct why *why) {
     const struct config_option *option = config_find(engine, name);
+    if (arg_is(name, "user")) return acl_config_user(engine, argc, argv, why);
     if (option) {
         struct buf room = {0};
         struct slice words[LINE_WORDS_MAX];

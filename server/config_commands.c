@@ -2,6 +2,7 @@
 #include "server/config_inside.h"
 
 #include "lib/base/mem.h"
+#include "server/acl.h"
 #include "server/args.h"
 #include "server/errors.h"
 #include "server/quote.h"
@@ -235,7 +236,9 @@ static void rewrite_line(struct engine *engine, struct slice line, bool *written
         }
         index += engine->config->tables[t].count;
     }
-    if (option == NULL) {
+    if (count > 1 && arg_is(words[0], "user")) {
+        /* all of them are written anew */
+    } else if (option == NULL) {
         buf_add(out, line);
         buf_byte(out, '\n');
     } else if (!written[index]) {
@@ -258,6 +261,7 @@ static void rewrite_text(struct engine *engine, struct slice old, struct buf *ou
     }
     size_t index = 0;
     bool headed = false;
+    acl_write_users(engine, out);
     for (size_t t = 0; t < engine->config->table_count; t++)
         for (size_t i = 0; i < engine->config->tables[t].count; i++, index++) {
             const struct config_option *option = &engine->config->tables[t].options[i];

@@ -2,6 +2,7 @@
 #include "server/config_inside.h"
 
 #include "lib/base/mem.h"
+#include "server/acl.h"
 #include "server/args.h"
 #include "server/evict.h"
 #include "server/net.h"
@@ -33,6 +34,7 @@ static const char *const policies[] = {"volatile-lru",   "volatile-lfu", "volati
                                        "volatile-ttl",   "allkeys-lru",  "allkeys-lfu",
                                        "allkeys-random", "noeviction",   NULL};
 static const char *const fsyncs[] = {"no", "always", "everysec", NULL};
+static const char *const pubsub_defaults[] = {"allchannels", "resetchannels", NULL};
 static const char *const protections[] = {"no", "yes", "local", NULL};
 
 /* ---- options with a form of their own ---- */
@@ -177,8 +179,7 @@ static enum err apply_dir(struct engine *engine, struct why *why) {
 
 static enum err apply_password(struct engine *engine, struct why *why) {
     (void)why;
-    if (engine->settings.requirepass_size == 0)
-        for (struct client *c = engine->clients; c; c = c->next) c->authenticated = true;
+    acl_set_requirepass(engine);
     return OK;
 }
 
@@ -265,6 +266,13 @@ static const struct config_option options[] = {
      .write = write_password,
      .fallback = "",
      .apply = apply_password},
+    {.name = "aclfile",
+     .kind = CONFIG_TEXT,
+     .flags = CONFIG_FIXED,
+     .offset = AT(aclfile),
+     .fallback = ""},
+    ENUM_OPTION("acl-pubsub-default", acl_pubsub_default, pubsub_defaults, "resetchannels"),
+    INT_OPTION("acllog-max-len", acllog_max_len, 0, LONG_MAX, "128"),
     MEMORY_OPTION("client-query-buffer-limit", client_query_buffer_limit, 1 << 20, LONG_MAX, "1gb"),
     MEMORY_OPTION("proto-max-bulk-len", proto_max_bulk_len, 1 << 20, LONG_MAX, "512mb"),
     {.name = "client-output-buffer-limit",
@@ -510,9 +518,6 @@ static const struct config_option options[] = {
 };
 
 const struct config_kept config_kept[] = {
-    {"acl-pubsub-default", "resetchannels"},
-    {"aclfile", ""},
-    {"acllog-max-len", "128"},
     {"activedefrag", "no"},
     {"active-defrag-cycle-max", "25"},
     {"active-defrag-cycle-min", "1"},
@@ -606,7 +611,6 @@ const struct config_kept config_kept[] = {
     {"tls-session-caching", "yes"},
     {"tracking-table-max-keys", "1000000"},
     {"use-exit-on-panic", "no"},
-    {"user", ""},
     {"watchdog-period", "0"},
     {"tcp-user-timeout", "0"}};
 const size_t config_kept_count = COUNT(config_kept);

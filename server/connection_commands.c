@@ -1,5 +1,5 @@
-/* connection_commands.c -- AUTH, HELLO, PING, ECHO, SELECT, QUIT, RESET. */
-#include "lib/base/mem.h"
+/* connection_commands.c -- HELLO, PING, ECHO, SELECT, QUIT, RESET. */
+#include "server/acl.h"
 #include "server/args.h"
 #include "server/client_info.h"
 #include "server/engine.h"
@@ -8,42 +8,6 @@
 #include "server/multi.h"
 #include "server/pubsub.h"
 #include "server/reply.h"
-
-/* In time that does not depend on where the texts differ. */
-static bool same_secret(struct slice given, struct slice wanted) {
-    unsigned differs = given.size != wanted.size;
-    for (size_t i = 0; wanted.size > 0 && i < given.size; i++)
-        differs |= (unsigned)(given.data[i] ^ wanted.data[i % wanted.size]);
-    return differs == 0;
-}
-
-/* The only user is "default". */
-static bool authenticate(struct client *c, struct slice user, struct slice password) {
-    struct slice wanted =
-        slice_from(c->engine->settings.requirepass, c->engine->settings.requirepass_size);
-    bool good =
-        slice_equal(user, SLICE("default")) && (wanted.size == 0 || same_secret(password, wanted));
-    if (good)
-        c->authenticated = true;
-    else
-        reply_error(c, "WRONGPASS invalid username-password pair or user is disabled.");
-    return good;
-}
-
-static void run_auth(struct client *c) {
-    if (c->argc > 3) {
-        reply_syntax_error(c);
-        return;
-    }
-    if (c->argc == 2 && c->engine->settings.requirepass_size == 0) {
-        reply_error(c, "ERR AUTH <password> called without any password configured for the default "
-                       "user. Are you sure "
-                       "your configuration is correct?");
-        return;
-    }
-    if (authenticate(c, c->argc == 3 ? c->argv[1] : SLICE("default"), c->argv[c->argc - 1]))
-        reply_ok(c);
-}
 
 static void reply_hello(struct client *c) {
     reply_map(c, 7);
@@ -80,7 +44,13 @@ static void run_hello(struct client *c) {
     for (; at < c->argc; at++) {
         int left = c->argc - at - 1;
         if (arg_is(c->argv[at], "auth") && left >= 2) {
-            if (!authenticate(c, c->argv[at + 1], c->argv[at + 2])) return;
+            bool good = acl_authenticate(c, c->argv[at + 1], c->argv[at + 2]);
+            acl_redact(c, at + 1);
+            acl_redact(c, at + 2);
+            if (!good) {
+                reply_error(c, "WRONGPASS invalid username-password pair or user is disabled.");
+                return;
+            }
             at += 2;
         } else if (arg_is(c->argv[at], "setname") && left >= 1) {
             name = c->argv[++at];
@@ -99,8 +69,8 @@ static void run_hello(struct client *c) {
     }
     if (!c->authenticated) {
         reply_error(c, "NOAUTH HELLO must be called with the client already authenticated, "
-                       "otherwise the HELLO <proto> AUTH "
-                       "<user> <pass> option can be used to authenticate the client and select the "
+                       "otherwise the HELLO AUTH <user> <pass> "
+                       "option can be used to authenticate the client and select the "
                        "RESP protocol version "
                        "at the same time");
         return;
@@ -158,14 +128,14 @@ static void run_reset(struct client *c) {
     c->flags &= ~gone;
     c->db = &c->engine->dbs[0];
     c->resp = 2;
-    c->authenticated = c->engine->settings.requirepass_size == 0;
+    acl_welcome(c);
     client_set_text(&c->name, SLICE(""));
     reply_simple(c, "RESET");
 }
 
 void connection_commands_bind(struct engine *engine) {
-    static const struct command_binding bindings[] = {
-        {"auth", run_auth},     {"hello", run_hello}, {"ping", run_ping},  {"echo", run_echo},
-        {"select", run_select}, {"quit", run_quit},   {"reset", run_reset}};
+    static const struct command_binding bindings[] = {{"hello", run_hello}, {"ping", run_ping},
+                                                      {"echo", run_echo},   {"select", run_select},
+                                                      {"quit", run_quit},   {"reset", run_reset}};
     command_bind(engine, bindings, COUNT(bindings));
 }

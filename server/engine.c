@@ -2,6 +2,7 @@
 #include "server/engine.h"
 
 #include "lib/base/mem.h"
+#include "server/acl.h"
 #include "server/block.h"
 #include "server/evict.h"
 #include "server/execute.h"
@@ -37,6 +38,7 @@ struct engine *engine_new(void) {
     rand_hex40(engine->run_id);
     engine_read_clock(engine);
     engine->started_ms = engine->now_ms;
+    acl_open(engine);
     engine->uses = NEW_ARRAY(struct command_use, command_count);
     struct loop_parts *parts = NEW(struct loop_parts);
     int status = uv_loop_init(&parts->loop);

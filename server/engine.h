@@ -85,6 +85,7 @@ struct engine {
     struct engine_net *net;
     struct engine_pause *pause;
     struct engine_errors *errors;
+    struct engine_acl *acl;
     struct batch *batch;
     struct engine_metrics *metrics; /* NULL: not served */
     /* Those of the other groups, set by them. */

@@ -11,6 +11,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
+#include "server/acl.h"
 #include "server/block.h"
 #include "server/evict.h"
 #include "server/gates.h"
@@ -182,6 +183,18 @@ static bool check_memory(struct client *c, const struct command *spec) {
     return false;
 }
 
+static bool may_run(struct client *c, const struct command *spec) {
+    enum acl_context context = c->flags & CLIENT_MULTI ? ACL_IN_MULTI : ACL_AT_TOP;
+    enum acl_denied denied = acl_admit(c, spec, c->argc, c->argv, context);
+    if (denied == ACL_DENIED_COMMAND)
+        engine_refuse(c, "NOPERM this user has no permissions to run the '%s' command", spec->name);
+    else if (denied != ACL_OK)
+        engine_refuse(
+            c, "NOPERM this user has no permissions to access one of the %s used as arguments",
+            denied == ACL_DENIED_KEY ? "keys" : "channels");
+    return denied == ACL_OK;
+}
+
 /* Everything that may refuse a command that is known and complete. */
 static bool admit(struct client *c, const struct command *spec) {
     struct engine *engine = c->engine;
@@ -194,7 +207,7 @@ static bool admit(struct client *c, const struct command *spec) {
                                "enable-module-command"))
             return false;
     }
-    if (!c->authenticated && !(spec->flags & COMMAND_NO_AUTH)) {
+    if (!(spec->flags & COMMAND_NO_AUTH) && acl_must_authenticate(c)) {
         engine_refuse(c, "NOAUTH Authentication required.");
         return false;
     }
@@ -202,6 +215,7 @@ static bool admit(struct client *c, const struct command *spec) {
         engine_refuse(c, "ERR Command not allowed inside a transaction");
         return false;
     }
+    if (!acl_admits_all(c) && !may_run(c, spec)) return false;
     if (!check_memory(c, spec)) return false;
     if (!gates_admit(c, spec)) return false;
     if (engine->role == ROLE_REPLICA && engine->settings.replica_read_only && !obeyed(c) &&

@@ -1,6 +1,7 @@
 /* groups.c -- the list of everything that plugs itself into the engine. */
 #include "server/groups.h"
 
+#include "server/acl.h"
 #include "server/command.h"
 #include "server/config_inside.h"
 #include "server/latency.h"
@@ -15,6 +16,7 @@
 void command_groups_bind(struct engine *engine) {
     types_register();
     types_bind(engine);
+    acl_commands_bind(engine);
     connection_commands_bind(engine);
     client_commands_bind(engine);
     string_commands_bind(engine);

@@ -6,6 +6,7 @@
 #include "server/multi.h"
 
 #include "lib/base/mem.h"
+#include "server/acl.h"
 #include "server/block.h"
 #include "server/execute.h"
 #include "server/reply.h"
@@ -246,6 +247,23 @@ static void run_unwatch(struct client *c) {
     reply_ok(c);
 }
 
+/* The user's rules may have changed since the command was queued. */
+static bool still_allowed(struct client *c) {
+    static const char *const reasons[] = {
+        "no permission", "no permission to execute the command or subcommand",
+        "no permission to touch the specified keys",
+        "no permission to access one of the channels used as arguments to the command",
+        "no permission"};
+    enum acl_denied denied = acl_admit(c, c->command, c->argc, c->argv, ACL_IN_MULTI);
+    if (denied != ACL_OK)
+        reply_error(c,
+                    "NOPERM ACLs rules changed between the moment the transaction was accumulated "
+                    "and the EXEC call. This command is no longer allowed for the following "
+                    "reason: %s",
+                    reasons[denied]);
+    return denied == ACL_OK;
+}
+
 static void execute_queue(struct client *c) {
     struct client_multi *m = c->multi;
     const struct command *exec = c->command;
@@ -258,7 +276,7 @@ static void execute_queue(struct client *c) {
         c->command = m->queue[i].command;
         c->argc = m->queue[i].argc;
         c->argv = m->queue[i].argv;
-        execute_call(c);
+        if (acl_admits_all(c) || still_allowed(c)) execute_call(c);
     }
     c->flags &= ~(uint64_t)CLIENT_EXECUTING;
     c->command = exec;

@@ -3,6 +3,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
+#include "server/acl.h"
 #include "server/engine.h"
 #include "server/output.h"
 
@@ -181,7 +182,7 @@ static void flush_client(struct client *c) {
     if (!(c->flags & CLIENT_CLOSE_NOW) && c->fd >= 0 && !write_some(c, &blocked))
         c->flags |= CLIENT_CLOSE_NOW;
     if (c->flags & CLIENT_CLOSING && !blocked) c->flags |= CLIENT_CLOSE_NOW;
-    if (blocked && !c->authenticated && buf_size(&c->out) > OUT_UNAUTHENTICATED) c->flags |= CLIENT_CLOSE_NOW;
+    if (blocked && buf_size(&c->out) > OUT_UNAUTHENTICATED && acl_must_authenticate(c)) c->flags |= CLIENT_CLOSE_NOW;
     if (c->flags & CLIENT_CLOSE_NOW) {
         client_free_closed(c);
         return;
@@ -299,7 +300,7 @@ static void welcome(struct engine *engine, int fd, bool is_unix) {
     engine->stats.connections++;
     if (engine->client_count > (uint64_t)engine->settings.maxclients)
         refuse(c, "ERR max number of clients reached");
-    else if (engine->settings.protected_mode && engine->settings.requirepass_size == 0 &&
+    else if (engine->settings.protected_mode && acl_default_user(engine)->flags & ACL_USER_NOPASS &&
              !is_loopback(c))
         refuse(c, protected_text);
 }

@@ -137,6 +137,17 @@ void pubsub_count(const struct client *c, size_t counts[3]) {
         counts[i] = c->pubsub ? table_count(&c->pubsub->subscriptions[i]) : 0;
 }
 
+bool pubsub_all_pass(struct client *c, bool (*pass)(void *ctx, struct slice channel, bool pattern),
+                     void *ctx) {
+    for (int i = 0; c->pubsub && i < SPACES; i++) {
+        struct table_iter iter;
+        table_iter_init(&iter, &c->pubsub->subscriptions[i]);
+        for (struct subscription *s; (s = table_iter_next(&iter)) != NULL;)
+            if (!pass(ctx, subscription_name(s), i == PATTERNS)) return false;
+    }
+    return true;
+}
+
 void pubsub_totals(const struct engine *engine, size_t totals[3]) {
     for (int i = 0; i < SPACES; i++)
         totals[i] = engine->pubsub ? table_count(&engine->pubsub->topics[i]) : 0;

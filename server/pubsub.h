@@ -16,6 +16,9 @@ bool pubsub_is_heard(
 void pubsub_forget(struct client *c);
 /* RESET: all subscriptions end, without replies. */
 void pubsub_unsubscribe_all(struct client *c);
+/* Whether PASS says yes to every channel, pattern and shard channel that the client listens to. */
+bool pubsub_all_pass(struct client *c, bool (*pass)(void *ctx, struct slice channel, bool pattern),
+                     void *ctx);
 /* For CLIENT LIST: channels, patterns, shard channels. */
 void pubsub_count(const struct client *c, size_t counts[3]);
 void pubsub_totals(const struct engine *engine, size_t totals[3]);

@@ -1,6 +1,8 @@
 /* server.c -- the bundled target: a Redis-compatible in-memory server. */
 #include "server/server.h"
 
+#include "lib/base/version.h"
+#include "server/acl.h"
 #include "server/start.h"
 
 #include <errno.h>
@@ -55,9 +57,13 @@ int server_main(int argc, char **argv) {
         return fail(&why);
     }
     allow_connections(engine);
+    if (acl_start(engine, &why) != OK) return fail(&why);
     engine_make_dbs(engine);
     command_groups_bind(engine);
     write_pid(engine);
+    engine_log(engine, '#',
+               "Drawbridge " DRAWBRIDGE_VERSION " (behaves as Redis " SERVER_VERSION "), PID: %d",
+               (int)getpid());
     if (engine_run(engine, &why) != OK) return fail(&why);
     if (engine->settings.pidfile[0]) (void)unlink(engine->settings.pidfile);
     return 0;

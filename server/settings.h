@@ -28,6 +28,7 @@ enum maxmemory_policy {
     EVICT_ALLKEYS_RANDOM,
     EVICT_NOTHING
 };
+enum acl_pubsub_default { ACL_PUBSUB_ALLCHANNELS, ACL_PUBSUB_RESETCHANNELS };
 enum appendfsync { APPENDFSYNC_NO, APPENDFSYNC_ALWAYS, APPENDFSYNC_EVERYSEC };
 
 /* Texts are owned by the struct (mem_free), never NULL. Times end in their unit. */
@@ -38,6 +39,8 @@ struct settings {
     char *unixsocket;
     int64_t unixsocketperm;
     bool protected_mode;
+    char *aclfile;           /* empty: none */
+    int64_t acl_pubsub_default, acllog_max_len;
     char *requirepass;       /* may hold any bytes: */
     size_t requirepass_size; /* bytes */
     int64_t client_query_buffer_limit, proto_max_bulk_len;

@@ -5,6 +5,7 @@
  *     words --> elements (copies, in the value's order) --> weights --> order --> window --> reply
  * or list
  */
+#include "server/acl.h"
 #include "server/hash.h"
 #include "server/list.h"
 #include "server/set.h"
@@ -48,6 +49,13 @@ static void copy_free(struct slice text) {
 
 /* ---- the words */
 
+/* BY and GET look at keys that no argument names. */
+static bool may_look_up(struct client *c, const char *option) {
+    if (acl_admits_all(c) || acl_reads_all_keys(c->user, c->command, c->argc, c->argv)) return true;
+    reply_error(c, "ERR %s option of SORT denied due to insufficient ACL permissions.", option);
+    return false;
+}
+
 static bool sort_read(struct client *c, bool read_only, struct sort *s) {
     s->limit = -1;
     s->gets = NEW_ARRAY(struct slice, (size_t)c->argc);
@@ -71,8 +79,12 @@ static bool sort_read(struct client *c, bool read_only, struct sort *s) {
         } else if (arg_is(word, "by") && more >= 1) {
             s->by = c->argv[++i];
             s->by_given = true;
-            if (!s->by.size || !memchr(s->by.data, '*', s->by.size)) s->unsorted = true;
+            if (!s->by.size || !memchr(s->by.data, '*', s->by.size))
+                s->unsorted = true;
+            else if (!may_look_up(c, "BY"))
+                return false;
         } else if (arg_is(word, "get") && more >= 1) {
+            if (!may_look_up(c, "GET")) return false;
             s->gets[s->get_count++] = c->argv[++i];
         } else {
             reply_syntax_error(c);

@@ -13,6 +13,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
+#include "server/acl.h"
 #include "server/net.h"
 #include "server/reply.h"
 
@@ -48,7 +49,7 @@ static struct batch *batch_of(struct engine *engine) {
 /* ---- parsing ---- */
 
 static struct resp_request_limits limits_of(const struct client *c) {
-    if (!c->authenticated) return resp_request_limits_closed;
+    if (acl_must_authenticate(c)) return resp_request_limits_closed;
     struct resp_request_limits limits = resp_request_limits_open;
     limits.bulk_bytes_max = (size_t)c->engine->settings.proto_max_bulk_len;
     limits.total_bytes_max = (size_t)c->engine->settings.client_query_buffer_limit;
@@ -111,7 +112,7 @@ static void parse_client(struct batch *b, struct client *c) {
         keep_request(b, c, request, used);
         c->again = rest.size > 0;
         if (request->is_inline) return; /* its words live in the reader, which holds one request */
-        if (!c->authenticated) return;  /* the next may be read with other limits */
+        if (!c->authenticated && acl_must_authenticate(c)) return; /* the next may be read with other limits */
     }
 }
 

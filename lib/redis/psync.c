@@ -138,7 +138,7 @@ static enum psync_event on_pong(struct psync *psync, struct slice line, struct b
 static enum psync_event on_auth(struct psync *psync, struct slice line, struct buf *out,
                                 struct why *why) {
     if (line.data[0] == '+') return ask_next(psync, out);
-    why_set(why, ERR_REFUSED, "the master refuses the password: %.*s", shown(line),
+    why_set(why, ERR_REFUSED, "Unable to AUTH to MASTER: %.*s", shown(line),
             (const char *)line.data);
     return die(psync, is_passing(line) ? PSYNC_EV_LATER : PSYNC_EV_REFUSED);
 }
