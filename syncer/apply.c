@@ -34,15 +34,18 @@ void apply_resume(struct apply *apply, const struct checkpoint *checkpoint, stru
     dirty_load(&apply->dirty, log, checkpoint->place, from, &highest, log_bytes);
     deadlines_load(&apply->deadlines, deadlines);
     bool fell_back = place_compare(&highest, &checkpoint->place) > 0;
-    apply->strict_until = fell_back && !apply->rules.import_mode ? highest.offset : 0;
+    apply->strict_until = fell_back ? highest.offset : 0;
     dirty_seen(&apply->dirty, apply->place);
 }
 
 void apply_suspect(struct apply *apply, const struct unit *unit) {
     for (size_t i = 0; i < unit->count; i++) {
         const struct unit_command *c = &unit->commands[i];
-        (void)apply_keys_of(&apply->keys, c->command, c->argc, c->argv, c->db);
+        enum apply_class class = apply_keys_of(&apply->keys, c->command, c->argc, c->argv, c->db);
         apply_mark_written(apply, "its answer was not read before a restart");
+        if (class != APPLY_FLUSHALL && class != APPLY_FLUSHDB && class != APPLY_SWAPDB) continue;
+        apply_note_deadlines(&apply->deadlines, &apply->keys, class, c, apply_command_offset(unit, i), 0);
+        deadlines_commit(&apply->deadlines);
     }
 }
 
@@ -173,7 +176,7 @@ static int64_t deadline_touched(const struct apply *apply) {
     for (size_t i = 0; i < apply->keys.count; i++) {
         const struct apply_key *k = &apply->keys.at[i];
         if (k->replaced) continue;
-        int64_t at = deadlines_find(&apply->deadlines, keymap_hash(k->db, k->key));
+        int64_t at = deadlines_find(&apply->deadlines, k->db, k->key);
         if (at < earliest) earliest = at;
     }
     return earliest;
@@ -183,23 +186,6 @@ static bool replaces_all(const struct apply *apply) {
     for (size_t i = 0; i < apply->keys.count; i++)
         if (!apply->keys.at[i].replaced) return false;
     return true;
-}
-
-/* What sending this command does to the deadlines of keys at the target. */
-static void note_deadlines(struct apply *apply, const struct unit_command *c, int64_t now_ms) {
-    int64_t given = apply_deadline_of(c->command, c->argc, c->argv, now_ms);
-    int64_t moved = DEADLINE_NONE;
-    const struct apply_keys *keys = &apply->keys;
-    if (given == APPLY_DEADLINE_MOVED && keys->count > 0)
-        moved = deadlines_find(&apply->deadlines, keymap_hash(keys->at[0].db, keys->at[0].key));
-    for (size_t i = 0; i < keys->count; i++) {
-        const struct apply_key *k = &keys->at[i];
-        uint64_t hash = keymap_hash(k->db, k->key);
-        bool last = i + 1 == keys->count;
-        if (k->written && (k->replaced || (given >= 0 && last))) deadlines_remove(&apply->deadlines, hash);
-        if (given > 0 && last) deadlines_set(&apply->deadlines, hash, given);
-        if (given == APPLY_DEADLINE_MOVED && last && moved != DEADLINE_NONE) deadlines_set(&apply->deadlines, hash, moved);
-    }
 }
 
 static bool all_ours(const struct apply *apply) {
@@ -222,6 +208,7 @@ static void send(struct apply *apply, const struct unit_command *c, int64_t dead
 static void send_special(struct apply *apply, const struct unit *unit, const struct unit_command *c, enum apply_class class) {
     int a = 0, b = 0;
     send(apply, c, DEADLINE_NONE);
+    apply_note_deadlines(&apply->deadlines, &apply->keys, class, c, apply_command_offset(unit, (size_t)(c - unit->commands)), 0);
     if (unit->count == 1 && class == APPLY_FLUSHALL) apply->flushed_db = APPLY_FLUSHED_ALL;
     if (unit->count == 1 && class == APPLY_FLUSHDB) apply->flushed_db = c->db;
     if (class != APPLY_SWAPDB || !apply_swapped(c->argc, c->argv, &a, &b)) return;
@@ -276,7 +263,8 @@ static void decide(struct apply *apply, const struct unit *unit, const struct un
     }
     send(apply, c, deadline);
     note_recent(apply);
-    if (!apply->rules.import_mode && apply->keys.count > 0) note_deadlines(apply, c, now_ms);
+    bool again = unit->end <= apply->strict_until;
+    apply_note_deadlines(&apply->deadlines, &apply->keys, class, c, again ? APPLY_AGAIN : 0, now_ms);
 }
 
 static bool is_special(const struct unit *unit) {

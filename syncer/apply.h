@@ -21,7 +21,7 @@
  * and apply_copies_build() makes the batch that brings them to the target.
  *
  * What must be on disk: after apply_batch_add() and before sending, and after apply_batch_end(),
- * append dirty.log and deadlines.log to their files (C7b).
+ * append deadlines.log and then dirty.log to their files (C7b).
  */
 #ifndef SYNCER_APPLY_H
 #define SYNCER_APPLY_H
@@ -164,6 +164,17 @@ void apply_checkpoint(const struct apply *apply, struct place place, struct chec
  * *DB is the database selected before and behind them (-1: not known). */
 void apply_write_checkpoint(const struct apply_rules *rules, const struct checkpoint *checkpoint, int *db,
                             struct buf *out, size_t *commands);
+
+/* What a command does to the deadlines of keys at the server where it is carried out: changes of the
+ * batch of DEADLINES. KEYS and CLASS are what apply_keys_of() told. OFFSET names an event of the
+ * stream (apply_command_offset); for other commands it is 0, or APPLY_AGAIN while a stream is applied
+ * again (deadlines.h). */
+#define APPLY_AGAIN UINT64_MAX
+void apply_note_deadlines(struct deadlines *deadlines, const struct apply_keys *keys, enum apply_class class,
+                          const struct unit_command *command, uint64_t offset, int64_t now_ms);
+
+/* A number for the INDEX-th command of UNIT that grows along the stream. */
+static inline uint64_t apply_command_offset(const struct unit *unit, size_t index) { return unit->start + 1 + index; }
 
 /* Whether an error of the target says that it cannot now (C7), and not that the data does not fit. */
 bool apply_error_is_state(struct slice error);

@@ -99,10 +99,8 @@ static void write_copy(struct apply *apply, const struct apply_copy *copy, uint3
                                                               SLICE("REPLACE"), SLICE("ABSTTL")});
     }
     apply_end_item(apply);
-    if (apply->rules.import_mode) return;
-    uint64_t hash = keymap_hash(copy->db, key);
-    deadlines_remove(&apply->deadlines, hash);
-    if (copy->expire_ms > 0 && payload.size > 0) deadlines_set(&apply->deadlines, hash, copy->expire_ms);
+    deadlines_remove(&apply->deadlines, copy->db, key);
+    if (copy->expire_ms > 0 && payload.size > 0) deadlines_set(&apply->deadlines, copy->db, key, copy->expire_ms);
 }
 
 bool apply_copies_build(struct apply *apply) {

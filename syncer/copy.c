@@ -213,8 +213,8 @@ static enum err tick(struct copy *c, struct why *why) {
 }
 
 static void note_deadline(struct copy *c, const struct rdb_key *key) {
-    if (c->rules->import_mode || key->expire_at_ms < 0) return;
-    deadlines_set(&c->deadlines, keymap_hash((int)key->db, key->key), key->expire_at_ms > 0 ? key->expire_at_ms : 1);
+    if (key->expire_at_ms < 0) return;
+    deadlines_set(&c->deadlines, (int)key->db, key->key, key->expire_at_ms > 0 ? key->expire_at_ms : 1);
     if (c->deadlines.change_count > 10000) deadlines_commit(&c->deadlines);
 }
 

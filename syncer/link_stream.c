@@ -112,7 +112,7 @@ static enum err compact(struct applier *a, struct why *why) {
     snprintf(path, sizeof path, "%s/deadlines", a->link->folder);
     if (err == OK) err = disk_load(path, LOG_BYTES_MAX, &log, why);
     if (err == OK && buf_size(&log) > (4u << 20)) {
-        deadlines_save(&a->apply.deadlines, &out);
+        deadlines_save(&a->apply.deadlines, true, &out);
         if (buf_size(&out) * 2 < buf_size(&log)) err = disk_replace(path, buf_slice(&out), why);
     }
     buf_close(&log);

@@ -89,8 +89,8 @@ static void remember_target(struct sim *s) {
 /* ---- the syncer's shell ---- */
 
 static void write_logs(struct sim *s) {
-    buf_add(&s->dirty_log, buf_slice(&s->apply.dirty.log));
     buf_add(&s->deadline_log, buf_slice(&s->apply.deadlines.log));
+    buf_add(&s->dirty_log, buf_slice(&s->apply.dirty.log));
     buf_clear(&s->apply.dirty.log);
     buf_clear(&s->apply.deadlines.log);
 }
@@ -187,7 +187,7 @@ static void full_copy(struct sim *s) {
         for (int k = 0; k < TINY_KEYS; k++) {
             const struct tiny_value *v = &s->source.state.at[db][k];
             char name = (char)('a' + k);
-            if (v->type != TINY_NONE && v->expire_ms >= 0) deadlines_set(&d, keymap_hash(db, slice_from(&name, 1)), v->expire_ms > 0 ? v->expire_ms : 1);
+            if (v->type != TINY_NONE && v->expire_ms >= 0) deadlines_set(&d, db, slice_from(&name, 1), v->expire_ms > 0 ? v->expire_ms : 1);
         }
     buf_add(&s->deadline_log, buf_slice(&d.log));
     deadlines_close(&d);

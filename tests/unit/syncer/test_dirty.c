@@ -2,7 +2,6 @@
 #include "lib/base/mem.h"
 #include "lib/base/rand.h"
 #include "syncer/checkpoint.h"
-#include "syncer/deadlines.h"
 #include "syncer/dirty.h"
 
 #include <setjmp.h>
@@ -167,43 +166,6 @@ static void test_swapped_databases_make_both_twins_dirty(void **state) {
     dirty_close(&d);
 }
 
-static void test_deadlines_of_a_batch_that_failed_are_forgotten_but_stay_logged(void **state) {
-    (void)state;
-    struct deadlines d = {0}, again = {0};
-    deadlines_set(&d, 7, 1000);
-    assert_int_equal(deadlines_find(&d, 7), 1000);
-    deadlines_commit(&d);
-    deadlines_remove(&d, 7);
-    deadlines_set(&d, 7, 5000);
-    assert_int_equal(deadlines_find(&d, 7), 1000); /* the earlier of both, until it is applied */
-    deadlines_load(&again, buf_slice(&d.log));
-    assert_int_equal(deadlines_find(&again, 7), 1000);
-    deadlines_abort(&d);
-    assert_int_equal(deadlines_find(&d, 7), 1000);
-    deadlines_remove(&d, 7);
-    deadlines_set(&d, 7, 5000);
-    deadlines_commit(&d);
-    assert_int_equal(deadlines_find(&d, 7), 5000);
-    deadlines_load(&again, buf_slice(&d.log));
-    assert_int_equal(deadlines_find(&again, 7), 5000);
-    deadlines_close(&d);
-    deadlines_close(&again);
-}
-
-static void test_many_deadlines_come_and_go(void **state) {
-    (void)state;
-    struct deadlines d = {0};
-    for (uint64_t round = 0; round < 5; round++) {
-        for (uint64_t h = 0; h < 5000; h++) deadlines_set(&d, h * 977, (int64_t)(h + round + 1));
-        deadlines_commit(&d);
-        for (uint64_t h = 0; h < 5000; h += 2) deadlines_remove(&d, h * 977);
-        deadlines_commit(&d);
-        for (uint64_t h = 0; h < 5000; h++)
-            assert_int_equal(deadlines_find(&d, h * 977), h % 2 ? (int64_t)(h + round + 1) : DEADLINE_NONE);
-    }
-    deadlines_close(&d);
-}
-
 static void test_checkpoints_are_read_as_they_were_written(void **state) {
     (void)state;
     struct buf text = {0};
@@ -234,8 +196,6 @@ int main(void) {
         cmocka_unit_test(test_compacting_changes_nothing_behind_the_horizon),
         cmocka_unit_test(test_a_key_that_cannot_be_copied_is_quarantined_and_counted),
         cmocka_unit_test(test_swapped_databases_make_both_twins_dirty),
-        cmocka_unit_test(test_deadlines_of_a_batch_that_failed_are_forgotten_but_stay_logged),
-        cmocka_unit_test(test_many_deadlines_come_and_go),
         cmocka_unit_test(test_checkpoints_are_read_as_they_were_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
