@@ -310,7 +310,8 @@ static void judge_way_back(const struct gates_input *in, struct gate *gate) {
     pass_if(gate, link->standby && link->way_back && link->foreign_units == 0,
             link->foreign_units ? "somebody else writes to the follower side"
                                 : "the reverse link is not attached",
-            link->foreign_units ? "find the writer, then drawbridge audit start"
+            link->foreign_units ? "find the writer; what he wrote is copied again; then drawbridge "
+                                  "audit start"
                                 : "drawbridge check");
 }
 

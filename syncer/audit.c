@@ -60,7 +60,7 @@ struct audit {
     int64_t started_ms, ended_ms, pause_ms;
     struct difference sample[SAMPLE_MAX];
     size_t sampled;
-    struct buf repair; /* database, size, key: as link->repair takes them */
+    struct buf repair; /* keys, as link->repair takes them */
 };
 
 static const char *const parts[] = {"waiting", "source", "level", "target", "reading", "comparing"};
@@ -262,12 +262,7 @@ static enum err capture(struct audit *a, struct why *why) {
 static void keep(struct audit *a, const struct sorter_record *any, const struct sorter_record *source,
                  const struct sorter_record *target, const char *kind) {
     a->differences++;
-    if (buf_size(&a->repair) < REPAIR_BYTES_MAX) {
-        uint32_t size = (uint32_t)any->key.size;
-        buf_append(&a->repair, &any->db, 4);
-        buf_append(&a->repair, &size, 4);
-        buf_add(&a->repair, any->key);
-    }
+    if (buf_size(&a->repair) < REPAIR_BYTES_MAX) foreign_put_key(&a->repair, (int)any->db, any->key);
     if (a->sampled == SAMPLE_MAX) return;
     struct difference *d = &a->sample[a->sampled++];
     *d = (struct difference){.db = any->db, .kind = kind, .type = (enum value_type)any->type, .key_size = any->key.size};
@@ -374,6 +369,11 @@ void audit_free(struct audit *a) {
     for (size_t i = 0; i < a->sampled; i++) mem_free(a->sample[i].key);
     buf_close(&a->repair);
     mem_free(a);
+}
+
+bool audit_found_equal(struct audit *a, uint64_t *target_offset) {
+    *target_offset = a->target.snapshot.offset;
+    return atomic_load(&a->done) && a->ok && a->differences == 0 && a->undecided == 0;
 }
 
 uint64_t audit_repair(struct audit *a) {

@@ -29,6 +29,9 @@ bool audit_is_done(struct audit *audit);
 /* {keys, bytes, part} while it runs; the result of docs/CONTROL.md when it is done. */
 void audit_json(struct audit *audit, struct buf *out);
 
+/* Whether it is done, and every key was equal; *TARGET_OFFSET: where the target stood, in its own stream. */
+bool audit_found_equal(struct audit *audit, uint64_t *target_offset);
+
 /* Make the keys that differed dirty, so that they are copied again (C33); how many. */
 uint64_t audit_repair(struct audit *audit);
 

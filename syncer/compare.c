@@ -97,14 +97,7 @@ static void judge(struct compare *c, const struct key *key, const struct seen *a
 
 static size_t split(struct slice recent, struct key *keys, size_t max) {
     size_t count = 0;
-    while (recent.size >= 8 && count < max) {
-        int32_t db;
-        uint32_t size;
-        memcpy(&db, recent.data, 4);
-        memcpy(&size, recent.data + 4, 4);
-        keys[count++] = (struct key){.db = db, .key = slice_take(slice_drop(recent, 8), size)};
-        recent = slice_drop(recent, 8 + (size_t)size);
-    }
+    for (struct key k; count < max && foreign_take_key(&recent, &k.db, &k.key); count++) keys[count] = (struct key){.db = k.db, .key = k.key};
     return count;
 }
 

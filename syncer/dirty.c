@@ -80,11 +80,19 @@ static bool add(struct dirty *dirty, int db, struct slice key, const char *reaso
 
 static void drop(struct dirty *dirty, struct dirty_key *key) {
     if (key->quarantined) dirty->quarantined--;
+    if (key->foreign) dirty->foreign--;
     keymap_remove(&dirty->keys, key);
 }
 
 void dirty_mark(struct dirty *dirty, struct place place, int db, struct slice key, const char *reason) {
     if (add(dirty, db, key, reason)) note(dirty, KIND_DIRTY, place, db, key);
+}
+
+void dirty_mark_foreign(struct dirty *dirty, struct place place, int db, struct slice key) {
+    dirty_mark(dirty, place, db, key, "somebody else wrote it at the target");
+    struct dirty_key *k = dirty_find(dirty, db, key);
+    if (!k->foreign) dirty->foreign++;
+    k->foreign = true;
 }
 
 void dirty_clean(struct dirty *dirty, struct place place, struct dirty_key *key) {

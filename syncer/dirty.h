@@ -27,13 +27,14 @@ struct dirty_key {
     uint32_t attempts;         /* copies that failed in a row */
     bool quarantined;          /* could not be copied; still tried, rarely */
     bool asked;                /* a copy was asked for or waits for its place */
+    bool foreign;              /* somebody else wrote it at the target (C26) */
     int64_t next_try_ms;       /* monotonic; 0: at once */
     char reason[96];           /* why it is dirty, or why it cannot be copied */
 };
 
 struct dirty {
     struct keymap keys; /* struct dirty_key */
-    size_t quarantined;
+    size_t quarantined, foreign;
     struct buf log; /* entries that the owner has not yet taken to the file */
 };
 
@@ -45,6 +46,7 @@ struct dirty_key *dirty_find(const struct dirty *dirty, int db, struct slice key
 
 /* Make KEY dirty from PLACE on. Nothing is logged when it is dirty already. */
 void dirty_mark(struct dirty *dirty, struct place place, int db, struct slice key, const char *reason);
+void dirty_mark_foreign(struct dirty *dirty, struct place place, int db, struct slice key); /* and count it as such */
 void dirty_clean(struct dirty *dirty, struct place place, struct dirty_key *key);
 void dirty_seen(struct dirty *dirty, struct place place);
 void dirty_clear(struct dirty *dirty, struct place place, int db); /* -1: all databases */

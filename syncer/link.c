@@ -70,7 +70,9 @@ static struct link *make(const struct link_options *options) {
 static void destroy(struct link *link) {
     spool_close(link->spool);
     for (size_t i = 0; i < LINK_QUARANTINE_SHOWN; i++) buf_close(&link->quarantined[i].key);
+    foreign_close(&link->foreign);
     buf_close(&link->repair);
+    buf_close(&link->repair_foreign);
     buf_close(&link->recent);
     pthread_mutex_destroy(&link->lock);
     mem_free(link->folder);
@@ -213,6 +215,8 @@ int64_t link_lag_ms(struct link *link) {
 void link_get_status(struct link *link, struct link_status *status) {
     pthread_mutex_lock(&link->lock);
     *status = link->status;
+    status->foreign_units = link->foreign.open;
+    status->foreign_total = link->foreign.total;
     pthread_mutex_unlock(&link->lock);
 }
 
@@ -279,6 +283,7 @@ enum err link_activate(struct link *link, uint64_t epoch, const char *replid, ui
     if (link->active_epoch == epoch) { /* carried out before a restart: its checkpoint knows more */
         link->orders.role = LINK_ACTIVE;
         link->status.drained = false;
+        foreign_forget(&link->foreign); /* these were its clients */
     } else if (info.kind == SPOOL_EMPTY || info.kind == SPOOL_RECEIVING || offset < info.begin ||
                (offset <= info.end && !spool_holds(link->spool, replid, offset))) {
         err = why_set(why, ERR_ABSENT, "the spool has offsets %" PRIu64 " to %" PRIu64 " of %s, not %" PRIu64 " of %s", info.begin,

@@ -18,6 +18,7 @@
 #include "lib/base/hist.h"
 #include "lib/control/config.h"
 #include "syncer/checkpoint.h"
+#include "syncer/foreign.h"
 #include "syncer/spool.h"
 
 #include <pthread.h>
@@ -66,7 +67,7 @@ struct link_orders {
     struct place begin_at;
     bool begin_again; /* drop the spool, and begin as told above */
     uint64_t discard; /* standby: nothing before this offset is needed */
-    bool repair;      /* link->repair has keys to be made dirty */
+    bool repair;      /* link->repair or link->repair_foreign has keys to be made dirty */
 };
 
 struct link_copy_status {
@@ -92,11 +93,15 @@ struct link_status {
     bool holding;    /* an audit's pause, or the limit, is obeyed right now */
     struct link_copy_status copy;
     uint64_t units_total, commands_total, left_out_total, unknown_total;
-    uint64_t dirty_keys, quarantined_keys, foreign_units, reconnects;
+    uint64_t dirty_keys, quarantined_keys, reconnects;
+    uint64_t foreign_dirty; /* of repair_foreign, not yet clean; FOREIGN_UNKNOWN: being noted */
+    uint64_t foreign_units, foreign_total; /* see foreign.h: open, total */
     bool way_back, drained, way_broken;
     bool weak_fence;
     int64_t applied_wall_ms; /* when something was applied last */
 };
+
+#define FOREIGN_UNKNOWN UINT64_MAX
 
 struct link_sample {
     int64_t at_ms; /* monotonic: when `offset` had been received */
@@ -131,8 +136,10 @@ struct link {
     struct link_quarantined quarantined[LINK_QUARANTINE_SHOWN];
     size_t quarantined_shown;
     uint64_t own_until;      /* standby: units of the source up to here were its clients', and are not foreign */
-    struct buf repair; /* database (4 bytes), size (4 bytes), key; as often as there are keys */
-    struct buf recent; /* the keys written last before the drain, in the same form */
+    struct foreign foreign;    /* standby: what others wrote to the source */
+    struct buf repair;         /* keys that an audit found different; see foreign_put_key() */
+    struct buf repair_foreign; /* keys that the other link saw others write */
+    struct buf recent;         /* the keys written last before the drain */
     struct rblock *interruptible[2]; /* connections on which the apply thread may wait */
     void (*on_change)(void *self, struct link *link); /* the state changed; from any thread */
     void *self;
@@ -163,6 +170,13 @@ void link_remove(struct link *link);
 
 /* Units of the source up to OFFSET were its clients' while it was the primary side. */
 void link_own_until(struct link *link, uint64_t offset);
+
+/* Give what FROM saw others write to the active link TO (both may be one: it saw that while it was in
+ * standby), and see whether all of it is made good. Asked several times a second; by one thread. */
+void link_hand_over(struct link *from, struct link *to);
+
+/* An audit found both sides equal, at OFFSET of this link's source. */
+void link_audited(struct link *link, uint64_t offset);
 
 void link_wake(struct link *link);
 void link_get_status(struct link *link, struct link_status *status);

@@ -44,9 +44,10 @@ static enum err append(int fd, struct buf *log, struct why *why) {
     return err == OK ? OK : why_add(why, err, "the log of dirty keys");
 }
 
+/* Deadlines first: what they lack is found again only in units whose answers were not seen. */
 enum err applier_write_logs(struct applier *a, struct why *why) {
-    enum err err = append(a->files.dirty_fd, &a->apply.dirty.log, why);
-    return err == OK ? append(a->files.deadlines_fd, &a->apply.deadlines.log, why) : err;
+    enum err err = append(a->files.deadlines_fd, &a->apply.deadlines.log, why);
+    return err == OK ? append(a->files.dirty_fd, &a->apply.dirty.log, why) : err;
 }
 
 /* ---- reading ---- */
@@ -155,6 +156,33 @@ static enum plan plan_of(struct applier *a, const struct checkpoint *ck, struct 
     return same ? PLAN_RESUME_COPY : PLAN_COPY;
 }
 
+void applier_load_others_deadlines(const struct link *link, struct deadlines *deadlines) {
+    char path[4352];
+    struct buf log = {0};
+    struct why why;
+    int parent = (int)(strlen(link->folder) - strlen(link->name)); /* both folders lie in the spool's */
+    snprintf(path, sizeof path, "%.*s%s/deadlines", parent, link->folder, link->other);
+    enum err err = disk_load(path, LOG_BYTES_MAX, &log, &why);
+    if (err == OK) deadlines_load(deadlines, buf_slice(&log));
+    else if (err != ERR_ABSENT) log_warn("link.deadlines_unknown", LOG_S("link", link->name), LOG_WHY(&why));
+    buf_close(&log);
+}
+
+/* What the other link gave to keys at its target are the deadlines that they have at ours, now that it
+ * is drained: both sides are equal (C8, C23). */
+static enum err inherit_deadlines(struct applier *a, struct why *why) {
+    struct deadlines deadlines = {0};
+    struct buf log = {0};
+    size_t written = 0;
+    applier_load_others_deadlines(a->link, &deadlines);
+    deadlines_save(&deadlines, false, &log);
+    enum err err = disk_write(a->files.deadlines_fd, buf_slice(&log), &written, why);
+    log_info("link.deadlines", LOG_S("link", a->link->name), LOG_U("keys", deadlines.table.count));
+    buf_close(&log);
+    deadlines_close(&deadlines);
+    return err == OK ? OK : why_add(why, err, "the log of deadlines");
+}
+
 /* An order to begin at a given place (C23): the checkpoint says so from now on. */
 static enum err obey_activate(struct applier *a, struct why *why) {
     struct link_orders orders;
@@ -164,6 +192,7 @@ static enum err obey_activate(struct applier *a, struct why *why) {
     struct checkpoint checkpoint = {.kind = CHECKPOINT_STREAM, .place = orders.activate_at};
     memcpy(checkpoint.replid, orders.activate_replid, sizeof checkpoint.replid);
     enum err err = applier_open_files(a, true, why);
+    if (err == OK) err = inherit_deadlines(a, why);
     if (err == OK) err = target_write_checkpoint(&a->target, &a->rules, &checkpoint, why);
     if (err == OK) err = link_note_active(link, why);
     if (err != OK) return err;

@@ -44,6 +44,9 @@ void link_fetch_copies(struct applier *a);
 /* Standby, until other orders. */
 MUST_CHECK enum err link_stand_by(struct applier *a, struct why *why);
 
+/* When keys vanish at the other link's target, which is this link's source, as its file says now. */
+void applier_load_others_deadlines(const struct link *link, struct deadlines *deadlines);
+
 MUST_CHECK enum err applier_open_files(struct applier *a, bool fresh, struct why *why);
 void applier_close_files(struct applier *a);
 MUST_CHECK enum err applier_write_logs(struct applier *a, struct why *why);

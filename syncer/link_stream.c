@@ -39,6 +39,7 @@ static void publish(struct applier *a) {
     s->unknown_total = apply->unknown_total;
     s->dirty_keys = dirty_count(&apply->dirty);
     s->quarantined_keys = apply->dirty.quarantined;
+    s->foreign_dirty = apply->dirty.foreign;
     pthread_mutex_unlock(&link->lock);
 }
 
@@ -275,27 +276,30 @@ static enum err resume(struct applier *a, const struct checkpoint *checkpoint, s
     return err;
 }
 
-/* Keys that an audit wants to be copied again (C33). */
-static void obey_repair(struct applier *a) {
-    struct link *link = a->link;
-    struct buf keys = {0};
-    pthread_mutex_lock(&link->lock);
-    struct buf none = keys;
-    keys = link->repair;
-    link->repair = none;
-    link->orders.repair = false;
-    pthread_mutex_unlock(&link->lock);
-    struct slice rest = buf_slice(&keys);
-    while (rest.size >= 8) {
-        int32_t db;
-        uint32_t size;
-        memcpy(&db, rest.data, 4);
-        memcpy(&size, rest.data + 4, 4);
-        ASSERT(size <= rest.size - 8);
-        dirty_mark(&a->apply.dirty, a->apply.place, db, slice_take(slice_drop(rest, 8), size), "an audit found a difference");
-        rest = slice_drop(rest, 8 + (size_t)size);
+static void mark_all(struct applier *a, const struct buf *keys, bool foreign) {
+    struct slice rest = buf_slice(keys), key;
+    for (int db; foreign_take_key(&rest, &db, &key);) {
+        if (foreign) dirty_mark_foreign(&a->apply.dirty, a->apply.place, db, key);
+        else dirty_mark(&a->apply.dirty, a->apply.place, db, key, "an audit found a difference");
     }
+}
+
+/* Keys that an audit wants to be copied again, and keys that others wrote at the target (C26, C33). */
+static enum err obey_repair(struct applier *a, struct why *why) {
+    struct link *link = a->link;
+    pthread_mutex_lock(&link->lock);
+    struct buf keys = link->repair, foreign = link->repair_foreign;
+    link->repair = link->repair_foreign = (struct buf){0};
+    link->orders.repair = false;
+    link->status.foreign_dirty = FOREIGN_UNKNOWN;
+    pthread_mutex_unlock(&link->lock);
+    mark_all(a, &keys, false);
+    mark_all(a, &foreign, true);
     buf_close(&keys);
+    buf_close(&foreign);
+    enum err err = applier_write_logs(a, why);
+    if (err == OK) publish(a);
+    return err;
 }
 
 static void set_holding(struct link *link, bool holding) {
@@ -313,12 +317,7 @@ static void publish_recent(struct applier *a) {
     buf_clear(&link->recent);
     for (size_t i = 0; i < APPLY_RECENT; i++) {
         const struct apply_recent *r = &a->apply.recent[i];
-        uint32_t size = (uint32_t)buf_size(&r->key);
-        int32_t db = r->db;
-        if (!r->used) continue;
-        buf_append(&link->recent, &db, 4);
-        buf_append(&link->recent, &size, 4);
-        buf_add(&link->recent, buf_slice(&r->key));
+        if (r->used) foreign_put_key(&link->recent, r->db, buf_slice(&r->key));
     }
     pthread_mutex_unlock(&link->lock);
 }
@@ -370,10 +369,9 @@ static enum err turn(struct applier *a, struct why *why) {
     bool did = false;
     link_get_orders(link, &orders);
     if (orders.stop || orders.role != LINK_ACTIVE || orders.begin_again) return why_set(why, ERR_STOPPED, "other orders");
-    if (orders.repair) obey_repair(a);
+    enum err err = orders.repair ? obey_repair(a, why) : OK;
     bool hold = orders.paused || orders.audit_pause;
-    enum err err = OK;
-    if (!hold) err = round_trip(a, orders.limit, &did, why);
+    if (err == OK && !hold) err = round_trip(a, orders.limit, &did, why);
     if (err != OK) return err;
     set_holding(link, hold || (!did && a->apply.place.offset >= orders.limit));
     if (dirty_count(&a->apply.dirty) > 0 && !hold && now_ms() >= a->copies_due_ms) {

@@ -75,6 +75,7 @@ void report_json(struct link *link, struct buf *out) {
     json_object_set_new(o, "quarantined_keys", number(s.quarantined_keys));
     json_object_set_new(o, "quarantined", quarantine_json(link));
     json_object_set_new(o, "foreign_units", number(s.foreign_units));
+    json_object_set_new(o, "foreign_units_total", number(s.foreign_total));
     json_object_set_new(o, "spool_bytes", number(spool.bytes));
     json_object_set_new(o, "spool_limit_bytes", number(spool.limit_bytes));
     json_object_set_new(o, "way_back", json_boolean(s.way_back && spool.kind != SPOOL_EMPTY && spool.kind != SPOOL_RECEIVING));

@@ -36,7 +36,7 @@ void report_metrics(struct link *link, struct metrics *m) {
     metrics_add_labels(m, &commands, (double)s.commands_total, l);
     metrics_add_labels(m, &dirty, (double)s.dirty_keys, l);
     metrics_add_labels(m, &quarantined, (double)s.quarantined_keys, l);
-    metrics_add_labels(m, &foreign, (double)s.foreign_units, l);
+    metrics_add_labels(m, &foreign, (double)s.foreign_total, l);
     metrics_add_labels(m, &way_back, s.way_back, l);
     metrics_add_labels(m, &reconnects, (double)s.reconnects, l);
     metrics_add_labels(m, &spool_b, (double)spool.bytes, l);

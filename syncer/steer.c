@@ -33,7 +33,7 @@ void steer_push(struct steer *c, const char *name, const char *subject, struct s
     resp_write_bulk(&c->out, json);
 }
 
-static void report_link(struct steer *c, struct steer_link *slot) {
+void steer_report_link(struct steer *c, struct steer_link *slot) {
     struct buf json = {0};
     report_json(slot->link, &json);
     steer_push(c, "LINK", slot->link->name, buf_slice(&json));
@@ -75,7 +75,7 @@ static void report(struct steer *c) {
         if (!moved && now_ms() < slot->report_due_ms) continue;
         slot->told_state = status.state;
         snprintf(slot->told_error, sizeof slot->told_error, "%s", status.error);
-        report_link(c, slot);
+        steer_report_link(c, slot);
     }
     steer_report_audit(c);
 }
@@ -140,6 +140,13 @@ static enum err take_orders(struct steer *c, struct why *why) {
     }
 }
 
+/* What others wrote to the follower side (C26). */
+static void hand_over(struct steer *c) {
+    for (size_t i = 0; i < STEER_LINKS; i++)
+        for (size_t j = 0; j < STEER_LINKS; j++)
+            if (c->links[i].link && c->links[j].link) link_hand_over(c->links[i].link, c->links[j].link);
+}
+
 /* A barrier waits for a report of ours. */
 static bool in_barrier(const struct steer *c) {
     bool waited_for = c->compare != NULL;
@@ -156,6 +163,7 @@ static enum err converse(struct steer *c, bool (*ended)(void *), void *self, str
     while (err == OK && !ended(self)) {
         err = read_some(c, in_barrier(c) ? POLL_MS_IN_BARRIER : POLL_MS, why);
         if (err == OK) err = take_orders(c, why);
+        hand_over(c);
         report(c);
         if (err == OK) err = send_out(c, why);
     }
@@ -175,7 +183,10 @@ void steer_run(struct steer *c, bool (*ended)(void *self), void *self) {
         if (err == OK) continue;
         if (!c->complained) log_warn("control.lost", LOG_WHY(&why));
         c->complained = true;
-        for (uint64_t until = now_ms() + REDIAL_MS; now_ms() < until && !ended(self);) usleep(POLL_MS * 1000);
+        for (uint64_t until = now_ms() + REDIAL_MS; now_ms() < until && !ended(self);) {
+            hand_over(c);
+            usleep(POLL_MS * 1000);
+        }
     }
 }
 

@@ -95,6 +95,18 @@ static void report_compare(struct steer *c) {
     c->compare = NULL;
 }
 
+/* An audit that found nothing answers for what others wrote before it. Told before the audit's end, so that
+ * nobody takes what was made good for a reason to doubt the audit. */
+static void settle_foreign(struct steer *c) {
+    uint64_t offset = 0;
+    if (!audit_found_equal(c->audit, &offset)) return;
+    for (size_t i = 0; i < STEER_LINKS; i++) {
+        if (!c->links[i].link || c->links[i].link == audit_link(c->audit)) continue;
+        link_audited(c->links[i].link, offset);
+        steer_report_link(c, &c->links[i]);
+    }
+}
+
 void steer_report_audit(struct steer *c) {
     struct buf json = {0};
     report_compare(c);
@@ -104,6 +116,7 @@ void steer_report_audit(struct steer *c) {
     if (!done && now_ms() < c->audit_due_ms) return;
     c->audit_due_ms = now_ms() + 1000;
     c->audit_told = done;
+    if (done) settle_foreign(c);
     audit_json(c->audit, &json);
     steer_push(c, done ? "AUDITED" : "AUDIT", audit_id(c->audit), buf_slice(&json));
     buf_close(&json);

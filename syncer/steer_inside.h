@@ -39,6 +39,7 @@ struct steer {
 /* Carry out one order and put its answer into c->out. */
 void steer_obey(struct steer *c, size_t argc, const struct slice *argv);
 
+void steer_report_link(struct steer *c, struct steer_link *slot);
 void steer_push(struct steer *c, const char *name, const char *subject, struct slice json);
 void steer_raise_epoch(struct steer *c, uint64_t epoch);
 void steer_wait_removed(struct steer_link *slot);
