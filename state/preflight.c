@@ -184,10 +184,6 @@ void preflight_judge_both(struct preflight *p, const struct preflight_side *lega
             "take a redis-server as target, or remove the functions",
             "legacy has %" PRId64 " function libraries, which the bundled server does not have yet",
             legacy->functions);
-    if (target->bundled && legacy->has_streams)
-        add(p, FINDING_FAIL, "target.streams",
-            "take a redis-server as target if there are streams in your data",
-            "legacy has used streams, which the bundled server does not have yet");
 }
 
 void preflight_judge_disk(struct preflight *p, const char *dir, int64_t free_bytes,

@@ -46,7 +46,6 @@ struct preflight_side {
     int64_t modules; /* -1: MODULE LIST is refused */
     char module[64];
     int64_t functions; /* libraries; -1: not known */
-    bool has_streams;  /* XADD was ever called (commandstats) */
     bool diskless, aof;
     int64_t clock_ms;
 };

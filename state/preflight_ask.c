@@ -76,9 +76,6 @@ static void read_rest(struct rblock *client, struct preflight_side *side) {
     }
     reply = ask(client, "FUNCTION LIST");
     side->functions = reply ? (int64_t)reply->count : -1;
-    reply = ask(client, "INFO commandstats");
-    struct slice value;
-    side->has_streams = reply && resp_info_field(reply->text, "cmdstat_xadd", &value);
     reply = ask(client, "CONFIG GET repl-diskless-sync");
     side->diskless = reply && reply->count == 2 && resp_reply_is(&reply->child[1], "yes");
 }
