@@ -51,6 +51,7 @@ struct engine {
     struct db *dbs; /* settings.databases */
     int db_count;
     struct db_observer *observer; /* NULL: no point in time is being kept */
+    uint8_t snapshot_polarity; /* the colours of an entry that every snapshot has (snapshot.c) */
     enum role role;
     bool loading;       /* a file or a full copy is being loaded: commands answer -LOADING */
     bool expire_active; /* DEBUG SET-ACTIVE-EXPIRE */
@@ -86,6 +87,7 @@ struct engine {
     struct engine_pause *pause;
     struct engine_errors *errors;
     struct engine_acl *acl;
+    struct snapshots *snapshots; /* NULL: there was none yet */
     struct batch *batch;
     struct engine_metrics *metrics; /* NULL: not served */
     /* Those of the other groups, set by them. */

@@ -120,6 +120,7 @@ static bool set_in_table(struct table *table, struct slice name, struct slice va
         table_add_hashed(table, field_new(name, value), hash);
         return true;
     }
+    table_edit(table, old);
     if (old->value_size == value.size) {
         if (value.size) memmove(old->bytes + old->name_size, value.data, value.size);
         return false;
@@ -152,6 +153,11 @@ bool hash_remove(struct value *hash, struct slice field) {
     struct field *f = table_take(hash->ptr, field);
     mem_free(f);
     return f != NULL;
+}
+
+void hash_item(const void *item, struct slice *field, struct slice *value) {
+    *field = field_name(item);
+    *value = field_value(item);
 }
 
 void hash_iter_init(struct hash_iter *iter, const struct value *hash) {
@@ -270,4 +276,9 @@ static size_t ops_length(enum encoding encoding, const void *ptr) {
     return encoding == ENC_LISTPACK ? lp_count(ptr) / 2 : table_count(ptr);
 }
 
-const struct value_ops hash_ops = {ops_free, ops_effort, ops_copy, ops_memory, ops_length};
+static struct value_watch **ops_watch(enum encoding encoding, void *ptr) {
+    return encoding == ENC_HASHTABLE ? &((struct table *)ptr)->watch : NULL;
+}
+
+const struct value_ops hash_ops = {ops_free,   ops_effort, ops_copy,
+                                   ops_memory, ops_length, ops_watch};

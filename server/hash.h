@@ -39,6 +39,9 @@ bool hash_remove(struct value *hash, struct slice field);
 void hash_expect(struct value *hash, const struct type_limits *limits, size_t largest,
                  size_t total);
 
+/* What an item of the table in ENC_HASHTABLE holds. */
+void hash_item(const void *item, struct slice *field, struct slice *value);
+
 struct hash_iter {
     const struct value *hash;
     struct table_iter table;

@@ -66,10 +66,9 @@ static struct entry *add_at(struct db *db, struct where w, struct slice key,
                             const struct value *value, int64_t expiry_ms) {
     struct entry *e = entry_new(key, value, expiry_ms);
     access_start(db->engine, e);
+    e->colours = db->engine->snapshot_polarity;
     table_add_hashed(w.table, e, w.hash);
     note_expiry(db, w, expiry_ms);
-    struct db_observer *observer = db->engine->observer;
-    if (observer) observer->born(observer->ctx, db, e);
     return e;
 }
 
@@ -93,11 +92,10 @@ static void drop(struct db *db, struct entry *e, bool shell) {
 static void replace(struct db *db, struct where w, struct entry *old, struct entry *new,
                     bool shell) {
     memcpy(new->access, old->access, sizeof new->access);
+    new->colours = db->engine->snapshot_polarity;
     table_moved(w.table, old, new, w.hash);
     note_expiry(db, w, entry_expiry(new));
     drop(db, old, shell);
-    struct db_observer *observer = db->engine->observer;
-    if (observer) observer->born(observer->ctx, db, new);
 }
 
 struct entry *db_set(struct db *db, struct slice key, const struct value *value, int64_t expiry_ms,
@@ -204,21 +202,25 @@ static void free_partitions(void *arg) {
     mem_free(tables);
 }
 
+void db_free_tables(struct table *tables, bool lazy) {
+    if (lazy)
+        helper_run(free_partitions, tables);
+    else
+        free_partitions(tables);
+}
+
 uint64_t db_clear(struct db *db, bool lazy) {
     uint64_t count = db_size(db);
-    struct db_observer *observer = db->engine->observer;
-    if (observer) observer->before_clear(observer->ctx, db);
     if (count == 0) return 0;
     struct table *tables = mem_dup(db->partitions, sizeof db->partitions);
     for (unsigned i = 0; i < PARTITIONS; i++) table_init(&db->partitions[i], &entries);
     db->expires = 0;
     db->avg_ttl_ms = 0;
     db->expire_cursor = 0;
-    if (lazy)
-        helper_run(free_partitions, tables);
-    else
-        free_partitions(tables);
     block_scan_db(db);
+    struct db_observer *observer = db->engine->observer;
+    if (observer && observer->cleared(observer->ctx, db, tables)) return count;
+    db_free_tables(tables, lazy);
     return count;
 }
 

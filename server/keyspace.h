@@ -44,10 +44,9 @@ struct db_observer {
      * and frees it later with entry_free(). `shell`: only the entry itself; its value lives on
      * under another name (RENAME, MOVE), so what is needed of it must be copied now. */
     bool (*dropped)(void *ctx, struct db *db, struct entry *e, bool shell);
-    /* The entry has just been added. */
-    void (*born)(void *ctx, struct db *db, struct entry *e);
-    /* All keys of DB are about to be thrown away (FLUSHDB). */
-    void (*before_clear)(void *ctx, struct db *db);
+    /* All keys of DB were taken out (FLUSHDB) and stand in TABLES, PARTITIONS of them. True: the
+     * observer keeps the array with all that is in it, and frees it later with db_free_tables(). */
+    bool (*cleared)(void *ctx, struct db *db, struct table *tables);
     /* The contents of A and B were exchanged (SWAPDB). */
     void (*swapped)(void *ctx, struct db *a, struct db *b);
 };
@@ -77,6 +76,8 @@ struct entry *db_set_expiry(struct db *db, struct entry *e, int64_t expiry_ms);
 struct entry *db_string_edit(struct db *db, struct entry *e, size_t new_size, uint8_t **bytes);
 /* Replace the string's value and keep its expiry; the entry may move. Tells the observer. */
 struct entry *db_string_set(struct db *db, struct entry *e, const struct value *value);
+/* Free what cleared() was given; when LAZY on the helper thread. */
+void db_free_tables(struct table *tables, bool lazy);
 /* Throw all keys away; the freeing happens on the helper thread when LAZY. Returns how many. */
 uint64_t db_clear(struct db *db, bool lazy);
 void db_swap(struct db *a, struct db *b);

@@ -7,10 +7,11 @@
 
 #include "lib/base/mem.h"
 
-#define PLAIN_MIN ((size_t)512 << 20) /* beyond this an element is plain whatever the limits say   \
-                                       */
-#define SAFE_BYTES 8192U              /* a bound on nodes that are limited by their count */
-#define ITEM_EXTRA 11U                /* the most that a listpack adds to an element */
+#define PLAIN_MIN                                                                                  \
+    ((size_t)512 << 20)  /* beyond this an element is plain whatever the limits say                \
+                          */
+#define SAFE_BYTES 8192U /* a bound on nodes that are limited by their count */
+#define ITEM_EXTRA 11U   /* the most that a listpack adds to an element */
 
 struct list_node {
     struct list_node *prev, *next;
@@ -18,11 +19,14 @@ struct list_node {
     size_t size;   /* if plain: its bytes */
     uint32_t count;
     bool plain;
+    uint8_t passed; /* bits of walks: see list_walk_begin() */
 };
 
 struct list {
     struct list_node *first, *last;
     size_t count, nodes;
+    struct value_watch *watch;
+    uint8_t polarity; /* a node is passed by a walk when its bit is as here */
 };
 
 struct list *list_new(void) {
@@ -33,6 +37,7 @@ static struct list_node *node_new(struct list *list, uint8_t *data, uint32_t cou
     struct list_node *node = NEW(struct list_node);
     node->data = data;
     node->count = count;
+    node->passed = list->polarity;
     list->nodes++;
     list->count += count;
     return node;
@@ -60,6 +65,7 @@ static void node_link(struct list *list, struct list_node *node, struct list_nod
 }
 
 static void node_drop(struct list *list, struct list_node *node) {
+    value_watch_tell(list->watch, node, WATCH_GONE);
     *(node->prev ? &node->prev->next : &list->first) = node->next;
     *(node->next ? &node->next->prev : &list->last) = node->prev;
     list->nodes--;
@@ -130,6 +136,7 @@ static bool node_takes(const struct type_limits *limits, const struct list_node 
 /* Put ELEMENT at AT of the packed NODE; LP_NONE: at its end (LP_AFTER) or front (LP_BEFORE). */
 static void node_put(struct list *list, struct list_node *node, uint32_t at, enum lp_where where,
                      struct slice element) {
+    value_watch_tell(list->watch, node, WATCH_EDIT);
     if (at != LP_NONE) {
         lp_insert(&node->data, at, element, where);
     } else if (where == LP_BEFORE) {
@@ -188,6 +195,7 @@ static struct list_node *find_node(const struct list *list, size_t *index) {
 /* Cut COUNT elements from position FROM on out of NODE, which keeps some. */
 static uint32_t node_cut(struct list *list, struct list_node *node, uint32_t at, uint32_t count) {
     ASSERT(!node->plain && count < node->count);
+    value_watch_tell(list->watch, node, WATCH_EDIT);
     node->count -= count;
     list->count -= count;
     return lp_delete(&node->data, at, count);
@@ -258,6 +266,7 @@ void list_iter_remove(struct list_iter *iter) {
 
 /* Cut the packed NODE before AT; the part from AT on becomes the node behind it. */
 static void node_split(struct list *list, struct list_node *node, uint32_t at) {
+    value_watch_tell(list->watch, node, WATCH_EDIT);
     uint8_t *rest = lp_split(&node->data, at);
     uint32_t moved = lp_count(rest);
     ASSERT(moved > 0 && moved < node->count);
@@ -323,6 +332,18 @@ void list_iter_replace(struct list_iter *iter, const struct type_limits *limits,
     list_iter_remove(&old);
 }
 
+void list_walk_begin(struct list *list, uint8_t walk) {
+    list->polarity ^= walk;
+}
+
+bool list_node_is_passed(const struct list *list, const struct list_node *node, uint8_t walk) {
+    return ((node->passed ^ list->polarity) & walk) == 0;
+}
+
+void list_node_pass(const struct list *list, struct list_node *node, uint8_t walk) {
+    node->passed = (uint8_t)((node->passed & ~walk) | (list->polarity & walk));
+}
+
 const struct list_node *list_node_next(const struct list *list, const struct list_node *node) {
     return node ? node->next : list->first;
 }
@@ -381,4 +402,10 @@ static size_t ops_length(enum encoding encoding, const void *ptr) {
     return list_count(ptr);
 }
 
-const struct value_ops list_ops = {ops_free, ops_effort, ops_copy, ops_memory, ops_length};
+static struct value_watch **ops_watch(enum encoding encoding, void *ptr) {
+    (void)encoding;
+    return &((struct list *)ptr)->watch;
+}
+
+const struct value_ops list_ops = {ops_free,   ops_effort, ops_copy,
+                                   ops_memory, ops_length, ops_watch};

@@ -69,6 +69,13 @@ const struct list_node *list_node_next(const struct list *list, const struct lis
 /* The node's bytes: a listpack, or the one element of a plain node. */
 struct slice list_node_bytes(const struct list_node *node, bool *plain);
 
+/* A walk over the nodes while the list changes: a snapshot's. WALK is a bit, of one walk at a time.
+ * Beginning makes all nodes not passed; a node that comes later is born passed. When the walk ends
+ * all must be passed. The list's watch hears of a node before it changes or goes. */
+void list_walk_begin(struct list *list, uint8_t walk);
+bool list_node_is_passed(const struct list *list, const struct list_node *node, uint8_t walk);
+void list_node_pass(const struct list *list, struct list_node *node, uint8_t walk);
+
 /* Append a node. The listpack, which is valid and not empty, or a copy of the plain element becomes
  * the list's. A listpack that is over the limits is kept as it is. */
 void list_append_listpack(struct list *list, uint8_t *lp);

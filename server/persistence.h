@@ -63,6 +63,10 @@ struct rdb_save_options {
 };
 
 struct rdb_sink;
+struct rdb_writer;
+/* What an RDB begins with: everything but keys. */
+void rdb_put_head(struct engine *engine, struct rdb_writer *writer,
+                  const struct rdb_save_options *options);
 /* Write the whole data to SINK. Blocks. In a forked child, or on the engine's thread. */
 MUST_CHECK enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink,
                                 const struct rdb_save_options *options, struct why *why);

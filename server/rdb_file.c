@@ -15,8 +15,8 @@
 
 /* ---- writing ---- */
 
-static void put_aux(struct engine *engine, struct rdb_writer *writer,
-                    const struct rdb_save_options *options) {
+void rdb_put_head(struct engine *engine, struct rdb_writer *writer,
+                  const struct rdb_save_options *options) {
     rdb_writer_aux(writer, SLICE("redis-ver"), SLICE(SERVER_VERSION));
     rdb_writer_aux_number(writer, SLICE("redis-bits"), 64);
     rdb_writer_aux_number(writer, SLICE("ctime"), engine->now_ms / 1000);
@@ -63,7 +63,7 @@ enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink,
                      const struct rdb_save_options *options, struct why *why) {
     struct rdb_writer writer;
     rdb_writer_open(&writer, sink, RDB_VERSION_WRITTEN);
-    put_aux(engine, &writer, options);
+    rdb_put_head(engine, &writer, options);
     enum err err = OK;
     for (int i = 0; !err && i < engine->db_count && options->scope == SNAPSHOT_ALL; i++)
         err = put_db(&engine->dbs[i], &writer, engine->settings.rdbcompression, why);

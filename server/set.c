@@ -110,6 +110,10 @@ bool set_remove(struct value *set, struct slice member) {
     return removed;
 }
 
+struct slice set_item(const void *item) {
+    return member_bytes(item);
+}
+
 void set_iter_init(struct set_iter *iter, const struct value *set) {
     *iter = (struct set_iter){.set = set};
     if (set->encoding == ENC_HASHTABLE) table_iter_init(&iter->table, set->ptr);
@@ -213,4 +217,9 @@ static size_t ops_length(enum encoding encoding, const void *ptr) {
     return encoding == ENC_INTSET ? intset_count(ptr) : table_count(ptr);
 }
 
-const struct value_ops set_ops = {ops_free, ops_effort, ops_copy, ops_memory, ops_length};
+static struct value_watch **ops_watch(enum encoding encoding, void *ptr) {
+    return encoding == ENC_HASHTABLE ? &((struct table *)ptr)->watch : NULL;
+}
+
+const struct value_ops set_ops = {ops_free,   ops_effort, ops_copy,
+                                  ops_memory, ops_length, ops_watch};

@@ -37,6 +37,9 @@ bool set_add(struct value *set, const struct type_limits *limits, struct slice m
 /* False if there was no such member. */
 bool set_remove(struct value *set, struct slice member);
 
+/* The member that an item of the table in ENC_HASHTABLE is. */
+struct slice set_item(const void *item);
+
 struct set_iter {
     const struct value *set;
     struct table_iter table;

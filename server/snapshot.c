@@ -1,230 +1,293 @@
-/* snapshot.c -- a point in time by fork: the child encodes, the parent relays. See snapshot.h.
- *
- *     parent  <-- pipe: RDB bytes (batches), or nothing (a file) --  child
- *             <-- exit code; what went wrong stands in the pipe `words` --
- */
-#include "server/snapshot.h"
+/* snapshot.c -- a point in time without a fork: slots, starts and ends, and what the keyspace tells
+ * before it changes. See snapshot.h and snapshot_inside.h. */
+#include "server/snapshot_inside.h"
 
-#include "lib/base/fs.h"
 #include "lib/base/mem.h"
-#include "lib/redis/rdb_write.h"
 #include "server/persistence.h"
+#include "server/value_rdb.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#define TURN_US 50                     /* a walk's share of a turn of the loop */
+#define PUSH_BYTES ((size_t)64 * 1024) /* what is given to the writer at a time */
+#define WAITING_MAX_BYTES (8u << 20)   /* the walk rests while the writer has so much to do */
 
-#define BATCH_BYTES ((size_t)64 * 1024)
-#define PIPE_BYTES (1 << 20)
-#define CHILD_DATA_FD 3
-#define CHILD_WORDS_FD 4
+/* ---- putting out ---- */
 
-struct snapshot {
-    struct snapshot *next; /* all that are under way */
-    struct engine *engine;
-    struct snapshot_want want; /* path: owned copy */
-    pid_t child;
-    uv_poll_t poll, words_poll; /* of the two pipes' read ends */
-    uv_timer_t reaper;          /* asks for the exit code while the child takes its time to die */
-    int data_fd, words_fd;
-    int handles; /* not closed yet; freed at 0 */
-    bool wants, data_ended, words_ended, is_over;
-    struct buf words;
-};
-
-static struct snapshot *running; /* of the engine; there is one engine in a process */
-
-unsigned snapshots_active(const struct engine *engine) {
-    unsigned count = 0;
-    for (struct snapshot *s = running; s; s = s->next) count += s->engine == engine;
-    return count;
+enum rdb_pack snapshot_pack(const struct snapshot *s) {
+    return s->packs ? RDB_MARK : RDB_PLAIN;
 }
 
-/* ---- the child ---- */
-
-struct pipe_sink {
-    struct rdb_sink sink;
-};
-
-static enum err write_to_pipe(struct rdb_sink *sink, struct slice bytes, struct why *why) {
-    (void)sink;
-    return fs_write(CHILD_DATA_FD, bytes, "pipe", why);
+static void put_select(struct snapshot *s, struct rdb_tape *tape, int origin) {
+    buf_byte(&tape->bytes, RDB_OP_SELECT);
+    rdb_put_length(&tape->bytes, (uint64_t)origin);
+    if (s->announced[origin]) return;
+    s->announced[origin] = true;
+    buf_byte(&tape->bytes, RDB_OP_RESIZE);
+    rdb_put_length(&tape->bytes, s->sizes[origin]);
+    rdb_put_length(&tape->bytes, s->expires[origin]);
 }
 
-/* Nothing of the parent's stays open: a connection that the parent closes must be seen to close. */
-static void child_keep_two(int data_fd, int words_fd) {
-    int data = fcntl(data_fd, F_DUPFD, 10), words = fcntl(words_fd, F_DUPFD, 10);
-    if (data < 0 || words < 0 || dup2(data, CHILD_DATA_FD) < 0 || dup2(words, CHILD_WORDS_FD) < 0)
-        _exit(2);
-    (void)close_range(CHILD_WORDS_FD + 1, ~0u, 0);
+struct rdb_tape *snapshot_tape(struct snapshot *s, int origin) {
+    if (s->writer == NULL) return NULL;
+    struct rdb_tape *tape = s->part_is_open ? &s->side : &s->tape;
+    int *db = s->part_is_open ? &s->side_db : &s->tape_db;
+    if (*db != origin) put_select(s, tape, origin);
+    *db = origin;
+    return tape;
 }
 
-static _Noreturn void child_run(struct snapshot *s, const struct rdb_save_options *options,
-                                int data_fd, int words_fd) {
-    (void)prctl(PR_SET_PDEATHSIG,
-                SIGKILL); /* nobody would read what a child of a dead parent makes */
-    child_keep_two(data_fd, words_fd);
-    (void)signal(SIGINT, SIG_IGN); /* the parent decides when it is over */
-    (void)signal(SIGTERM, SIG_DFL);
-    struct pipe_sink sink = {.sink.write = write_to_pipe};
-    struct why why = {""};
-    enum err err = s->want.path ? rdb_save_file(s->engine, s->want.path, options, &why)
-                                : rdb_save_to(s->engine, &sink.sink, options, &why);
-    if (err && write(CHILD_WORDS_FD, why.text, strlen(why.text)) < 0) _exit(2);
-    _exit(err ? 1 : 0);
+void snapshot_push(struct snapshot *s) {
+    if (s->writer && buf_size(&s->tape.bytes) >= PUSH_BYTES)
+        snapshot_writer_give(s->writer, &s->tape);
 }
 
-/* ---- the parent ---- */
+void snapshot_capture(struct snapshot *s, int origin, struct entry *e) {
+    e->colours ^= snapshot_bit(s);
+    s->keys++;
+    if (s->writer == NULL) return;
+    if (part_is_needed(e)) {
+        part_begin(s, origin, e);
+        return;
+    }
+    struct value value = entry_value(e);
+    struct rdb_key key = {.db = (uint32_t)origin,
+                          .key = entry_key(e),
+                          .expire_at_ms = entry_expiry(e),
+                          .idle_s = -1,
+                          .freq = -1,
+                          .rdb_type = value_rdb_type(&value)};
+    struct rdb_tape *tape = snapshot_tape(s, origin);
+    rdb_put_key(&tape->bytes, &key, snapshot_pack(s));
+    value_put(&tape->bytes, &value, snapshot_pack(s));
+    snapshot_push(s);
+}
 
-static void handle_closed(uv_handle_t *handle) {
-    struct snapshot *s = handle->data;
-    if (--s->handles > 0) return;
-    close(s->data_fd);
-    close(s->words_fd);
-    buf_close(&s->words);
-    mem_free((void *)(uintptr_t)s->want.path);
+/* ---- what the keyspace tells ---- */
+
+/* Put E out for all who have not captured it yet. */
+static void capture_for_all(struct snapshots *all, const struct db *db, struct entry *e) {
+    uint8_t open = (uint8_t)((e->colours ^ all->engine->snapshot_polarity) & all->running);
+    for (unsigned slot = 0; open; slot++, open >>= 1)
+        if (open & 1) {
+            struct snapshot *s = all->slots[slot];
+            snapshot_capture(s, s->origin_of[db->id], e);
+        }
+}
+
+static void before_edit(void *ctx, struct db *db, struct entry *e) {
+    capture_for_all(ctx, db, e);
+}
+
+/* A big value is watched from here on, and survives its entry (value_watch.h). */
+static bool dropped(void *ctx, struct db *db, struct entry *e, bool shell) {
+    (void)shell;
+    capture_for_all(ctx, db, e);
+    return false;
+}
+
+static bool cleared(void *ctx, struct db *db, struct table *tables) {
+    struct snapshots *all = ctx;
+    struct graveyard *g = NEW(struct graveyard);
+    memcpy(g->tables, tables, sizeof g->tables);
+    mem_free(tables);
+    g->needed_by = all->running;
+    for (unsigned slot = 0; slot < SNAPSHOTS_MAX; slot++)
+        if (all->slots[slot]) g->origin[slot] = all->slots[slot]->origin_of[db->id];
+    *all->graveyards_end = g;
+    all->graveyards_end = &g->next;
+    return true;
+}
+
+void graveyard_leave(struct snapshots *all, struct graveyard *g, const struct snapshot *s) {
+    g->needed_by &= (uint8_t)~snapshot_bit(s);
+    if (g->needed_by) return;
+    struct graveyard **at = &all->graveyards;
+    while (*at != g) at = &(*at)->next;
+    *at = g->next;
+    if (*at == NULL) all->graveyards_end = at;
+    struct table *tables = mem_dup(g->tables, sizeof g->tables);
+    mem_free(g);
+    db_free_tables(tables, true);
+}
+
+static void swapped(void *ctx, struct db *a, struct db *b) {
+    struct snapshots *all = ctx;
+    for (unsigned slot = 0; slot < SNAPSHOTS_MAX; slot++) {
+        struct snapshot *s = all->slots[slot];
+        if (s == NULL) continue;
+        int origin = s->origin_of[a->id];
+        s->origin_of[a->id] = s->origin_of[b->id];
+        s->origin_of[b->id] = origin;
+        s->place_of[s->origin_of[a->id]] = a->id;
+        s->place_of[s->origin_of[b->id]] = b->id;
+    }
+}
+
+/* ---- turns of the loop ---- */
+
+static void free_snapshot(struct snapshot *s) {
+    mem_free(s->place_of);
+    mem_free(s->origin_of);
+    mem_free(s->sizes);
+    mem_free(s->expires);
+    mem_free(s->announced);
+    rdb_tape_close(&s->tape);
+    rdb_tape_close(&s->side);
     mem_free(s);
 }
 
-static void let_go(struct snapshot *s) {
-    for (struct snapshot **at = &running; *at; at = &(*at)->next)
-        if (*at == s) {
-            *at = s->next;
-            break;
-        }
-    s->is_over = true;
-    uv_close((uv_handle_t *)&s->poll, handle_closed);
-    uv_close((uv_handle_t *)&s->words_poll, handle_closed);
-    uv_close((uv_handle_t *)&s->reaper, handle_closed);
+/* Nothing is left to be captured: the slot can be used again. */
+static void leave_slot(struct snapshot *s) {
+    struct snapshots *all = s->all;
+    all->slots[s->slot] = NULL;
+    all->running &= (uint8_t)~snapshot_bit(s);
+    s->is_walked = true;
+    if (all->running) return;
+    s->engine->observer = NULL;
+    (void)uv_idle_stop(&all->idle);
 }
 
-/* True when the child is gone; *STATUS is its end. */
-static bool reap(struct snapshot *s, int *status) {
-    pid_t got = waitpid(s->child, status, WNOHANG);
-    if (got < 0 && errno == EINTR) return false;
-    if (got < 0) *status = -1;
-    return got != 0;
-}
-
-static void check_end(uv_timer_t *timer) {
-    struct snapshot *s = timer->data;
-    int status;
-    if (!reap(s, &status)) {
-        (void)uv_timer_start(&s->reaper, check_end, 5, 0);
+void snapshot_walked(struct snapshot *s) {
+    leave_slot(s);
+    if (s->writer == NULL) {
+        free_snapshot(s);
         return;
     }
-    bool good = status == 0;
-    const char *words =
-        buf_size(&s->words) ? buf_text(&s->words) : "the process that writes it died";
-    let_go(s);
-    s->want.ended(s->want.owner, good ? OK : ERR_IO, good ? "" : words);
+    snapshot_writer_give(s->writer, &s->tape);
+    snapshot_writer_finish(s->writer);
 }
 
-static void pipe_ended(struct snapshot *s, bool *which, uv_poll_t *poll) {
-    *which = true;
-    (void)uv_poll_stop(poll);
-    if (s->data_ended && s->words_ended) (void)uv_timer_start(&s->reaper, check_end, 0, 0);
-}
-
-static void words_readable(uv_poll_t *poll, int status, int events) {
-    struct snapshot *s = poll->data;
-    (void)events;
-    ssize_t got = status < 0 ? 0 : read(s->words_fd, buf_room(&s->words, 512), 512);
-    if (got > 0)
-        buf_filled(&s->words, (size_t)got);
-    else if (got == 0 || (errno != EAGAIN && errno != EINTR))
-        pipe_ended(s, &s->words_ended, &s->words_poll);
-}
-
-static void data_readable(uv_poll_t *poll, int status, int events) {
-    struct snapshot *s = poll->data;
-    (void)events;
-    static uint8_t bytes[BATCH_BYTES]; /* the engine's thread only */
-    ssize_t got = status < 0 ? 0 : read(s->data_fd, bytes, sizeof bytes);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (got <= 0) {
-        pipe_ended(s, &s->data_ended, &s->poll);
+/* One walk gets a turn, each in its time. */
+static void take_turn(uv_idle_t *idle) {
+    struct snapshots *all = idle->data;
+    for (unsigned i = 0; i < SNAPSHOTS_MAX; i++) {
+        struct snapshot *s = all->slots[all->turn++ % SNAPSHOTS_MAX];
+        if (s == NULL) continue;
+        if (s->writer && snapshot_writer_waiting(s->writer) > WAITING_MAX_BYTES) continue;
+        if (snapshot_walk(s, TURN_US)) snapshot_walked(s);
         return;
     }
-    s->wants = false;
-    s->want.batch(s->want.owner,
-                  slice_from(bytes, (size_t)got)); /* may call snapshot_next() or abort */
-    if (!s->is_over && !s->wants) (void)uv_poll_stop(&s->poll);
 }
 
-void snapshot_next(struct snapshot *s) {
-    if (s->wants || s->data_ended) return;
-    s->wants = true;
-    (void)uv_poll_start(&s->poll, UV_READABLE, data_readable);
+static struct snapshots *open_all(struct engine *engine) {
+    if (engine->snapshots) return engine->snapshots;
+    struct snapshots *all = NEW(struct snapshots);
+    all->engine = engine;
+    all->observer = (struct db_observer){.ctx = all,
+                                         .before_edit = before_edit,
+                                         .dropped = dropped,
+                                         .cleared = cleared,
+                                         .swapped = swapped};
+    all->graveyards_end = &all->graveyards;
+    all->idle.data = all;
+    (void)uv_idle_init(engine->loop, &all->idle);
+    engine->snapshots = all;
+    return all;
 }
 
-void snapshot_abort(struct snapshot *s) {
-    (void)kill(s->child, SIGKILL);
-    int status;
-    (void)waitpid(s->child, &status,
-                  0); /* it is killed: this takes as long as its memory to be given back */
-    let_go(s);
+/* ---- start and end ---- */
+
+unsigned snapshots_active(const struct engine *engine) {
+    return engine->snapshots ? engine->snapshots->active : 0;
 }
 
-static enum err open_pipes(int data[2], int words[2], struct why *why) {
-    if (pipe2(data, O_CLOEXEC)) return why_set(why, ERR_IO, "pipe: %s", strerror(errno));
-    if (pipe2(words, O_CLOEXEC)) {
-        enum err err = why_set(why, ERR_IO, "pipe: %s", strerror(errno));
-        close(data[0]);
-        close(data[1]);
-        return err;
+static void give_batch(void *owner, struct slice bytes) {
+    struct snapshot *s = owner;
+    s->want.batch(s->want.owner, bytes);
+}
+
+static void writer_ended(void *owner, enum err err, const char *words) {
+    struct snapshot *s = owner;
+    struct snapshot_want want = s->want;
+    s->all->active--;
+    s->writer = NULL;
+    if (s->is_walked) free_snapshot(s); /* else it failed on the way: the walk has to end first */
+    want.ended(want.owner, err, words);
+}
+
+static void note_databases(struct snapshot *s) {
+    size_t count = (size_t)s->engine->db_count;
+    s->place_of = NEW_ARRAY(int, count);
+    s->origin_of = NEW_ARRAY(int, count);
+    s->sizes = NEW_ARRAY(uint64_t, count);
+    s->expires = NEW_ARRAY(uint64_t, count);
+    s->announced = NEW_ARRAY(bool, count);
+    for (int i = 0; i < s->engine->db_count; i++) {
+        s->place_of[i] = s->origin_of[i] = i;
+        s->sizes[i] = db_size(&s->engine->dbs[i]);
+        s->expires[i] = s->engine->dbs[i].expires;
     }
-    (void)fcntl(data[0], F_SETPIPE_SZ, PIPE_BYTES);
-    (void)fcntl(data[0], F_SETFL, O_NONBLOCK);
-    (void)fcntl(words[0], F_SETFL, O_NONBLOCK);
+    s->tape_db = s->side_db = -1;
+}
+
+/* From here on every key of the keyspace is to be captured. */
+static void take_slot(struct snapshot *s, unsigned slot) {
+    struct snapshots *all = s->all;
+    s->slot = slot;
+    all->slots[slot] = s;
+    all->running |= snapshot_bit(s);
+    s->engine->snapshot_polarity ^= snapshot_bit(s);
+    s->engine->observer = &all->observer;
+    (void)uv_idle_start(&all->idle, take_turn);
+}
+
+static enum err open_writer(struct snapshot *s, struct why *why) {
+    struct snapshot_writer_want want = {.loop = s->engine->loop,
+                                        .path = s->want.path,
+                                        .syncs = s->engine->settings.rdb_save_incremental_fsync,
+                                        .owner = s,
+                                        .batch = give_batch,
+                                        .ended = writer_ended};
+    enum err err = snapshot_writer_open(&want, &s->writer, why);
+    if (err) return err;
+    struct rdb_save_options options = {.scope = s->want.scope, .aof_base = s->want.aof_base};
+    if (!s->want.aof_base) options.place = persistence_place(s->engine);
+    rdb_put_head(s->engine, snapshot_writer_head(s->writer), &options);
     return OK;
 }
 
-static void start_watching(struct snapshot *s) {
-    uv_loop_t *loop = s->engine->loop;
-    s->handles = 3;
-    s->poll.data = s->words_poll.data = s->reaper.data = s;
-    (void)uv_poll_init(loop, &s->poll, s->data_fd);
-    (void)uv_poll_init(loop, &s->words_poll, s->words_fd);
-    (void)uv_timer_init(loop, &s->reaper);
-    (void)uv_poll_start(&s->words_poll, UV_READABLE, words_readable);
-    snapshot_next(s);
+static unsigned free_slot(const struct snapshots *all) {
+    unsigned slot = 0;
+    while (slot < SNAPSHOTS_MAX && all->slots[slot]) slot++;
+    return slot;
 }
 
 enum err snapshot_start(struct engine *engine, const struct snapshot_want *want,
                         struct snapshot **snapshot, struct why *why) {
-    if (snapshots_active(engine) >= SNAPSHOTS_MAX)
+    struct snapshots *all = open_all(engine);
+    unsigned slot = free_slot(all);
+    if (slot == SNAPSHOTS_MAX || all->active >= SNAPSHOTS_MAX)
         return why_set(why, ERR_STATE, "%d snapshots are under way already", SNAPSHOTS_MAX);
-    int data[2], words[2];
-    enum err err = open_pipes(data, words, why);
-    if (err) return err;
     struct snapshot *s = NEW(struct snapshot);
+    s->all = all;
     s->engine = engine;
     s->want = *want;
-    s->want.path = want->path ? mem_strdup(want->path) : NULL;
-    struct rdb_save_options options = {.scope = want->scope, .aof_base = want->aof_base};
-    if (!want->aof_base) options.place = persistence_place(engine);
-    s->child = fork();
-    if (s->child == 0) child_run(s, &options, data[1], words[1]);
-    close(data[1]);
-    close(words[1]);
-    s->data_fd = data[0];
-    s->words_fd = words[0];
-    if (s->child < 0) {
-        err = why_set(why, ERR_NOMEM, "fork: %s", strerror(errno));
-        close(data[0]);
-        close(words[0]);
-        mem_free((void *)(uintptr_t)s->want.path);
+    s->packs = engine->settings.rdbcompression;
+    s->parts_end = &s->parts;
+    enum err err = open_writer(s, why);
+    if (err) {
         mem_free(s);
         return err;
     }
-    s->next = running;
-    running = s;
-    start_watching(s);
+    note_databases(s);
+    all->active++;
+    if (want->scope == SNAPSHOT_ALL) {
+        take_slot(s, slot);
+    } else {
+        s->is_walked = true;
+        snapshot_writer_finish(s->writer);
+    }
     *snapshot = s;
     return OK;
+}
+
+void snapshot_next(struct snapshot *s) {
+    snapshot_writer_next(s->writer);
+}
+
+void snapshot_abort(struct snapshot *s) {
+    struct snapshots *all = s->all;
+    snapshot_writer_abort(s->writer);
+    s->writer = NULL;
+    all->active--;
+    if (s->is_walked) free_snapshot(s); /* else the walk goes on, so that all keys get the colour */
 }

@@ -14,7 +14,10 @@
  * Threads: everything is called on the engine's loop. `ended` is called exactly once, never from
  * within snapshot_start(); after it, or after snapshot_abort(), the handle is gone.
  *
- * This version forks: the child encodes, the parent relays. The interface does not show it.
+ * There is no fork: the engine walks over the keys a little in each turn of the loop, and copies
+ * what is about to change before it changes (snapshot_inside.h has how). Beside the engine a thread
+ * packs and writes. Memory: what changes while it is being captured, and at most some megabytes on
+ * the way to the writer; a slow consumer's bytes go to a file without a name in `dir`.
  */
 #ifndef SERVER_SNAPSHOT_H
 #define SERVER_SNAPSHOT_H

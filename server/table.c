@@ -265,6 +265,7 @@ static void segment_grow(struct table *t, struct segment *s, uint64_t hash) {
 }
 
 void table_add_hashed(struct table *t, void *item, uint64_t hash) {
+    if (t->watch) value_watch_tell(t->watch, item, WATCH_BORN);
     if (t->directory == NULL) {
         t->directory = NEW_ARRAY(struct segment *, 1);
         t->directory[0] = segment_new(1, 0, INT64_MAX);
@@ -352,6 +353,7 @@ void *table_take_hashed(struct table *t, struct slice key, uint64_t hash) {
     struct place place;
     if (!find_place(t, key, hash, NULL, &place)) return NULL;
     void *item = place.bucket->items[place.slot];
+    if (t->watch) value_watch_tell(t->watch, item, WATCH_GONE);
     place_clear(t, &place);
     struct segment *s = place.segment;
     s->count--;
@@ -374,7 +376,9 @@ void table_close(struct table *t) {
         segment_free(t, s);
     }
     mem_free(t->directory);
+    struct value_watch *watch = t->watch; /* of a big value that has become empty */
     table_init(t, t->type);
+    t->watch = watch;
 }
 
 size_t table_memory(const struct table *t) {

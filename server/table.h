@@ -22,6 +22,7 @@
 
 #include "lib/base/rand.h"
 #include "lib/base/slice.h"
+#include "server/value_watch.h"
 
 struct table_type {
     struct slice (*key)(const void *item);
@@ -36,6 +37,7 @@ struct table {
     uint32_t segments; /* how many differ */
     uint32_t children; /* child buckets */
     uint8_t depth;
+    struct value_watch *watch; /* told of items that come, change and go; see table_edit() */
 };
 
 /* The hash of a key, seeded by table_seed(); engine_new() takes the seed from the kernel. */
@@ -60,6 +62,10 @@ void table_add_hashed(struct table *table, void *item, uint64_t hash);
 /* Take the item with KEY out and return it; NULL when there is none. */
 void *table_take(struct table *table, struct slice key);
 void *table_take_hashed(struct table *table, struct slice key, uint64_t hash);
+/* ITEM, which is in the table, is about to change, or to be replaced by table_moved(): say so. */
+static inline void table_edit(struct table *table, void *item) {
+    if (table->watch) value_watch_tell(table->watch, item, WATCH_EDIT);
+}
 /* OLD, which is in the table, now lives at NEW with the same key (OLD is not read). */
 void table_moved(struct table *table, const void *old, void *new, uint64_t hash);
 
@@ -70,7 +76,8 @@ const void *table_peek(const struct table *table, uint64_t hash);
 
 /* Call FN for the items of a few buckets from CURSOR (a hash prefix) on, and return the cursor to
  * go on with; start with 0, and 0 means the end. An item that is present from start to end is seen
- * at least once, whatever is added, taken or split in between; it may be seen twice. FN may take
+ * at least once, whatever is added, taken or split in between; it may be seen twice. All items
+ * whose hash lies between the two cursors are seen, and few others. FN may take
  * the item that it is given out of the table, and nothing else. The cursor's low 16 bits are 0. */
 uint64_t table_scan(struct table *table, uint64_t cursor, void (*fn)(void *ctx, void *item),
                     void *ctx);

@@ -61,8 +61,18 @@ static void free_on_helper(void *arg) {
     mem_free(job);
 }
 
+struct value_watch **value_watches(const struct value *value) {
+    if (value->type == TYPE_STRING || value_ops(value->type)->watch == NULL) return NULL;
+    return value_ops(value->type)->watch(value->encoding, value->ptr);
+}
+
 void value_free(const struct value *value) {
     if (value->type == TYPE_STRING) return; /* borrowed bytes */
+    struct value_watch **watches = value_watches(value);
+    if (watches && *watches) {
+        for (struct value_watch *watch = *watches; watch; watch = watch->next) watch->orphaned(watch);
+        return;
+    }
     const struct value_ops *ops = value_ops(value->type);
     if (ops->effort(value->encoding, value->ptr) <= EFFORT_ON_HELPER) {
         ops->free(value->encoding, value->ptr);

@@ -8,6 +8,7 @@
 #define SERVER_VALUE_H
 
 #include "lib/base/slice.h"
+#include "server/value_watch.h"
 
 /* The numbers of Redis's object types, so that SCAN's TYPE, DEBUG and tests can use them. */
 enum type {
@@ -65,6 +66,8 @@ struct value_ops {
     size_t (*memory)(enum encoding encoding, const void *ptr, size_t samples);
     /* Elements (fields, members, list items, stream entries). */
     size_t (*length)(enum encoding encoding, const void *ptr);
+    /* Where the watches of a big value hang; NULL in an encoding that is never big. */
+    struct value_watch **(*watch)(enum encoding encoding, void *ptr);
 };
 
 /* Once at start. Strings are the core's own. */
@@ -74,6 +77,8 @@ value_ops(enum type type); /* not for strings; the type must be registered */
 
 const char *type_name(enum type type);             /* "string", "list", ... */
 const char *encoding_name(enum encoding encoding); /* as OBJECT ENCODING of 7.0 */
+
+struct value_watch **value_watches(const struct value *value); /* NULL: it cannot be watched */
 
 /* Free a value that never reached an entry (or was detached from one); big ones on the helper. */
 void value_free(const struct value *value);

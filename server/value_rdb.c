@@ -208,44 +208,44 @@ uint8_t value_rdb_type(const struct value *value) {
     UNREACHABLE("an encoding that is not written");
 }
 
-static void put_list(struct buf *out, const struct list *list, bool compress) {
+static void put_list(struct buf *out, const struct list *list, enum rdb_pack pack) {
     rdb_put_length(out, list_nodes(list));
     for (const struct list_node *node = list_node_next(list, NULL); node;
          node = list_node_next(list, node)) {
         bool plain;
         struct slice bytes = list_node_bytes(node, &plain);
-        rdb_put_list_node(out, bytes, plain, compress);
+        rdb_put_list_node(out, bytes, plain, pack);
     }
 }
 
-static void put_hash(struct buf *out, const struct value *hash, bool compress) {
+static void put_hash(struct buf *out, const struct value *hash, enum rdb_pack pack) {
     rdb_put_length(out, hash_length(hash));
     struct hash_iter iter;
     struct slice field, value;
     for (hash_iter_init(&iter, hash); hash_next(&iter, &field, &value);) {
-        rdb_put_string(out, field, compress);
-        rdb_put_string(out, value, compress);
+        rdb_put_string(out, field, pack);
+        rdb_put_string(out, value, pack);
     }
 }
 
-static void put_set(struct buf *out, const struct value *set, bool compress) {
+static void put_set(struct buf *out, const struct value *set, enum rdb_pack pack) {
     rdb_put_length(out, set_length(set));
     struct set_iter iter;
     struct slice member;
     for (set_iter_init(&iter, set); set_next(&iter, &member);)
-        rdb_put_string(out, member, compress);
+        rdb_put_string(out, member, pack);
 }
 
 /* From the highest to the lowest, as Redis does: a reader that inserts one by one then inserts at
  * the front. */
-static void put_zset(struct buf *out, const struct value *zset, bool compress) {
+static void put_zset(struct buf *out, const struct value *zset, enum rdb_pack pack) {
     size_t length = zset_length(zset);
     rdb_put_length(out, length);
     struct zset_iter iter;
     struct slice member;
     double score;
     for (zset_iter_init(&iter, zset, length - 1, true); zset_next(&iter, &member, &score);) {
-        rdb_put_string(out, member, compress);
+        rdb_put_string(out, member, pack);
         rdb_put_double(out, score);
     }
 }
@@ -276,11 +276,11 @@ static void put_group(struct buf *out, const struct xstream_group *group) {
         put_consumer(out, xstream_consumer_at(&group->consumers, i));
 }
 
-static void put_stream(struct buf *out, const struct xstream *stream, bool compress) {
+static void put_stream(struct buf *out, const struct xstream *stream, enum rdb_pack pack) {
     struct stream_id at = STREAM_ID_MIN;
     rdb_put_length(out, stream->nodes.count);
     for (const uint8_t *lp; (lp = idtree_from(&stream->nodes, at, &at)) != NULL;) {
-        rdb_put_stream_node(out, at, lp_slice(lp), compress);
+        rdb_put_stream_node(out, at, lp_slice(lp), pack);
         if (!stream_id_next(&at)) break;
     }
     struct rdb_stream told = {.length = stream->length,
@@ -294,22 +294,22 @@ static void put_stream(struct buf *out, const struct xstream *stream, bool compr
         put_group(out, xstream_group_at(&stream->groups, i));
 }
 
-void value_put(struct buf *out, const struct value *value, bool compress) {
+void value_put(struct buf *out, const struct value *value, enum rdb_pack pack) {
     switch (value_rdb_type(value)) {
     case RDB_STRING:
         if (value->encoding == ENC_INT)
             rdb_put_number(out, value->number);
         else
-            rdb_put_string(out, value->bytes, compress);
+            rdb_put_string(out, value->bytes, pack);
         return;
-    case RDB_LIST_QUICKLIST_2: put_list(out, value->ptr, compress); return;
-    case RDB_SET_INTSET: rdb_put_string(out, intset_slice(value->ptr), compress); return;
+    case RDB_LIST_QUICKLIST_2: put_list(out, value->ptr, pack); return;
+    case RDB_SET_INTSET: rdb_put_string(out, intset_slice(value->ptr), pack); return;
     case RDB_HASH_LISTPACK:
-    case RDB_ZSET_LISTPACK: rdb_put_string(out, lp_slice(value->ptr), compress); return;
-    case RDB_HASH: put_hash(out, value, compress); return;
-    case RDB_SET: put_set(out, value, compress); return;
-    case RDB_ZSET_2: put_zset(out, value, compress); return;
-    case RDB_STREAM_2: put_stream(out, value->ptr, compress); return;
+    case RDB_ZSET_LISTPACK: rdb_put_string(out, lp_slice(value->ptr), pack); return;
+    case RDB_HASH: put_hash(out, value, pack); return;
+    case RDB_SET: put_set(out, value, pack); return;
+    case RDB_ZSET_2: put_zset(out, value, pack); return;
+    case RDB_STREAM_2: put_stream(out, value->ptr, pack); return;
     default: UNREACHABLE("a type that is not written");
     }
 }

@@ -38,6 +38,6 @@ void value_builder_close(struct value_builder *builder);
 /* The RDB type that value_put() writes for VALUE: one that Redis 7.0 reads. */
 uint8_t value_rdb_type(const struct value *value);
 /* Append the serialised value. */
-void value_put(struct buf *out, const struct value *value, bool compress);
+void value_put(struct buf *out, const struct value *value, enum rdb_pack pack);
 
 #endif

@@ -206,6 +206,7 @@ static bool add_to_big(struct zset *big, struct slice member, double score) {
         return true;
     }
     if (memcmp(&item->score, &score, sizeof score) == 0) return false; /* 0 and -0 differ */
+    table_edit(&big->members, item);
     ztree_remove(&big->order, item);
     item->score = score;
     ztree_add(&big->order, item);
@@ -470,4 +471,14 @@ static size_t ops_memory(enum encoding encoding, const void *ptr, size_t samples
            (seen ? bytes * big->order.count / seen : 0);
 }
 
-const struct value_ops zset_ops = {ops_free, ops_effort, ops_copy, ops_memory, ops_length};
+static struct value_watch **ops_watch(enum encoding encoding, void *ptr) {
+    return encoding == ENC_SKIPLIST ? &((struct zset *)ptr)->members.watch : NULL;
+}
+
+const struct value_ops zset_ops = {ops_free,   ops_effort, ops_copy,
+                                   ops_memory, ops_length, ops_watch};
+
+struct table *zset_members(const struct value *zset) {
+    ASSERT(zset->encoding == ENC_SKIPLIST);
+    return &((struct zset *)zset->ptr)->members;
+}

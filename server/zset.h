@@ -57,6 +57,9 @@ size_t zset_count_score(const struct value *zset, double score, bool up_to);
 
 /* A walk from RANK on, in either direction; empty if RANK >= zset_length(). Dies with any change.
  */
+/* The table of a big one; its items are struct zitem. */
+struct table *zset_members(const struct value *zset);
+
 struct zset_iter {
     const struct value *zset;
     struct ztree_iter tree;

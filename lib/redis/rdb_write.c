@@ -64,12 +64,58 @@ static bool put_packed(struct buf *out, struct slice text) {
     return true;
 }
 
-void rdb_put_string(struct buf *out, struct slice text, bool compress) {
+/* ---- tapes */
+
+struct rdb_mark {
+    size_t at, head_bytes, size; /* of the length in front of the string; of the string */
+};
+
+static void note_mark(struct buf *out, struct slice text) {
+    struct rdb_tape *tape = (struct rdb_tape *)(void *)out;
+    struct rdb_mark mark = {buf_size(out), length_bytes(text.size), text.size};
+    buf_append(&tape->marks, &mark, sizeof mark);
+}
+
+void rdb_tape_close(struct rdb_tape *tape) {
+    buf_close(&tape->bytes);
+    buf_close(&tape->marks);
+}
+
+void rdb_tape_play(const struct rdb_tape *tape, struct buf *out) {
+    struct slice bytes = buf_slice(&tape->bytes), marks = buf_slice(&tape->marks);
+    size_t done = 0;
+    for (size_t i = 0; i < marks.size; i += sizeof(struct rdb_mark)) {
+        struct rdb_mark mark;
+        memcpy(&mark, marks.data + i, sizeof mark);
+        size_t text = mark.at + mark.head_bytes;
+        buf_append(out, bytes.data + done, mark.at - done);
+        rdb_put_string(out, slice_from(bytes.data + text, mark.size), RDB_PACK);
+        done = text + mark.size;
+    }
+    if (bytes.size > done) buf_append(out, bytes.data + done, bytes.size - done);
+}
+
+void rdb_tape_join(struct rdb_tape *tape, const struct rdb_tape *other) {
+    struct slice marks = buf_slice(&other->marks);
+    size_t before = buf_size(&tape->bytes);
+    for (size_t i = 0; i < marks.size; i += sizeof(struct rdb_mark)) {
+        struct rdb_mark mark;
+        memcpy(&mark, marks.data + i, sizeof mark);
+        mark.at += before;
+        buf_append(&tape->marks, &mark, sizeof mark);
+    }
+    buf_add(&tape->bytes, buf_slice(&other->bytes));
+}
+
+/* ---- pieces */
+
+void rdb_put_string(struct buf *out, struct slice text, enum rdb_pack pack) {
     int64_t number;
     if (text.size <= NUMBER_TEXT_MAX && slice_to_int(text, &number) &&
         put_small_number(out, number))
         return;
-    if (compress && put_packed(out, text)) return;
+    if (pack == RDB_PACK && put_packed(out, text)) return;
+    if (pack == RDB_MARK && text.size >= PACK_BYTES_MIN) note_mark(out, text);
     rdb_put_length(out, text.size);
     buf_add(out, text);
 }
@@ -93,7 +139,7 @@ void rdb_put_double(struct buf *out, double number) {
     put_eight(out, bits);
 }
 
-void rdb_put_key(struct buf *out, const struct rdb_key *key, bool compress) {
+void rdb_put_key(struct buf *out, const struct rdb_key *key, enum rdb_pack pack) {
     if (key->expire_at_ms != -1) {
         buf_byte(out, RDB_OP_EXPIRE_MS);
         put_eight(out, (uint64_t)key->expire_at_ms);
@@ -107,12 +153,13 @@ void rdb_put_key(struct buf *out, const struct rdb_key *key, bool compress) {
         buf_byte(out, (uint8_t)key->freq);
     }
     buf_byte(out, key->rdb_type);
-    rdb_put_string(out, key->key, compress);
+    rdb_put_string(out, key->key, pack);
 }
 
-void rdb_put_list_node(struct buf *out, struct slice node, bool plain, bool compress) {
+void rdb_put_list_node(struct buf *out, struct slice node, bool plain,
+                       enum rdb_pack pack) {
     rdb_put_length(out, plain ? 1 : 2);
-    rdb_put_string(out, node, compress);
+    rdb_put_string(out, node, pack);
 }
 
 /* ---- streams */
@@ -130,10 +177,10 @@ static void put_id_lengths(struct buf *out, struct stream_id id) {
 }
 
 void rdb_put_stream_node(struct buf *out, struct stream_id first, struct slice listpack,
-                         bool compress) {
+                         enum rdb_pack pack) {
     rdb_put_length(out, 16);
     rdb_put_stream_id(out, first);
-    rdb_put_string(out, listpack, compress);
+    rdb_put_string(out, listpack, pack);
 }
 
 void rdb_put_stream(struct buf *out, const struct rdb_stream *stream, uint8_t rdb_type) {

@@ -24,20 +24,39 @@
 
 void rdb_put_length(struct buf *out, uint64_t length);
 
-/* As an integer of 1, 2 or 4 bytes where that gives the same string, by LZF where COMPRESS and it
- * saves at least four bytes, or as it is. */
-void rdb_put_string(struct buf *out, struct slice text, bool compress);
+/* What becomes of strings that LZF may shorten. Callers may pass a bool: whether to pack. */
+enum rdb_pack {
+    RDB_PLAIN, /* they stay as they are */
+    RDB_PACK,  /* LZF, where it saves at least four bytes */
+    RDB_MARK,  /* as they are, and noted: `out` is the `bytes` of a struct rdb_tape */
+};
+
+/* RDB bytes whose long strings somebody else will pack: a thread that must not stall writes plainly
+ * and notes where the strings lie; another one plays the tape. All-zero: empty. */
+struct rdb_tape {
+    struct buf bytes; /* never consumed from */
+    struct buf marks; /* struct rdb_mark, ascending */
+};
+void rdb_tape_close(struct rdb_tape *tape);
+/* Append what the tape holds to OUT, with the noted strings packed. */
+void rdb_tape_play(const struct rdb_tape *tape, struct buf *out);
+/* Append OTHER to TAPE. */
+void rdb_tape_join(struct rdb_tape *tape, const struct rdb_tape *other);
+
+/* As an integer of 1, 2 or 4 bytes where that gives the same string, by LZF where PACK says so, or
+ * as it is. */
+void rdb_put_string(struct buf *out, struct slice text, enum rdb_pack pack);
 void rdb_put_number(struct buf *out, int64_t number); /* a string that is a number */
 void rdb_put_double(struct buf *out, double number);
 
 /* Expiry, idle time or frequency where KEY has them, the type, the key's name. */
-void rdb_put_key(struct buf *out, const struct rdb_key *key, bool compress);
+void rdb_put_key(struct buf *out, const struct rdb_key *key, enum rdb_pack pack);
 
 /* A node of RDB_LIST_QUICKLIST_2: a listpack, or (PLAIN) one big item as it is. */
-void rdb_put_list_node(struct buf *out, struct slice node, bool plain, bool compress);
+void rdb_put_list_node(struct buf *out, struct slice node, bool plain, enum rdb_pack pack);
 
 void rdb_put_stream_node(struct buf *out, struct stream_id first, struct slice listpack,
-                         bool compress);
+                         enum rdb_pack pack);
 void rdb_put_stream(struct buf *out, const struct rdb_stream *stream, uint8_t rdb_type);
 void rdb_put_group(struct buf *out, const struct rdb_group *group, uint8_t rdb_type);
 void rdb_put_pending(struct buf *out, const struct rdb_pending *pending);

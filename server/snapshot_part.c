@@ -1,0 +1,333 @@
+/* snapshot_part.c -- one big value of a snapshot, captured element by element while it changes.
+ *
+ *     tables (hash, set, sorted set)   the walk goes up the hashes. Elements below it are out.
+ *                                      One above it that changes is put out first; its name is
+ *                                      kept, so that the walk passes it over when it comes.
+ *     list                             the walk goes from node to node. A node before it that
+ *                                      changes leaves a copy behind; one that goes leaves its copy
+ *                                      to the next node, so that the order stays.
+ *
+ * What this costs in memory is bounded by what changes while the value is being captured, and a
+ * value that began to change is captured before others are.
+ * An aborted snapshot puts nothing out; its list walks go on, so that all nodes are passed.
+ */
+#include "server/snapshot_inside.h"
+
+#include "lib/base/mem.h"
+#include "server/hash.h"
+#include "server/list.h"
+#include "server/set.h"
+#include "server/value_rdb.h"
+#include "server/zset.h"
+
+#define ELEMENTS_MIN 256 /* a table with fewer is copied at once */
+#define NODES_MIN 8      /* so is a list */
+
+struct part {
+    struct part *next_part; /* of the snapshot */
+    struct snapshot *snapshot;
+    struct value_watch watch;
+    struct value value;
+    bool is_orphan, is_begun;
+    int origin;
+    struct rdb_key key;     /* owned */
+    uint64_t count;         /* elements, or nodes, at the start */
+    uint64_t given;         /* of them */
+    struct table kept;      /* struct name of elements that are out; struct heap of nodes */
+    struct rdb_tape early;  /* elements that were put out before the record began */
+    uint64_t cursor;        /* tables: hashes below are out */
+    struct list_node *next; /* lists: not out yet */
+    struct rdb_tape tail;   /* of nodes that went, and had no next one */
+};
+
+static struct part *of_watch(struct value_watch *watch) {
+    return (struct part *)(void *)((char *)watch - offsetof(struct part, watch));
+}
+
+static bool is_muted(const struct part *part) {
+    return part->snapshot->writer == NULL;
+}
+
+/* ---- tables ---- */
+
+struct name {
+    size_t size;
+    uint8_t bytes[];
+};
+
+static struct slice name_key(const void *item) {
+    const struct name *name = item;
+    return slice_from(name->bytes, name->size);
+}
+
+static const struct table_type names = {.key = name_key};
+
+static struct table *table_of(const struct part *part) {
+    return part->value.type == TYPE_ZSET ? zset_members(&part->value) : part->value.ptr;
+}
+
+static void put_item(struct part *part, struct rdb_tape *tape, const void *item) {
+    enum rdb_pack pack = snapshot_pack(part->snapshot);
+    struct slice field, value;
+    part->given++;
+    if (part->value.type == TYPE_HASH) {
+        hash_item(item, &field, &value);
+        rdb_put_string(&tape->bytes, field, pack);
+        rdb_put_string(&tape->bytes, value, pack);
+    } else if (part->value.type == TYPE_SET) {
+        rdb_put_string(&tape->bytes, set_item(item), pack);
+    } else {
+        rdb_put_string(&tape->bytes, zitem_member(item), pack);
+        rdb_put_double(&tape->bytes, ((const struct zitem *)item)->score);
+    }
+}
+
+static void item_changes(struct value_watch *watch, void *item, enum value_change change) {
+    struct part *part = of_watch(watch);
+    struct slice key = table_of(part)->type->key(item);
+    uint64_t hash = table_hash(key);
+    if (is_muted(part) || hash < part->cursor || table_find_hashed(&part->kept, key, hash)) return;
+    struct name *name = mem_alloc(sizeof *name + key.size);
+    name->size = key.size;
+    if (key.size) memcpy(name->bytes, key.data, key.size);
+    table_add_hashed(&part->kept, name, hash);
+    if (change == WATCH_BORN) return;
+    put_item(part, part->is_begun ? &part->snapshot->tape : &part->early, item);
+}
+
+struct table_walk {
+    struct part *part;
+    struct rdb_tape *tape;
+};
+
+static void walk_item(void *ctx, void *item) {
+    const struct table_walk *walk = ctx;
+    struct slice key = table_of(walk->part)->type->key(item);
+    uint64_t hash = table_hash(key);
+    if (hash < walk->part->cursor || table_find_hashed(&walk->part->kept, key, hash)) return;
+    put_item(walk->part, walk->tape, item);
+}
+
+static bool table_step(struct part *part, struct rdb_tape *tape) {
+    struct table_walk walk = {part, tape};
+    if (tape) part->cursor = table_scan(table_of(part), part->cursor, walk_item, &walk);
+    return !tape || part->cursor == 0;
+}
+
+/* ---- lists ---- */
+
+/* What belongs in front of a node, and what the node was before it changed. */
+struct heap {
+    const struct list_node *node;
+    struct rdb_tape before, was;
+    bool has_changed;
+};
+
+static struct slice heap_key(const void *item) {
+    const struct heap *heap = item;
+    return slice_from((const uint8_t *)&heap->node, sizeof heap->node);
+}
+
+static const struct table_type heaps = {.key = heap_key};
+
+static struct heap *heap_find(struct part *part, const struct list_node *node) {
+    return table_find(&part->kept, slice_from((const uint8_t *)&node, sizeof node));
+}
+
+static struct heap *heap_make(struct part *part, const struct list_node *node) {
+    struct heap *heap = heap_find(part, node);
+    if (heap) return heap;
+    heap = NEW(struct heap);
+    heap->node = node;
+    table_add(&part->kept, heap);
+    return heap;
+}
+
+static void heap_free(struct part *part, struct heap *heap) {
+    if (heap == NULL) return;
+    (void)table_take(&part->kept, heap_key(heap));
+    rdb_tape_close(&heap->before);
+    rdb_tape_close(&heap->was);
+    mem_free(heap);
+}
+
+static void put_node(struct part *part, struct rdb_tape *tape, const struct list_node *node) {
+    bool plain;
+    struct slice bytes = list_node_bytes(node, &plain);
+    rdb_put_list_node(&tape->bytes, bytes, plain, snapshot_pack(part->snapshot));
+    part->given++;
+}
+
+/* The node goes: what it and those before it were belongs to the next one. */
+static void node_goes(struct part *part, struct list_node *node, bool is_passed) {
+    struct heap *heap = heap_find(part, node);
+    const struct list_node *next = list_node_next(part->value.ptr, node);
+    if (part->next == node) part->next = (struct list_node *)(uintptr_t)next;
+    if (is_passed && heap == NULL) return;
+    struct rdb_tape all = {0};
+    if (heap) rdb_tape_join(&all, &heap->before);
+    if (!is_passed && heap && heap->has_changed)
+        rdb_tape_join(&all, &heap->was);
+    else if (!is_passed)
+        put_node(part, &all, node);
+    heap_free(part, heap);
+    struct rdb_tape *to = next ? &heap_make(part, next)->before : &part->tail;
+    rdb_tape_join(&all, to); /* what went from between came after it */
+    rdb_tape_close(to);
+    *to = all;
+}
+
+static void node_changes(struct value_watch *watch, void *element, enum value_change change) {
+    struct part *part = of_watch(watch);
+    struct list_node *node = element;
+    bool is_passed = list_node_is_passed(part->value.ptr, node, snapshot_bit(part->snapshot));
+    if (is_muted(part)) {
+        if (change == WATCH_GONE && part->next == node)
+            part->next = (struct list_node *)(uintptr_t)list_node_next(part->value.ptr, node);
+        return;
+    }
+    if (change == WATCH_GONE) {
+        node_goes(part, node, is_passed);
+        return;
+    }
+    if (is_passed) return;
+    struct heap *heap = heap_make(part, node);
+    if (heap->has_changed) return;
+    heap->has_changed = true;
+    put_node(part, &heap->was, node);
+}
+
+static bool list_step(struct part *part, struct rdb_tape *tape) {
+    struct list *list = part->value.ptr;
+    struct list_node *node = part->next;
+    uint8_t walk = snapshot_bit(part->snapshot);
+    if (node == NULL) {
+        if (tape) rdb_tape_join(tape, &part->tail);
+        return true;
+    }
+    struct heap *heap = heap_find(part, node);
+    bool is_passed = list_node_is_passed(list, node, walk);
+    if (tape && heap) rdb_tape_join(tape, &heap->before);
+    if (tape && !is_passed && heap && heap->has_changed)
+        rdb_tape_join(tape, &heap->was);
+    else if (tape && !is_passed)
+        put_node(part, tape, node);
+    heap_free(part, heap);
+    list_node_pass(list, node, walk);
+    part->next = (struct list_node *)(uintptr_t)list_node_next(list, node);
+    return false;
+}
+
+/* ---- both ---- */
+
+static void orphaned(struct value_watch *watch) {
+    of_watch(watch)->is_orphan = true;
+}
+
+bool part_is_needed(const struct entry *e) {
+    if (entry_type(e) == TYPE_STRING) return false;
+    if (entry_type(e) == TYPE_LIST) return list_nodes(entry_ptr(e)) > NODES_MIN;
+    struct value value = entry_value(e);
+    return value_watches(&value) != NULL &&
+           value_ops(value.type)->length(value.encoding, value.ptr) > ELEMENTS_MIN;
+}
+
+void part_begin(struct snapshot *s, int origin, const struct entry *e) {
+    struct part *part = NEW(struct part);
+    struct slice key = entry_key(e);
+    part->snapshot = s;
+    part->value = entry_value(e);
+    part->origin = origin;
+    part->key = (struct rdb_key){.db = (uint32_t)origin,
+                                 .key = slice_from(mem_dup(key.data, key.size), key.size),
+                                 .expire_at_ms = entry_expiry(e),
+                                 .idle_s = -1,
+                                 .freq = -1,
+                                 .rdb_type = value_rdb_type(&part->value)};
+    bool is_list = part->value.type == TYPE_LIST;
+    table_init(&part->kept, is_list ? &heaps : &names);
+    part->count = is_list
+                      ? list_nodes(part->value.ptr)
+                      : value_ops(part->value.type)->length(part->value.encoding, part->value.ptr);
+    if (is_list) {
+        list_walk_begin(part->value.ptr, snapshot_bit(s));
+        part->next = (struct list_node *)(uintptr_t)list_node_next(part->value.ptr, NULL);
+    }
+    part->watch = (struct value_watch){.changes = is_list ? node_changes : item_changes,
+                                       .orphaned = orphaned};
+    struct value_watch **watches = value_watches(&part->value);
+    part->watch.next = *watches;
+    *watches = &part->watch;
+    *s->parts_end = part;
+    s->parts_end = &part->next_part;
+}
+
+static void stop_watching(struct part *part) {
+    struct value_watch **at = value_watches(&part->value);
+    struct value_watch *const *first = at;
+    while (*at != &part->watch) at = &(*at)->next;
+    *at = part->watch.next;
+    if (*first == NULL && part->is_orphan) value_free(&part->value);
+}
+
+static void free_kept(struct part *part) {
+    struct table_iter iter;
+    table_iter_init(&iter, &part->kept);
+    for (void *item; (item = table_iter_next(&iter)) != NULL;) {
+        if (part->value.type == TYPE_LIST) {
+            struct heap *heap = item;
+            rdb_tape_close(&heap->before);
+            rdb_tape_close(&heap->was);
+        }
+        mem_free(item);
+    }
+    table_close(&part->kept);
+}
+
+static void part_end(struct part *part) {
+    ASSERT(is_muted(part) || part->given == part->count); /* invariant 2 */
+    free_kept(part);
+    stop_watching(part);
+    struct snapshot *s = part->snapshot; /* only its first part is ever stepped */
+    s->parts = part->next_part;
+    if (s->parts == NULL) s->parts_end = &s->parts;
+    rdb_tape_close(&part->early);
+    rdb_tape_close(&part->tail);
+    mem_free((void *)(uintptr_t)part->key.key.data);
+    mem_free(part);
+}
+
+static void begin_record(struct part *part) {
+    struct snapshot *s = part->snapshot;
+    struct rdb_tape *tape = snapshot_tape(s, part->origin);
+    part->is_begun = true;
+    if (tape == NULL) return;
+    rdb_put_key(&tape->bytes, &part->key, snapshot_pack(s));
+    rdb_put_length(&tape->bytes, part->count);
+    rdb_tape_join(tape, &part->early);
+    rdb_tape_close(&part->early);
+    s->part_is_open = true;
+    s->side_db = -1;
+}
+
+static void end_record(struct snapshot *s) {
+    if (!s->part_is_open) return;
+    s->part_is_open = false;
+    if (buf_size(&s->side.bytes) == 0) return;
+    rdb_tape_join(&s->tape, &s->side);
+    rdb_tape_close(&s->side);
+    s->tape_db = s->side_db;
+}
+
+bool part_step(struct snapshot *s) {
+    struct part *part = s->parts;
+    if (!part->is_begun) begin_record(part);
+    struct rdb_tape *tape = s->writer ? &s->tape : NULL;
+    bool is_over = part->value.type == TYPE_LIST ? list_step(part, tape) : table_step(part, tape);
+    if (is_over) {
+        part_end(part);
+        end_record(s);
+    }
+    snapshot_push(s);
+    return is_over;
+}

@@ -1,0 +1,113 @@
+/* snapshot_walk.c -- a snapshot's walk over all keys, a little at a time.
+ *
+ *     big values that were begun  -->  the databases, as they were named at the start
+ *                                 -->  graveyards: databases that were cleared meanwhile
+ *
+ * A step is a pair of buckets of the index, or of a big value's table, or a node of a list: some
+ * ten elements, whatever the size of the data.
+ */
+#include "server/snapshot_inside.h"
+
+#include "lib/base/mem.h"
+
+#define PAIR_USUAL 64
+#define STEPS_BETWEEN_LOOKS 4 /* at the clock */
+
+struct found {
+    struct entry *usual[PAIR_USUAL], **entries;
+    size_t count, room;
+};
+
+static void collect(void *ctx, void *item) {
+    struct found *found = ctx;
+    __builtin_prefetch(item);
+    if (found->count == found->room) {
+        struct entry **more = NEW_ARRAY(struct entry *, found->room * 2);
+        memcpy(more, found->entries, found->count * sizeof *more);
+        if (found->entries != found->usual) mem_free(found->entries);
+        found->entries = more;
+        found->room *= 2;
+    }
+    found->entries[found->count++] = item;
+}
+
+static void fetch_ahead(const struct found *found) {
+    for (size_t i = 0; i < found->count; i++) {
+        const struct entry *e = found->entries[i];
+        bool is_inside = e->flags & ENTRY_INLINE || entry_encoding(e) == ENC_INT;
+        __builtin_prefetch(is_inside ? (const void *)((const char *)e + 64) : entry_ptr(e));
+    }
+}
+
+static bool is_captured(const struct snapshot *s, const struct entry *e) {
+    return ((e->colours ^ s->engine->snapshot_polarity) & snapshot_bit(s)) == 0;
+}
+
+/* A pair of buckets at the place; the place moves on. */
+static void walk_pair(struct snapshot *s, struct table *table) {
+    struct walk_place *place = &s->place;
+    struct found found;
+    found.count = 0;
+    found.room = PAIR_USUAL;
+    found.entries = found.usual;
+    place->cursor = table_scan(table, place->cursor, collect, &found);
+    fetch_ahead(&found);
+    for (size_t i = 0; i < found.count; i++)
+        if (!is_captured(s, found.entries[i])) snapshot_capture(s, place->origin, found.entries[i]);
+    if (found.entries != found.usual) mem_free(found.entries);
+    if (place->cursor == 0) place->partition++;
+}
+
+static struct table *tables_of(const struct snapshot *s) {
+    if (s->place.graveyard) return s->place.graveyard->tables;
+    return s->engine->dbs[s->place_of[s->place.origin]].partitions;
+}
+
+/* The next database or graveyard; false when there is none. */
+static bool go_on(struct snapshot *s) {
+    struct walk_place *place = &s->place;
+    if (place->graveyard) graveyard_leave(s->all, place->graveyard, s);
+    *place = (struct walk_place){.is_set = true};
+    if (s->next_db < s->engine->db_count) {
+        place->origin = s->next_db++;
+        return true;
+    }
+    for (struct graveyard *g = s->all->graveyards; g; g = g->next) {
+        if (!(g->needed_by & snapshot_bit(s))) continue;
+        place->graveyard = g;
+        place->origin = g->origin[s->slot];
+        return true;
+    }
+    place->is_set = false;
+    return false;
+}
+
+/* False when nothing is left. */
+static bool step(struct snapshot *s) {
+    if (s->parts) {
+        (void)part_step(s);
+        return true;
+    }
+    struct walk_place *place = &s->place;
+    if (!place->is_set && !go_on(s)) return false;
+    struct table *tables = tables_of(s);
+    while (place->partition < PARTITIONS && table_count(&tables[place->partition]) == 0) {
+        place->partition++;
+        place->cursor = 0;
+    }
+    if (place->partition < PARTITIONS)
+        walk_pair(s, &tables[place->partition]);
+    else
+        return go_on(s);
+    return true;
+}
+
+bool snapshot_walk(struct snapshot *s, uint64_t limit_us) {
+    uint64_t until = clock_mono_us(s->engine->clock) + limit_us;
+    do {
+        for (int i = 0; i < STEPS_BETWEEN_LOOKS; i++)
+            if (!step(s)) return true;
+        snapshot_push(s);
+    } while (clock_mono_us(s->engine->clock) < until);
+    return false;
+}

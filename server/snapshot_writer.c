@@ -1,0 +1,358 @@
+/* snapshot_writer.c -- the thread beside a snapshot. See snapshot_writer.h.
+ *
+ * Everything under `shared` is read and written under its lock; `engine` belongs to the engine's
+ * thread and `worker` to the writer's.
+ */
+#include "server/snapshot_writer.h"
+
+#include "lib/base/fs.h"
+#include "lib/base/mem.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define PUSH_BYTES ((size_t)64 * 1024)
+#define READY_MAX_BYTES ((size_t)1 << 20)
+#define BATCH_BYTES ((size_t)64 * 1024)
+#define SYNC_EVERY_BYTES (UINT64_C(32) << 20) /* never a long queue of dirty pages */
+#define NICE 10 /* serving comes first where there are fewer processors than threads */
+
+struct piece {
+    struct piece *next;
+    struct rdb_tape tape;
+};
+
+struct snapshot_writer {
+    struct snapshot_writer_want want;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t news;
+    struct {
+        struct piece *first, **last;
+        size_t waiting_bytes;
+        bool finished, stop, done;
+        enum err err;
+        struct why why;
+        struct buf ready;       /* for the engine */
+        uint64_t spilled_bytes; /* behind `ready`, in the file */
+    } shared;
+    struct {
+        struct rdb_writer rdb;
+        struct rdb_sink sink;
+        int fd; /* of the file, or of what is spilled; -1: none yet */
+        uint64_t unsynced_bytes, spill_written, spill_read;
+        bool ended;
+        enum err open_err; /* of the file; told when the thread ends, as other errors are */
+        struct why open_why;
+    } worker;
+    struct {
+        uv_async_t async;
+        struct buf out; /* what batches are cut from */
+        bool wants, delivering, aborted;
+    } engine;
+};
+
+static struct snapshot_writer *of_sink(struct rdb_sink *sink) {
+    return (struct snapshot_writer *)(void *)((char *)sink -
+                                              offsetof(struct snapshot_writer, worker.sink));
+}
+
+/* ---- the writer's thread ---- */
+
+static enum err write_to_file(struct snapshot_writer *w, struct slice bytes, struct why *why) {
+    enum err err = fs_write(w->worker.fd, bytes, w->want.path, why);
+    w->worker.unsynced_bytes += bytes.size;
+    if (err || !w->want.syncs || w->worker.unsynced_bytes < SYNC_EVERY_BYTES) return err;
+    w->worker.unsynced_bytes = 0;
+    return fs_sync(w->worker.fd, w->want.path, why);
+}
+
+/* A file that has no name: it goes with the process, however that ends. */
+static enum err open_spill(struct snapshot_writer *w, struct why *why) {
+    static _Atomic unsigned number;
+    char path[64];
+    (void)snprintf(path, sizeof path, "temp-snapshot-%d-%u.spill", (int)getpid(), ++number);
+    enum err err = fs_open(path, O_RDWR | O_CREAT | O_EXCL, &w->worker.fd, why);
+    return err ? err : fs_remove(path, why);
+}
+
+static enum err spill(struct snapshot_writer *w, struct slice bytes, struct why *why) {
+    enum err err = w->worker.fd < 0 ? open_spill(w, why) : OK;
+    if (!err)
+        err = fs_write_at(w->worker.fd, bytes, w->worker.spill_written,
+                          "what a slow reader of a snapshot has not taken", why);
+    if (err) return err;
+    w->worker.spill_written += bytes.size;
+    pthread_mutex_lock(&w->lock);
+    w->shared.spilled_bytes += bytes.size;
+    pthread_mutex_unlock(&w->lock);
+    return OK;
+}
+
+static enum err write_bytes(struct rdb_sink *sink, struct slice bytes, struct why *why) {
+    struct snapshot_writer *w = of_sink(sink);
+    if (w->want.path) return write_to_file(w, bytes, why);
+    pthread_mutex_lock(&w->lock);
+    bool fits = w->shared.spilled_bytes == 0 &&
+                (buf_size(&w->shared.ready) == 0 ||
+                 buf_size(&w->shared.ready) + bytes.size <= READY_MAX_BYTES);
+    if (fits) buf_add(&w->shared.ready, bytes);
+    pthread_mutex_unlock(&w->lock);
+    if (!fits) return spill(w, bytes, why);
+    (void)uv_async_send(&w->engine.async);
+    return OK;
+}
+
+/* A part of what was spilled becomes ready. */
+static enum err unspill(struct snapshot_writer *w, struct why *why) {
+    struct buf part = {0};
+    size_t left = (size_t)(w->worker.spill_written - w->worker.spill_read), got;
+    size_t size = left < READY_MAX_BYTES ? left : READY_MAX_BYTES;
+    enum err err = fs_read_at(w->worker.fd, buf_room(&part, size), size, w->worker.spill_read, &got,
+                              "what was spilled", why);
+    if (!err && got < size) err = why_set(why, ERR_IO, "what was spilled ends too early");
+    if (!err) {
+        buf_filled(&part, size);
+        w->worker.spill_read += size;
+        if (size == left) {
+            w->worker.spill_written = w->worker.spill_read = 0;
+            err = fs_truncate(w->worker.fd, 0, "what was spilled", why);
+        }
+        pthread_mutex_lock(&w->lock);
+        buf_add(&w->shared.ready, buf_slice(&part));
+        w->shared.spilled_bytes -= size;
+        pthread_mutex_unlock(&w->lock);
+        (void)uv_async_send(&w->engine.async);
+    }
+    buf_close(&part);
+    return err;
+}
+
+static enum err write_piece(struct snapshot_writer *w, const struct piece *piece, struct why *why) {
+    struct rdb_writer *rdb = &w->worker.rdb;
+    rdb_tape_play(&piece->tape, &rdb->out);
+    return rdb_writer_push(rdb, PUSH_BYTES, why);
+}
+
+static enum err write_end(struct snapshot_writer *w, struct why *why) {
+    w->worker.ended = true;
+    enum err err = rdb_writer_end(&w->worker.rdb, why);
+    if (!err && w->want.path) err = fs_sync(w->worker.fd, w->want.path, why);
+    return err;
+}
+
+static void piece_free(struct piece *piece) {
+    if (piece == NULL) return;
+    rdb_tape_close(&piece->tape);
+    mem_free(piece);
+}
+
+enum work { WORK_STOP, WORK_UNSPILL, WORK_PIECE, WORK_END };
+
+/* Wait for something to do. Call with the lock. */
+static enum work wait_for_work(struct snapshot_writer *w) {
+    for (;;) {
+        if (w->shared.stop) return WORK_STOP;
+        if (w->shared.spilled_bytes > 0 && buf_size(&w->shared.ready) == 0) return WORK_UNSPILL;
+        if (w->shared.first) return WORK_PIECE;
+        if (w->shared.finished && !w->worker.ended) return WORK_END;
+        if (w->worker.ended && w->shared.spilled_bytes == 0) return WORK_STOP;
+        pthread_cond_wait(&w->news, &w->lock);
+    }
+}
+
+static enum err do_work(struct snapshot_writer *w, enum work work, struct why *why) {
+    if (work == WORK_UNSPILL) return unspill(w, why);
+    if (work == WORK_END) return write_end(w, why);
+    pthread_mutex_lock(&w->lock);
+    struct piece *piece = w->shared.first;
+    w->shared.first = piece->next;
+    if (w->shared.first == NULL) w->shared.last = &w->shared.first;
+    pthread_mutex_unlock(&w->lock);
+    size_t bytes = buf_size(&piece->tape.bytes);
+    enum err err = write_piece(w, piece, why);
+    piece_free(piece);
+    pthread_mutex_lock(&w->lock);
+    w->shared.waiting_bytes -= bytes;
+    pthread_mutex_unlock(&w->lock);
+    return err;
+}
+
+static void *run(void *arg) {
+    struct snapshot_writer *w = arg;
+    struct why why = w->worker.open_why;
+    enum err err = w->worker.open_err;
+    (void)setpriority(PRIO_PROCESS, 0, NICE); /* of this thread alone */
+    while (!err) {
+        pthread_mutex_lock(&w->lock);
+        enum work work = wait_for_work(w);
+        pthread_mutex_unlock(&w->lock);
+        if (work == WORK_STOP) break;
+        err = do_work(w, work, &why);
+    }
+    pthread_mutex_lock(&w->lock);
+    w->shared.err = err;
+    w->shared.why = why;
+    w->shared.done = true;
+    pthread_mutex_unlock(&w->lock);
+    (void)uv_async_send(&w->engine.async);
+    return NULL;
+}
+
+/* ---- the engine's thread ---- */
+
+static void free_writer(uv_handle_t *handle) {
+    struct snapshot_writer *w = handle->data;
+    for (struct piece *piece; (piece = w->shared.first) != NULL;) {
+        w->shared.first = piece->next;
+        piece_free(piece);
+    }
+    rdb_writer_close(&w->worker.rdb);
+    buf_close(&w->shared.ready);
+    buf_close(&w->engine.out);
+    if (w->worker.fd >= 0) close(w->worker.fd);
+    pthread_cond_destroy(&w->news);
+    pthread_mutex_destroy(&w->lock);
+    mem_free((void *)(uintptr_t)w->want.path);
+    mem_free(w);
+}
+
+static void come_to_an_end(struct snapshot_writer *w) {
+    (void)pthread_join(w->thread, NULL); /* it has said that it is done */
+    bool tell = !w->engine.aborted;
+    w->engine.aborted = true;
+    uv_close((uv_handle_t *)&w->engine.async, free_writer);
+    if (tell) w->want.ended(w->want.owner, w->shared.err, w->shared.why.text);
+}
+
+/* Get more to hand out; whether the thread has come to its end. */
+static bool refill(struct snapshot_writer *w) {
+    pthread_mutex_lock(&w->lock);
+    if (buf_size(&w->engine.out) == 0) {
+        struct buf empty = w->engine.out;
+        w->engine.out = w->shared.ready;
+        w->shared.ready = empty;
+        pthread_cond_signal(&w->news);
+    }
+    bool done = w->shared.done;
+    pthread_mutex_unlock(&w->lock);
+    return done;
+}
+
+static void deliver(struct snapshot_writer *w) {
+    if (w->engine.delivering) return;
+    w->engine.delivering = true;
+    bool done = refill(w);
+    while (!w->engine.aborted && w->engine.wants && buf_size(&w->engine.out) > 0) {
+        struct slice all = buf_slice(&w->engine.out);
+        size_t size = all.size < BATCH_BYTES ? all.size : BATCH_BYTES;
+        w->engine.wants = false;
+        w->want.batch(w->want.owner, slice_from(all.data, size));
+        buf_consume(&w->engine.out, size);
+        if (buf_size(&w->engine.out) == 0) done = refill(w);
+    }
+    w->engine.delivering = false;
+    if (!done) return;
+    bool given = w->want.path || w->shared.err || buf_size(&w->engine.out) == 0;
+    if (given || w->engine.aborted) come_to_an_end(w);
+}
+
+static void on_news(uv_async_t *async) {
+    deliver(async->data);
+}
+
+static enum err start_thread(struct snapshot_writer *w, struct why *why) {
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old); /* signals are the engine's */
+    int error = pthread_create(&w->thread, NULL, run, w);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return error ? why_set(why, ERR_NOMEM, "no thread for it: %s", strerror(error)) : OK;
+}
+
+enum err snapshot_writer_open(const struct snapshot_writer_want *want,
+                              struct snapshot_writer **writer, struct why *why) {
+    struct snapshot_writer *w = NEW(struct snapshot_writer);
+    w->want = *want;
+    w->want.path = want->path ? mem_strdup(want->path) : NULL;
+    (void)pthread_mutex_init(&w->lock, NULL);
+    (void)pthread_cond_init(&w->news, NULL);
+    w->shared.last = &w->shared.first;
+    w->worker.fd = -1;
+    if (want->path)
+        w->worker.open_err = fs_open(want->path, O_WRONLY | O_CREAT | O_TRUNC, &w->worker.fd,
+                                     &w->worker.open_why);
+    w->worker.sink.write = write_bytes;
+    rdb_writer_open(&w->worker.rdb, &w->worker.sink, RDB_VERSION_WRITTEN);
+    w->engine.wants = true;
+    w->engine.async.data = w;
+    (void)uv_async_init(want->loop, &w->engine.async, on_news);
+    enum err err = start_thread(w, why);
+    if (err) {
+        uv_close((uv_handle_t *)&w->engine.async, free_writer);
+        return err;
+    }
+    *writer = w;
+    return OK;
+}
+
+struct rdb_writer *snapshot_writer_head(struct snapshot_writer *w) {
+    return &w->worker.rdb; /* the thread touches it first when it has a tape */
+}
+
+void snapshot_writer_give(struct snapshot_writer *w, struct rdb_tape *tape) {
+    if (buf_size(&tape->bytes) == 0) return;
+    struct piece *piece = NEW(struct piece);
+    piece->tape = *tape;
+    *tape = (struct rdb_tape){0};
+    pthread_mutex_lock(&w->lock);
+    bool wanted = !w->shared.done;
+    if (wanted) {
+        w->shared.waiting_bytes += buf_size(&piece->tape.bytes);
+        *w->shared.last = piece;
+        w->shared.last = &piece->next;
+        pthread_cond_signal(&w->news);
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (!wanted) piece_free(piece);
+}
+
+void snapshot_writer_finish(struct snapshot_writer *w) {
+    pthread_mutex_lock(&w->lock);
+    w->shared.finished = true;
+    pthread_cond_signal(&w->news);
+    pthread_mutex_unlock(&w->lock);
+}
+
+size_t snapshot_writer_waiting(struct snapshot_writer *w) {
+    pthread_mutex_lock(&w->lock);
+    size_t waiting = w->shared.waiting_bytes;
+    pthread_mutex_unlock(&w->lock);
+    return waiting;
+}
+
+bool snapshot_writer_has_failed(struct snapshot_writer *w) {
+    pthread_mutex_lock(&w->lock);
+    bool failed = w->shared.done && w->shared.err;
+    pthread_mutex_unlock(&w->lock);
+    return failed;
+}
+
+void snapshot_writer_next(struct snapshot_writer *w) {
+    if (w->engine.wants) return;
+    w->engine.wants = true;
+    (void)uv_async_send(&w->engine.async);
+}
+
+void snapshot_writer_abort(struct snapshot_writer *w) {
+    w->engine.aborted = true;
+    pthread_mutex_lock(&w->lock);
+    w->shared.stop = true;
+    pthread_cond_signal(&w->news);
+    pthread_mutex_unlock(&w->lock);
+    (void)uv_async_send(&w->engine.async); /* the thread may have ended long ago */
+}

@@ -1,0 +1,51 @@
+/* snapshot_writer.h -- the thread beside a snapshot: packs, sums up and writes what the engine
+ * copied, so that the engine never waits for a processor or a disk.
+ *
+ *     engine: tapes ---> [queue] ---> thread: LZF, CRC64 ---> a file
+ *                                                        \--> [ready, up to 1 MB] ---> engine:
+ * batches
+ *                                                                 \--> spill file when that is full
+ *
+ * Given tapes are owned by the writer. Batches come on the engine's loop, one for each
+ * snapshot_writer_next(); the first needs none. A consumer that is slow costs disk, not memory.
+ */
+#ifndef SERVER_SNAPSHOT_WRITER_H
+#define SERVER_SNAPSHOT_WRITER_H
+
+#include "lib/base/why.h"
+#include "lib/redis/rdb_write.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct snapshot_writer;
+
+struct snapshot_writer_want {
+    uv_loop_t *loop;
+    const char *path; /* created or emptied, synced at the end; NULL: batches. Copied. */
+    bool syncs;       /* every 32 MB, so that the end has little left to sync */
+    bool packs;       /* the tapes' marked strings are packed by LZF */
+    void *owner;
+    void (*batch)(void *owner, struct slice bytes); /* may call next and abort */
+    /* Everything is written, or given out; or it failed. The writer is gone. */
+    void (*ended)(void *owner, enum err err, const char *why);
+};
+
+/* ERR_NOMEM: no thread. That the file cannot be opened is told by ended(). */
+MUST_CHECK enum err snapshot_writer_open(const struct snapshot_writer_want *want,
+                                         struct snapshot_writer **writer, struct why *why);
+/* What the RDB begins with: append to its `out` before the first tape. */
+struct rdb_writer *snapshot_writer_head(struct snapshot_writer *writer);
+/* Takes the tape's contents and leaves it empty. */
+void snapshot_writer_give(struct snapshot_writer *writer, struct rdb_tape *tape);
+/* No tape follows. */
+void snapshot_writer_finish(struct snapshot_writer *writer);
+/* Bytes given and not packed yet. */
+size_t snapshot_writer_waiting(struct snapshot_writer *writer);
+/* It has failed: what is given is thrown away, and ended() will say so. */
+bool snapshot_writer_has_failed(struct snapshot_writer *writer);
+void snapshot_writer_next(struct snapshot_writer *writer);
+/* No call follows; the file stays as it is. */
+void snapshot_writer_abort(struct snapshot_writer *writer);
+
+#endif
