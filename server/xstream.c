@@ -298,4 +298,5 @@ static size_t ops_length(enum encoding encoding, const void *ptr) {
     return ((const struct xstream *)ptr)->length;
 }
 
-const struct value_ops xstream_ops = {ops_free, ops_effort, ops_copy, ops_memory, ops_length};
+const struct value_ops xstream_ops = {ops_free,   ops_effort, ops_copy,
+                                      ops_memory, ops_length, NULL};

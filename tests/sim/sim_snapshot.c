@@ -333,11 +333,25 @@ static void on_list(void) {
     run();
 }
 
+static void on_stream(void) {
+    switch (below(6)) {
+    case 0: add("xdel"), add_key('x'), add("5-%" PRIu64, below(300)); break;
+    case 1: add("xtrim"), add_key('x'), add("maxlen"), add("%" PRIu64, below(200)); break;
+    case 2: add("xgroup"), add("create"), add_key('x'), add("g%" PRIu64, below(3)), add("0"); break;
+    case 3:
+        add("xreadgroup"), add("group"), add("g%" PRIu64, below(3)), add("c%" PRIu64, below(3));
+        add("count"), add("%" PRIu64, below(9)), add("streams"), add_key('x'), add(">");
+        break;
+    default: add("xadd"), add_key('x'), add("5-*"), add("field"), add_text("v");
+    }
+    run();
+}
+
 static void on_any(void) {
     static const char *const names[] = {"del",  "unlink",    "rename",  "copy",
                                         "move", "pexpireat", "persist", "pexpireat"};
-    static const char kinds[] = "shtzl";
-    char kind = kinds[below(5)];
+    static const char kinds[] = "shtzlx";
+    char kind = kinds[below(6)];
     uint64_t which = below(8);
     add("%s", names[which]);
     add_key(kind);
@@ -377,7 +391,7 @@ static void one_command(void) {
     engine_read_clock(engine);
     bool block = below(20) == 0;
     if (block) add("multi"), run();
-    for (size_t count = block ? 1 + below(5) : 1; count > 0; count--) switch (below(13)) {
+    for (size_t count = block ? 1 + below(5) : 1; count > 0; count--) switch (below(15)) {
         case 0:
         case 1: on_string(); break;
         case 2:
@@ -390,6 +404,8 @@ static void one_command(void) {
         case 9:
         case 10: on_list(); break;
         case 11: on_any(); break;
+        case 12:
+        case 13: on_stream(); break;
         default: on_databases();
         }
     if (block) add("exec"), run();
