@@ -14,7 +14,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define RAW_BYTES_MAX (UINT64_C(64) << 20)
 #define FLUSH_BYTES (128u << 10)
 #define WINDOW_COMMANDS 4096u
 #define WINDOW_BYTES (16u << 20)
@@ -195,8 +194,10 @@ static enum err tick(struct copy *c, struct why *why) {
     if (now_ms() < c->checkpoint_due_ms) return OK;
     c->checkpoint_due_ms = now_ms() + CHECKPOINT_MS;
     show_progress(c);
-    if (c->acked_offset == c->written_offset) return OK;
-    enum err err = write_logs(c, why); /* before the checkpoint passes over what they know */
+    enum err err = rblock_flush(c->target->conn, why); /* a throttled copy fills no window: ask for its answers */
+    if (err == OK) err = read_down_to(c, c->count / 2, c->bytes / 2, why);
+    if (err != OK || c->acked_offset == c->written_offset) return err;
+    err = write_logs(c, why); /* before the checkpoint passes over what they know */
     if (err != OK) return err;
     struct checkpoint checkpoint = {.kind = CHECKPOINT_COPY, .place = {.offset = c->info.copy_offset},
         .rdb_offset = c->acked_offset, .rdb_db = c->acked_db, .rdb_version = rdb_reader_version(c->reader)};
@@ -347,7 +348,7 @@ static void make_handlers(struct copy *c, struct rdb_handler *handler) {
 static enum err read_rdb(struct copy *c, const struct checkpoint *from, struct why *why) {
     struct rdb_handler handler;
     struct rdb_limits limits = RDB_LIMITS_DEFAULT;
-    limits.raw_bytes_max = RAW_BYTES_MAX;
+    limits.raw_bytes_max = c->link->pieces_over;
     limits.skip_empty = true;
     make_handlers(c, &handler);
     bool resumed = from && from->rdb_offset > 0;

@@ -52,6 +52,7 @@ static struct link *make(const struct link_options *options) {
     link->from = options->from;
     link->to = options->to;
     link->epoch = options->epoch;
+    link->pieces_over = options->pieces_over ? options->pieces_over : LINK_PIECES_OVER;
     link->may_copy = options->may_copy;
     link->on_change = options->on_change;
     link->self = options->self;

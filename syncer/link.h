@@ -115,12 +115,14 @@ struct link_quarantined {
     char reason[96];
 };
 #define LINK_QUARANTINE_SHOWN 20
+#define LINK_PIECES_OVER ((size_t)64 << 20)
 #define LINK_RECENT 512
 
 struct link {
     char name[32], other[32]; /* "forward" and "reverse" */
     const struct config_side *from, *to;
     char *folder;             /* of spool, logs and notes */
+    size_t pieces_over;       /* bytes: the copy sends larger values element by element (copy.h) */
     uint64_t epoch;
     uint64_t active_epoch; /* of the last ACTIVATE that was carried out; 0: none */
     bool may_copy; /* without being asked; else a source that cannot continue blocks the link (C9) */
@@ -155,6 +157,7 @@ struct link_options {
     enum link_role role;
     uint64_t throttle_ops, throttle_bytes;
     uint64_t own_until; /* see struct link */
+    size_t pieces_over; /* see struct link; 0: LINK_PIECES_OVER */
     void (*on_change)(void *self, struct link *link);
     void *self;
 };

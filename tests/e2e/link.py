@@ -105,8 +105,8 @@ class Link:
     def client(self, side, db=0):
         return redis.Redis(port=self.ports[side], db=db, socket_timeout=30)
 
-    def start(self):
-        self.run("syncer", PROGRAM, "syncer", "drawbridge.yaml", "--standalone")
+    def start(self, *options):
+        self.run("syncer", PROGRAM, "syncer", "drawbridge.yaml", "--standalone", *options)
 
     def kill(self, name="syncer", how=signal.SIGKILL):
         process = self.processes[name]
