@@ -33,16 +33,16 @@
 #include "lib/redis/command.h"
 
 /* A version as one number: 7.0.15 is 70015. Valkey counts as the Redis that it says it is. */
-#define EFFECT_VERSION(major, minor, patch) ((major) * 10000 + (minor) * 100 + (patch))
+#define EFFECT_VERSION(major, minor, patch) ((major)*10000 + (minor)*100 + (patch))
 
 /* What must be known about the sides. Copied. */
 struct effect_facts {
-    int64_t now_ms;             /* the gateway's clock, since 1970 */
-    int32_t primary_version;    /* 0: unknown, taken for an old one */
-    int32_t follower_version;   /* likewise */
-    int32_t databases;          /* that P has; 0: unknown. For SELECT inside MULTI */
-    bool proxied;               /* P is behind a proxy: no MULTI of ours, and an error of a command
-                                 * with several keys does not prove that nothing was done (C2) */
+    int64_t now_ms;           /* the gateway's clock, since 1970 */
+    int32_t primary_version;  /* 0: unknown, taken for an old one */
+    int32_t follower_version; /* likewise */
+    int32_t databases;        /* that P has; 0: unknown. For SELECT inside MULTI */
+    bool proxied;             /* P is behind a proxy: no MULTI of ours, and an error of a command
+                               * with several keys does not prove that nothing was done (C2) */
 };
 
 enum effect_use {
@@ -55,7 +55,7 @@ enum effect_expiry {
     EFFECT_EXPIRY_KEPT, /* not changed, as far as this item goes */
     EFFECT_EXPIRY_NONE, /* the key has none now, or is gone */
     EFFECT_EXPIRY_AT,   /* deadline_ms */
-    EFFECT_EXPIRY_OF,   /* what the key number `from` of the same item had before it (RENAME, COPY) */
+    EFFECT_EXPIRY_OF, /* what the key number `from` of the same item had before it (RENAME, COPY) */
 };
 
 struct effect_key {
@@ -80,15 +80,15 @@ struct effect {
     struct slice send;             /* the bytes for P */
     const struct effect_key *keys; /* each key of each database once */
     size_t key_count;
-    uint32_t replies; /* that P gives to `send`; all of them together are 'the answer' */
-    int32_t db;       /* that must be selected when it is sent */
-    int32_t db_after; /* that is selected after it; differs only for a block with SELECT */
-    uint8_t needs;    /* enum effect_needs */
-    bool is_block;    /* made by effect_block_new() */
-    bool writes;      /* it may change data or scripts */
-    bool plain;       /* an error proves that nothing was done (C2) */
-    bool blocking;    /* the client may have to wait: see effect_would_block() */
-    bool barrier;     /* everything else must be drained (C19) */
+    uint32_t replies;  /* that P gives to `send`; all of them together are 'the answer' */
+    int32_t db;        /* that must be selected when it is sent */
+    int32_t db_after;  /* that is selected after it; differs only for a block with SELECT */
+    uint8_t needs;     /* enum effect_needs */
+    bool is_block;     /* made by effect_block_new() */
+    bool writes;       /* it may change data or scripts */
+    bool plain;        /* an error proves that nothing was done (C2) */
+    bool blocking;     /* the client may have to wait: see effect_would_block() */
+    bool barrier;      /* everything else must be drained (C19) */
     bool keys_unknown; /* it may write any key: `keys` are not all (C16) */
     struct effect_inside *inside; /* of effect.c's own */
 };
@@ -131,11 +131,11 @@ enum effect_scope {
 };
 
 struct effect_item {
-    uint8_t kind;     /* enum effect_kind */
-    uint8_t scope;    /* enum effect_scope; of a request */
-    int32_t db;       /* to be selected at F; keys may lie in another one (COPY, MOVE) */
-    int32_t db_other; /* EFFECT_SCOPE_SWAP */
-    size_t at, size;  /* the request: outcome->bytes from `at`; one request */
+    uint8_t kind;               /* enum effect_kind */
+    uint8_t scope;              /* enum effect_scope; of a request */
+    int32_t db;                 /* to be selected at F; keys may lie in another one (COPY, MOVE) */
+    int32_t db_other;           /* EFFECT_SCOPE_SWAP */
+    size_t at, size;            /* the request: outcome->bytes from `at`; one request */
     uint32_t key_at, key_count; /* outcome->keys */
 };
 

@@ -1,0 +1,314 @@
+/* effect.c -- the life of an effect: its keys, its bytes, and blocks. See effect.h. */
+#include "gateway/effect_inside.h"
+
+#include <stdlib.h>
+
+#define KEYS_ON_STACK 16u
+#define DATABASES_USUAL 16 /* of a server that did not say how many it has */
+
+/* ---- keys ---- */
+
+/* What a key's flags in the command table mean for a lane. */
+static unsigned use_of(unsigned flags) {
+    if (flags & COMMAND_KEY_RO) return EFFECT_READ;
+    if (flags & COMMAND_KEY_RM) return EFFECT_REPLACE;
+    /* OW with INSERT is done only if there is no value yet: SETNX, RENAMENX, MSETNX. */
+    if ((flags & COMMAND_KEY_OW) && !(flags & COMMAND_KEY_INSERT)) return EFFECT_REPLACE;
+    return EFFECT_READ_WRITE;
+}
+
+/* Where the table, which says what Redis says, does not say what a lane must know. */
+static unsigned use_corrected(const struct effect_draft *draft, size_t at, unsigned use) {
+    const char *name = draft->command->name;
+    if (draft->reads_only) return EFFECT_READ;
+    if (strcmp(name, "xreadgroup") == 0) return EFFECT_READ_WRITE;
+    if (strcmp(name, "sinterstore") == 0 && at == 1) return EFFECT_REPLACE;
+    if (strcmp(name, "getset") == 0 || strcmp(name, "getdel") == 0) return EFFECT_REPLACE;
+    if (strcmp(name, "rename") == 0 || strcmp(name, "renamenx") == 0)
+        return at == 1 ? EFFECT_READ_WRITE : use;
+    if (strcmp(name, "set") == 0) {
+        bool depends = draft->options & (OPTION_NX | OPTION_XX | OPTION_KEEPTTL);
+        return depends || draft->unsure ? EFFECT_READ_WRITE : EFFECT_REPLACE;
+    }
+    if (strncmp(name, "restore", 7) == 0 || strcmp(name, "copy") == 0) {
+        bool depends = !(draft->options & OPTION_REPLACE);
+        return use != EFFECT_READ && depends ? EFFECT_READ_WRITE : use;
+    }
+    return use;
+}
+
+static int key_order(const void *left, const void *right) {
+    const struct effect_key *a = left, *b = right;
+    if (a->db != b->db) return a->db < b->db ? -1 : 1;
+    return slice_compare(a->name, b->name);
+}
+
+static void merge_key(struct effect_key *into, const struct effect_key *key) {
+    unsigned use = into->use | key->use;
+    if (use & EFFECT_READ) use &= ~(unsigned)EFFECT_WHOLE;
+    if (key->expiry == EFFECT_EXPIRY_NONE) into->expiry = key->expiry;
+    into->use = (uint8_t)use;
+}
+
+/* Each key once. A key that is read and replaced is no longer 'replaced whatever it was'. */
+static size_t keys_unite(struct effect_key *keys, size_t count) {
+    if (count < 2) return count;
+    if (count > KEYS_ON_STACK) {
+        qsort(keys, count, sizeof *keys, key_order);
+        size_t kept = 0;
+        for (size_t i = 1; i < count; i++) {
+            if (key_order(&keys[kept], &keys[i]) == 0)
+                merge_key(&keys[kept], &keys[i]);
+            else
+                keys[++kept] = keys[i];
+        }
+        return kept + 1;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t same = 0;
+        while (same < kept && key_order(&keys[same], &keys[i]) != 0) same++;
+        if (same < kept)
+            merge_key(&keys[same], &keys[i]);
+        else
+            keys[kept++] = keys[i];
+    }
+    return kept;
+}
+
+static void fill_keys(struct effect *effect, const struct effect_draft *draft,
+                      const struct command_key *found, size_t count) {
+    const char *name = draft->command->name;
+    /* One more: MOVE writes its key in another database too. */
+    struct effect_key *keys = NEW_ARRAY(struct effect_key, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        unsigned use = use_corrected(draft, found[i].at, use_of(found[i].flags));
+        keys[i] = (struct effect_key){.name = effect->inside->argv[found[i].at],
+                                      .db = effect->db,
+                                      .use = (uint8_t)use,
+                                      .expiry = use & EFFECT_WHOLE ? EFFECT_EXPIRY_NONE
+                                                                   : EFFECT_EXPIRY_KEPT};
+    }
+    if (strcmp(name, "copy") == 0 && count == 2) keys[1].db = draft->db_other;
+    if (strcmp(name, "move") == 0 && count == 1) {
+        keys[1] = keys[0];
+        keys[1].db = draft->db_other;
+        count = 2;
+    }
+    effect->keys = effect->inside->keys = keys;
+    effect->key_count = keys_unite(keys, count);
+}
+
+static void find_keys(struct effect *effect, const struct effect_draft *draft) {
+    struct command_key few[KEYS_ON_STACK], *found = few;
+    size_t count = 0;
+    struct why why;
+    if (effect->command == NULL || !command_arity_fits(effect->command, draft->keys_argc)) {
+        effect->keys_unknown = effect->inside->rule != NULL || effect->command == NULL;
+        return;
+    }
+    enum err err = command_keys(effect->command, draft->keys_argc, draft->keys_argv, few,
+                                KEYS_ON_STACK, &count, &why);
+    if (err == ERR_LIMIT) {
+        found = NEW_ARRAY(struct command_key, draft->keys_argc);
+        err = command_keys(effect->command, draft->keys_argc, draft->keys_argv, found,
+                           draft->keys_argc, &count, &why);
+    }
+    if (err == OK)
+        fill_keys(effect, draft, found, count);
+    else
+        effect->keys_unknown = effect->inside->rule != NULL;
+    if (found != few) mem_free(found);
+}
+
+/* ---- bytes ---- */
+
+static size_t size_of_request(size_t argc, const struct slice *argv) {
+    size_t size = 32;
+    for (size_t i = 0; i < argc; i++) size += argv[i].size + 32;
+    return size;
+}
+
+static void write_extra(struct effect_inside *in, const struct effect_draft *draft) {
+    if (in->extra == EXTRA_XLEN) {
+        struct slice argv[] = {SLICE("XLEN"), draft->argv[1]};
+        resp_write_command(&in->bytes, 2, argv);
+    } else if (in->extra == EXTRA_PEXPIREAT) {
+        struct slice argv[] = {SLICE("PEXPIREAT"), draft->argv[1], slice_text(draft->number)};
+        resp_write_command(&in->bytes, 3, argv);
+    }
+}
+
+/* Lay down what is sent, and let argv point into it. */
+static void write_bytes(struct effect *effect, const struct effect_draft *draft) {
+    struct effect_inside *in = effect->inside;
+    size_t extra = in->extra != EXTRA_NONE ? size_of_request(3, draft->argv) : 0;
+    (void)buf_room(&in->bytes, size_of_request(draft->argc, draft->argv) + extra + 64);
+    if (in->wrapped) resp_write_words(&in->bytes, "MULTI", NULL);
+    size_t at = buf_size(&in->bytes);
+    resp_write_array(&in->bytes, draft->argc);
+    in->argc = draft->argc;
+    in->argv = NEW_ARRAY(struct slice, draft->argc);
+    for (size_t i = 0; i < draft->argc; i++) {
+        resp_write_bulk(&in->bytes, draft->argv[i]);
+        size_t begin = buf_size(&in->bytes) - 2 - draft->argv[i].size;
+        in->argv[i] = slice_from(buf_slice(&in->bytes).data + begin, draft->argv[i].size);
+    }
+    size_t size = buf_size(&in->bytes) - at;
+    write_extra(in, draft);
+    size_t body = buf_size(&in->bytes) - at;
+    if (in->wrapped) resp_write_words(&in->bytes, "EXEC", NULL);
+    struct slice all = buf_slice(&in->bytes);
+    in->request = slice_from(all.data + at, size);
+    in->body = slice_from(all.data + at, body);
+    effect->send = all;
+}
+
+/* ---- one command ---- */
+
+static bool is_plain(const struct effect *effect, const struct effect_facts *facts) {
+    const struct command *command = effect->command;
+    if (command == NULL) return false;
+    if (facts->proxied && effect->key_count > 1) return false;
+    if (strcmp(command->name, "migrate") == 0 || strcmp(command->name, "debug") == 0) return false;
+    return command->group != COMMAND_GROUP_SCRIPTING || (command->flags & COMMAND_WRITE) != 0;
+}
+
+static bool may_write(const struct effect *effect, const struct effect_draft *draft) {
+    if (draft->reads_only) return false;
+    if (effect->command != NULL && effect->inside->rule == NULL) return false;
+    if (effect->keys_unknown || effect->key_count == 0) return true;
+    for (size_t i = 0; i < effect->key_count; i++)
+        if (effect->keys[i].use & EFFECT_WRITE) return true;
+    return false;
+}
+
+static uint8_t needed(const struct effect *effect) {
+    const struct effect_inside *in = effect->inside;
+    if (in->wrapped) return EFFECT_NEEDS_ALL;
+    if (!effect->writes) return EFFECT_NEEDS_NOTHING;
+    return in->rule != NULL ? in->rule->needs : EFFECT_NEEDS_HEAD;
+}
+
+static struct effect *effect_blank(const struct effect_facts *facts, int32_t db) {
+    struct effect *effect = NEW(struct effect);
+    effect->inside = NEW(struct effect_inside);
+    effect->inside->primary_version = facts->primary_version;
+    effect->inside->follower_version = facts->follower_version;
+    effect->db = effect->db_after = db;
+    return effect;
+}
+
+static struct effect *effect_make(const struct effect_facts *facts, int32_t db, bool in_block,
+                                  const struct effect_request *request) {
+    struct effect *effect = effect_blank(facts, db);
+    struct effect_inside *in = effect->inside;
+    struct effect_draft draft = {.facts = facts,
+                                 .command = request->command,
+                                 .argc = request->argc,
+                                 .argv = request->argv,
+                                 .keys_argc = request->argc,
+                                 .keys_argv = request->argv,
+                                 .db_other = db,
+                                 .in_block = in_block};
+    effect->command = request->command;
+    in->rule = request->command != NULL ? effect_rule_of(request->command) : NULL;
+    bool fits = request->command != NULL && command_arity_fits(request->command, request->argc);
+    if (in->rule != NULL && in->rule->prepare != NULL && fits) in->rule->prepare(&draft);
+    if (fits && (strcmp(request->command->name, "xread") == 0)) effect_prepare_xreadgroup(&draft);
+    in->options = draft.options;
+    in->deadline_ms = draft.deadline_ms;
+    in->db_other = draft.db_other;
+    in->at = draft.at;
+    in->extra = draft.extra;
+    in->unsure = draft.unsure;
+    effect->blocking = draft.blocking && !in_block && !facts->proxied;
+    in->wrapped = !in_block && (effect->blocking || in->extra != EXTRA_NONE);
+    write_bytes(effect, &draft);
+    find_keys(effect, &draft);
+    effect->keys_unknown |= draft.any_key;
+    mem_free(draft.built_long);
+    effect->replies = !in->wrapped ? 1 : in->extra != EXTRA_NONE ? 4 : 3;
+    effect->writes = may_write(effect, &draft);
+    effect->plain = is_plain(effect, facts);
+    effect->barrier = effect->command != NULL && effect->command->effect == COMMAND_EFFECT_BARRIER;
+    effect->needs = needed(effect);
+    return effect;
+}
+
+struct effect *effect_new(const struct effect_facts *facts, int32_t db,
+                          const struct command *command, size_t argc, const struct slice *argv) {
+    ASSERT(argc > 0);
+    struct effect_request request = {command, argc, argv};
+    return effect_make(facts, db, false, &request);
+}
+
+void effect_free(struct effect *effect) {
+    if (effect == NULL) return;
+    struct effect_inside *in = effect->inside;
+    for (size_t i = 0; i < in->part_count; i++) effect_free(in->parts[i]);
+    mem_free(in->parts);
+    mem_free(in->keys);
+    mem_free(in->argv);
+    buf_close(&in->bytes);
+    mem_free(in);
+    mem_free(effect);
+}
+
+/* ---- blocks ---- */
+
+/* A SELECT in a block: which database it will select, if P takes it. effect_tell() looks whether
+ * it was so. */
+static int32_t selects(const struct effect_facts *facts, const struct effect_request *request,
+                       int32_t db) {
+    int64_t number;
+    int32_t databases = facts->databases > 0 ? facts->databases : DATABASES_USUAL;
+    if (request->command == NULL || strcmp(request->command->name, "select") != 0) return db;
+    if (request->argc != 2 || !slice_to_int(request->argv[1], &number)) return db;
+    return number >= 0 && number < databases ? (int32_t)number : db;
+}
+
+static void block_add(struct effect *block, struct effect *part) {
+    struct effect_inside *in = block->inside;
+    in->parts[in->part_count++] = part;
+    buf_add(&in->bytes, part->inside->body);
+    block->replies += part->inside->extra != EXTRA_NONE ? 2 : 1;
+    block->key_count += part->key_count;
+    block->writes |= part->writes;
+    block->plain &= part->plain;
+    block->barrier |= part->barrier;
+    block->keys_unknown |= part->keys_unknown;
+}
+
+static void block_keys(struct effect *block) {
+    struct effect_key *keys = NEW_ARRAY(struct effect_key, block->key_count + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < block->inside->part_count; i++) {
+        const struct effect *part = block->inside->parts[i];
+        for (size_t k = 0; k < part->key_count; k++) keys[count++] = part->keys[k];
+    }
+    ASSERT(count == block->key_count);
+    block->keys = block->inside->keys = keys;
+    block->key_count = keys_unite(keys, count);
+}
+
+struct effect *effect_block_new(const struct effect_facts *facts, int32_t db, size_t count,
+                                const struct effect_request *requests) {
+    struct effect *block = effect_blank(facts, db);
+    block->is_block = true;
+    block->plain = true;
+    block->replies = 2;
+    block->inside->parts = NEW_ARRAY(struct effect *, count + 1);
+    resp_write_words(&block->inside->bytes, "MULTI", NULL);
+    for (size_t i = 0; i < count; i++) {
+        struct effect *part = effect_make(facts, block->db_after, true, &requests[i]);
+        block->db_after = selects(facts, &requests[i], block->db_after);
+        part->db_after = block->db_after;
+        block_add(block, part);
+    }
+    resp_write_words(&block->inside->bytes, "EXEC", NULL);
+    block->send = buf_slice(&block->inside->bytes);
+    block_keys(block);
+    block->needs = EFFECT_NEEDS_ALL;
+    return block;
+}
