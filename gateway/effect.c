@@ -114,6 +114,12 @@ static void find_keys(struct effect *effect, const struct effect_draft *draft) {
         err = command_keys(effect->command, draft->keys_argc, draft->keys_argv, found,
                            draft->keys_argc, &count, &why);
     }
+    if (err == ERR_PROTO && strcmp(effect->command->name, "pfmerge") == 0) {
+        /* Without a source Redis cannot name its keys, but does it. */
+        found[0] = (struct command_key){.at = 1, .flags = COMMAND_KEY_RW};
+        count = 1;
+        err = OK;
+    }
     if (err == OK)
         fill_keys(effect, draft, found, count);
     else

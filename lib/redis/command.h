@@ -139,7 +139,8 @@ enum command_effect {
     COMMAND_EFFECT_BLMOVE,       /* LMOVE or RPOPLPUSH, unless the reply is null */
     COMMAND_EFFECT_XADD,         /* XADD with the id of the reply; approximate trimming: dirty */
     COMMAND_EFFECT_XTRIM,        /* verbatim when exact, else dirty */
-    COMMAND_EFFECT_XREADGROUP,   /* XCLAIM and XGROUP SETID */
+    COMMAND_EFFECT_XREADGROUP,   /* the same without BLOCK */
+    COMMAND_EFFECT_XCLAIM,       /* XCLAIM of what was claimed, however long it was idle */
     COMMAND_EFFECT_DIRTY,        /* cannot be told: the keys that it writes become dirty */
     COMMAND_EFFECT_BARRIER,      /* everything else waits (C19) */
 };
