@@ -416,11 +416,12 @@ static json_t *sample_json(const struct audit *a) {
 
 void audit_json(struct audit *a, struct buf *out) {
     json_t *o;
+    uint64_t bytes = atomic_load(&a->source.snapshot.read_bytes) + atomic_load(&a->target.snapshot.read_bytes);
     if (!atomic_load(&a->done)) {
-        o = json_pack("{s:I,s:I,s:s}", "keys", (json_int_t)atomic_load(&a->keys), "bytes", (json_int_t)0, "part",
+        o = json_pack("{s:I,s:I,s:s}", "keys", (json_int_t)atomic_load(&a->keys), "bytes", (json_int_t)bytes, "part",
                       parts[atomic_load(&a->part)]);
     } else {
-        o = json_pack("{s:b,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:o}", "ok", a->ok, "keys", (json_int_t)a->compared, "slots",
+        o = json_pack("{s:b,s:I,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:o}", "ok", a->ok, "keys", (json_int_t)a->compared, "bytes", (json_int_t)bytes, "slots",
                       (int)SLOT_CLUSTER_COUNT, "differences", (json_int_t)a->differences, "undecided", (json_int_t)a->undecided,
                       "source_offset", (json_int_t)a->offset, "started_ms", (json_int_t)a->started_ms, "ended_ms",
                       (json_int_t)a->ended_ms, "pause_ms", (json_int_t)a->pause_ms, "error", a->error, "sample", sample_json(a));

@@ -18,6 +18,7 @@
 #define WINDOW_COMMANDS 4096u
 #define WINDOW_BYTES (16u << 20)
 #define CHECKPOINT_MS 200
+#define NOTE_MS 1000
 
 /* A command whose answer is still to come. */
 struct sent {
@@ -44,7 +45,7 @@ struct copy {
     uint64_t acked_offset, written_offset, keys;
     uint32_t acked_db;
     unsigned version; /* of the RDB when it was resumed */
-    uint64_t checkpoint_due_ms, began_ms, began_bytes, sent_bytes, throttled_ms, throttled_ops, throttled_bytes;
+    uint64_t checkpoint_due_ms, note_due_ms, began_ms, began_bytes, sent_bytes, throttled_ms, throttled_ops, throttled_bytes;
     struct dirty dirty;
     struct deadlines deadlines;
     struct rdb_handler piece_handler;
@@ -196,6 +197,10 @@ static enum err tick(struct copy *c, struct why *why) {
     show_progress(c);
     enum err err = rblock_flush(c->target->conn, why); /* a throttled copy fills no window: ask for its answers */
     if (err == OK) err = read_down_to(c, c->count / 2, c->bytes / 2, why);
+    if (now_ms() >= c->note_due_ms) {
+        c->note_due_ms = now_ms() + NOTE_MS;
+        copy_note_write(c->link);
+    }
     if (err != OK || c->acked_offset == c->written_offset) return err;
     err = write_logs(c, why); /* before the checkpoint passes over what they know */
     if (err != OK) return err;
@@ -434,9 +439,10 @@ static enum err finish(struct copy *c, bool had, struct why *why) {
     s->done = true;
     s->ended_ms = clock_wall_ms(clock_real());
     s->eta_ms = 0;
-    s->keys_total = s->keys > s->keys_total ? s->keys : s->keys_total;
+    s->keys_total = s->keys;
     s->bytes_total = s->bytes;
     pthread_mutex_unlock(&c->link->lock);
+    copy_note_write(c->link);
     log_info("copy.done", LOG_S("link", c->link->name), LOG_U("keys", c->keys), LOG_U("removed", removed),
              LOG_U("refused", dirty_count(&c->dirty)), LOG_U("ms", now_ms() - c->began_ms));
     return OK;
@@ -460,9 +466,13 @@ enum err copy_run(struct link *link, struct target *target, const struct apply_r
     log_info("copy.start", LOG_S("link", link->name), LOG_B("resumed", !fresh), LOG_U("at", from ? from->rdb_offset : 0));
     link_set_state(link, LINK_COPYING, NULL);
     pthread_mutex_lock(&link->lock);
-    if (!link->status.copy.started_ms) link->status.copy.started_ms = clock_wall_ms(clock_real());
-    if (!link->status.copy.copies) link->status.copy.copies = 1;
-    link->status.copy.keys_total = 0;
+    struct link_copy_status *s = &link->status.copy;
+    if (!s->started_ms) s->started_ms = clock_wall_ms(clock_real());
+    if (!s->copies) s->copies = 1;
+    if (fresh) s->keys = s->keys_total = 0;
+    s->done = false;
+    s->ended_ms = 0;
+    c->keys = s->keys; /* of before a restart, as far as they were noted */
     pthread_mutex_unlock(&link->lock);
     if (err == OK) err = read_rdb(c, from, why);
     if (err == OK) err = finish(c, had, why);

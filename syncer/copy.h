@@ -31,6 +31,10 @@ MUST_CHECK enum err copy_run(struct link *link, struct target *target, const str
 MUST_CHECK enum err extras_remove(struct link *link, struct target *target, uint64_t generation, uint64_t *removed,
                                   struct why *why);
 
+/* Keep the figures of link->status.copy, and take them again. (copy_note.c) */
+void copy_note_write(struct link *link);
+void copy_note_read(struct link *link);
+
 /* A source for rdb_reader_open(): the RDB in the spool, waited for as it arrives. */
 struct spool_source;
 struct rdb_source *spool_source_open(struct link *link, uint64_t generation, uint64_t position);

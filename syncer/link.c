@@ -5,6 +5,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/control/rblock.h"
+#include "syncer/copy.h"
 #include "syncer/disk.h"
 #include "syncer/target.h"
 
@@ -96,6 +97,7 @@ enum err link_open(struct link **link, const struct link_options *options, struc
                  LOG_S("effect", "the process ended before the RDB was complete; the source must send a new one"));
     made->status.received_offset = info.end;
     read_active(made);
+    copy_note_read(made);
     if (pthread_create(&made->receiver, NULL, link_receive_main, made) != 0 ||
         pthread_create(&made->applier, NULL, link_apply_main, made) != 0)
         check_failed("pthread_create", __FILE__, __LINE__, __func__);

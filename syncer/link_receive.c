@@ -9,6 +9,7 @@
 #include "lib/control/rblock.h"
 #include "lib/redis/psync.h"
 #include "lib/redis/reply.h"
+#include "syncer/copy.h"
 #include "syncer/greet.h"
 #include "syncer/link.h"
 #include "syncer/target.h"
@@ -199,6 +200,7 @@ static enum err on_full(struct receive *r, struct why *why) {
     link->status.positioned = false;
     link->sample_count = 0;
     pthread_mutex_unlock(&link->lock);
+    copy_note_write(link);
     link_set_state(link, LINK_SNAPSHOT, NULL);
     return OK;
 }

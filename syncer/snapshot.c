@@ -65,6 +65,7 @@ static enum err read_rdb(struct rdb_source *source, void *into, size_t size, siz
     *got = s->left.size < size ? s->left.size : size;
     if (*got) memcpy(into, s->left.data, *got);
     s->left = slice_drop(s->left, *got);
+    atomic_fetch_add(&s->read_bytes, *got);
     return OK;
 }
 

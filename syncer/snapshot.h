@@ -27,6 +27,7 @@ struct snapshot {
     struct slice left; /* of the piece of the RDB that is being handed out */
     bool begun, ended;
     uint64_t offset; /* valid when begun */
+    _Atomic uint64_t read_bytes; /* of the RDB; may be asked from any thread */
     const _Atomic bool *stop;
 };
 

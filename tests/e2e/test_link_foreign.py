@@ -44,6 +44,8 @@ def somebody_writes(b):
 
 
 def a_syncer_that_dies_forgets_nothing(b):
+    copied = b.state.wait_report("LINK", "forward", lambda j: j["copy"]["done"])["copy"]
+    assert copied["keys"] >= 2000 and copied["bytes"] > 20000 and copied["ended_ms"] >= copied["started_ms"] > 0, copied
     b.client("target").set("fill:20", "wrong")
     b.client("target").delete("fill:21")
     b.kill()
@@ -57,6 +59,7 @@ def a_syncer_that_dies_forgets_nothing(b):
         assert time.monotonic() < until, "what was written before the syncer died stays wrong"
         time.sleep(0.1)
     wait_repaired(b)
+    assert b.state.wait_report("LINK", "forward", lambda j: j["copy"]["done"])["copy"] == copied
 
 
 def what_has_no_keys_needs_an_audit(b):

@@ -12,7 +12,7 @@ def audits(b):
     """Exact while writes go on; a difference that was made is found, named and repaired. The other link is not there yet: it would
     see who made the differences, and have them repaired at once."""
     result = b.audit(1, "forward")
-    assert result["ok"] and result["differences"] == 0 and result["keys"] > 3000, result
+    assert result["ok"] and result["differences"] == 0 and result["keys"] > 3000 and result["bytes"] > 60000, result
     other = b.client("target")
     other.set("fill:7", "wrong")
     other.delete("fill:8")
