@@ -340,6 +340,10 @@ static enum err finish_drain(struct applier *a, struct why *why) {
     enum err err = target_retire(&a->target, link->to, link->folder, why);
     if (err != OK) return err;
     pthread_mutex_lock(&link->lock);
+    if (!link->orders.drain) { /* UNDRAIN came meanwhile: the barrier was aborted, and we are active still */
+        pthread_mutex_unlock(&link->lock);
+        return why_set(why, ERR_STOPPED, "the drain was taken back");
+    }
     link->orders.role = LINK_STANDBY;
     link->orders.drain = false;
     link->status.drained = true;
