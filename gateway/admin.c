@@ -2,6 +2,7 @@
 #include "gateway/admin.h"
 
 #include "gateway/clientcmd.h"
+#include "gateway/control.h"
 #include "gateway/stats.h"
 
 #include "lib/base/log.h"
@@ -68,9 +69,17 @@ static void on_listed(void *self, struct slice text) {
     mem_free(listing);
 }
 
+/* Into the ledger, as soon as state is there to write it. */
+static void record(struct gateway *gw, const char *what, const char *side) {
+    char text[32];
+    (void)snprintf(text, sizeof text, "%s%s%s", what, side ? "-" : "", side ? side : "");
+    control_by_hand(gw->control, text);
+}
+
 static void pin(struct conn *conn, enum side side) {
     struct gateway *gw = conn->admin->gw;
     gw->pinned = true;
+    record(gw, "pin", gateway_side_name(side));
     log_warn("gateway.pinned", LOG_S("side", gateway_side_name(side)), LOG_S("note", VOIDS));
     if (hold_is_held(&gw->hold))
         gateway_carry_out(
@@ -86,6 +95,7 @@ static void release(struct conn *conn, enum side side) {
         status(conn, "-ERR nothing is held");
         return;
     }
+    record(gw, "release", gateway_side_name(side));
     log_warn("gateway.released", LOG_S("side", gateway_side_name(side)), LOG_S("note", VOIDS));
     gateway_carry_out(
         gw, hold_on_release(&gw->hold, slice_text(gw->hold.barrier), gw->hold.epoch, side));
@@ -126,6 +136,7 @@ static void on_command(struct conn *conn) {
         clientcmd_list(gw, on_listed, listing);
     } else if (slice_equal_nocase(verb, SLICE("HOLD"))) {
         log_warn("gateway.held", LOG_S("note", VOIDS));
+        record(gw, "hold", NULL);
         gateway_carry_out(
             gw, hold_on_hold(&gw->hold, SLICE("by-hand"), gw->hold.epoch, loop_now_ms(gw->main)));
         status(conn, "OK");
@@ -134,6 +145,7 @@ static void on_command(struct conn *conn) {
     } else if (slice_equal_nocase(verb, SLICE("PIN")) && sided) {
         pin(conn, side);
     } else if (slice_equal_nocase(verb, SLICE("UNPIN"))) {
+        if (gw->pinned) record(gw, "unpin", NULL);
         gw->pinned = false;
         status(conn, "OK");
     } else if (slice_equal_nocase(verb, SLICE("RELOAD"))) {

@@ -17,6 +17,7 @@
 
 #define REDIAL_MS 500u
 #define ASK_TIMEOUT_MS 3000u
+#define BY_HAND_MAX 64u
 
 static const struct resp_request_limits task_limits = {
     .args_max = 64, .bulk_bytes_max = 1u << 20, .total_bytes_max = 2u << 20, .authenticated = true};
@@ -28,8 +29,18 @@ struct question {
     uint64_t backend, epoch;
 };
 
+/* What an operator did by hand, until state has recorded it (C24). */
+struct by_hand {
+    struct list link; /* in control->by_hand; the first is the one that is being told */
+    char what[32];
+    int64_t at_ms; /* wall clock */
+};
+
 struct control {
     struct gateway *gw;
+    struct list by_hand;
+    size_t by_hand_count;
+    bool telling; /* the first of by_hand was sent, and not answered yet */
     struct rconn *ask;
     struct list waiting; /* questions to ask when the connection is up */
     struct stream *task;
@@ -78,6 +89,45 @@ void control_ask(struct control *control, unsigned worker, uint64_t backend, uin
         ask_one(control, q);
     else
         list_push(&control->waiting, &q->link);
+}
+
+/* ---- what was done by hand: one after the other, again each second until it is recorded ---- */
+static void forget_first(struct control *control) {
+    mem_free(LIST_OWNER(list_pop(&control->by_hand), struct by_hand, link));
+    control->by_hand_count--;
+}
+
+static void on_told(void *self, const struct resp_reply *reply, const struct why *why) {
+    struct control *control = self;
+    (void)why;
+    control->telling = false;
+    if (reply == NULL || resp_reply_is_error(reply)) return; /* TRYAGAIN, most likely */
+    forget_first(control);
+    control_tick(control);
+}
+
+void control_tick(struct control *control) {
+    if (control == NULL || control->ask == NULL || control->telling) return;
+    if (list_is_empty(&control->by_hand)) return;
+    const struct by_hand *first = LIST_OWNER(control->by_hand.next, struct by_hand, link);
+    char at[24];
+    (void)snprintf(at, sizeof at, "%" PRId64, first->at_ms);
+    const struct slice argv[] = {SLICE("DRAWBRIDGE"), SLICE("BYHAND"),
+                                 slice_text(control->gw->name), slice_text(first->what),
+                                 slice_text(at)};
+    control->telling = true;
+    rconn_command(control->ask, 5, argv, on_told, control);
+}
+
+void control_by_hand(struct control *control, const char *what) {
+    if (control == NULL) return;
+    struct by_hand *done = NEW(struct by_hand);
+    (void)snprintf(done->what, sizeof done->what, "%s", what);
+    done->at_ms = clock_wall_ms(loop_clock(control->gw->main));
+    if (control->by_hand_count == BY_HAND_MAX && !control->telling) forget_first(control);
+    list_push(&control->by_hand, &done->link);
+    control->by_hand_count++;
+    control_tick(control);
 }
 
 static void on_ask_down(void *self, enum err err, const struct why *why) {
@@ -287,6 +337,7 @@ struct control *control_open(struct gateway *gw) {
     struct control *control = NEW(struct control);
     control->gw = gw;
     list_init(&control->waiting);
+    list_init(&control->by_hand);
     dial_ask(control);
     dial_task(control);
     return control;
@@ -300,6 +351,7 @@ void control_close(struct control *control) {
     if (control->task != NULL) stream_drop(control->task);
     for (struct list *link; (link = list_pop(&control->waiting)) != NULL;)
         mem_free(LIST_OWNER(link, struct question, link));
+    while (!list_is_empty(&control->by_hand)) forget_first(control);
     resp_request_close(&control->request);
     buf_close(&control->in);
     mem_free(control);

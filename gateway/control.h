@@ -22,6 +22,12 @@ void control_close(struct control *control); /* NULL is fine */
 void control_report(struct control *control, const char *kind, const char *barrier,
                     struct slice json);
 
+/* An operator did WHAT ("pin-legacy") to this gateway: state is told until its ledger has it, also
+ * when it comes back only later. Of more than 64 that wait the oldest is forgotten. CONTROL may be
+ * NULL. */
+void control_by_hand(struct control *control, const char *what);
+void control_tick(struct control *control); /* each second */
+
 /* The RELEASE that waits can be answered now. */
 void control_released(struct control *control);
 

@@ -158,6 +158,7 @@ static void on_tick(void *self) {
     gw->last_second_ms = now_ms;
     log_repeats(false);
     stats_tick(gw);
+    control_tick(gw->control);
     if (!control_is_up(gw->control)) return;
     struct buf json = {0};
     stats_write_json(gw, &json);

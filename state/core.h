@@ -72,6 +72,13 @@ struct core_announced {
     uint64_t until_ms;
 };
 
+#define CORE_BY_HAND_MAX 64
+struct core_by_hand {
+    char gateway[NAME_MAX_BYTES], what[32]; /* "pin-legacy" */
+    int64_t at_ms;                          /* by the gateway's clock */
+    bool recorded;
+};
+
 struct core {
     const struct drawbridge_config *config;
     struct loop *loop;
@@ -109,6 +116,9 @@ struct core {
     size_t waiver_count;
     uint64_t open_since_ms, closed_since_ms; /* monotonic; of the gates taken together */
     bool member_ahead;
+    struct core_by_hand by_hand[CORE_BY_HAND_MAX]; /* a ring of what gateways told */
+    size_t by_hand_next;
+    int64_t hand_void_ms; /* wall clock: claims of audits that began before it are void */
 
     struct event recent[CORE_RECENT]; /* a ring */
     size_t recent_count;              /* ever; the newest is at (recent_count - 1) % CORE_RECENT */
@@ -170,6 +180,10 @@ bool core_audit_report(struct core *core, const struct slice *words, size_t coun
                        const json_t *json);
 void core_audit_syncer_joined(struct core *core);
 void core_audit_tick(struct core *core);
+
+/* ---- core_by_hand.c ---- */
+/* A gateway tells what an operator did to it (DRAWBRIDGE BYHAND); one reply goes to OUT. */
+void core_by_hand_told(struct core *core, size_t argc, const struct slice *argv, struct buf *out);
 
 /* ---- core_start.c ---- */
 void core_start(struct core *core, const struct core_asker *asker, core_done *done, void *self);

@@ -151,6 +151,8 @@ static void consider_claim(struct core *core) {
             what = "keys were evicted since";
     if (standby->gate.known && standby->gate.foreign_units > 0)
         what = "somebody wrote to the follower side";
+    if (core->hand_void_ms > 0 && core->hand_void_ms >= last->started_ms)
+        what = "a gateway was held, released or pinned by hand";
     if (!what || !last->id || last->stale[0] || barrier_is_open(&core->barrier)) return;
     struct void_job *v = NEW(struct void_job);
     v->job.work = write_void;

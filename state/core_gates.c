@@ -71,6 +71,8 @@ static void add_gateways(struct core *core, struct gates_input *in) {
             snprintf(in->stale_gateway, sizeof in->stale_gateway, "%s", member_row(m)->name);
         }
         const json_t *stats = member_stats(m);
+        if (truth(stats, "pinned"))
+            snprintf(in->pinned_gateway, sizeof in->pinned_gateway, "%s", member_row(m)->name);
         const json_t *unknown = json_object_get(stats, "unknown_commands");
         size_t count = json_array_size(unknown);
         if (count) {

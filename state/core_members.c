@@ -309,7 +309,9 @@ static void answer_epoch(struct core *core, struct buf *out) {
 
 static void on_ask(void *self, size_t argc, const struct slice *argv, struct buf *out) {
     struct core *core = self;
-    if (argc != 2 || !is(argv[0], "DRAWBRIDGE"))
+    if (argc >= 2 && is(argv[0], "DRAWBRIDGE") && is(argv[1], "BYHAND"))
+        core_by_hand_told(core, argc, argv, out);
+    else if (argc != 2 || !is(argv[0], "DRAWBRIDGE"))
         resp_write_errorf(out, "ERR unknown command");
     else if (is(argv[1], "EPOCH"))
         answer_epoch(core, out);

@@ -326,7 +326,11 @@ static void judge_epoch(const struct gates_input *in, struct gate *gate) {
                 "start state with the right ledger");
     else if (in->gateways == 0)
         verdict(gate, GATE_FAIL, "no gateway is connected", "start drawbridge gateway");
-    else {
+    else if (in->pinned_gateway[0]) {
+        char text[128];
+        snprintf(text, sizeof text, "gateway %.64s was pinned by hand", in->pinned_gateway);
+        verdict(gate, GATE_FAIL, text, "GATEWAY UNPIN at its admin socket");
+    } else {
         char text[128];
         snprintf(text, sizeof text, "gateway %.64s lags behind", in->stale_gateway);
         pass_if(gate, in->gateways_stale == 0, text, "look at its log");

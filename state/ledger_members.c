@@ -3,6 +3,7 @@
 #include "state/ledger_tables.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 enum err ledger_add_waiver(struct ledger *ledger, int64_t migration, const struct waiver *waiver,
                            struct why *why) {
@@ -75,4 +76,25 @@ enum err ledger_each_member(struct ledger *ledger, ledger_on_member *on_member, 
     return db_query(ledger_db(ledger), why, each_member, &each,
                     "SELECT role, name, version, pid, epoch FROM members ORDER BY since_ms DESC",
                     "");
+}
+
+static enum err take_count(void *self, struct sqlite3_stmt *row, struct why *why) {
+    (void)why;
+    *(int64_t *)self = db_int(row, 0);
+    return OK;
+}
+
+enum err ledger_gateway_by_hand(struct ledger *ledger, int64_t migration, const char *gateway,
+                                const char *what, int64_t at_ms, struct why *why) {
+    char text[256];
+    int64_t known = 0;
+    (void)snprintf(text, sizeof text,
+                   "gateway %.64s: %.32s by hand, at %" PRId64
+                   " ms since 1970 by its clock; the proof that both sides are level is void",
+                   gateway, what, at_ms);
+    enum err err =
+        db_query(ledger_db(ledger), why, take_count, &known,
+                 "SELECT count(*) FROM events WHERE kind='gateway.by-hand' AND text=?", "t", text);
+    if (err || known > 0) return err;
+    return ledger_note(ledger, migration, "gateway.by-hand", "gateway", NULL, why, "%s", text);
 }

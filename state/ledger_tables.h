@@ -152,6 +152,11 @@ MUST_CHECK enum err ledger_member_left(struct ledger *ledger, int64_t migration,
                                        const struct member_row *member, const char *reason,
                                        struct why *why);
 
+/* What an operator did to a gateway without us; the same is noted once, however often it is told. */
+MUST_CHECK enum err ledger_gateway_by_hand(struct ledger *ledger, int64_t migration,
+                                           const char *gateway, const char *what, int64_t at_ms,
+                                           struct why *why);
+
 /* The last process of each name, whether it is still here or not. */
 typedef enum err ledger_on_member(void *self, const struct member_row *member, struct why *why);
 MUST_CHECK enum err ledger_each_member(struct ledger *ledger, ledger_on_member *on_member,

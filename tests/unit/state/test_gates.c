@@ -97,6 +97,7 @@ static void test_each_gate_closes_for_its_own_reason(void **state) {
     CLOSES(GATE_WAY_BACK, in.link[1].standby = false);
     CLOSES(GATE_WAY_BACK, in.link[1].foreign_units = 1);
     CLOSES(GATE_EPOCH, in.gateways_stale = 1);
+    CLOSES(GATE_EPOCH, in.pinned_gateway[0] = 'g');
     CLOSES(GATE_EPOCH, in.gateways = 0);
     CLOSES(GATE_EPOCH, in.member_ahead = true);
     CLOSES(GATE_LEDGER, in.ledger_failed = true);
