@@ -10,6 +10,7 @@
 #include "server/multi.h"
 #include "server/net.h"
 #include "server/pubsub.h"
+#include "server/tracking.h"
 
 #include <unistd.h>
 
@@ -26,7 +27,16 @@ static struct client *make(struct engine *engine, uint64_t flags) {
     return c;
 }
 
+static struct slice id_of(const void *item) {
+    const struct client *c = item;
+    return slice_from(&c->id, sizeof c->id);
+}
+
+static const struct table_type ids = {id_of};
+
 static void link_in(struct client *c) {
+    if (c->engine->client_ids.type == NULL) table_init(&c->engine->client_ids, &ids);
+    table_add(&c->engine->client_ids, c);
     c->prev = NULL;
     c->next = c->engine->clients;
     if (c->next) c->next->prev = c;
@@ -34,6 +44,7 @@ static void link_in(struct client *c) {
 }
 
 static void link_out(struct client *c) {
+    (void)table_take(&c->engine->client_ids, id_of(c));
     if (c->prev)
         c->prev->next = c->next;
     else
@@ -69,6 +80,7 @@ static void let_go(struct client *c) {
     multi_forget(c);
     pubsub_forget(c);
     monitor_forget(c);
+    tracking_forget(c);
 }
 
 static void free_memory(struct client *c) {
@@ -109,9 +121,9 @@ void client_free_closed(struct client *c) {
 }
 
 struct client *client_by_id(struct engine *engine, uint64_t id) {
-    for (struct client *c = engine->clients; c; c = c->next)
-        if (c->id == id && !(c->flags & CLIENT_CLOSE_NOW)) return c;
-    return NULL;
+    if (engine->client_ids.type == NULL) return NULL;
+    struct client *c = table_find(&engine->client_ids, slice_from(&id, sizeof id));
+    return c && !(c->flags & CLIENT_CLOSE_NOW) ? c : NULL;
 }
 
 void client_close_after_reply(struct client *c) {

@@ -95,6 +95,7 @@ struct client {
     struct client_block *block;         /* while CLIENT_BLOCKED */
     int64_t wait_offset, wait_replicas; /* WAIT */
     struct client_pubsub *pubsub;       /* NULL: no subscription ever */
+    struct client_tracking *tracking;   /* NULL: off */
     struct client_multi *multi;         /* NULL: never in MULTI or WATCH */
     const struct command *last_command;
     struct slice hashed_key; /* the key whose hash is key_hash (fetched ahead); borrowed */

@@ -272,10 +272,6 @@ static void run_other(struct client *c) {
         reply_unknown_subcommand(c);
 }
 
-static void run_getredir(struct client *c) {
-    reply_int(c, -1);
-}
-
 static void run_help(struct client *c) {
     static const char *const help[] = {
         "ID",
@@ -324,7 +320,6 @@ void client_commands_bind(struct engine *engine) {
                                                       {"client|unblock", run_unblock},
                                                       {"client|no-evict", run_no_evict},
                                                       {"client|no-touch", run_no_touch},
-                                                      {"client|getredir", run_getredir},
                                                       {"client|help", run_help},
                                                       {"client", run_other}};
     command_bind(engine, bindings, COUNT(bindings));

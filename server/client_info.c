@@ -6,6 +6,7 @@
 #include "server/engine.h"
 #include "server/multi.h"
 #include "server/pubsub.h"
+#include "server/tracking.h"
 
 #define REPLY_BUFFER 16384 /* bytes; what is more, Redis counts as omem */
 
@@ -29,6 +30,9 @@ static void flags(const struct client *c, struct buf *out) {
     if (c->flags & CLIENT_REPLICA && !(c->flags & CLIENT_MONITOR)) buf_byte(out, 'S');
     for (size_t i = 0; i < COUNT(letters); i++)
         if (c->flags & letters[i].flag) buf_byte(out, (uint8_t)letters[i].letter);
+    if (c->tracking && c->tracking->on) buf_byte(out, 't');
+    if (c->tracking && c->tracking->broken) buf_byte(out, 'R');
+    if (c->tracking && c->tracking->bcast) buf_byte(out, 'B');
     if (buf_size(out) == before) buf_byte(out, 'N');
 }
 
@@ -44,7 +48,7 @@ void client_describe(const struct client *c, struct buf *out) {
     buf_printf(out,
                " db=%d sub=%zu psub=%zu ssub=%zu multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%d "
                "multi-mem=0 rbs=%zu rbp=0 obl=%zu oll=%d omem=%zu "
-               "tot-mem=%zu events=%s cmd=%s user=%.*s redir=-1 resp=%d lib-name=%s lib-ver=%s",
+               "tot-mem=%zu events=%s cmd=%s user=%.*s redir=%lld resp=%d lib-name=%s lib-ver=%s",
                c->db->id, counts[0], counts[1], counts[2],
                c->flags & CLIENT_MULTI ? (int)multi_queued(c) : -1, buf_size(&c->in),
                c->in.cap - c->in.end, 0, c->out.cap, waiting > REPLY_BUFFER ? (size_t)0 : waiting,
@@ -52,7 +56,8 @@ void client_describe(const struct client *c, struct buf *out) {
                sizeof *c + c->in.cap + c->out.cap, c->wants_write ? "rw" : "r",
                c->last_command ? c->last_command->name : "NULL",
                c->user ? (int)c->user->name_size : 11,
-               c->user ? (const char *)c->user->name : "(superuser)", c->resp,
+               c->user ? (const char *)c->user->name : "(superuser)",
+               c->tracking && c->tracking->on ? (long long)c->tracking->redirect : -1LL, c->resp,
                c->lib_name ? c->lib_name : "", c->lib_ver ? c->lib_ver : "");
 }
 

@@ -272,6 +272,7 @@ static const struct config_option options[] = {
      .offset = AT(aclfile),
      .fallback = ""},
     ENUM_OPTION("acl-pubsub-default", acl_pubsub_default, pubsub_defaults, "resetchannels"),
+    INT_OPTION("tracking-table-max-keys", tracking_table_max_keys, 0, LONG_MAX, "1000000"),
     INT_OPTION("acllog-max-len", acllog_max_len, 0, LONG_MAX, "128"),
     MEMORY_OPTION("client-query-buffer-limit", client_query_buffer_limit, 1 << 20, LONG_MAX, "1gb"),
     MEMORY_OPTION("proto-max-bulk-len", proto_max_bulk_len, 1 << 20, LONG_MAX, "512mb"),
@@ -609,7 +610,6 @@ const struct config_kept config_kept[] = {
     {"tls-session-cache-size", "20480"},
     {"tls-session-cache-timeout", "300"},
     {"tls-session-caching", "yes"},
-    {"tracking-table-max-keys", "1000000"},
     {"use-exit-on-panic", "no"},
     {"watchdog-period", "0"},
     {"tcp-user-timeout", "0"}};

@@ -8,6 +8,7 @@
 #include "server/multi.h"
 #include "server/pubsub.h"
 #include "server/reply.h"
+#include "server/tracking.h"
 
 static void reply_hello(struct client *c) {
     reply_map(c, 7);
@@ -121,6 +122,7 @@ static void run_reset(struct client *c) {
         return;
     }
     monitor_forget(c);
+    tracking_forget(c);
     multi_discard(c);
     pubsub_unsubscribe_all(c);
     const uint64_t gone = CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT |

@@ -4,6 +4,7 @@
 #include "server/digest.h"
 #include "server/persistence.h"
 #include "server/reply.h"
+#include "server/tracking.h"
 
 #include <stdlib.h>
 
@@ -32,6 +33,7 @@ static void debug_digest_value(struct client *c) {
 static void empty_all(struct engine *engine) {
     for (int i = 0; i < engine->db_count; i++) (void)db_clear(&engine->dbs[i], false);
     checkpoints_clear(&persistence_of(engine)->checkpoints);
+    tracking_flushed(engine);
 }
 
 /* DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE] */

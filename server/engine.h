@@ -87,6 +87,8 @@ struct engine {
     struct engine_pause *pause;
     struct engine_errors *errors;
     struct engine_acl *acl;
+    struct engine_tracking *tracking; /* NULL: nobody ever asked for it */
+    struct table client_ids;          /* clients by id */
     struct snapshots *snapshots; /* NULL: there was none yet */
     struct batch *batch;
     struct engine_metrics *metrics; /* NULL: not served */

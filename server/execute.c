@@ -22,6 +22,7 @@
 #include "server/pause.h"
 #include "server/reply.h"
 #include "server/slowlog.h"
+#include "server/tracking.h"
 
 #include <stdio.h>
 
@@ -257,6 +258,7 @@ bool execute_request(struct client *c, int argc, struct slice *argv, const struc
         if (!admit(c, spec)) return true;
         if (pause_applies(c, engine_command_flags(c, spec), is_exec(spec))) return false;
     }
+    if (c->engine->tracking) tracking_limit(c->engine);
     if (queues(c, spec)) {
         multi_queue(c);
         reply_raw(c, SLICE("+QUEUED\r\n"));
@@ -267,6 +269,7 @@ bool execute_request(struct client *c, int argc, struct slice *argv, const struc
     execute_call(c);
     propagate_unit_end(engine);
     if (engine->nesting == 0) block_serve_ready(engine);
+    if (engine->tracking) tracking_command_over(c);
     return true;
 }
 
@@ -316,6 +319,7 @@ void execute_call(struct client *c) {
     if (engine->monitor && !(spec->flags & (COMMAND_SKIP_MONITOR | COMMAND_ADMIN)) &&
         !(c->flags & CLIENT_LOADING))
         monitor_feed(c);
+    if (engine->tracking && spec->flags & COMMAND_READONLY) tracking_remember(c);
     bool changed = engine->dirty != dirty || c->flags & CLIENT_FORCE_REPL;
     if (changed && !(c->flags & (CLIENT_PREVENT_PROP | CLIENT_LOADING | CLIENT_BLOCKED)) &&
         propagate_is_on(engine))

@@ -11,6 +11,7 @@
 #include "server/pubsub.h"
 #include "server/replication.h"
 #include "server/slowlog.h"
+#include "server/tracking.h"
 #include "server/types.h"
 
 void command_groups_bind(struct engine *engine) {
@@ -19,6 +20,7 @@ void command_groups_bind(struct engine *engine) {
     acl_commands_bind(engine);
     connection_commands_bind(engine);
     client_commands_bind(engine);
+    tracking_commands_bind(engine);
     string_commands_bind(engine);
     string_lcs_bind(engine);
     generic_commands_bind(engine);

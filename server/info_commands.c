@@ -10,6 +10,7 @@
 #include "server/net.h"
 #include "server/pubsub.h"
 #include "server/reply.h"
+#include "server/tracking.h"
 
 #include <stdio.h>
 #include <sys/resource.h>
@@ -51,13 +52,14 @@ static void info_clients(struct engine *engine, struct buf *out) {
         normal += !(c->flags & CLIENT_REPLICA);
         blocked += (c->flags & CLIENT_PAUSED) != 0;
     }
-    buf_printf(out,
-               "connected_clients:%zu\r\ncluster_connections:0\r\nmaxclients:%lld\r\nclient_recent_"
-               "max_input_buffer:%zu\r\n"
-               "client_recent_max_output_buffer:%zu\r\nblocked_clients:%zu\r\ntracking_clients:"
-               "0\r\nclients_in_timeout_table:%zu\r\n",
-               normal, LL(engine->settings.maxclients), in_max, out_max, blocked,
-               block_count(engine));
+    buf_printf(
+        out,
+        "connected_clients:%zu\r\ncluster_connections:0\r\nmaxclients:%lld\r\nclient_recent_"
+        "max_input_buffer:%zu\r\n"
+        "client_recent_max_output_buffer:%zu\r\nblocked_clients:%zu\r\ntracking_clients:%llu\r\n"
+        "clients_in_timeout_table:%zu\r\n",
+        normal, LL(engine->settings.maxclients), in_max, out_max, blocked,
+        (unsigned long long)tracking_totals(engine).clients, block_count(engine));
 }
 
 static void human(char *text, size_t room, size_t bytes) {
@@ -138,6 +140,7 @@ static void info_stats(struct engine *engine, struct buf *out) {
                LL(s->ops_per_second), (unsigned long long)s->net_in_bytes,
                (unsigned long long)s->net_out_bytes, engine->rate.in_per_second / 1024,
                engine->rate.out_per_second / 1024, (unsigned long long)s->rejected_connections);
+    struct tracking_totals tracked = tracking_totals(engine);
     hooks_info(engine, "stats", out);
     buf_printf(out,
                "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:%"
@@ -149,13 +152,19 @@ static void info_stats(struct engine *engine, struct buf *out) {
                (unsigned long long)(s->expire_cycle_us / 1000), (unsigned long long)s->evicted,
                (unsigned long long)s->hits, (unsigned long long)s->misses, topics[0], topics[1],
                topics[2]);
-    buf_printf(out,
-               "migrate_cached_sockets:0\r\nactive_defrag_hits:0\r\nactive_defrag_misses:"
-               "0\r\ntotal_error_replies:%llu\r\n"
-               "total_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\nio_threaded_reads_"
-               "processed:0\r\nio_threaded_writes_processed:0\r\n",
-               (unsigned long long)s->errors, (unsigned long long)s->reads,
-               (unsigned long long)s->writes);
+    buf_printf(
+        out,
+        "migrate_cached_sockets:0\r\nslave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
+        "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\nactive_defrag_key_misses:0\r\n"
+        "total_active_defrag_time:0\r\ncurrent_active_defrag_time:0\r\n"
+        "tracking_total_keys:%llu\r\ntracking_total_items:%llu\r\n"
+        "tracking_total_prefixes:%llu\r\nunexpected_error_replies:0\r\n"
+        "total_error_replies:%llu\r\n"
+        "total_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\nio_threaded_reads_"
+        "processed:0\r\nio_threaded_writes_processed:0\r\n",
+        (unsigned long long)tracked.keys, (unsigned long long)tracked.items,
+        (unsigned long long)tracked.prefixes, (unsigned long long)s->errors,
+        (unsigned long long)s->reads, (unsigned long long)s->writes);
 }
 
 static void info_replication(struct engine *engine, struct buf *out) {

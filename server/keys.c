@@ -7,6 +7,7 @@
 #include "server/multi.h"
 #include "server/pause.h"
 #include "server/reply.h"
+#include "server/tracking.h"
 
 bool entry_is_expired(const struct engine *engine, const struct entry *e) {
     return entry_expires(e) && engine->now_ms > entry_expiry(e);
@@ -97,7 +98,7 @@ struct entry *key_write_typed(struct client *c, struct slice key, enum type type
 }
 
 void key_touched(struct client *c, struct db *db, struct slice key) {
-    (void)c; /* whose change it is matters to client-side caching only */
+    if (db->engine->tracking) tracking_key_changed(db->engine, c, key);
     if (table_count(&db->watched) > 0) multi_key_changed(db, key);
 }
 

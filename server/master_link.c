@@ -9,6 +9,7 @@
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
 #include "server/aof.h"
+#include "server/tracking.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -145,6 +146,7 @@ static void empty_dbs(struct engine *engine) {
     for (int i = 0; i < engine->db_count; i++)
         (void)db_clear(&engine->dbs[i], engine->settings.lazyfree_lazy_user_flush);
     checkpoints_clear(&persistence_of(engine)->checkpoints);
+    tracking_flushed(engine);
 }
 
 /* Those who replicate from us had our old history. */

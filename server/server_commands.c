@@ -7,6 +7,7 @@
 #include "server/groups.h"
 #include "server/multi.h"
 #include "server/reply.h"
+#include "server/tracking.h"
 
 static void run_dbsize(struct client *c) {
     reply_int(c, (int64_t)db_size(c->db));
@@ -23,6 +24,7 @@ static bool read_flush_mode(struct client *c, bool *lazy) {
 
 static uint64_t flush_one(struct db *db, bool lazy) {
     multi_db_changes(db, NULL);
+    tracking_flushed(db->engine);
     return db_clear(db, lazy);
 }
 

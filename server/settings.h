@@ -40,7 +40,7 @@ struct settings {
     int64_t unixsocketperm;
     bool protected_mode;
     char *aclfile;           /* empty: none */
-    int64_t acl_pubsub_default, acllog_max_len;
+    int64_t acl_pubsub_default, acllog_max_len, tracking_table_max_keys;
     char *requirepass;       /* may hold any bytes: */
     size_t requirepass_size; /* bytes */
     int64_t client_query_buffer_limit, proto_max_bulk_len;
