@@ -30,6 +30,8 @@ void types_bind(struct engine *engine) {
     xstream_group_bind(engine);
     xstream_claim_bind(engine);
     xstream_info_bind(engine);
+    geo_bind(engine);
+    geo_search_bind(engine);
     random_bind(engine);
     value_scan_bind(engine);
     sort_bind(engine);

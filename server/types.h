@@ -26,6 +26,8 @@ void xstream_read_bind(struct engine *engine);
 void xstream_group_bind(struct engine *engine);
 void xstream_claim_bind(struct engine *engine);
 void xstream_info_bind(struct engine *engine);
+void geo_bind(struct engine *engine);
+void geo_search_bind(struct engine *engine);
 void random_bind(struct engine *engine);
 void value_scan_bind(struct engine *engine);
 void sort_bind(struct engine *engine);

@@ -2,6 +2,7 @@
  * and texts follow Redis 7.0 (t_zset.c). Ranges are in zset_range.c, ZPOP in zset_pop.c, ZUNION and
  * its like in zset_algebra.c, ZRANDMEMBER in random_commands.c, ZSCAN in value_scan.c.
  */
+#include "server/zset_commands.h"
 #include "server/typed.h"
 #include "server/types.h"
 #include "server/zset.h"
@@ -117,6 +118,18 @@ static void add(struct client *c, struct zadd *z) {
 static void zadd(struct client *c) {
     struct zadd z = {0};
     add(c, &z);
+}
+
+void zset_run_zadd(struct client *c, int argc, struct slice *argv) {
+    int own_argc = c->argc;
+    struct slice *own_argv = c->argv;
+    uint64_t before = c->engine->dirty;
+    c->argc = argc;
+    c->argv = argv;
+    zadd(c);
+    c->argc = own_argc;
+    c->argv = own_argv;
+    if (c->engine->dirty != before) propagate_instead(c, argc, argv);
 }
 
 static void zincrby(struct client *c) {
