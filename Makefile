@@ -45,7 +45,7 @@ HELPERS := $(wildcard tests/support/*.c)
 HELPER_OBJECTS := $(HELPERS:%.c=$(B)/obj/%.o)
 TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/tools/*.c))
 
-.PHONY: build-unit build-sim all deps unit sim e2e test test-long demo bench asan fuzz tidy format layers tools help clean
+.PHONY: build-unit build-sim all deps unit sim e2e test test-long demo bench bench-pause asan fuzz tidy format layers tools help clean
 .SECONDARY:
 all: $(B)/drawbridge
 
@@ -103,6 +103,8 @@ demo:
 	@sh deploy/demo/demo.sh
 bench:
 	@sh tests/bench/bench.sh
+bench-pause:
+	@sh tests/bench/bench.sh pause
 fuzz:
 	@sh tests/fuzz/fuzz.sh
 tidy:

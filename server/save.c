@@ -220,13 +220,36 @@ static bool disk_gate(struct client *c, const struct command *command) {
     return false;
 }
 
+/* How long the walks of snapshots keep others waiting. */
+static void snapshot_info(const struct engine *engine, struct buf *out) {
+    const struct snapshot_turns *turns = snapshot_turns(engine);
+    if (turns == NULL) return;
+    const struct hist *took = &turns->took, *worked = &turns->worked;
+    buf_printf(out,
+               "drawbridge_snapshots_active:%u\r\ndrawbridge_snapshot_turns:%llu\r\n"
+               "drawbridge_snapshot_turn_p999_usec:%llu\r\n"
+               "drawbridge_snapshot_turn_max_usec:%llu\r\n"
+               "drawbridge_snapshot_turn_cpu_p999_usec:%llu\r\n"
+               "drawbridge_snapshot_turn_cpu_max_usec:%llu\r\n"
+               "drawbridge_snapshot_turns_cpu_over_200_usec:%llu\r\n",
+               snapshots_active(engine), (unsigned long long)hist_count(took),
+               (unsigned long long)hist_quantile(took, 0.999), (unsigned long long)hist_max(took),
+               (unsigned long long)hist_quantile(worked, 0.999),
+               (unsigned long long)hist_max(worked),
+               (unsigned long long)(hist_count(worked) - hist_count_to(worked, 200)));
+}
+
 static void info(struct engine *engine, struct buf *out) {
     const struct persistence *p = persistence_of(engine);
     bool saving = p->bgsave != NULL;
-    buf_printf(
-        out,
-        "current_cow_peak:0\r\ncurrent_cow_size:0\r\ncurrent_cow_size_age:0\r\n"
-        "current_fork_perc:0.00\r\ncurrent_save_keys_processed:0\r\ncurrent_save_keys_total:0\r\n");
+    uint64_t keys_done = 0, keys_total = 0;
+    if (saving) snapshot_progress(p->bgsave, &keys_done, &keys_total);
+    buf_printf(out, "current_cow_peak:0\r\ncurrent_cow_size:0\r\ncurrent_cow_size_age:0\r\n");
+    buf_printf(out,
+               "current_fork_perc:%.2f\r\ncurrent_save_keys_processed:%llu\r\n"
+               "current_save_keys_total:%llu\r\n",
+               keys_total ? 100.0 * (double)keys_done / (double)keys_total : 0,
+               (unsigned long long)keys_done, (unsigned long long)keys_total);
     buf_printf(out,
                "rdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_progress:%d\r\nrdb_last_save_"
                "time:%lld\r\n"
@@ -241,6 +264,7 @@ static void info(struct engine *engine, struct buf *out) {
                (unsigned long long)p->saves, (long long)p->keys_expired_on_load,
                (long long)p->keys_loaded);
     aof_info(p->aof, out);
+    snapshot_info(engine, out);
     if (!engine->loading) return;
     double done = p->loading_total_bytes
                       ? 100.0 * (double)p->loading_done_bytes / (double)p->loading_total_bytes

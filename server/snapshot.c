@@ -6,6 +6,8 @@
 #include "server/persistence.h"
 #include "server/value_rdb.h"
 
+#include <time.h>
+
 #define TURN_US 50                     /* a walk's share of a turn of the loop */
 #define PUSH_BYTES ((size_t)64 * 1024) /* what is given to the writer at a time */
 #define WAITING_MAX_BYTES (8u << 20)   /* the walk rests while the writer has so much to do */
@@ -156,6 +158,20 @@ void snapshot_walked(struct snapshot *s) {
     snapshot_writer_finish(s->writer);
 }
 
+static uint64_t processor_us(void) {
+    struct timespec used;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+}
+
+static bool timed_walk(struct snapshot *s) {
+    uint64_t began_us = clock_mono_us(s->engine->clock), used_us = processor_us();
+    bool ended = snapshot_walk(s, TURN_US);
+    hist_record(&s->all->turns.worked, processor_us() - used_us);
+    hist_record(&s->all->turns.took, clock_mono_us(s->engine->clock) - began_us);
+    return ended;
+}
+
 /* One walk gets a turn, each in its time. */
 static void take_turn(uv_idle_t *idle) {
     struct snapshots *all = idle->data;
@@ -163,7 +179,8 @@ static void take_turn(uv_idle_t *idle) {
         struct snapshot *s = all->slots[all->turn++ % SNAPSHOTS_MAX];
         if (s == NULL) continue;
         if (s->writer && snapshot_writer_waiting(s->writer) > WAITING_MAX_BYTES) continue;
-        if (snapshot_walk(s, TURN_US)) snapshot_walked(s);
+        bool ended = timed_walk(s);
+        if (ended) snapshot_walked(s);
         return;
     }
 }
@@ -188,6 +205,16 @@ static struct snapshots *open_all(struct engine *engine) {
 
 unsigned snapshots_active(const struct engine *engine) {
     return engine->snapshots ? engine->snapshots->active : 0;
+}
+
+void snapshot_progress(const struct snapshot *s, uint64_t *done, uint64_t *total) {
+    *done = s->keys;
+    *total = 0;
+    for (int i = 0; i < s->engine->db_count; i++) *total += s->sizes[i];
+}
+
+const struct snapshot_turns *snapshot_turns(const struct engine *engine) {
+    return engine->snapshots ? &engine->snapshots->turns : NULL;
 }
 
 static void give_batch(void *owner, struct slice bytes) {

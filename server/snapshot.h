@@ -22,6 +22,7 @@
 #ifndef SERVER_SNAPSHOT_H
 #define SERVER_SNAPSHOT_H
 
+#include "lib/base/hist.h"
 #include "lib/base/slice.h"
 #include "lib/base/why.h"
 
@@ -55,5 +56,15 @@ void snapshot_abort(struct snapshot *snapshot);
 
 /* How many are under way; for INFO and for commands that refuse while one is. */
 unsigned snapshots_active(const struct engine *engine);
+
+/* Keys that are captured, and how many there were at the start. */
+void snapshot_progress(const struct snapshot *snapshot, uint64_t *done, uint64_t *total);
+
+/* The turns of all walks since the start of the process, in microseconds: how long they took, and
+ * how much processor time (the rest is what others on the machine took). NULL: there were none. */
+struct snapshot_turns {
+    struct hist took, worked;
+};
+const struct snapshot_turns *snapshot_turns(const struct engine *engine);
 
 #endif

@@ -73,6 +73,7 @@ struct snapshots {
     struct graveyard *graveyards, **graveyards_end;
     uv_idle_t idle; /* the walks' turns */
     unsigned turn;  /* whose it is */
+    struct snapshot_turns turns;
 };
 
 static inline uint8_t snapshot_bit(const struct snapshot *s) {

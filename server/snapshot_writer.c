@@ -21,6 +21,9 @@
 #define SYNC_EVERY_BYTES (UINT64_C(32) << 20) /* never a long queue of dirty pages */
 #define NICE 10 /* serving comes first where there are fewer processors than threads */
 
+#define SPARE_BYTES_MAX ((size_t)256 * 1024)
+#define SPARES_MAX 8 /* empty pieces that wait to be filled again */
+
 struct piece {
     struct piece *next;
     struct rdb_tape tape;
@@ -33,6 +36,8 @@ struct snapshot_writer {
     pthread_cond_t news;
     struct {
         struct piece *first, **last;
+        struct piece *spares;
+        size_t spare_count;
         size_t waiting_bytes;
         bool finished, stop, done;
         enum err err;
@@ -175,10 +180,18 @@ static enum err do_work(struct snapshot_writer *w, enum work work, struct why *w
     pthread_mutex_unlock(&w->lock);
     size_t bytes = buf_size(&piece->tape.bytes);
     enum err err = write_piece(w, piece, why);
-    piece_free(piece);
+    buf_clear(&piece->tape.bytes);
+    buf_clear(&piece->tape.marks);
     pthread_mutex_lock(&w->lock);
     w->shared.waiting_bytes -= bytes;
+    bool spare = w->shared.spare_count < SPARES_MAX && bytes <= SPARE_BYTES_MAX;
+    if (spare) {
+        piece->next = w->shared.spares;
+        w->shared.spares = piece;
+        w->shared.spare_count++;
+    }
     pthread_mutex_unlock(&w->lock);
+    if (!spare) piece_free(piece);
     return err;
 }
 
@@ -209,6 +222,10 @@ static void free_writer(uv_handle_t *handle) {
     struct snapshot_writer *w = handle->data;
     for (struct piece *piece; (piece = w->shared.first) != NULL;) {
         w->shared.first = piece->next;
+        piece_free(piece);
+    }
+    for (struct piece *piece; (piece = w->shared.spares) != NULL;) {
+        w->shared.spares = piece->next;
         piece_free(piece);
     }
     rdb_writer_close(&w->worker.rdb);
@@ -284,8 +301,8 @@ enum err snapshot_writer_open(const struct snapshot_writer_want *want,
     w->shared.last = &w->shared.first;
     w->worker.fd = -1;
     if (want->path)
-        w->worker.open_err = fs_open(want->path, O_WRONLY | O_CREAT | O_TRUNC, &w->worker.fd,
-                                     &w->worker.open_why);
+        w->worker.open_err =
+            fs_open(want->path, O_WRONLY | O_CREAT | O_TRUNC, &w->worker.fd, &w->worker.open_why);
     w->worker.sink.write = write_bytes;
     rdb_writer_open(&w->worker.rdb, &w->worker.sink, RDB_VERSION_WRITTEN);
     w->engine.wants = true;
@@ -306,9 +323,18 @@ struct rdb_writer *snapshot_writer_head(struct snapshot_writer *w) {
 
 void snapshot_writer_give(struct snapshot_writer *w, struct rdb_tape *tape) {
     if (buf_size(&tape->bytes) == 0) return;
-    struct piece *piece = NEW(struct piece);
-    piece->tape = *tape;
-    *tape = (struct rdb_tape){0};
+    pthread_mutex_lock(&w->lock);
+    struct piece *piece = w->shared.spares;
+    if (piece) {
+        w->shared.spares = piece->next;
+        w->shared.spare_count--;
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (piece == NULL) piece = NEW(struct piece);
+    struct rdb_tape filled = *tape;
+    *tape = piece->tape;
+    piece->tape = filled;
+    piece->next = NULL;
     pthread_mutex_lock(&w->lock);
     bool wanted = !w->shared.done;
     if (wanted) {

@@ -36,7 +36,8 @@ MUST_CHECK enum err snapshot_writer_open(const struct snapshot_writer_want *want
                                          struct snapshot_writer **writer, struct why *why);
 /* What the RDB begins with: append to its `out` before the first tape. */
 struct rdb_writer *snapshot_writer_head(struct snapshot_writer *writer);
-/* Takes the tape's contents and leaves it empty. */
+/* Takes the tape's contents and leaves it empty, with the room of one that was written if possible:
+ * the engine then need not ask for memory. */
 void snapshot_writer_give(struct snapshot_writer *writer, struct rdb_tape *tape);
 /* No tape follows. */
 void snapshot_writer_finish(struct snapshot_writer *writer);
