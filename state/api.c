@@ -35,6 +35,7 @@ struct call {
 
 /* The exit code that the command line shall end with (operations.md). */
 static int exit_code(enum err err) {
+    if (err == ERR_CONFIG) return 2;
     if (err == ERR_STATE) return 3;
     if (err == ERR_REFUSED) return 4;
     if (err == ERR_EXISTS) return 7;
@@ -63,7 +64,8 @@ static void answer_error(struct call *call, unsigned status, int code, const cha
                              "exit_code", code);
     if (json_is_object(more)) json_object_update_missing(json, more);
     json_decref(more);
-    json_object_set_new(json, "next_steps", core_next_steps(call->api->core));
+    if (!json_object_get(json, "next_steps"))
+        json_object_set_new(json, "next_steps", core_next_steps(call->api->core));
     answer_json(call, status, json);
 }
 

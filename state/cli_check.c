@@ -46,7 +46,10 @@ int cli_check(struct cli *cli) {
         for (size_t i = 0; i < p->count; i++) print_finding(cli, &p->findings[i]);
         puts(passed ? "check passed; next: drawbridge start" : "check FAILED");
     }
-    int code = passed ? EXIT_DONE : p->not_authorised ? EXIT_NOT_AUTHORISED : EXIT_NOT_READY;
+    int code = passed              ? EXIT_DONE
+               : p->misconfigured  ? EXIT_USAGE
+               : p->not_authorised ? EXIT_NOT_AUTHORISED
+                                   : EXIT_NOT_READY;
     mem_free(p);
     config_close(&config);
     return code;

@@ -16,6 +16,9 @@ struct start {
 
 static void give(struct start *start, enum err err, const char *why) {
     json_t *result = json_pack("{s:o}", "findings", preflight_json(&start->preflight));
+    if (err && !preflight_passed(&start->preflight)) /* `start` again would fail again */
+        json_object_set_new(result, "next_steps",
+                            json_pack("[s]", "fix what failed, then drawbridge check"));
     start->done(start->self, err, why, result);
     mem_free(start);
 }
@@ -54,7 +57,10 @@ static void check_done(uv_work_t *work, int status) {
             snprintf(text, sizeof text, "the preflight check failed: %s", p->findings[i].text);
             break;
         }
-        give(start, p->not_authorised ? ERR_REFUSED : ERR_STATE, text);
+        enum err err = p->misconfigured    ? ERR_CONFIG
+                       : p->not_authorised ? ERR_REFUSED
+                                           : ERR_STATE;
+        give(start, err, text);
         return;
     }
     struct core_asker asker = {.who = "state", .reason = "the preflight check passed"};

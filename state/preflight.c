@@ -56,6 +56,7 @@ static void judge_unreached(struct preflight *p, bool legacy, const struct prefl
             "%s refuses our user or password: %s", name, side->error);
     } else if (side->err == ERR_CONFIG || has(side->error, "certificate") ||
                has(side->error, "tls") || has(side->error, "ssl")) {
+        p->misconfigured |= side->err == ERR_CONFIG;
         add(p, FINDING_FAIL, id_of(id, legacy, "tls"),
             "set tls.ca to the certificate authority of this side, tls.server_name to the name in "
             "its certificate, or leave tls out if the port has none",

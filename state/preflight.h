@@ -26,6 +26,7 @@ struct preflight {
     struct finding findings[FINDINGS_MAX];
     size_t count;
     bool not_authorised; /* a side refused our name or password */
+    bool misconfigured;  /* the file names something that is not there, or cannot be used */
 };
 
 /* FIRST_TIME: the target has to be empty (nothing was copied yet). */

@@ -91,7 +91,9 @@ class Bad(Stage):
         while self.run("status")[0] == 9:
             assert time.monotonic() < until and state.poll() is None, f"{what}: state: {self.log_tail('state')}"
             time.sleep(0.05)
-        self.expect(what + ": start", self.run("start", "--yes"), code, text)
+        got = self.run("start", "--yes")
+        self.expect(what + ": start", got, code, text, "next: fix what failed, then drawbridge check")
+        assert "next: drawbridge start" not in got[1], got[1]
         status = json.loads(self.run("status", "--output", "json")[1])
         assert status["phase"] == "planned", f"{what}: after a failed start: {status['phase']}"
         for secret in SECRETS.values():
@@ -245,7 +247,7 @@ def certificates(b):
     b.check("TLS to a plain port", b.config(legacy=f'{{ address: "127.0.0.1:{b.legacy}", tls: {{ ca: {certs}/ca.pem }} }}'), 3, "legacy.tls",
             "does this port speak TLS?")
     b.check("no TLS to a TLS port", b.config(legacy=ports["server"]), 3, "legacy.tls", "if this port speaks TLS, set tls")
-    b.check("no such CA", b.config(legacy=side("server", "nosuch.pem")), 3, "legacy.tls", "nosuch.pem: No such file", "tls.ca")
+    b.check("no such CA", b.config(legacy=side("server", "nosuch.pem")), 2, "legacy.tls", "nosuch.pem: No such file", "tls.ca")
     b.expect("the right one", b.run("check", "--config", b.config(legacy=side("server"))), 0, "check passed")
     b.expect("by another name", b.run("check", "--config", b.config(legacy=side("other", more=", server_name: other.example"))), 0)
     for what, more in (("cert", f"cert: {certs}/nosuch.pem, key: {certs}/server.key"), ("key", f"cert: {certs}/server.pem, key: {certs}/nosuch.key"),
