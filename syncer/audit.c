@@ -362,6 +362,8 @@ struct audit *audit_start(const char *id, struct link *link) {
     return a;
 }
 
+void audit_ask_stop(struct audit *a) { atomic_store(&a->stop, true); }
+
 void audit_free(struct audit *a) {
     if (!a) return;
     atomic_store(&a->stop, true);

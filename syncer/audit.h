@@ -35,7 +35,10 @@ bool audit_found_equal(struct audit *audit, uint64_t *target_offset);
 /* Make the keys that differed dirty, so that they are copied again (C33); how many. */
 uint64_t audit_repair(struct audit *audit);
 
-/* Stops it first if it still runs. NULL is fine. */
+/* Its thread ends soon; ask audit_is_done(). */
+void audit_ask_stop(struct audit *audit);
+
+/* Stops it first if it still runs, and waits for that. NULL is fine. */
 void audit_free(struct audit *audit);
 
 #endif

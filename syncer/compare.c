@@ -149,6 +149,7 @@ struct compare *compare_start(const char *barrier, struct link *link, uint64_t b
     return c;
 }
 
+struct link *compare_link(const struct compare *c) { return c->link; }
 const char *compare_barrier(const struct compare *c) { return c->barrier; }
 bool compare_is_done(struct compare *c) { return atomic_load(&c->done); }
 

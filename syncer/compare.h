@@ -12,6 +12,7 @@
 struct compare;
 
 struct compare *compare_start(const char *barrier, struct link *link, uint64_t budget_ms);
+struct link *compare_link(const struct compare *compare);
 const char *compare_barrier(const struct compare *compare);
 bool compare_is_done(struct compare *compare);
 /* {compared, different, left_out, keys}; when it is done. */

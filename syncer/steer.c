@@ -163,6 +163,7 @@ static enum err converse(struct steer *c, bool (*ended)(void *), void *self, str
     while (err == OK && !ended(self)) {
         err = read_some(c, in_barrier(c) ? POLL_MS_IN_BARRIER : POLL_MS, why);
         if (err == OK) err = take_orders(c, why);
+        steer_go_on(c);
         hand_over(c);
         report(c);
         if (err == OK) err = send_out(c, why);
@@ -184,6 +185,7 @@ void steer_run(struct steer *c, bool (*ended)(void *self), void *self) {
         if (!c->complained) log_warn("control.lost", LOG_WHY(&why));
         c->complained = true;
         for (uint64_t until = now_ms() + REDIAL_MS; now_ms() < until && !ended(self);) {
+            steer_go_on(c);
             hand_over(c);
             usleep(POLL_MS * 1000);
         }
@@ -221,11 +223,7 @@ enum err steer_open(struct steer **steer, const struct drawbridge_config *config
 
 void steer_close(struct steer *c) {
     if (!c) return;
-    steer_stop_audit(c);
-    for (size_t i = 0; i < STEER_LINKS; i++) {
-        steer_wait_removed(&c->links[i]);
-        link_close(c->links[i].link);
-    }
+    steer_wait_ended(c);
     wire_close(c->wire);
     buf_close(&c->in);
     buf_close(&c->out);

@@ -1,7 +1,8 @@
 /* steer.h -- the syncer as a member: takes orders from `state`, answers, reports (docs/CONTROL.md).
  *
  * One task connection, dialled again half a second after it broke. It belongs to the calling thread,
- * which does nothing that takes long: links and audits have threads of their own.
+ * which does nothing that takes long and waits for nobody: links and audits have threads of their
+ * own, and what is to end is asked to, and freed later (steer_ending.c).
  */
 #ifndef SYNCER_STEER_H
 #define SYNCER_STEER_H

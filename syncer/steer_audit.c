@@ -1,7 +1,6 @@
 /* steer_audit.c -- audits, repairs and the barrier's comparison, as `state` orders them. */
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
-#include "syncer/compare.h"
 #include "syncer/steer_inside.h"
 
 #include <inttypes.h>
@@ -11,18 +10,26 @@ static uint64_t now_ms(void) { return clock_mono_ms(clock_real()); }
 
 static bool is(struct slice word, const char *text) { return slice_equal_nocase(word, slice_text(text)); }
 
-void steer_stop_audit(struct steer *c) {
-    audit_free(c->audit);
-    c->audit = NULL;
-    compare_free(c->compare);
-    c->compare = NULL;
-    c->repair_id[0] = '\0';
+static void begin(struct steer *c, const char *id, struct link *link) {
+    steer_end_audit(c); /* of which nobody asks any more */
+    c->audit = audit_start(id, link);
+    c->audit_told = false;
+    c->audit_due_ms = 0;
+}
+
+void steer_start_next_audit(struct steer *c) {
+    struct link *link = c->links[c->next_audit_link].link;
+    if (!c->next_audit_id[0] || steer_audit_is_ending(c)) return;
+    if (link) begin(c, c->next_audit_id, link);
+    else steer_push(c, "AUDITED", c->next_audit_id, SLICE("{\"ok\":false,\"error\":\"the link was closed\"}"));
+    c->next_audit_id[0] = '\0';
 }
 
 /* AUDIT START <id> <link>. Told again: its end is reported again. */
 static void start(struct steer *c, const char *id, struct slice name) {
-    struct link *link = is(name, "reverse") ? c->links[1].link : is(name, "forward") ? c->links[0].link : NULL;
-    if (!link) {
+    size_t index = is(name, "reverse");
+    bool known = index == 1 || is(name, "forward");
+    if (!known || !c->links[index].link) {
         resp_write_errorf(&c->out, "ERR the link is not open");
         return;
     }
@@ -35,10 +42,15 @@ static void start(struct steer *c, const char *id, struct slice name) {
         resp_write_errorf(&c->out, "ERR audit %s is running", audit_id(c->audit));
         return;
     }
-    audit_free(c->audit);
-    c->audit = audit_start(id, link);
-    c->audit_told = false;
-    c->audit_due_ms = 0;
+    snprintf(c->next_audit_id, sizeof c->next_audit_id, "%s", id);
+    c->next_audit_link = index;
+    steer_start_next_audit(c); /* unless another one has still to end */
+    resp_write_ok(&c->out);
+}
+
+static void stop(struct steer *c, const char *id) {
+    if (c->audit && strcmp(audit_id(c->audit), id) == 0 && !audit_is_done(c->audit)) steer_end_audit(c);
+    if (strcmp(c->next_audit_id, id) == 0) c->next_audit_id[0] = '\0';
     resp_write_ok(&c->out);
 }
 
@@ -59,11 +71,7 @@ void steer_obey_audit(struct steer *c, size_t argc, const struct slice *argv) {
     if (is(argv[1], "start") && argc == 4) {
         start(c, id, argv[3]);
     } else if (is(argv[1], "stop") && argc == 3) {
-        if (c->audit && strcmp(audit_id(c->audit), id) == 0 && !audit_is_done(c->audit)) {
-            audit_free(c->audit);
-            c->audit = NULL;
-        }
-        resp_write_ok(&c->out);
+        stop(c, id);
     } else if (is(argv[1], "repair") && argc == 3) {
         repair(c, id);
     } else {
@@ -123,6 +131,6 @@ void steer_report_audit(struct steer *c) {
 }
 
 void steer_compare(struct steer *c, struct link *link, const char *barrier, uint64_t budget_ms) {
-    compare_free(c->compare); /* of a barrier that is over: it ends within its budget */
+    steer_end_compare(c); /* of a barrier that is over */
     c->compare = compare_start(barrier, link, budget_ms);
 }

@@ -44,36 +44,32 @@ static bool fits_epoch(struct order *o, struct slice text, uint64_t *epoch) {
 
 /* ---- opening and closing ---- */
 
-static void *remove_link(void *link) {
-    link_remove(link);
-    return NULL;
-}
-
-void steer_wait_removed(struct steer_link *slot) {
-    if (!slot->leaving) return;
-    pthread_join(slot->remover, NULL);
-    slot->leaving = NULL;
-}
-
-static void open_link(struct order *o, bool forward, bool copy, uint64_t own_until) {
-    struct why why;
+enum err steer_open_link(struct steer *c, struct steer_link *slot, struct why *why) {
     struct link *link = NULL;
-    const struct drawbridge_config *config = o->c->config;
+    const struct drawbridge_config *config = c->config;
+    bool forward = slot == &c->links[0], copy = slot->opening.copy;
     struct link_options options = {.name = forward ? "forward" : "reverse", .from = forward ? &config->legacy : &config->target,
         .to = forward ? &config->target : &config->legacy, .spool_dir = config->syncer.spool.dir,
-        .limit_bytes = (uint64_t)config->syncer.spool.limit, .epoch = o->c->epoch, .may_copy = copy,
+        .limit_bytes = (uint64_t)config->syncer.spool.limit, .epoch = c->epoch, .may_copy = copy,
         .role = copy ? LINK_ACTIVE : LINK_STANDBY, .throttle_ops = (uint64_t)config->syncer.copy.throttle.ops,
-        .throttle_bytes = (uint64_t)config->syncer.copy.throttle.bytes, .own_until = own_until};
-    steer_wait_removed(o->slot);
-    if (link_open(&link, &options, &why) != OK) {
+        .throttle_bytes = (uint64_t)config->syncer.copy.throttle.bytes, .own_until = slot->opening.own_until};
+    enum err err = link_open(&link, &options, why);
+    if (err != OK) return err;
+    pthread_mutex_lock(&c->lock);
+    slot->link = link;
+    pthread_mutex_unlock(&c->lock);
+    slot->report_due_ms = 0;
+    return OK;
+}
+
+static void open_link(struct order *o, bool copy, uint64_t own_until) {
+    struct why why;
+    o->slot->opening = (struct steer_opening){.wanted = o->slot->leaving != NULL, .copy = copy, .own_until = own_until};
+    if (!o->slot->opening.wanted && steer_open_link(o->c, o->slot, &why) != OK) {
         log_error("link.open", LOG_WHY(&why));
         fail(o, "ERR", why.text);
         return;
     }
-    pthread_mutex_lock(&o->c->lock);
-    o->slot->link = link;
-    pthread_mutex_unlock(&o->c->lock);
-    o->slot->report_due_ms = 0;
     resp_write_ok(&o->c->out);
 }
 
@@ -99,24 +95,15 @@ static void order_open(struct order *o) {
             resp_write_ok(&o->c->out); /* it goes on as it is; roles change by DRAIN and ACTIVATE alone */
         } else {
             steer_raise_epoch(o->c, epoch);
-            open_link(o, forward, strcmp(mode, "copy") == 0, own_until);
+            open_link(o, strcmp(mode, "copy") == 0, own_until);
         }
     }
     json_decref(json);
 }
 
 static void order_close(struct order *o) {
-    struct steer_link *slot = o->slot;
+    steer_close_link(o->c, o->slot);
     resp_write_ok(&o->c->out);
-    if (!slot->link) return;
-    steer_stop_audit(o->c);
-    steer_wait_removed(slot);
-    pthread_mutex_lock(&o->c->lock);
-    slot->leaving = slot->link;
-    slot->link = NULL;
-    pthread_mutex_unlock(&o->c->lock);
-    if (pthread_create(&slot->remover, NULL, remove_link, slot->leaving) != 0)
-        check_failed("pthread_create", __FILE__, __LINE__, __func__);
 }
 
 /* ---- orders to an open link ---- */
