@@ -8,13 +8,14 @@
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "server/aof_internal.h"
+#include "server/loading.h"
 #include "server/resume.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define READ_BYTES ((size_t)1 << 20)
+#define READ_BYTES LOADING_PIECE_BYTES
 
 struct reading {
     struct aof *aof;
@@ -36,14 +37,21 @@ static void close_reading(struct reading *r) {
 /* More bytes behind those that are there; *AT_END when there are none. */
 static enum err read_more(struct reading *r, size_t wanted, bool *at_end, struct why *why) {
     size_t held = buf_size(&r->bytes);
-    size_t size = wanted > held + READ_BYTES ? wanted - held : READ_BYTES, got;
-    enum err err =
-        fs_read_at(r->fd, buf_room(&r->bytes, size), size, r->read_offset, &got, r->name, why);
-    if (err) return err;
-    buf_filled(&r->bytes, got);
-    r->read_offset += got;
-    *at_end = got == 0;
-    return OK;
+    size_t size = wanted > held + READ_BYTES ? wanted - held : READ_BYTES;
+    uint8_t *room = buf_room(&r->bytes, size);
+    size_t done = 0, got = 1;
+    enum err err = OK;
+    while (!err && done < size && got > 0) {
+        size_t piece = size - done < READ_BYTES ? size - done : READ_BYTES;
+        err = fs_read_at(r->fd, room + done, piece, r->read_offset, &got, r->name, why);
+        if (err) return err;
+        done += got;
+        r->read_offset += got;
+        err = loading_advance(r->aof->engine, got, why);
+    }
+    buf_filled(&r->bytes, done);
+    *at_end = done == 0;
+    return err;
 }
 
 static enum err cut_tail(struct reading *r, struct why *why) {
@@ -77,7 +85,7 @@ static enum err run_command(struct reading *r, struct aof_command *command, uint
     bool known = command_admit(command->count, command->args, &error) != NULL;
     if (known) client_execute(r->client, (int)command->count, command->args);
     buf_close(&error);
-    if (known) return OK;
+    if (known) return loading_advance(r->aof->engine, 0, why);
     return why_set(why, ERR_CORRUPT,
                    "Unknown command '%.*s' reading the append only file %s, at offset %llu",
                    name.size > 128 ? 128 : (int)name.size, (const char *)name.data, r->name,
@@ -119,7 +127,6 @@ static enum err run_commands(struct reading *r, uint64_t start, struct why *why)
 static enum err load_file(struct aof *aof, const struct aof_file *file, bool is_last,
                           struct why *why) {
     struct reading r = {.aof = aof, .name = file->name, .fd = -1, .is_last = is_last};
-    struct persistence *p = persistence_of(aof->engine);
     char *path = aof_path(aof, file->name);
     uint64_t rdb_bytes = 0;
     char magic[5];
@@ -138,7 +145,6 @@ static enum err load_file(struct aof *aof, const struct aof_file *file, bool is_
     if (!err) {
         r.client = client_new_fake(aof->engine, CLIENT_FAKE | CLIENT_MUTE | CLIENT_LOADING);
         err = run_commands(&r, rdb_bytes, why);
-        p->loading_done_bytes += r.read_offset;
     }
     close_reading(&r);
     return err;
@@ -159,17 +165,16 @@ enum err aof_load_files(struct aof *aof, struct why *why) {
     const struct aof_file *base = aof_manifest_base(&aof->manifest),
                           *last = aof_manifest_last_incr(&aof->manifest);
     if (!last) last = base;
-    p->loading_began_ms = engine->now_ms;
-    p->loading_total_bytes = p->loading_done_bytes = 0;
+    uint64_t total_bytes = 0;
     for (size_t i = 0; i < aof->manifest.count; i++)
-        p->loading_total_bytes += size_of(aof, &aof->manifest.files[i]);
-    engine->loading = true;
+        if (aof->manifest.files[i].type != AOF_HISTORY)
+            total_bytes += size_of(aof, &aof->manifest.files[i]);
+    loading_begin(engine, total_bytes);
     enum err err = base ? load_file(aof, base, base == last, why) : OK;
     for (size_t i = 0; i < aof->manifest.count && !err; i++)
         if (aof->manifest.files[i].type == AOF_INCR)
             err = load_file(aof, &aof->manifest.files[i], &aof->manifest.files[i] == last, why);
-    engine->loading = false;
-    engine_read_clock(engine);
+    loading_end(engine);
     if (!err)
         engine_log(engine, '*', "DB loaded from append only file: %.3f seconds",
                    (double)(engine->now_ms - p->loading_began_ms) / 1000);

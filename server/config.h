@@ -30,6 +30,7 @@ enum config_flag {
     CONFIG_PROTECTED = 4, /* by CONFIG SET only with enable-protected-configs */
     CONFIG_MULTI = 8,     /* takes several words (save, client-output-buffer-limit, bind) */
     CONFIG_HIDDEN = 16,   /* not matched by patterns */
+    CONFIG_SETTLED = 32,  /* not to be changed while data is being loaded */
 };
 
 struct config_option {

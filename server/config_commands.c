@@ -50,6 +50,7 @@ static void run_get(struct client *c) {
     for (size_t t = 0; t < config->table_count; t++)
         for (size_t i = 0; i < config->tables[t].count; i++) {
             const struct config_option *option = &config->tables[t].options[i];
+            if (option->flags & CONFIG_HIDDEN && !named(c, option->name)) continue;
             if (matches_any(c, option->name)) reply_option(c, option->name, option), count++;
             if (option->alias && matches_any(c, option->alias))
                 reply_option(c, option->alias, option), count++;
@@ -91,6 +92,10 @@ static bool find_changes(struct client *c, struct change *changes, int count) {
         const char *wrong = flags & CONFIG_FIXED ? "can't set immutable config" : NULL;
         if (flags & CONFIG_PROTECTED && c->engine->settings.enable_protected_configs == 0)
             wrong = "can't set protected config";
+        if (!wrong && flags & CONFIG_SETTLED && c->engine->loading) {
+            reply_error(c, "LOADING Redis is loading the dataset in memory");
+            return false;
+        }
         for (int n = 0; n < i; n++)
             if (change->option == changes[n].option && change->kept == changes[n].kept)
                 wrong = "duplicate parameter";

@@ -188,6 +188,11 @@ static const struct {
     {"htstats", 2, debug_htstats, "HTSTATS [<dbid>]"},
     {"pause-cron", 3, debug_pause_cron, "PAUSE-CRON <0|1>"}};
 
+static bool changes_data(const struct client *c) {
+    return arg_is(c->argv[1], "reload") || arg_is(c->argv[1], "loadaof") ||
+           arg_is(c->argv[1], "populate");
+}
+
 static void run_debug(struct client *c) {
     if (arg_is(c->argv[1], "help")) {
         const char *lines[80];
@@ -196,6 +201,10 @@ static void run_debug(struct client *c) {
         hooks_debug_help(c, lines, &count, COUNT(lines) - 1);
         lines[count] = NULL;
         reply_help(c, lines);
+        return;
+    }
+    if (changes_data(c) && c->engine->loading) {
+        reply_error(c, "LOADING Redis is loading the dataset in memory");
         return;
     }
     if (hooks_debug(c)) return;

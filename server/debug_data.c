@@ -2,6 +2,7 @@
 #include "server/aof.h"
 #include "server/args.h"
 #include "server/digest.h"
+#include "server/loading.h"
 #include "server/persistence.h"
 #include "server/reply.h"
 #include "server/tracking.h"
@@ -60,11 +61,10 @@ static void debug_reload(struct client *c) {
         return;
     }
     if (flush) empty_all(engine);
-    engine->loading = true;
+    loading_begin(engine, 0);
     enum err err = rdb_load_file(engine, engine->settings.dbfilename, merge ? RDB_LOAD_MERGE : 0,
                                  &place, NULL, &why);
-    engine->loading = false;
-    engine_read_clock(engine);
+    loading_end(engine);
     if (err) {
         engine_log(engine, '#', "DEBUG RELOAD: %s", why.text);
         reply_error(c, "ERR Error trying to load the RDB dump, check server logs.");

@@ -139,6 +139,27 @@ static void on_tick(uv_timer_t *timer) {
         uv_timer_set_repeat(timer, period_ms ? period_ms : 1);
 }
 
+/* ---- turns from outside ---- */
+
+void engine_later(struct engine *engine, void (*fn)(struct engine *engine)) {
+    ASSERT(engine->later == NULL);
+    engine->later = fn;
+    uv_stop(engine->loop);
+}
+
+static void run_loop(struct engine *engine, uv_run_mode mode) {
+    ASSERT(!engine->in_loop);
+    engine->in_loop = true;
+    (void)uv_run(engine->loop, mode);
+    engine->in_loop = false;
+}
+
+void engine_serve_once(struct engine *engine) {
+    run_loop(engine, UV_RUN_NOWAIT);
+    end_turn(engine); /* what came last in the loop's turn is answered now, too */
+    engine_read_clock(engine);
+}
+
 /* ---- log ---- */
 
 void engine_log(struct engine *engine, char level, const char *fmt, ...) {
@@ -217,12 +238,19 @@ enum err engine_run(struct engine *engine, struct why *why) {
     engine_read_clock(engine);
     enum err err = server_metrics_open(engine, why);
     if (err != OK) return err;
-    hooks_run(engine, HOOK_STARTED);
     err = net_listen(engine, why);
     if (err != OK) return err;
-    hooks_run(engine, HOOK_READY);
-    engine_log(engine, '*', "Ready to accept connections");
-    uv_run(engine->loop, UV_RUN_DEFAULT);
+    hooks_run(engine, HOOK_STARTED);
+    if (!engine->shutting_down) {
+        hooks_run(engine, HOOK_READY);
+        engine_log(engine, '*', "Ready to accept connections");
+    }
+    while (!engine->shutting_down) {
+        run_loop(engine, UV_RUN_DEFAULT);
+        void (*later)(struct engine * engine) = engine->later;
+        engine->later = NULL;
+        if (later && !engine->shutting_down) later(engine);
+    }
     net_close_listeners(engine, true);
     server_metrics_close(engine);
     return OK;

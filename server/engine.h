@@ -54,6 +54,7 @@ struct engine {
     uint8_t snapshot_polarity; /* the colours of an entry that every snapshot has (snapshot.c) */
     enum role role;
     bool loading;       /* a file or a full copy is being loaded: commands answer -LOADING */
+    bool in_loop;       /* the loop runs: it must not be run from inside */
     bool expire_active; /* DEBUG SET-ACTIVE-EXPIRE */
     bool tick_paused;   /* DEBUG PAUSE-CRON */
     bool shutting_down;
@@ -91,6 +92,7 @@ struct engine {
     struct table client_ids;          /* clients by id */
     struct snapshots *snapshots; /* NULL: there was none yet */
     struct batch *batch;
+    void (*later)(struct engine *engine); /* engine_later(); NULL: nothing */
     struct engine_metrics *metrics; /* NULL: not served */
     /* Those of the other groups, set by them. */
     void *persistence, *replication;
@@ -102,6 +104,15 @@ static inline int64_t engine_now_ms(const struct engine *engine) {
 /* Read the clocks again (after something that took long). */
 void engine_read_clock(struct engine *engine);
 
+/* Something long, which runs turns itself now and then: FN is called outside of the loop, soon. One
+ * at a time. */
+void engine_later(struct engine *engine, void (*fn)(struct engine *engine));
+/* May a turn be run from here, and one turn without waiting for anything. */
+static inline bool engine_may_serve(const struct engine *engine) {
+    return !engine->in_loop;
+}
+void engine_serve_once(struct engine *engine);
+
 /* A line in the log, in Redis's form. LEVEL: '.' debug, '-' verbose, '*' notice, '#' warning. */
 void engine_log(struct engine *engine, char level, const char *fmt, ...) PRINTF(3, 4);
 
@@ -111,8 +122,8 @@ typedef void engine_hook(struct engine *engine);
 enum hook_kind {
     HOOK_BEFORE_REPLY, /* each turn that executed something, before any reply is sent */
     HOOK_TICK,         /* settings.hz times a second */
-    HOOK_STARTED,      /* settings read, listening not yet: load data here */
-    HOOK_READY,        /* listening */
+    HOOK_STARTED,      /* settings read, listening: load data here (loading.h) */
+    HOOK_READY,        /* data loaded */
     HOOK_SHUTDOWN,     /* SHUTDOWN or a signal; see engine_shutdown */
     HOOK_FLUSHED,      /* FLUSHALL was executed */
     HOOK_KINDS

@@ -1,7 +1,10 @@
 /* master_link.c -- from REPLICAOF to the first byte of the master's stream. See replication.h.
  *
- *     NONE <-> WAIT -> RESOLVING -> CONNECTING -> HANDSHAKE -> TRANSFER -> CONNECTED
- *               ^________________________________________________________/  any break
+ *     NONE <-> WAIT -> RESOLVING -> CONNECTING -> HANDSHAKE -> TRANSFER -> LOADING -> CONNECTED
+ *               ^___________________________________________________________________/  any break
+ *
+ * Loading is done in slices (loading.h), with the socket unread: what the master streams meanwhile
+ * waits there and at the master. It hears an empty line each second, so that it goes on waiting.
  */
 #include "server/replication.h"
 
@@ -9,6 +12,8 @@
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
 #include "server/aof.h"
+#include "server/loading.h"
+#include "server/multi.h"
 #include "server/tracking.h"
 
 #include <errno.h>
@@ -31,7 +36,8 @@ const char *master_link_state_name(const struct master_link *link) {
     case LINK_RESOLVING: return "connect";
     case LINK_CONNECTING: return "connecting";
     case LINK_HANDSHAKE: return "handshake";
-    case LINK_TRANSFER: return "sync";
+    case LINK_TRANSFER:
+    case LINK_LOADING: return "sync";
     case LINK_CONNECTED: return "connected";
     }
     UNREACHABLE("a state without a name");
@@ -119,7 +125,7 @@ static void watch(struct master_link *link) {
 }
 
 void master_link_send(struct master_link *link) {
-    if (link->fd < 0 || link->state == LINK_CONNECTING) return;
+    if (link->fd < 0 || link->state == LINK_CONNECTING || link->state == LINK_LOADING) return;
     struct slice bytes = buf_slice(&link->out);
     ssize_t sent = bytes.size ? send(link->fd, bytes.data, bytes.size, MSG_NOSIGNAL) : 0;
     if (sent > 0) buf_consume(&link->out, (size_t)sent);
@@ -142,9 +148,12 @@ static enum err begin_transfer(struct master_link *link, struct why *why) {
     return fs_open(link->temp, O_WRONLY | O_CREAT | O_TRUNC, &link->temp_fd, why);
 }
 
+/* What was there is freed beside the engine: it may be a lot. */
 static void empty_dbs(struct engine *engine) {
-    for (int i = 0; i < engine->db_count; i++)
-        (void)db_clear(&engine->dbs[i], engine->settings.lazyfree_lazy_user_flush);
+    for (int i = 0; i < engine->db_count; i++) {
+        multi_db_changes(&engine->dbs[i], NULL);
+        (void)db_clear(&engine->dbs[i], true);
+    }
     checkpoints_clear(&persistence_of(engine)->checkpoints);
     tracking_flushed(engine);
 }
@@ -164,15 +173,13 @@ static void adopt_history(struct master_link *link) {
 static enum err load_transfer(struct master_link *link, struct why *why) {
     struct engine *engine = link->engine;
     struct rdb_place place;
-    if (fs_sync(link->temp_fd, link->temp, why)) return ERR_IO;
     engine_log(engine, '*', "MASTER <-> REPLICA sync: Loading DB in memory");
     link->may_continue = false; /* until it is whole */
     bgsave_stop(engine);
     empty_dbs(engine);
-    engine->loading = true;
+    loading_begin(engine, link->transfer_bytes);
     enum err err = rdb_load_file(engine, link->temp, RDB_LOAD_KEEP_EXPIRED, &place, NULL, why);
-    engine->loading = false;
-    engine_read_clock(engine);
+    loading_end(engine);
     if (err) {
         empty_dbs(engine);
         return err;
@@ -185,6 +192,31 @@ static enum err load_transfer(struct master_link *link, struct why *why) {
         engine_log(engine, '#', "Can't start the AOF anew: %s", aof_why.text);
     engine_log(engine, '*', "MASTER <-> REPLICA sync: Finished with success");
     return OK;
+}
+
+static void connected(struct master_link *link);
+
+/* Outside of the loop. */
+static void load_now(struct engine *engine) {
+    struct master_link *link = &replication_of(engine)->link;
+    struct why why;
+    if (link->state != LINK_LOADING) return; /* REPLICAOF came between */
+    enum err err = load_transfer(link, &why);
+    if (engine->shutting_down) return;
+    link->last_io_ms = replication_now_ms(of(link));
+    if (err) {
+        master_link_lost(link, why.text);
+        return;
+    }
+    connected(link);
+    obey_take(link); /* what came behind the RDB */
+}
+
+static void begin_loading(struct master_link *link) {
+    link->state = LINK_LOADING;
+    link->last_io_ms = replication_now_ms(of(link));
+    (void)uv_poll_stop(link->poll);
+    engine_later(link->engine, load_now);
 }
 
 /* ---- the handshake ---- */
@@ -212,7 +244,7 @@ static void continued(struct master_link *link) {
                "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.");
 }
 
-/* False: the connection is over. */
+/* False: no more for now, or for ever. */
 static bool obey_event(struct master_link *link, enum psync_event event, struct why *why) {
     enum err err = OK;
     switch (event) {
@@ -224,10 +256,7 @@ static bool obey_event(struct master_link *link, enum psync_event event, struct 
         link->transfer_bytes += link->psync.rdb.size;
         err = fs_write(link->temp_fd, link->psync.rdb, link->temp, why);
         break;
-    case PSYNC_EV_RDB_END:
-        err = load_transfer(link, why);
-        if (!err) connected(link);
-        break;
+    case PSYNC_EV_RDB_END: begin_loading(link); return false;
     case PSYNC_EV_LATER:
     case PSYNC_EV_REFUSED: err = ERR_REFUSED; break;
     }
@@ -424,11 +453,17 @@ void master_link_unset_master(struct replication *r) {
     link->client = NULL;
 }
 
+static void still_here(struct master_link *link, uint64_t now_ms) {
+    link->last_io_ms = now_ms;
+    if (send(link->fd, "\n", 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return; /* found out later */
+}
+
 void master_link_tick(struct replication *r) {
     struct master_link *link = &r->link;
     uint64_t now_ms = replication_now_ms(r),
              timeout_ms = (uint64_t)r->engine->settings.repl_timeout_s * 1000;
-    if (link->state == LINK_NONE) return;
+    if (link->state == LINK_LOADING && now_ms - link->last_io_ms >= 1000) still_here(link, now_ms);
+    if (link->state == LINK_NONE || r->engine->loading) return;
     if (link->state == LINK_WAIT) {
         if (now_ms >= link->retry_at_ms) resolve(link);
         return;

@@ -4,6 +4,7 @@
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "server/aof.h"
+#include "server/loading.h"
 #include "server/replication.h"
 
 #include <dirent.h>
@@ -19,20 +20,15 @@ enum err persistence_load_rdb(struct engine *engine, struct why *why) {
     struct rdb_place place;
     struct stat about;
     if (stat(path, &about) && errno == ENOENT) return OK;
-    engine_read_clock(engine);
-    int64_t began_ms = engine->now_ms;
-    engine->loading = true;
-    p->loading_began_ms = began_ms;
-    p->loading_total_bytes = (uint64_t)about.st_size;
+    loading_begin(engine, (uint64_t)about.st_size);
     unsigned flags = engine->role == ROLE_REPLICA ? RDB_LOAD_KEEP_EXPIRED : 0;
     enum err err = rdb_load_file(engine, path, flags, &place, NULL, why);
-    engine->loading = false;
-    engine_read_clock(engine);
+    loading_end(engine);
     if (err) return err;
     engine_log(engine, '*', "Done loading RDB, keys loaded: %lld, keys expired: %lld.",
                (long long)p->keys_loaded, (long long)p->keys_expired_on_load);
     engine_log(engine, '*', "DB loaded from disk: %.3f seconds",
-               (double)(engine->now_ms - began_ms) / 1000);
+               (double)(engine->now_ms - p->loading_began_ms) / 1000);
     replication_take_place(engine, &place);
     return OK;
 }
@@ -93,6 +89,7 @@ static void started(struct engine *engine) {
     replication_read_settings(engine);
     enum err err = engine->settings.appendonly ? aof_start_with_data(p->aof, &why)
                                                : persistence_load_rdb(engine, &why);
+    if (err && engine->shutting_down) return; /* it was told to, in the middle */
     if (err) {
         engine_log(engine, '#', "Fatal error loading the DB, exiting: %s", why.text);
         exit(1);

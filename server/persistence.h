@@ -34,7 +34,9 @@ struct persistence {
 
     /* loading */
     int64_t loading_began_ms;
+    uint64_t loading_slice_us; /* when the slice began */
     uint64_t loading_total_bytes, loading_done_bytes;
+    int64_t loading_used_memory; /* as the RDB says, of who wrote it */
 
     bool skip_checksums; /* DEBUG SET-SKIP-CHECKSUM-VALIDATION */
 };
@@ -78,7 +80,8 @@ enum rdb_load_flag {
     RDB_LOAD_KEEP_EXPIRED = 1, /* a replica, or what the AOF goes on from */
     RDB_LOAD_MERGE = 2,        /* a key that is there is replaced */
 };
-/* Add everything in the file to the databases. On failure they hold what came before it. *PLACE is
+/* Add everything in the file to the databases, in slices, between loading_begin() and
+ * loading_end(). On failure they hold what came before it. *PLACE is
  * set from the aux fields. *USED_BYTES (may be NULL): where the RDB ends in the file (an AOF may
  * follow). */
 MUST_CHECK enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,

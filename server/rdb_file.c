@@ -3,6 +3,7 @@
 
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
+#include "server/loading.h"
 #include "server/value_rdb.h"
 
 #include <fcntl.h>
@@ -106,6 +107,22 @@ enum err rdb_save_file(struct engine *engine, const char *path,
 
 /* ---- reading ---- */
 
+/* The file in pieces, so that there is a moment for a turn between two of them, whatever they
+ * hold. */
+struct sliced_source {
+    struct rdb_source source;
+    struct rdb_source_file file;
+    struct engine *engine;
+};
+
+static enum err read_slice(struct rdb_source *source, void *into, size_t size, size_t *got,
+                           struct why *why) {
+    struct sliced_source *sliced = (struct sliced_source *)(void *)source;
+    size_t most = size < LOADING_PIECE_BYTES ? size : LOADING_PIECE_BYTES;
+    enum err err = sliced->file.source.read(&sliced->file.source, into, most, got, why);
+    return err ? err : loading_advance(sliced->engine, *got, why);
+}
+
 struct loader {
     struct engine *engine;
     struct value_builder builder;
@@ -140,6 +157,8 @@ static enum err load_aux(void *self, struct slice name, struct slice value, stru
         loader->place->id[40] = '\0';
     } else if (slice_equal(name, SLICE("repl-offset")) && to_int(value, &number) && number >= 0) {
         loader->place->offset = number;
+    } else if (slice_equal(name, SLICE("used-mem")) && to_int(value, &number)) {
+        persistence_of(loader->engine)->loading_used_memory = number;
     } else if (slice_equal(name, SLICE("repl-stream-db")) && to_int(value, &number)) {
         loader->place->db = number;
     } else if (slice_starts(name, SLICE(CHECKPOINT_AUX_PREFIX)) ||
@@ -176,14 +195,14 @@ static enum err load_value(void *self, const struct rdb_key *key, const struct v
     }
     (void)db_add(db, key->key, value, key->expire_at_ms);
     p->keys_loaded++;
-    return OK;
+    return loading_advance(engine, 0, why);
 }
 
 enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,
                        struct rdb_place *place, uint64_t *used_bytes, struct why *why) {
     struct loader loader = {.engine = engine, .place = place, .flags = flags};
     struct persistence *p = persistence_of(engine);
-    struct rdb_source_file source;
+    struct sliced_source source = {.source.read = read_slice, .engine = engine};
     struct rdb_limits limits = RDB_LIMITS_DEFAULT;
     limits.databases_max = (uint64_t)engine->db_count;
     limits.skip_empty = true;
@@ -192,7 +211,7 @@ enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,
     int fd;
     enum err err = fs_open(path, O_RDONLY, &fd, why);
     if (err) return err;
-    rdb_source_file_init(&source, fd);
+    rdb_source_file_init(&source.file, fd);
     value_builder_init(&loader.builder, &engine->settings.types, &loader, load_value);
     loader.builder.handler.aux = load_aux;
     struct rdb_reader *reader = rdb_reader_open(&source.source, limits, &loader.builder.handler);

@@ -323,8 +323,10 @@ void replica_tick(struct replica *replica) {
         buf_byte(&c->out, '\n');
         client_wake_writer(c);
     }
-    if (replica->state == REPLICA_ONLINE && !replica->old_sync &&
-        now_ms - (uint64_t)replica->ack_ms > timeout_ms) {
+    /* While it loads it acknowledges nothing, but sends empty lines. */
+    uint64_t heard_ms = (uint64_t)replica->ack_ms;
+    if (c->active_ms > heard_ms) heard_ms = c->active_ms;
+    if (replica->state == REPLICA_ONLINE && !replica->old_sync && now_ms - heard_ms > timeout_ms) {
         engine_log(c->engine, '#', "Disconnecting timedout replica (streaming sync): %s", c->peer);
         client_close_later(c);
     } else if (is_over_limit(replica)) {

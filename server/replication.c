@@ -232,7 +232,7 @@ static void info_link(const struct replication *r, struct buf *out) {
         "%lld\r\n"
         "master_sync_in_progress:%d\r\nslave_read_repl_offset:%lld\r\nslave_repl_offset:%lld\r\n",
         link->host, (long long)link->port, up ? "up" : "down", (long long)idle_s,
-        link->state == LINK_TRANSFER,
+        link->state == LINK_TRANSFER || link->state == LINK_LOADING,
         (long long)(read_offset > r->history.offset ? read_offset : r->history.offset),
         (long long)r->history.offset);
     if (link->state == LINK_TRANSFER)

@@ -58,6 +58,7 @@ enum link_state {
     LINK_CONNECTING,
     LINK_HANDSHAKE,
     LINK_TRANSFER,
+    LINK_LOADING, /* nothing is read from the socket */
     LINK_CONNECTED
 };
 

@@ -190,7 +190,7 @@ static bool at_shutdown(struct engine *engine, unsigned flags, struct why *why) 
     bgsave_stop(engine);
     bool wanted =
         (engine->settings.save_count > 0 || flags & SHUTDOWN_SAVE) && !(flags & SHUTDOWN_NOSAVE);
-    if (!wanted) return false;
+    if (!wanted || engine->loading) return false; /* half of the data is no data */
     engine_log(engine, '*', "Saving the final RDB snapshot before exiting.");
     return save_now(engine, why) != OK;
 }
@@ -239,6 +239,21 @@ static void snapshot_info(const struct engine *engine, struct buf *out) {
                (unsigned long long)(hist_count(worked) - hist_count_to(worked, 200)));
 }
 
+/* What loads, how far it is, and when it will be done if it goes on as it did. */
+static void info_loading(const struct engine *engine, struct buf *out) {
+    const struct persistence *p = persistence_of(engine);
+    uint64_t total = p->loading_total_bytes, done = p->loading_done_bytes;
+    double passed_s = (double)(engine->now_ms - p->loading_began_ms) / 1000;
+    double left = total > done ? (double)(total - done) : 0;
+    double eta_s = passed_s >= 1 ? passed_s * left / (double)(done + 1) : 1; /* too early to tell */
+    buf_printf(out,
+               "loading_start_time:%lld\r\nloading_total_bytes:%llu\r\nloading_rdb_used_mem:%lld\r\n"
+               "loading_loaded_bytes:%llu\r\nloading_loaded_perc:%.2f\r\nloading_eta_seconds:%.0f\r\n",
+               (long long)(p->loading_began_ms / 1000), (unsigned long long)total,
+               (long long)p->loading_used_memory, (unsigned long long)done,
+               total ? 100.0 * (double)done / (double)total : 0, eta_s);
+}
+
 static void info(struct engine *engine, struct buf *out) {
     const struct persistence *p = persistence_of(engine);
     bool saving = p->bgsave != NULL;
@@ -266,14 +281,7 @@ static void info(struct engine *engine, struct buf *out) {
     aof_info(p->aof, out);
     snapshot_info(engine, out);
     if (!engine->loading) return;
-    double done = p->loading_total_bytes
-                      ? 100.0 * (double)p->loading_done_bytes / (double)p->loading_total_bytes
-                      : 0;
-    buf_printf(out,
-               "loading_start_time:%lld\r\nloading_total_bytes:%llu\r\nloading_rdb_used_mem:0\r\n"
-               "loading_loaded_bytes:%llu\r\nloading_loaded_perc:%.2f\r\nloading_eta_seconds:1\r\n",
-               (long long)(p->loading_began_ms / 1000), (unsigned long long)p->loading_total_bytes,
-               (unsigned long long)p->loading_done_bytes, done);
+    info_loading(engine, out);
 }
 
 void save_open(struct engine *engine) {
