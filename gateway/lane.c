@@ -1,0 +1,359 @@
+/* lane.c -- P's side of a lane: what leaves, what is answered, what is lost. See lane.h. */
+#include "gateway/lane_inside.h"
+
+#include "gateway/lane_copy.h"
+
+const struct lane_rules lane_rules_default = {
+    .clock_difference_ms = 1000,
+    .keys_max = 1000000,
+    .deadlines_max = 4000000,
+    .queue_items_max = 65536,
+    .queue_bytes_max = 64u << 20,
+    .window_items_max = 512,
+    .copies_max = 64,
+    .copy_interval_ms = 1000,
+};
+
+void lane_init(struct lane *l, const struct lane_ops *ops, void *self,
+               const struct lane_journal *journal, const struct clock *clock,
+               const struct lane_rules *rules, unsigned number, unsigned lanes) {
+    ASSERT(lanes > 0 && lanes <= LANES_MAX && number < lanes);
+    *l = (struct lane){.ops = ops, .self = self, .journal = journal, .clock = clock,
+                       .rules = *rules, .number = number, .lanes = lanes};
+    l->next_id = ((uint64_t)number << 56) + 1;
+    lane_keys_init(&l->keys, journal, rules->keys_max);
+    lane_deadlines_init(&l->deadlines, journal, rules->deadlines_max);
+}
+
+static void free_queue(struct lane_queue *q) {
+    for (struct lane_item *item = lane_queue_pop(q); item != NULL; item = lane_queue_pop(q))
+        lane_item_free(item);
+}
+
+void lane_close(struct lane *l) {
+    free_queue(&l->flight);
+    free_queue(&l->sent);
+    free_queue(&l->tail);
+    for (struct lane_item *next, *item = l->lost; item != NULL; item = next) {
+        next = item->next;
+        lane_item_free(item);
+    }
+    lane_keys_close(&l->keys);
+    lane_deadlines_close(&l->deadlines);
+    effect_outcome_close(&l->outcome);
+    buf_close(&l->scratch);
+}
+
+void lane_check(const struct lane *l) {
+    size_t copies = 0;
+    for (const struct lane_item *item = l->flight.head; item != NULL; item = item->next)
+        if (item->kind == LANE_COPY) copies++;
+    ASSERT(copies == l->copies);
+    ASSERT(IMPLIES(l->primary_up == false, l->flight.count == 0));
+    ASSERT(IMPLIES(!l->follower_up, l->sent.count == 0 && l->tail.count == 0));
+    ASSERT(l->sent.count <= l->rules.window_items_max);
+    ASSERT(l->keys.dirty_count <= l->keys.count);
+}
+
+struct lane_item *lane_item_new(struct effect *effect, void *client) {
+    struct lane_item *item = NEW(struct lane_item);
+    item->kind = LANE_COMMAND;
+    item->effect = effect;
+    item->client = client;
+    return item;
+}
+
+void lane_item_free(struct lane_item *item) {
+    if (item == NULL) return;
+    effect_free(item->effect);
+    buf_close(&item->name);
+    buf_close(&item->bytes);
+    mem_free(item->keys);
+    mem_free(item);
+}
+
+void lane_forget(struct lane *l, struct lane_item *item) {
+    l->journal->forget(l->journal->self, item->id);
+    lane_item_free(item);
+}
+
+/* ---- marks ---- */
+
+void lane_mark_keys(struct lane *l, const struct effect_key *keys, size_t count, bool outside) {
+    uint64_t due_ms = lane_due(l);
+    for (size_t i = 0; i < count; i++) {
+        if ((keys[i].use & EFFECT_WRITE) == 0 || !lane_owns(l, keys[i].name)) continue;
+        lane_keys_mark(&l->keys, keys[i].db, keys[i].name, outside, due_ms);
+        l->figures.dirtied++;
+    }
+}
+
+void lane_mark(struct lane *l, int32_t db, struct slice name) {
+    lane_keys_mark(&l->keys, db, name, true, 0);
+}
+
+void lane_mark_all(struct lane *l) {
+    lane_keys_mark_all(&l->keys);
+}
+
+void lane_pin(struct lane *l, const struct effect *effect) {
+    for (size_t i = 0; i < effect->key_count; i++) {
+        const struct effect_key *key = &effect->keys[i];
+        if ((key->use & EFFECT_WRITE) && lane_owns(l, key->name))
+            lane_keys_pin(&l->keys, key->db, key->name);
+    }
+    if (!effect->keys_unknown) return;
+    l->keys.pinned_all++;
+    lane_keys_mark_all(&l->keys);
+}
+
+void lane_unpin(struct lane *l, const struct effect *effect) {
+    uint64_t due_ms = lane_due(l);
+    for (size_t i = 0; i < effect->key_count; i++) {
+        const struct effect_key *key = &effect->keys[i];
+        if ((key->use & EFFECT_WRITE) && lane_owns(l, key->name))
+            lane_keys_unpin(&l->keys, key->db, key->name, due_ms);
+    }
+    if (!effect->keys_unknown) return;
+    ASSERT(l->keys.pinned_all > 0);
+    l->keys.pinned_all--;
+    lane_keys_mark_all(&l->keys);
+}
+
+/* ---- what leaves ---- */
+
+void lane_primary_up(struct lane *l, int32_t version) {
+    ASSERT(!l->primary_up && l->flight.count == 0);
+    l->primary_up = true;
+    l->primary_version = version;
+}
+
+/* C20: the keys are in the journal before the command leaves. */
+static void journal_entry(struct lane *l, const struct lane_item *item) {
+    const struct effect *e = item->effect;
+    const struct lane_journal *j = l->journal;
+    if (!e->writes) return;
+    for (size_t i = 0; i < e->key_count; i++) {
+        struct lane_journal_key key = {e->keys[i].name, e->keys[i].db};
+        if (e->keys[i].use & EFFECT_WRITE) j->entry(j->self, item->id, &key, 1);
+    }
+    if (e->keys_unknown || e->barrier) j->entry_all(j->self, item->id);
+}
+
+void lane_send(struct lane *l, struct lane_item *item) {
+    ASSERT(l->primary_up);
+    ASSERT(item->barrier ? lane_is_quiet(l) : !l->stopped);
+    ASSERT(IMPLIES(item->effect->barrier, item->barrier));
+    item->id = l->next_id++;
+    journal_entry(l, item);
+    lane_queue_push(&l->flight, item);
+    l->figures.commands++;
+    const struct effect *e = item->effect;
+    l->ops->to_primary(l, item, e->send, e->replies, e->db, e->db_after);
+}
+
+static bool may_copy(const struct lane *l) {
+    return lane_may_send(l) && l->follower_up && l->primary_lost == 0 && l->keys.pinned_all == 0 &&
+           l->copies < l->rules.copies_max && l->tail.count < l->rules.queue_items_max / 2 &&
+           l->tail.bytes < l->rules.queue_bytes_max / 2;
+}
+
+static void send_copy(struct lane *l, struct lane_key *key) {
+    struct lane_item *item = NEW(struct lane_item);
+    item->kind = LANE_COPY;
+    item->id = l->next_id++;
+    item->key = key;
+    item->gen = key->gen;
+    item->db = item->db_after = key->db;
+    buf_add(&item->name, lane_key_name(key));
+    lane_queue_push(&l->flight, item);
+    l->copies++;
+    buf_clear(&l->scratch);
+    uint32_t replies = lane_copy_ask(&l->scratch, l->primary_version, lane_key_name(key));
+    l->ops->to_primary(l, item, buf_slice(&l->scratch), replies, key->db, key->db);
+}
+
+void lane_tick(struct lane *l) {
+    uint64_t now_ms = clock_mono_ms(l->clock);
+    while (may_copy(l)) {
+        struct lane_key *key = lane_keys_next(&l->keys, now_ms, l->hurry);
+        if (key == NULL) return;
+        send_copy(l, key);
+    }
+}
+
+void lane_stop(struct lane *l) {
+    l->stopped = true;
+}
+void lane_go(struct lane *l) {
+    l->stopped = false;
+}
+
+/* ---- what is answered ---- */
+
+static void copy_failed(struct lane *l, struct lane_item *item) {
+    item->key->failures++;
+    l->figures.copies_failed++;
+    lane_keys_copied(&l->keys, item->key, false, lane_due(l));
+    lane_item_free(item);
+}
+
+static void set_deadline(struct lane *l, const struct lane_item *item, int64_t at_ms) {
+    uint64_t hash = lane_deadlines_hash(item->db, buf_slice(&item->name));
+    lane_deadlines_set(&l->deadlines, hash, at_ms == 0 ? LANE_DEADLINE_NONE : at_ms, 0);
+}
+
+/* C13, C13a: at this place of the order P had this value, if nothing outside it came between. */
+static void copy_answered(struct lane *l, struct lane_item *item, struct slice answer) {
+    struct lane_value value = {0};
+    struct slice name = buf_slice(&item->name);
+    l->copies--;
+    enum lane_copied copied = lane_copy_read(l->primary_version, answer, &value);
+    bool stale = item->key->gen != item->gen || item->key->pins > 0 || !l->follower_up;
+    if (copied == LANE_COPY_FAILED || stale) {
+        copy_failed(l, item);
+        return;
+    }
+    item->keys = NEW(struct effect_key);
+    item->keys[0] = (struct effect_key){.name = name, .db = item->db, .use = EFFECT_WRITE | EFFECT_WHOLE};
+    item->key_count = 1;
+    item->replies = 1;
+    if (copied == LANE_COPY_ABSENT)
+        lane_copy_delete(&item->bytes, name);
+    else
+        lane_copy_restore(&item->bytes, name, &value);
+    struct lane_journal_key key = {name, item->db};
+    l->journal->entry(l->journal->self, item->id, &key, 1); /* before it is called clean */
+    lane_keys_copied(&l->keys, item->key, true, 0);
+    item->key = NULL;
+    set_deadline(l, item, value.deadline_ms);
+    l->figures.copies++;
+    lane_follow(l, item);
+}
+
+static bool wrote_something(const struct lane *l) {
+    return l->outcome.item_count > 0;
+}
+
+/* C10a: its effect is not sent; what it wrote is copied. The owner unpins the keys of others. */
+static void outside_answered(struct lane *l, struct lane_item *item) {
+    if (wrote_something(l)) lane_mark_keys(l, item->effect->keys, item->effect->key_count, true);
+    l->journal->forget(l->journal->self, item->id);
+    l->ops->settled(l, item, &l->outcome);
+}
+
+static void command_answered(struct lane *l, struct lane_item *item, struct slice answer) {
+    const struct effect *e = item->effect;
+    bool nothing = e->blocking && effect_would_block(e, answer);
+    if (nothing)
+        l->ops->nothing_there(l, item);
+    else
+        l->ops->answered(l, item, answer);
+    if (!e->writes && !item->outside && !item->barrier) {
+        lane_item_free(item);
+        return;
+    }
+    effect_tell(e, answer, &l->outcome);
+    if (wrote_something(l)) l->ops->wrote(l, e);
+    if (item->barrier) {
+        l->journal->forget(l->journal->self, item->id);
+        l->ops->settled(l, item, &l->outcome);
+    } else if (item->outside) {
+        outside_answered(l, item);
+    } else {
+        lane_apply(l, item);
+    }
+}
+
+void lane_primary_answered(struct lane *l, struct slice answer) {
+    struct lane_item *item = lane_queue_pop(&l->flight);
+    ASSERT(item != NULL);
+    if (item->kind == LANE_COPY)
+        copy_answered(l, item, answer);
+    else
+        command_answered(l, item, answer);
+}
+
+/* ---- what is lost ---- */
+
+/* C21: it may still be executed, now or later. Its keys are dirty, and no copy leaves before the
+ * connection is known to be gone. */
+static void lose(struct lane *l, struct lane_item *item) {
+    if (item->kind == LANE_COPY) {
+        l->copies--;
+        copy_failed(l, item);
+        return;
+    }
+    const struct effect *e = item->effect;
+    l->figures.lost++;
+    l->ops->lost(l, item);
+    item->client = NULL;
+    if (e->writes) {
+        lane_mark_keys(l, e->keys, e->key_count, true);
+        if (e->keys_unknown || e->barrier) l->ops->mark_everything(l);
+    }
+    l->journal->forget(l->journal->self, item->id);
+    if (!item->outside && !item->barrier) {
+        lane_item_free(item);
+        return;
+    }
+    item->next = l->lost;
+    l->lost = item;
+}
+
+void lane_primary_lost(struct lane *l) {
+    ASSERT(l->primary_up);
+    l->primary_up = false;
+    l->primary_lost++;
+    for (struct lane_item *item = lane_queue_pop(&l->flight); item != NULL;
+         item = lane_queue_pop(&l->flight))
+        lose(l, item);
+}
+
+void lane_primary_gone(struct lane *l) {
+    ASSERT(l->primary_lost > 0);
+    if (--l->primary_lost > 0) return;
+    struct lane_item *item = l->lost;
+    l->lost = NULL;
+    for (struct lane_item *next; item != NULL; item = next) {
+        next = item->next;
+        item->next = NULL;
+        l->ops->settled(l, item, NULL);
+    }
+}
+
+void lane_buried(struct lane *l, enum lane_side side) {
+    if (side == LANE_P)
+        l->primary_lost++;
+    else
+        l->follower_lost++;
+}
+
+/* ---- passes ---- */
+
+bool lane_pass_begin(struct lane *l) {
+    if (!l->follower_up || l->primary_lost > 0 || l->keys.pinned_all > 0) return false;
+    lane_keys_pass_begin(&l->keys);
+    l->pass_at = l->queued;
+    return true;
+}
+
+void lane_pass_name(struct lane *l, int32_t db, struct slice name) {
+    if (lane_keys_in_pass(&l->keys, slot_cluster(name))) lane_keys_mark(&l->keys, db, name, false, 0);
+}
+
+bool lane_pass_may_name(const struct lane *l) {
+    return l->keys.count < l->rules.keys_max / 2 && l->keys.dirty_count < 10000;
+}
+
+/* The keys of what is unanswered are dirty (C15). */
+void lane_pass_end(struct lane *l) {
+    for (const struct lane_item *item = l->flight.head; item != NULL; item = item->next)
+        if (item->effect != NULL && item->effect->writes)
+            lane_mark_keys(l, item->effect->keys, item->effect->key_count, false);
+    lane_keys_pass_end(&l->keys);
+}
+
+void lane_pass_drop(struct lane *l) {
+    lane_keys_pass_drop(&l->keys);
+}

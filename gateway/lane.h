@@ -1,0 +1,233 @@
+/* lane.h -- a lane: the order of a set of slots, decided without I/O (C10-C21).
+ *
+ *      clients' commands        answers               effects of clean keys
+ *      and copies                                     and copies
+ *   ---------------------> P ------------> lane ------------------------------> F
+ *        `flight`, FIFO            dirty, pinned            `tail`, then `sent`, FIFO
+ *
+ * For every clean key, F after the lane's n-th item equals P after its n-th item. That is kept by
+ * what happens when an item is answered (C12, C13): its effect goes to F only if F has P's value of
+ * everything that the effect depends on; otherwise the keys that it writes are dirty.
+ *
+ * How to use it. The owner has one connection to each side and tells the lane, one at a time and
+ * never from inside a function of `struct lane_ops`:
+ *
+ *     connected        lane_primary_up(), lane_follower_up()
+ *     answered         lane_primary_answered(), lane_follower_answered(), in the order sent
+ *     broke            lane_primary_lost(), lane_follower_lost(): what it sent may still be executed
+ *     known to be gone lane_primary_gone(), lane_follower_gone() (C21), once for each that was lost
+ *     another process  lane_mark_all() on every lane (C22a)
+ *     some time passed lane_tick(): copies leave
+ *
+ * Commands come as items: lane_item_new() of a prepared effect, then lane_send(). The lane owns the
+ * item from then on. A command that also touches other lanes' keys, or that runs on a connection of
+ * its client's own (EXEC under WATCH), is an *outside* one: lane_outside.h. FLUSHALL and its like
+ * go through lane_barrier.h, the baseline through lane_scan.h.
+ *
+ * Clients never wait for F. While F is not there everything that is written becomes dirty at once.
+ * What is queued for F is bounded by rules.queue_items_max and queue_bytes_max; at the bound the
+ * whole unsent tail becomes dirty keys; those are bounded too (lane_keys.h), by dirty slots.
+ *
+ * Nothing that comes from a side is believed: an answer that is not understood makes keys dirty.
+ */
+#ifndef GATEWAY_LANE_H
+#define GATEWAY_LANE_H
+
+#include "gateway/effect.h"
+#include "gateway/lane_deadlines.h"
+#include "gateway/lane_keys.h"
+
+#include "lib/base/clock.h"
+
+#define LANES_MAX 64u
+
+struct lane_rules {
+    int64_t clock_difference_ms; /* permitted between any two of gateway, P and F (C12a) */
+    bool follower_keeps_expired; /* F is in import mode (C8) */
+    size_t keys_max;             /* not clean ones, by name */
+    size_t deadlines_max;
+    size_t queue_items_max, queue_bytes_max; /* for F, not sent yet */
+    size_t window_items_max;                 /* sent to F and not confirmed */
+    size_t copies_max;                       /* under way at P */
+    uint64_t copy_interval_ms;               /* of one key (C14) */
+};
+
+extern const struct lane_rules lane_rules_default;
+
+enum lane_item_kind {
+    LANE_COMMAND,
+    LANE_COPY,
+    LANE_FENCE, /* in F's queue only: everything before it is confirmed first (C19) */
+};
+
+struct lane_item {
+    struct lane_item *next;
+    uint64_t id; /* of the process; > 0 */
+    uint8_t kind;
+    bool outside;          /* touches keys that are not in this lane's order (C10a) */
+    bool barrier;          /* lane_barrier.h's */
+    bool harmless;         /* a fence: F may refuse it (SCRIPT, FUNCTION) */
+    bool told, passing;    /* a fence: that it was reached was said; it was let through */
+    struct effect *effect; /* LANE_COMMAND, and a fence's request */
+    void *client;          /* the owner's; it may set it to NULL when the client has gone */
+    struct lane_key *key;  /* LANE_COPY, until it is answered */
+    uint64_t gen;          /* of the key when the copy was sent (C13a) */
+    struct buf name;       /* LANE_COPY: of the key */
+    /* for F */
+    struct buf bytes;
+    uint32_t replies;
+    int32_t db, db_after;
+    struct effect_key *keys; /* that its requests touch; names in the effect's memory or `name` */
+    size_t key_count;
+};
+
+struct lane_queue {
+    struct lane_item *head, *tail;
+    size_t count, bytes;
+};
+
+struct lane;
+
+/* What the lane decides, carried out at once. The first argument is the lane; its `self` is the
+ * owner's. None may call the lane, but for lane_mark_all(). */
+struct lane_ops {
+    /* Write BYTES to P's connection, with DB selected; REPLIES replies make the answer. DB_AFTER is
+     * selected then, unless it failed. ITEM stays the lane's. */
+    void (*to_primary)(struct lane *lane, struct lane_item *item, struct slice bytes,
+                       uint32_t replies, int32_t db, int32_t db_after);
+    void (*to_follower)(struct lane *lane, const struct lane_item *item);
+    /* A command was answered: ANSWER is for its client (effect_answer() was not applied yet). */
+    void (*answered)(struct lane *lane, struct lane_item *item, struct slice answer);
+    /* Of a blocking command: there was nothing, its client waits (C17). */
+    void (*nothing_there)(struct lane *lane, struct lane_item *item);
+    /* Its connection broke before the answer: its client is to be closed (C21). */
+    void (*lost)(struct lane *lane, struct lane_item *item);
+    /* An outside or a barrier item is answered (its effect told in OUTCOME), or its connection is
+     * known to be gone (OUTCOME is NULL). It is the owner's from now on. */
+    void (*settled)(struct lane *lane, struct lane_item *item, const struct effect_outcome *outcome);
+    /* Keys of EFFECT were written: what waits for them may be tried again. */
+    void (*wrote)(struct lane *lane, const struct effect *effect);
+    /* Every key of every lane becomes dirty: call lane_mark_all() on all, now. */
+    void (*mark_everything)(struct lane *lane);
+    /* Everything before the fence is confirmed / it was let through and confirmed (and is the
+     * owner's now) / it is refused, or lost with the queue (likewise); `sent`: it may still be
+     * executed. */
+    void (*at_fence)(struct lane *lane, struct lane_item *fence);
+    void (*passed_fence)(struct lane *lane, struct lane_item *fence);
+    void (*lost_fence)(struct lane *lane, struct lane_item *fence, bool sent);
+};
+
+struct lane_figures {
+    uint64_t commands, effects, copies, copies_failed, dirtied, refused, dropped, lost;
+};
+
+struct lane {
+    const struct lane_ops *ops;
+    void *self;
+    const struct lane_journal *journal;
+    const struct clock *clock;
+    struct lane_rules rules;
+    unsigned number, lanes; /* a slot's lane is slot % lanes */
+    uint64_t next_id;
+    struct lane_keys keys;
+    struct lane_deadlines deadlines;
+    bool primary_up, follower_up; /* connected, and what was lost before is gone */
+    bool follower_open;
+    unsigned primary_lost, follower_lost; /* connections not known to be gone */
+    bool stopped; /* nothing leaves for P (C19) */
+    bool hurry;   /* a barrier was announced: copies are not put off (C23) */
+    struct lane_queue flight, tail, sent;
+    struct lane_item *lost; /* outside items whose connection is not known to be gone */
+    size_t copies;          /* under way at P */
+    uint64_t queued, done;  /* items for F: ever queued and not dropped unsent, ever ended */
+    uint64_t pass_at;       /* of `queued`: what the pass must wait for before it lists F */
+    int32_t primary_version;
+    struct effect_outcome outcome;
+    struct buf scratch;
+    struct lane_figures figures;
+};
+
+void lane_init(struct lane *lane, const struct lane_ops *ops, void *self,
+               const struct lane_journal *journal, const struct clock *clock,
+               const struct lane_rules *rules, unsigned number, unsigned lanes);
+void lane_close(struct lane *lane);
+void lane_check(const struct lane *lane); /* asserts its invariants; for tests */
+
+static inline unsigned lane_of(unsigned lanes, struct slice name) {
+    return slot_cluster(name) % lanes;
+}
+static inline bool lane_owns(const struct lane *lane, struct slice name) {
+    return lane_of(lane->lanes, name) == lane->number;
+}
+
+/* ---- P ---- */
+void lane_primary_up(struct lane *lane, int32_t version);
+void lane_primary_lost(struct lane *lane);
+void lane_primary_gone(struct lane *lane);
+
+static inline bool lane_may_send(const struct lane *lane) {
+    return lane->primary_up && !lane->stopped;
+}
+
+/* Takes EFFECT. */
+struct lane_item *lane_item_new(struct effect *effect, void *client);
+void lane_item_free(struct lane_item *item);
+
+/* Down the lane, after its keys went into the journal (C20). Needs lane_may_send(), or a barrier
+ * item and that nothing else is in flight. */
+void lane_send(struct lane *lane, struct lane_item *item);
+
+/* The whole answer to what was sent first of what is not answered. For an effect that needs none
+ * (effect.h, needs) ANSWER may be any part of it. */
+void lane_primary_answered(struct lane *lane, struct slice answer);
+
+/* ---- F ---- */
+void lane_follower_up(struct lane *lane);
+void lane_follower_lost(struct lane *lane);
+void lane_follower_gone(struct lane *lane);
+void lane_follower_answered(struct lane *lane, struct slice replies);
+
+/* A fence into F's queue, with the request of BYTES to be sent when it is let through, or none.
+ * False: F is not there; nothing was done. */
+MUST_CHECK bool lane_fence(struct lane *lane, struct lane_item *fence);
+void lane_fence_pass(struct lane *lane);
+
+/* ---- keys ---- */
+void lane_mark(struct lane *lane, int32_t db, struct slice name); /* from outside the order */
+void lane_mark_all(struct lane *lane);
+void lane_pin(struct lane *lane, const struct effect *effect);   /* the written keys that it owns */
+void lane_unpin(struct lane *lane, const struct effect *effect); /* and now they want copies */
+
+/* A connection of an earlier process, read from the journal: as lost. */
+void lane_buried(struct lane *lane, enum lane_side side);
+
+void lane_stop(struct lane *lane);
+void lane_go(struct lane *lane);
+void lane_tick(struct lane *lane);
+
+/* ---- passes (lane_scan.h) ---- */
+bool lane_pass_begin(struct lane *lane); /* false: not now */
+/* What was queued for F before the pass began has been executed: F may be listed. */
+static inline bool lane_pass_may_list(const struct lane *lane) {
+    return lane->done >= lane->pass_at || lane->done >= lane->queued;
+}
+void lane_pass_name(struct lane *lane, int32_t db, struct slice name);
+bool lane_pass_may_name(const struct lane *lane); /* room for another page */
+void lane_pass_end(struct lane *lane);
+void lane_pass_drop(struct lane *lane);
+
+/* Nothing of P's is unanswered, and no connection that may still execute something. */
+static inline bool lane_is_quiet(const struct lane *lane) {
+    return lane->flight.count == 0 && lane->primary_lost == 0;
+}
+static inline bool lane_follower_is_drained(const struct lane *lane) {
+    return lane->sent.count == 0 && lane->tail.count == 0 && lane->follower_lost == 0;
+}
+/* F equals P for the slots of this lane, when P is quiet. */
+static inline bool lane_is_level(const struct lane *lane) {
+    return lane_follower_is_drained(lane) && lane->follower_up && lane->keys.dirty_count == 0 &&
+           lane->keys.dirty_slot_count == 0 && lane->keys.pinned_count == 0 &&
+           lane->keys.pinned_all == 0;
+}
+
+#endif

@@ -1,0 +1,119 @@
+/* lane_apply.c -- what a command did at P, done at F or not (C12, C12a, C16, C18). See lane.h. */
+#include "gateway/lane_inside.h"
+
+#include "lib/redis/resp.h"
+
+#include <stdio.h>
+
+/* What the requests of one item are put together in. */
+struct block {
+    size_t requests;
+    int32_t db, db_now;
+};
+
+static uint64_t hash_of(const struct effect_key *key) {
+    return lane_deadlines_hash(key->db, key->name);
+}
+
+/* C12a: whether F may have lost the key, or P may have, at a time when the other side had not. What
+ * only replaces or deletes a value does not care. */
+static bool is_in_doubt(const struct lane *l, const struct effect_key *key) {
+    bool depends = (key->use & EFFECT_READ) || !(key->use & EFFECT_WHOLE);
+    if (!depends) return false;
+    int64_t deadline = lane_deadlines_find(&l->deadlines, hash_of(key));
+    if (deadline == LANE_DEADLINE_NONE) return false;
+    if (!l->rules.follower_keeps_expired) return true;
+    return clock_wall_ms(l->clock) + 2 * l->rules.clock_difference_ms >= deadline;
+}
+
+/* C12: F has P's value of everything that the request touches. */
+static bool may_follow(const struct lane *l, const struct effect_key *keys, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (!lane_owns(l, keys[i].name)) return false; /* not in this lane's order */
+        if (lane_keys_is_dirty(&l->keys, keys[i].db, keys[i].name)) return false;
+        if (is_in_doubt(l, &keys[i])) return false;
+    }
+    return true;
+}
+
+static void set_deadlines(struct lane *l, const struct effect_key *keys, size_t count) {
+    int64_t gone_ms = 0;
+    if (!l->rules.follower_keeps_expired)
+        gone_ms = clock_wall_ms(l->clock) - 2 * l->rules.clock_difference_ms - 60000;
+    int64_t moved[2] = {LANE_DEADLINE_NONE, LANE_DEADLINE_NONE};
+    ASSERT(count < UINT32_MAX);
+    for (size_t i = 0; i < count && i < 2; i++) /* RENAME, COPY: of two keys */
+        if (keys[i].expiry == EFFECT_EXPIRY_OF && keys[i].from < count)
+            moved[i] = lane_deadlines_find(&l->deadlines, hash_of(&keys[keys[i].from]));
+    for (size_t i = 0; i < count; i++) {
+        int64_t at_ms = LANE_DEADLINE_NONE;
+        if (keys[i].expiry == EFFECT_EXPIRY_KEPT) continue;
+        if (keys[i].expiry == EFFECT_EXPIRY_AT)
+            at_ms = keys[i].deadline_ms == LANE_DEADLINE_NONE ? LANE_DEADLINE_NONE - 1 : keys[i].deadline_ms;
+        if (keys[i].expiry == EFFECT_EXPIRY_OF) at_ms = i < 2 ? moved[i] : 1;
+        lane_deadlines_set(&l->deadlines, hash_of(&keys[i]), at_ms, gone_ms);
+    }
+}
+
+static void add_keys(struct lane_item *item, const struct effect_key *keys, size_t count) {
+    if (count == 0) return;
+    item->keys = mem_realloc(item->keys, (item->key_count + count) * sizeof *keys);
+    memcpy(item->keys + item->key_count, keys, count * sizeof *keys);
+    item->key_count += count;
+}
+
+static void add_request(struct lane_item *item, struct block *b, int32_t db, struct slice request) {
+    if (b->requests == 0) {
+        b->db = b->db_now = db;
+    } else if (db != b->db_now) {
+        char text[16];
+        (void)snprintf(text, sizeof text, "%d", db);
+        resp_write_words(&item->bytes, "SELECT", text, NULL);
+        b->requests++;
+        b->db_now = db;
+    }
+    buf_add(&item->bytes, request);
+    b->requests++;
+}
+
+/* What was done as one, is done as one at F (C18). */
+static void seal(struct lane_item *item, const struct block *b) {
+    item->db = b->db;
+    item->db_after = b->db_now;
+    item->replies = 1;
+    if (b->requests == 1) return;
+    struct buf whole = {0};
+    buf_add(&whole, SLICE("*1\r\n$5\r\nMULTI\r\n"));
+    buf_add(&whole, buf_slice(&item->bytes));
+    buf_add(&whole, SLICE("*1\r\n$4\r\nEXEC\r\n"));
+    buf_close(&item->bytes);
+    item->bytes = whole;
+    item->replies = (uint32_t)b->requests + 2;
+}
+
+static void apply_one(struct lane *l, struct lane_item *item, const struct effect_item *did, struct block *b) {
+    const struct effect_key *keys = l->outcome.keys + did->key_at;
+    if (did->kind == EFFECT_DIRTY_ALL || (did->kind == EFFECT_REQUEST && did->scope != EFFECT_SCOPE_KEYS)) {
+        l->ops->mark_everything(l); /* in a barrier such a request has its place */
+        return;
+    }
+    if (did->kind == EFFECT_DIRTY || !l->follower_up || !may_follow(l, keys, did->key_count)) {
+        lane_mark_keys(l, keys, did->key_count, false);
+        return;
+    }
+    set_deadlines(l, keys, did->key_count);
+    add_keys(item, keys, did->key_count);
+    add_request(item, b, did->db, effect_item_request(&l->outcome, did));
+}
+
+void lane_apply(struct lane *l, struct lane_item *item) {
+    struct block block = {0};
+    for (size_t i = 0; i < l->outcome.item_count; i++) apply_one(l, item, &l->outcome.items[i], &block);
+    if (block.requests == 0) {
+        lane_forget(l, item);
+        return;
+    }
+    seal(item, &block);
+    l->figures.effects++;
+    lane_follow(l, item);
+}

@@ -1,0 +1,154 @@
+/* lane_follow.c -- F's side of a lane: the queue, refusals, fences. See lane.h. */
+#include "gateway/lane_inside.h"
+
+#include "lib/redis/resp.h"
+
+/* The end of an item whose effect F may not have: what it writes is dirty. */
+static void give_up(struct lane *l, struct lane_item *item, bool sent) {
+    lane_mark_keys(l, item->keys, item->key_count, true);
+    l->figures.dropped++;
+    if (item->kind == LANE_FENCE)
+        l->ops->lost_fence(l, item, sent);
+    else
+        lane_forget(l, item);
+}
+
+/* C20: the whole unsent tail, never single items from the middle. */
+static void drop_tail(struct lane *l) {
+    for (struct lane_item *item = lane_queue_pop(&l->tail); item != NULL; item = lane_queue_pop(&l->tail)) {
+        l->queued--;
+        give_up(l, item, false);
+    }
+}
+
+/* Send what the window has room for, up to a fence that is closed. */
+static void pump(struct lane *l) {
+    while (l->tail.head != NULL && l->sent.count < l->rules.window_items_max) {
+        struct lane_item *item = l->tail.head;
+        if (item->kind == LANE_FENCE && !item->passing) {
+            if (l->sent.count == 0 && !item->told) {
+                item->told = true;
+                l->ops->at_fence(l, item);
+            }
+            return;
+        }
+        lane_queue_push(&l->sent, lane_queue_pop(&l->tail));
+        l->ops->to_follower(l, item);
+    }
+}
+
+void lane_follow(struct lane *l, struct lane_item *item) {
+    if (!l->follower_up) {
+        give_up(l, item, false);
+        return;
+    }
+    l->queued++;
+    lane_queue_push(&l->tail, item);
+    pump(l);
+    if (l->tail.count > l->rules.queue_items_max || l->tail.bytes > l->rules.queue_bytes_max) drop_tail(l);
+}
+
+bool lane_fence(struct lane *l, struct lane_item *fence) {
+    if (!l->follower_up) return false;
+    ASSERT(fence->kind == LANE_FENCE);
+    lane_follow(l, fence);
+    return true;
+}
+
+void lane_fence_pass(struct lane *l) {
+    struct lane_item *fence = l->tail.head;
+    ASSERT(fence != NULL && fence->kind == LANE_FENCE && l->sent.count == 0);
+    if (fence->replies > 0) {
+        fence->passing = true;
+    } else {
+        (void)lane_queue_pop(&l->tail);
+        l->done++;
+        lane_item_free(fence);
+    }
+    pump(l);
+}
+
+static void look_up(struct lane *l) {
+    l->follower_up = l->follower_open && l->follower_lost == 0;
+}
+
+void lane_follower_up(struct lane *l) {
+    ASSERT(!l->follower_open);
+    l->follower_open = true;
+    look_up(l);
+}
+
+/* What was sent may be executed or not, and what was not sent counts on what was: all is dirty. */
+void lane_follower_lost(struct lane *l) {
+    ASSERT(l->follower_open);
+    l->follower_open = l->follower_up = false;
+    l->follower_lost++;
+    drop_tail(l);
+    for (struct lane_item *item = lane_queue_pop(&l->sent); item != NULL; item = lane_queue_pop(&l->sent)) {
+        l->done++;
+        give_up(l, item, true);
+    }
+}
+
+void lane_follower_gone(struct lane *l) {
+    ASSERT(l->follower_lost > 0);
+    l->follower_lost--;
+    look_up(l);
+}
+
+/* Any error in any of REPLIES, or a nil EXEC, or what is not RESP. */
+static bool is_refused(const struct lane_item *item, struct slice replies) {
+    struct why why;
+    while (replies.size > 0) {
+        struct resp_token t;
+        size_t used = 0;
+        if (resp_next(&resp_limits_server, replies, &t, &used, &why) != STEP_DONE) return true;
+        if (t.kind == RESP_ERROR || t.kind == RESP_BLOB_ERROR) return true;
+        replies = slice_drop(replies, used);
+        if (item->replies > 1 && replies.size == 0 && t.kind == RESP_NULL) return true;
+    }
+    return false;
+}
+
+static bool touches_stamp(const struct lane *l, const struct lane_item *item, uint64_t stamp) {
+    for (size_t i = 0; i < item->key_count; i++) {
+        const struct lane_key *key = lane_keys_find(&l->keys, item->keys[i].db, item->keys[i].name);
+        if (key != NULL && key->stamp == stamp) return true;
+        if (key == NULL && lane_keys_is_dirty(&l->keys, item->keys[i].db, item->keys[i].name)) return true;
+    }
+    return false;
+}
+
+static void mark_stamped(struct lane *l, const struct lane_item *item, uint64_t stamp) {
+    lane_mark_keys(l, item->keys, item->key_count, true);
+    for (size_t i = 0; i < item->key_count; i++) {
+        struct lane_key *key = lane_keys_find(&l->keys, item->keys[i].db, item->keys[i].name);
+        if (key != NULL && (item->keys[i].use & EFFECT_WRITE)) key->stamp = stamp;
+    }
+}
+
+/* C12b: what was sent behind it and counts on its keys did something else at F than it should. What
+ * was not sent is given up: it would have to be looked through, too. */
+static void refused(struct lane *l, const struct lane_item *item) {
+    uint64_t stamp = ++l->keys.stamps;
+    l->figures.refused++;
+    mark_stamped(l, item, stamp);
+    for (const struct lane_item *later = l->sent.head; later != NULL; later = later->next)
+        if (later->kind != LANE_COPY && touches_stamp(l, later, stamp)) mark_stamped(l, later, stamp);
+    drop_tail(l);
+}
+
+void lane_follower_answered(struct lane *l, struct slice replies) {
+    struct lane_item *item = lane_queue_pop(&l->sent);
+    ASSERT(item != NULL);
+    l->done++;
+    bool bad = is_refused(item, replies);
+    if (bad) refused(l, item);
+    if (item->kind == LANE_FENCE && bad && !item->harmless)
+        l->ops->lost_fence(l, item, false);
+    else if (item->kind == LANE_FENCE)
+        l->ops->passed_fence(l, item);
+    else
+        lane_forget(l, item);
+    pump(l);
+}

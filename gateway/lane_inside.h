@@ -1,0 +1,42 @@
+/* lane_inside.h -- what the files of a lane share; nobody else includes it. */
+#ifndef GATEWAY_LANE_INSIDE_H
+#define GATEWAY_LANE_INSIDE_H
+
+#include "gateway/lane.h"
+
+static inline void lane_queue_push(struct lane_queue *q, struct lane_item *item) {
+    item->next = NULL;
+    if (q->tail == NULL)
+        q->head = item;
+    else
+        q->tail->next = item;
+    q->tail = item;
+    q->count++;
+    q->bytes += buf_size(&item->bytes);
+}
+
+static inline struct lane_item *lane_queue_pop(struct lane_queue *q) {
+    struct lane_item *item = q->head;
+    if (item == NULL) return NULL;
+    q->head = item->next;
+    if (q->head == NULL) q->tail = NULL;
+    item->next = NULL;
+    q->count--;
+    q->bytes -= buf_size(&item->bytes);
+    return item;
+}
+
+static inline uint64_t lane_due(const struct lane *l) {
+    return clock_mono_ms(l->clock) + l->rules.copy_interval_ms + 1;
+}
+
+/* The written ones of KEYS that the lane owns are dirty. */
+void lane_mark_keys(struct lane *lane, const struct effect_key *keys, size_t count, bool outside);
+void lane_forget(struct lane *lane, struct lane_item *item); /* off the journal, and freed */
+
+/* lane_follow.c: ITEM has bytes and keys for F. */
+void lane_follow(struct lane *lane, struct lane_item *item);
+/* lane_apply.c: what the answer to ITEM, a command of this lane alone, means for F. */
+void lane_apply(struct lane *lane, struct lane_item *item);
+
+#endif

@@ -1,0 +1,126 @@
+/* lane_scan.c -- a pass over both sides. See lane_scan.h. */
+#include "gateway/lane_scan.h"
+
+#include "lib/redis/resp.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+void lane_scan_init(struct lane_scan *s, struct lane *lanes, unsigned count) {
+    *s = (struct lane_scan){.lanes = lanes, .count = count, .databases = {16, 16}};
+}
+
+void lane_scan_restart(struct lane_scan *s) {
+    if (s->state == LANE_SCAN_IDLE) return;
+    for (unsigned i = 0; i < s->count; i++) lane_pass_drop(&s->lanes[i]);
+    s->state = LANE_SCAN_IDLE;
+    s->asked = false;
+}
+
+static bool begin(struct lane_scan *s) {
+    bool wanted = false;
+    for (unsigned i = 0; i < s->count; i++) {
+        const struct lane *l = &s->lanes[i];
+        if (!l->follower_up || !l->primary_up) return false;
+        if (l->keys.dirty_slot_count > 0) wanted = true;
+    }
+    if (!wanted) return false;
+    s->state = LANE_SCAN_DRAINING;
+    for (unsigned i = 0; i < s->count; i++) {
+        if (lane_pass_begin(&s->lanes[i])) continue;
+        lane_scan_restart(s);
+        return false;
+    }
+    s->names = 0;
+    return true;
+}
+
+static bool may_list(const struct lane_scan *s) {
+    for (unsigned i = 0; i < s->count; i++)
+        if (!lane_pass_may_list(&s->lanes[i])) return false;
+    return true;
+}
+
+static bool has_room(const struct lane_scan *s) {
+    for (unsigned i = 0; i < s->count; i++)
+        if (!lane_pass_may_name(&s->lanes[i])) return false;
+    return true;
+}
+
+bool lane_scan_turn(struct lane_scan *s, enum lane_side *side) {
+    if (s->state == LANE_SCAN_IDLE && !begin(s)) return false;
+    if (s->state == LANE_SCAN_DRAINING) {
+        if (!may_list(s)) return false;
+        s->state = LANE_SCAN_F;
+        s->db = 0;
+        s->cursor = 0;
+    }
+    if (s->asked || !has_room(s)) return false;
+    *side = s->state == LANE_SCAN_F ? LANE_F : LANE_P;
+    s->asked = true;
+    s->round++;
+    return true;
+}
+
+static void end_pass(struct lane_scan *s) {
+    for (unsigned i = 0; i < s->count; i++) lane_pass_end(&s->lanes[i]);
+    s->state = LANE_SCAN_IDLE;
+    s->passes++;
+}
+
+/* The database is at its end: the next one, the other side, or done. */
+static void next_database(struct lane_scan *s) {
+    s->cursor = 0;
+    if (++s->db < s->databases[s->state == LANE_SCAN_F ? LANE_F : LANE_P]) return;
+    s->db = 0;
+    if (s->state == LANE_SCAN_F)
+        s->state = LANE_SCAN_P;
+    else
+        end_pass(s);
+}
+
+static bool take(struct slice *rest, enum resp_kind kind, struct resp_token *t) {
+    size_t used = 0;
+    struct why why;
+    if (resp_next(&resp_limits_server, *rest, t, &used, &why) != STEP_DONE || t->kind != kind) return false;
+    *rest = slice_drop(*rest, used);
+    return true;
+}
+
+static bool take_cursor(struct slice *rest, uint64_t *cursor) {
+    struct resp_token t;
+    char text[24];
+    if (!take(rest, RESP_BULK, &t) || t.text.size == 0 || t.text.size >= sizeof text) return false;
+    memcpy(text, t.text.data, t.text.size);
+    text[t.text.size] = '\0';
+    for (size_t i = 0; i < t.text.size; i++)
+        if (text[i] < '0' || text[i] > '9') return false;
+    errno = 0;
+    *cursor = strtoull(text, NULL, 10);
+    return errno == 0;
+}
+
+static bool take_page(struct lane_scan *s, struct slice answer, uint64_t *cursor) {
+    struct resp_token t;
+    if (!take(&answer, RESP_ARRAY, &t) || t.number != 2) return false;
+    if (!take_cursor(&answer, cursor) || !take(&answer, RESP_ARRAY, &t)) return false;
+    for (int64_t i = t.number; i > 0; i--) {
+        if (!take(&answer, RESP_BULK, &t)) return false;
+        lane_pass_name(&s->lanes[lane_of(s->count, t.text)], s->db, t.text);
+        s->names++;
+    }
+    return true;
+}
+
+bool lane_scan_page(struct lane_scan *s, uint64_t round, struct slice answer) {
+    uint64_t cursor = 0;
+    if (!s->asked || round != s->round) return true; /* the pass began again meanwhile */
+    s->asked = false;
+    if (!take_page(s, answer, &cursor)) {
+        lane_scan_restart(s);
+        return false;
+    }
+    s->cursor = cursor;
+    if (cursor == 0) next_database(s);
+    return true;
+}

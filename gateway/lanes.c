@@ -1,0 +1,160 @@
+/* lanes.c -- all lanes of one loop. See lanes.h. */
+#include "gateway/lanes.h"
+
+static struct lanes *of(struct lane *lane) {
+    return lane->self;
+}
+
+/* ---- what the lanes decide ---- */
+
+static void to_primary(struct lane *l, struct lane_item *item, struct slice bytes, uint32_t replies,
+                       int32_t db, int32_t db_after) {
+    of(l)->ops->to_primary(of(l)->self, l->number, item, bytes, replies, db, db_after);
+}
+
+static void to_follower(struct lane *l, const struct lane_item *item) {
+    of(l)->ops->to_follower(of(l)->self, l->number, item);
+}
+
+static void answered(struct lane *l, struct lane_item *item, struct slice answer) {
+    of(l)->ops->answered(of(l)->self, item, answer);
+}
+
+static void nothing_there(struct lane *l, struct lane_item *item) {
+    of(l)->ops->nothing_there(of(l)->self, item);
+}
+
+static void lost(struct lane *l, struct lane_item *item) {
+    of(l)->ops->lost(of(l)->self, item);
+}
+
+static void wrote(struct lane *l, const struct effect *effect) {
+    of(l)->ops->wrote(of(l)->self, effect);
+}
+
+static void mark_everything(struct lane *l) {
+    lanes_mark_all(of(l));
+}
+
+/* C10a: the keys of other lanes; of all lanes when the command may write any key. */
+static void for_others(struct lanes *lanes, unsigned home, const struct effect *effect,
+                       void (*act)(struct lane *lane, const struct effect *effect)) {
+    for (unsigned i = 0; i < lanes->count; i++)
+        if (i != home || effect->keys_unknown) act(&lanes->lane[i], effect);
+}
+
+static void settled(struct lane *l, struct lane_item *item, const struct effect_outcome *outcome) {
+    struct lanes *lanes = of(l);
+    if (item->barrier) {
+        lane_barrier_settled(&lanes->barrier, item, outcome);
+        return;
+    }
+    for_others(lanes, l->number, item->effect, lane_unpin);
+    lane_item_free(item);
+}
+
+static void at_fence(struct lane *l, struct lane_item *fence) {
+    (void)fence;
+    lane_barrier_at_fence(&of(l)->barrier, l->number);
+}
+
+static void passed_fence(struct lane *l, struct lane_item *fence) {
+    lane_barrier_passed(&of(l)->barrier, fence);
+}
+
+static void lost_fence(struct lane *l, struct lane_item *fence, bool sent) {
+    lane_barrier_lost(&of(l)->barrier, l->number, fence, sent);
+}
+
+static const struct lane_ops ops = {to_primary, to_follower, answered,     nothing_there,
+                                    lost,       settled,     wrote,        mark_everything,
+                                    at_fence,   passed_fence, lost_fence};
+
+/* ---- what the owner asks for ---- */
+
+void lanes_init(struct lanes *lanes, const struct lanes_ops *lanes_ops, void *self,
+                const struct lane_journal *journal, const struct clock *clock,
+                const struct lane_rules *rules, unsigned count) {
+    *lanes = (struct lanes){.ops = lanes_ops, .self = self, .count = count};
+    lanes->lane = NEW_ARRAY(struct lane, count);
+    for (unsigned i = 0; i < count; i++)
+        lane_init(&lanes->lane[i], &ops, lanes, journal, clock, rules, i, count);
+    lane_barrier_init(&lanes->barrier, lanes->lane, count);
+    lane_scan_init(&lanes->scan, lanes->lane, count);
+}
+
+void lanes_close(struct lanes *lanes) {
+    lane_barrier_close(&lanes->barrier);
+    for (unsigned i = 0; i < lanes->count; i++) lane_close(&lanes->lane[i]);
+    mem_free(lanes->lane);
+}
+
+unsigned lanes_home(const struct lanes *lanes, const struct effect *effect,
+                    const struct lanes_place *place) {
+    for (size_t i = 0; i < effect->key_count; i++)
+        if (effect->keys[i].use & EFFECT_WRITE) return lane_of(lanes->count, effect->keys[i].name);
+    if (effect->key_count > 0) return lane_of(lanes->count, effect->keys[0].name);
+    return place->lane < lanes->count ? place->lane : 0;
+}
+
+/* Whether it touches keys that are not in the order of its lane, and writes. */
+static bool is_outside(const struct lanes *lanes, const struct effect *effect, unsigned home) {
+    if (!effect->writes) return false;
+    if (effect->keys_unknown) return true;
+    for (size_t i = 0; i < effect->key_count; i++)
+        if (lane_of(lanes->count, effect->keys[i].name) != home) return true;
+    return false;
+}
+
+enum lanes_take lanes_send(struct lanes *lanes, struct lanes_place *place, struct effect *effect,
+                           void *client, struct lane_item **item) {
+    unsigned home = effect->barrier ? 0 : lanes_home(lanes, effect, place);
+    struct lane *lane = &lanes->lane[home];
+    if (place->unanswered > 0 && (place->lane != home || effect->barrier)) return LANES_BUSY;
+    if (!effect->barrier && !lane_may_send(lane)) return LANES_WAIT;
+    place->lane = home;
+    place->unanswered++;
+    *item = lane_item_new(effect, client);
+    if (effect->barrier) {
+        lane_barrier_begin(&lanes->barrier, *item);
+        return LANES_SENT;
+    }
+    (*item)->outside = is_outside(lanes, effect, home);
+    if ((*item)->outside) for_others(lanes, home, effect, lane_pin);
+    lane_send(lane, *item);
+    return LANES_SENT;
+}
+
+void lanes_pin(struct lanes *lanes, const struct effect *effect) {
+    for (unsigned i = 0; i < lanes->count; i++) lane_pin(&lanes->lane[i], effect);
+}
+
+void lanes_unpin(struct lanes *lanes, const struct effect *effect) {
+    for (unsigned i = 0; i < lanes->count; i++) lane_unpin(&lanes->lane[i], effect);
+}
+
+void lanes_mark_all(struct lanes *lanes) {
+    for (unsigned i = 0; i < lanes->count; i++) lane_mark_all(&lanes->lane[i]);
+}
+
+void lanes_turn(struct lanes *lanes) {
+    enum lane_side side;
+    lane_barrier_turn(&lanes->barrier);
+    if (lane_scan_turn(&lanes->scan, &side))
+        lanes->ops->scan(lanes->self, side, lanes->scan.db, lanes->scan.cursor, lanes->scan.round);
+    for (unsigned i = 0; i < lanes->count; i++) lane_tick(&lanes->lane[i]);
+}
+
+bool lanes_are_quiet(const struct lanes *lanes) {
+    if (!lane_barrier_is_idle(&lanes->barrier)) return false;
+    for (unsigned i = 0; i < lanes->count; i++)
+        if (!lane_is_quiet(&lanes->lane[i])) return false;
+    return true;
+}
+
+bool lanes_are_level(const struct lanes *lanes) {
+    if (lanes->barrier.at_f != LANE_FENCE_IDLE || lanes->scan.state != LANE_SCAN_IDLE) return false;
+    for (unsigned i = 0; i < lanes->count; i++)
+        if (!lane_is_level(&lanes->lane[i])) return false;
+    return true;
+}

@@ -1,0 +1,83 @@
+/* lanes.h -- all lanes of one loop, and what concerns more than one of them (C10a, C11a, C19).
+ *
+ * A client's command goes down the lane of its first written key (else of its first key). When it
+ * may write keys that are not in that lane's order, those are pinned at their lanes before it
+ * leaves, and unpinned when it is answered or its connection is known to be gone; what it wrote is
+ * copied. Nothing waits for a pin. EXEC under WATCH runs on a connection of its client's own, which
+ * is in no lane's order at all: lanes_pin() and lanes_unpin() around it.
+ *
+ * A command leaves only when its client's earlier commands in other lanes are answered: lanes_take()
+ * says so.
+ *
+ * Everything that a lane is told (lane.h) is told to lanes->lane[n]; at the end of each callback
+ * call lanes_turn(), which sends copies, goes on with barriers, and asks for pages of a pass.
+ */
+#ifndef GATEWAY_LANES_H
+#define GATEWAY_LANES_H
+
+#include "gateway/lane_barrier.h"
+#include "gateway/lane_scan.h"
+
+struct lanes;
+
+/* As struct lane_ops. None may call back. */
+struct lanes_ops {
+    void (*to_primary)(void *self, unsigned lane, struct lane_item *item, struct slice bytes,
+                       uint32_t replies, int32_t db, int32_t db_after);
+    void (*to_follower)(void *self, unsigned lane, const struct lane_item *item);
+    void (*answered)(void *self, struct lane_item *item, struct slice answer);
+    void (*nothing_there)(void *self, struct lane_item *item);
+    void (*lost)(void *self, struct lane_item *item);
+    void (*wrote)(void *self, const struct effect *effect);
+    /* "SCAN cursor" at SIDE in database db; the answer to lane_scan_page() with this round. */
+    void (*scan)(void *self, enum lane_side side, int32_t db, uint64_t cursor, uint64_t round);
+};
+
+struct lanes {
+    const struct lanes_ops *ops;
+    void *self;
+    unsigned count;
+    struct lane *lane; /* count */
+    struct lane_barrier barrier;
+    struct lane_scan scan;
+};
+
+void lanes_init(struct lanes *lanes, const struct lanes_ops *ops, void *self,
+                const struct lane_journal *journal, const struct clock *clock,
+                const struct lane_rules *rules, unsigned count);
+void lanes_close(struct lanes *lanes);
+
+enum lanes_take {
+    LANES_SENT,
+    LANES_BUSY, /* the client's earlier commands in other lanes must be answered first */
+    LANES_WAIT, /* the lane is not connected, or stands still for a barrier */
+};
+
+/* Where the client's unanswered commands are; all zero at first. */
+struct lanes_place {
+    unsigned lane;
+    size_t unanswered; /* the owner's to count down */
+};
+
+/* Which lane EFFECT would go down. */
+unsigned lanes_home(const struct lanes *lanes, const struct effect *effect,
+                    const struct lanes_place *place);
+
+/* Send it now, if it may leave: then LANES has taken EFFECT and *ITEM is what the ops will name.
+ * Else nothing was done and EFFECT is still the caller's. A barrier is taken even if it cannot
+ * leave at once. */
+enum lanes_take lanes_send(struct lanes *lanes, struct lanes_place *place, struct effect *effect,
+                           void *client, struct lane_item **item);
+
+/* Around a command on a connection of its own. */
+void lanes_pin(struct lanes *lanes, const struct effect *effect);
+void lanes_unpin(struct lanes *lanes, const struct effect *effect);
+
+void lanes_mark_all(struct lanes *lanes);
+void lanes_turn(struct lanes *lanes);
+
+/* F equals P, if no client's command is unanswered on a connection of its own. */
+bool lanes_are_level(const struct lanes *lanes);
+bool lanes_are_quiet(const struct lanes *lanes);
+
+#endif
