@@ -14,6 +14,18 @@ void backend_write(struct backend *b, struct slice bytes) {
     stream_write(b->stream, bytes);
 }
 
+static uint8_t class_of(const struct client *client) {
+    const struct command *command = client->last;
+    if (command == NULL) return CLASS_OTHER;
+    if (command->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) return CLASS_WRITE;
+    return command->flags & COMMAND_READONLY ? CLASS_READ : CLASS_OTHER;
+}
+
+static void count(struct backend *b, const struct req *req, enum request_outcome outcome,
+                  uint64_t requests) {
+    counter_add(&b->worker->counters.requests[b->side][req->class][outcome], requests);
+}
+
 struct req *backend_expect(struct backend *b, struct client *client, enum req_kind kind,
                            uint32_t replies) {
     struct req *req = pool_take(&b->worker->reqs);
@@ -34,6 +46,8 @@ struct req *backend_expect(struct backend *b, struct client *client, enum req_ki
         client->outstanding++;
         client->replies += replies;
         req->mute = client->reply_mode != REPLY_ON;
+        req->class = class_of(client);
+        worker_count_turn(b->worker);
     }
     return req;
 }
@@ -41,7 +55,9 @@ struct req *backend_expect(struct backend *b, struct client *client, enum req_ki
 void backend_expect_relay(struct backend *b, struct client *client, bool mute) {
     struct req *tail = b->tail;
     if (tail != NULL && tail->client == client && tail->kind == REQ_RELAY && tail->mute == mute &&
-        tail->at_us == b->worker->now_us && tail->replies < UINT32_MAX) {
+        tail->at_us == b->worker->now_us && tail->class == class_of(client) &&
+        tail->replies < UINT32_MAX) {
+        worker_count_turn(b->worker);
         tail->replies++;
         tail->asked++;
         b->due++;
@@ -115,6 +131,12 @@ static bool reply_ended(struct backend *b, struct slice bytes) {
     }
     req->replies--;
     b->due--;
+    bool counts = req->client != NULL && (req->kind == REQ_RELAY || req->replies == 0) &&
+                  req->kind != REQ_DROP;
+    if (counts) {
+        count(b, req, b->skip.first == '-' ? OUTCOME_ERROR : OUTCOME_OK, 1);
+        worker_count_turn(b->worker);
+    }
     if (req->client != NULL && req->client->replies > 0) req->client->replies--;
     return true;
 }
@@ -294,6 +316,8 @@ static void lose_queue(struct backend *b) {
         struct req *req = b->head;
         struct client *client = req->client;
         b->head = req->next;
+        if (client != NULL && req->kind != REQ_TEXT && req->kind != REQ_DROP)
+            count(b, req, OUTCOME_LOST, req->kind == REQ_RELAY ? req->replies : 1);
         buf_clear(&req->text);
         if (req->kind == REQ_WHOLE) req->done(req, b, (struct slice){0});
         buf_close(&req->text);

@@ -52,6 +52,7 @@ struct req {
     struct req *next;
     struct client *client; /* NULL: one of our own */
     enum req_kind kind;
+    uint8_t class;    /* enum request_class, of the client's command */
     uint32_t replies; /* to come */
     uint32_t asked;   /* requests that it stands for */
     bool mute;        /* CLIENT REPLY OFF */

@@ -81,7 +81,7 @@ enum take blocked_request(struct client *c, const struct command *command) {
     size_t at = 0;
     bool milliseconds = false;
     bool timed = find_timeout(command, &c->request, &at, &milliseconds);
-    if (c->watching || c->monitor || c->tracking || !timed) return client_forward(c, command);
+    if (c->watching || c->monitor || c->tracking || !timed) return client_forward(c);
     enum take take = TAKE_DONE;
     struct backend *b = client_lease(c, &take);
     if (b == NULL) return take;

@@ -109,7 +109,7 @@ struct backend *client_lease(struct client *client, enum take *take);
 void client_unlease(struct client *client, bool clean); /* clean: it can be used by others */
 
 /* Forward the request in hand as it is; one reply will be relayed. */
-enum take client_forward(struct client *client, const struct command *command);
+enum take client_forward(struct client *client);
 
 /* front.c: decide what to do with the request in client->request. RAW are its bytes. */
 enum take client_request(struct client *client, struct slice raw);

@@ -20,27 +20,18 @@ static bool looks_like_http(const struct resp_request *r) {
     return r->is_inline && r->argc == 3 && slice_starts(r->argv[2], SLICE("HTTP/"));
 }
 
-static void count_request(struct client *c, const struct command *command) {
-    struct worker *w = c->worker;
-    unsigned class = 2;
-    if (command != NULL && (command->flags & COMMAND_READONLY)) class = 0;
-    if (command != NULL && (command->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE))) class = 1;
-    counter_add(&w->counters.requests[w->side][class], 1);
-}
-
-enum take client_forward(struct client *c, const struct command *command) {
+enum take client_forward(struct client *c) {
     enum take take = TAKE_DONE;
     struct backend *b = client_conn(c, &take);
     if (b == NULL) return take;
     backend_write(b, client_raw(c));
     backend_expect_relay(b, c, c->reply_mode != REPLY_ON);
-    count_request(c, command);
     return TAKE_DONE;
 }
 
 /* The usual case: nearly every request comes this way. */
-static enum take forward_raw(struct client *c, const struct command *command, struct slice raw) {
-    if (c->request.is_inline) return client_forward(c, command);
+static enum take forward_raw(struct client *c, struct slice raw) {
+    if (c->request.is_inline) return client_forward(c);
     enum take take = TAKE_DONE;
     struct backend *b = client_conn(c, &take);
     if (b == NULL) return take;
@@ -50,7 +41,6 @@ static enum take forward_raw(struct client *c, const struct command *command, st
     else
         backend_write(b, raw);
     backend_expect_relay(b, c, c->reply_mode != REPLY_ON);
-    count_request(c, command);
     return TAKE_DONE;
 }
 
@@ -105,9 +95,9 @@ static enum take act(struct client *c, const struct command *command, struct sli
          (strcmp(command->name, "quit") != 0 && strcmp(command->name, "reset") != 0)))
         return multi_collect(c, command, raw);
     if (refused(c, command)) return TAKE_DONE;
-    if (command == NULL) return forward_raw(c, command, raw);
+    if (command == NULL) return forward_raw(c, raw);
     switch (policy_of(command)) {
-    case POLICY_FORWARD: return forward_raw(c, command, raw);
+    case POLICY_FORWARD: return forward_raw(c, raw);
     case POLICY_LOCAL: return local_request(c, command);
     case POLICY_CLIENT: return clientcmd_request(c, command);
     case POLICY_TRACKING: return tracking_request(c, command);
@@ -115,7 +105,7 @@ static enum take act(struct client *c, const struct command *command, struct sli
     case POLICY_WATCH: return watch_request(c, command);
     case POLICY_BLOCKING:
         if (!policy_blocks(command, c->request.argc, c->request.argv))
-            return forward_raw(c, command, raw);
+            return forward_raw(c, raw);
         return blocked_request(c, command);
     case POLICY_WAIT: return blocked_wait(c);
     case POLICY_SUBSCRIBE: return subs_request(c, command);

@@ -290,7 +290,7 @@ enum take watch_request(struct client *c, const struct command *command) {
     }
     enum take take = TAKE_DONE;
     if (client_lease(c, &take) == NULL) return take;
-    take = client_forward(c, command);
+    take = client_forward(c);
     if (take == TAKE_DONE) c->watching = true;
     return take;
 }

@@ -58,7 +58,7 @@ static void on_randomkey(struct req *req, struct backend *b, struct slice reply)
 }
 
 enum take hide_request(struct client *c, const struct command *command) {
-    if (c->db != 0) return client_forward(c, command);
+    if (c->db != 0) return client_forward(c);
     enum take take = TAKE_DONE;
     struct backend *b = client_conn(c, &take);
     if (b == NULL) return take;
@@ -69,7 +69,6 @@ enum take hide_request(struct client *c, const struct command *command) {
     req->done = randomkey ? on_randomkey : on_hidden;
     req->arg = randomkey ? 0 : (uint64_t)command->name[0];
     c->busy = randomkey;
-    counter_add(&c->worker->counters.requests[c->worker->side][0], 1);
     return TAKE_DONE;
 }
 
@@ -132,7 +131,6 @@ static enum take careful_evalsha(struct client *c) {
     req->done = on_evalsha;
     req->self = copy;
     c->busy = true;
-    counter_add(&c->worker->counters.requests[c->worker->side][1], 1);
     return TAKE_DONE;
 }
 
@@ -164,13 +162,13 @@ enum take script_request(struct client *c, const struct command *command) {
     const struct resp_request *r = &c->request;
     if (strncmp(command->name, "evalsha", 7) == 0) {
         uint64_t hash = 0;
-        if (r->argv[1].size != 40) return client_forward(c, command);
+        if (r->argv[1].size != 40) return client_forward(c);
         uint64_t *place = loaded_place(c->worker, r->argv[1], &hash);
-        if (*place == hash) return client_forward(c, command);
+        if (*place == hash) return client_forward(c);
         if (scripts_find(gw->scripts, r->argv[1], NULL)) return careful_evalsha(c);
-        return client_forward(c, command);
+        return client_forward(c);
     }
-    enum take take = client_forward(c, command);
+    enum take take = client_forward(c);
     if (take != TAKE_DONE) return take;
     if (strncmp(command->name, "eval", 4) == 0)
         scripts_add(gw->scripts, r->argv[1]);
@@ -216,7 +214,7 @@ enum take tracking_request(struct client *c, const struct command *command) {
         }
         enum take take = TAKE_DONE;
         if (client_lease(c, &take) == NULL) return take;
-        take = client_forward(c, command);
+        take = client_forward(c);
         if (take != TAKE_DONE) return take;
         c->tracking = true;
         buf_clear(&c->tracking_on);
@@ -225,7 +223,7 @@ enum take tracking_request(struct client *c, const struct command *command) {
     }
     enum take take = TAKE_DONE;
     if (!c->leased && client_lease(c, &take) == NULL) return take;
-    take = client_forward(c, command);
+    take = client_forward(c);
     if (take != TAKE_DONE) return take;
     if (on) { /* off: the connection is clean once that is answered */
         c->tracking = false;

@@ -19,7 +19,8 @@ struct stats {
     struct counter held, epoch, primary; /* for /metrics, which is another thread */
 };
 
-static const char *const classes[] = {"read", "write", "other"};
+static const char *const classes[CLASSES] = {"read", "write", "other"};
+static const char *const outcomes[OUTCOMES] = {"ok", "error", "lost"};
 
 struct stats *stats_open(void) {
     struct stats *stats = NEW(struct stats);
@@ -51,6 +52,15 @@ void stats_unknown_command(struct gateway *gw, struct slice name) {
     pthread_mutex_unlock(&stats->lock);
 }
 
+static uint64_t count_ops(const struct worker_counters *c) {
+    uint64_t ops = counter_get(&c->local);
+    for (unsigned side = 0; side < SIDES; side++)
+        for (unsigned class = 0; class < CLASSES; class ++)
+            for (unsigned outcome = 0; outcome < OUTCOMES; outcome++)
+                ops += counter_get(&c->requests[side][class][outcome]);
+    return ops;
+}
+
 struct sums {
     uint64_t ops, errors, bytes_in, bytes_out, clients, backends_up;
 };
@@ -59,12 +69,8 @@ static struct sums sum_up(struct gateway *gw, struct hist *request_us) {
     struct sums sums = {0};
     for (unsigned i = 0; i < gw->loops; i++) {
         const struct worker_counters *c = &gw->workers[i]->counters;
-        for (unsigned side = 0; side < SIDES; side++) {
-            for (unsigned class = 0; class < 3; class ++)
-                sums.ops += counter_get(&c->requests[side][class]);
-            sums.errors += counter_get(&c->errors[side]);
-        }
-        sums.ops += counter_get(&c->local);
+        for (unsigned side = 0; side < SIDES; side++) sums.errors += counter_get(&c->errors[side]);
+        sums.ops += count_ops(c);
         sums.bytes_in += counter_get(&c->bytes_in);
         sums.bytes_out += counter_get(&c->bytes_out);
         sums.clients += counter_get(&c->clients);
@@ -76,13 +82,7 @@ static struct sums sum_up(struct gateway *gw, struct hist *request_us) {
 
 void stats_tick(struct gateway *gw) {
     uint64_t ops = 0;
-    for (unsigned i = 0; i < gw->loops; i++) {
-        const struct worker_counters *c = &gw->workers[i]->counters;
-        ops += counter_get(&c->local);
-        for (unsigned side = 0; side < SIDES; side++)
-            for (unsigned class = 0; class < 3; class ++)
-                ops += counter_get(&c->requests[side][class]);
-    }
+    for (unsigned i = 0; i < gw->loops; i++) ops += count_ops(&gw->workers[i]->counters);
     gw->stats->ops_per_s = ops - gw->stats->ops_before;
     gw->stats->ops_before = ops;
     stats_tick_hold(gw);
@@ -113,10 +113,11 @@ void stats_write_json(struct gateway *gw, struct buf *out) {
         (json_int_t)s.bytes_out, "errors_total", (json_int_t)s.errors, "p50_us",
         (json_int_t)hist_quantile(hist, 0.5), "p99_us", (json_int_t)hist_quantile(hist, 0.99),
         "p999_us", (json_int_t)hist_quantile(hist, 0.999), "max_us", (json_int_t)hist_max(hist),
-        "held", hold_is_held(&gw->hold), "pinned", (int)gw->pinned, "epoch", (json_int_t)gw->hold.epoch, "primary",
-        gateway_side_name(gw->hold.side), "backend_up", s.backends_up > 0, "unknown_commands",
-        unknown_names(gw->stats), "scripts", (json_int_t)scripts_count(gw->scripts),
-        "scripts_missing", (json_int_t)scripts_missing(gw->scripts));
+        "held", hold_is_held(&gw->hold), "pinned", (int)gw->pinned, "epoch",
+        (json_int_t)gw->hold.epoch, "primary", gateway_side_name(gw->hold.side), "backend_up",
+        s.backends_up > 0, "unknown_commands", unknown_names(gw->stats), "scripts",
+        (json_int_t)scripts_count(gw->scripts), "scripts_missing",
+        (json_int_t)scripts_missing(gw->scripts));
     mem_free(hist);
     char *text = json_dumps(object, JSON_COMPACT);
     buf_append(out, text, strlen(text));
@@ -146,13 +147,19 @@ static const struct metric loop_metrics[] = {
     GAUGE(backends_up, "drawbridge_gateway_backends", "Connections to both sides that are ready."),
 };
 
-static const struct metric requests_metric = {"drawbridge_requests_total", METRIC_COUNTER,
-                                              "Requests that were forwarded.", 0, 0};
+static const struct metric requests_metric = {
+    "drawbridge_requests_total", METRIC_COUNTER,
+    "Requests that were sent to a side, by how they ended.", 0, 0};
 static const struct metric errors_metric = {"drawbridge_gateway_error_replies_total",
                                             METRIC_COUNTER, "Error replies from a side.", 0, 0};
 static const struct metric duration_metric = {
     "drawbridge_request_duration_seconds", METRIC_HISTOGRAM,
     "From sending a request to the primary side until its reply was relayed.", 0, 1e-6};
+static const struct metric overhead_metric = {
+    "drawbridge_gateway_overhead_seconds", METRIC_HISTOGRAM,
+    "What the gateway itself took, once for each request and once for each reply: from reading it "
+    "to the end of the turn that sent it on.",
+    0, 1e-6};
 static const struct metric hold_metric = {"drawbridge_hold_seconds", METRIC_HISTOGRAM,
                                           "How long a client was held at a barrier.", 0, 1e-6};
 static const struct metric held_metric = {"drawbridge_gateway_held", METRIC_GAUGE,
@@ -174,10 +181,12 @@ static void add_loop(struct metrics *m, const struct worker *w) {
     metrics_add_table(m, loop_metrics, sizeof loop_metrics / sizeof *loop_metrics, c, labels);
     for (unsigned side = 0; side < SIDES; side++) {
         const char *name = gateway_side_name((enum side)side);
-        for (unsigned class = 0; class < 3; class ++)
-            metrics_add(m, &requests_metric, (double)counter_get(&c->requests[side][class]),
+        for (unsigned i = 0; i < CLASSES * OUTCOMES; i++)
+            metrics_add(m, &requests_metric,
+                        (double)counter_get(&c->requests[side][i / OUTCOMES][i % OUTCOMES]),
                         METRIC_LABEL("loop", number), METRIC_LABEL("side", name),
-                        METRIC_LABEL("class", classes[class]), METRIC_LABELS_END);
+                        METRIC_LABEL("class", classes[i / OUTCOMES]),
+                        METRIC_LABEL("outcome", outcomes[i % OUTCOMES]), METRIC_LABELS_END);
         metrics_add(m, &errors_metric, (double)counter_get(&c->errors[side]),
                     METRIC_LABEL("loop", number), METRIC_LABEL("side", name), METRIC_LABELS_END);
     }
@@ -186,13 +195,16 @@ static void add_loop(struct metrics *m, const struct worker *w) {
 void stats_add_metrics(void *self, struct metrics *m) {
     struct gateway *gw = self;
     struct hist *request_us = NEW(struct hist), *held_us = NEW(struct hist);
+    struct hist *overhead_us = NEW(struct hist);
     for (unsigned i = 0; i < gw->loops; i++) {
         add_loop(m, gw->workers[i]);
         hist_merge(request_us, &gw->workers[i]->counters.request_us);
         hist_merge(held_us, &gw->workers[i]->counters.held_us);
+        hist_merge(overhead_us, &gw->workers[i]->counters.overhead_us);
     }
     struct metric_label none[] = {METRIC_LABELS_END};
     metrics_add_hist(m, &duration_metric, request_us, NULL, 0, none);
+    metrics_add_hist(m, &overhead_metric, overhead_us, NULL, 0, none);
     metrics_add_hist(m, &hold_metric, held_us, NULL, 0, none);
     metrics_add(m, &held_metric, (double)counter_get(&gw->stats->held), METRIC_LABELS_END);
     metrics_add(m, &epoch_metric, (double)counter_get(&gw->stats->epoch), METRIC_LABELS_END);
@@ -205,4 +217,5 @@ void stats_add_metrics(void *self, struct metrics *m) {
                     METRIC_LABEL("side", gateway_side_name((enum side)side)), METRIC_LABELS_END);
     mem_free(request_us);
     mem_free(held_us);
+    mem_free(overhead_us);
 }

@@ -17,6 +17,21 @@ void worker_begin(struct worker *w) {
     w->now_us = clock_mono_us(loop_clock(w->loop));
 }
 
+/* The streams have sent what the turn wrote. */
+static void on_turn_ended(void *self) {
+    struct worker *w = self;
+    uint64_t now_us = clock_mono_us(loop_clock(w->loop));
+    uint64_t spent_us = now_us > w->turn_began_us ? now_us - w->turn_began_us : 0;
+    hist_record_n(&w->counters.overhead_us, spent_us, w->turn_count);
+    w->turn_count = 0;
+}
+
+void worker_count_turn(struct worker *w) {
+    if (w->turn_count++ > 0) return;
+    w->turn_began_us = w->now_us;
+    loop_at_end(w->loop, &w->turn_ended, on_turn_ended, w);
+}
+
 /* Closing one may close others (a shadow, say), so the list is begun anew after each. */
 static void close_backends(struct worker *w, bool (*unwanted)(const struct backend *b)) {
     bool again = true;
@@ -249,6 +264,7 @@ static void on_stop(void *self, struct loop *loop) {
     (void)loop;
     worker_begin(w);
     loop_timer_stop(&w->timer);
+    loop_work_cancel(&w->turn_ended);
     listener_close(w->plain);
     listener_close(w->tls);
     close_backends(w, is_any);

@@ -38,10 +38,19 @@ enum park {
     PARKS
 };
 
+/* What a request that went to a side was, and how it ended. */
+enum request_class { CLASS_READ, CLASS_WRITE, CLASS_OTHER, CLASSES };
+enum request_outcome {
+    OUTCOME_OK,
+    OUTCOME_ERROR, /* an error reply */
+    OUTCOME_LOST,  /* its connection broke before the answer (C21) */
+    OUTCOMES
+};
+
 struct worker_counters {
-    struct counter requests[SIDES][3]; /* read, write, other */
-    struct counter errors[SIDES];      /* error replies relayed */
-    struct counter local;              /* answered here */
+    struct counter requests[SIDES][CLASSES][OUTCOMES]; /* when they end */
+    struct counter errors[SIDES];                      /* error replies relayed */
+    struct counter local;                              /* answered here */
     struct counter connections, rejected, clients, backends_up;
     struct counter tls_not_after_s; /* of the TLS listener's certificate; 0: none */
     struct counter bytes_in, bytes_out;
@@ -49,6 +58,7 @@ struct worker_counters {
     struct counter blackouts;      /* requests that failed in a hold that was too long */
     struct hist request_us;        /* sent to the primary side until relayed */
     struct hist held_us;           /* what a barrier added, per client */
+    struct hist overhead_us;       /* of the turn, for each request and each reply in it */
 };
 
 struct worker {
@@ -57,7 +67,10 @@ struct worker {
     struct loop_thread *thread;
     struct loop *loop;
     struct listener *plain, *tls;
-    uint64_t now_us; /* when the present callback began */
+    uint64_t now_us;             /* when the present callback began */
+    uint64_t turn_began_us;      /* when the turn's first request or reply came */
+    uint32_t turn_count;         /* how many there were */
+    struct loop_work turn_ended; /* asked for when there was one */
 
     /* the route */
     bool routed;
@@ -128,7 +141,9 @@ void worker_tell(struct worker *worker, const struct tell_message *message);
 static inline bool worker_may_send(const struct worker *w) {
     return w->routed && !w->held;
 }
-void worker_begin(struct worker *w);     /* first in every callback: takes the time */
+void worker_begin(struct worker *w); /* first in every callback: takes the time */
+/* A request was passed on, or a reply: the turn's length is what it spent in here, at most. */
+void worker_count_turn(struct worker *w);
 void worker_run_ready(struct worker *w); /* last in every callback */
 void worker_unpark_all(struct worker *w, enum park park);
 void worker_unpark_one(struct worker *w, enum park park);

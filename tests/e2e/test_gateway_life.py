@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The gateway's own life: passwords, TLS, limits, lost backends, its admin socket, metrics, a clean end."""
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -150,9 +151,40 @@ def the_admin_socket(b):
     check("mode of the socket", os.stat(b.admin).st_mode & 0o777, 0o600)
 
 
+def count_requests(port):
+    """Of legacy, by class and outcome."""
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+    found = {}
+    for side, kind, outcome, value in re.findall(r'drawbridge_requests_total\{.*?side="(\w+)",class="(\w+)",outcome="(\w+)"\} (\S+)', text):
+        if side == "legacy":
+            found[kind, outcome] = found.get((kind, outcome), 0) + int(float(value))
+    return found, int(re.search(r"^drawbridge_gateway_overhead_seconds_count (\d+)", text, re.M).group(1))
+
+
+def requests_by_outcome(b, port):
+    before, overhead = count_requests(port)
+    c = b.raw()
+    for words in (("SET", "m", "text"), ("GET", "m"), ("GET", "m"), ("INCR", "m"), ("LPUSH", "m", "1"), ("KEYS", "*"), ("MULTI",), ("GET", "m"),
+                  ("EXEC",), ("SET", "m", "2"), ("NOSUCH",), ("PING",)):
+        c.send(*words)
+    for _ in range(12):
+        c.read()
+    c.send("BLPOP", "nothing", "0")
+    wait_for("it blocks", lambda: b.direct().info("clients")["blocked_clients"] == 1)
+    b.direct().client_kill_filter(_type="normal", skipme=True)
+    check("a lost connection", c.is_closed(), True)
+    after, overhead_after = count_requests(port)
+    grown = {what: after[what] - before[what] for what in after if after[what] != before[what]}
+    check("requests", grown, {("read", "ok"): 3, ("write", "ok"): 2, ("write", "error"): 2, ("write", "lost"): 1, ("other", "ok"): 1,
+                              ("other", "error"): 1})
+    check("each was measured on both ways", overhead_after - overhead >= 2 * 9, True)
+    wait_for("service again", lambda: b.client().ping() and b.client().get("m") == b"2")
+
+
 def the_metrics(b, port):
     text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
     for name in (b"drawbridge_requests_total", b"drawbridge_request_duration_seconds_bucket", b"drawbridge_hold_seconds_count",
+                 b"drawbridge_gateway_overhead_seconds_bucket",
                  b"drawbridge_epoch", b"drawbridge_gateway_clients", b"drawbridge_build_info"):
         check(name, name in text, True)
     if shutil.which("promtool"):
@@ -197,6 +229,7 @@ def main():
                      the_admin_socket, too_many_clients, wrong_configuration):
             test(b)
             print(f"  {test.__name__}: fine", flush=True)
+        requests_by_outcome(b, port)
         the_metrics(b, port)
         print("  metrics: fine", flush=True)
     return 0
