@@ -22,7 +22,8 @@ enum entry_flag { ENTRY_EXPIRES = 1, ENTRY_INLINE = 2, ENTRY_LONG_KEY = 4 };
 struct entry {
     uint8_t kind;        /* type in the low half, encoding in the high one */
     uint8_t flags;       /* enum entry_flag */
-    uint8_t colours;     /* low 4 bits: one per running snapshot (snapshot.h); the rest 0 */
+    uint8_t colours;     /* low 4 bits: one per snapshot; high 4: which have a part of the string
+                          * (snapshot_inside.h) */
     uint8_t key_size;    /* bytes; unused with ENTRY_LONG_KEY */
     uint8_t inline_size; /* bytes of the value, with ENTRY_INLINE */
     uint8_t access[3];   /* LRU clock or LFU counter; racy by design */

@@ -139,9 +139,20 @@ bool db_take(struct db *db, struct slice key, struct value *value, int64_t *expi
     return true;
 }
 
-void db_edit(struct db *db, struct entry *e) {
+static void tell_edit(struct db *db, struct entry *e, size_t from, size_t to) {
     struct db_observer *observer = db->engine->observer;
-    if (observer) observer->before_edit(observer->ctx, db, e);
+    if (observer) observer->before_edit(observer->ctx, db, e, from, to);
+}
+
+void db_edit(struct db *db, struct entry *e) {
+    tell_edit(db, e, 0, SIZE_MAX);
+}
+
+/* NEW has OLD's value now. */
+static void give_up_shell(struct db *db, struct entry *old, struct entry *new) {
+    struct db_observer *observer = db->engine->observer;
+    if (observer) observer->moved(observer->ctx, old, new);
+    entry_free_shell(old);
 }
 
 struct entry *db_set_expiry(struct db *db, struct entry *e, int64_t expiry_ms) {
@@ -149,27 +160,32 @@ struct entry *db_set_expiry(struct db *db, struct entry *e, int64_t expiry_ms) {
     struct where w = where(db, key);
     if (entry_expires(e) == (expiry_ms != -1)) {
         if (expiry_ms == -1) return e;
-        db_edit(db, e);
+        tell_edit(db, e, 0, 0);
         entry_overwrite_expiry(e, expiry_ms);
         table_due(w.table, w.hash, expiry_ms);
         return e;
     }
-    db_edit(db, e);
+    tell_edit(db, e, 0, 0);
     struct entry *moved = entry_with_expiry(e, expiry_ms);
     table_moved(w.table, e, moved, w.hash);
     if (expiry_ms == -1) db->expires--;
     note_expiry(db, w, expiry_ms);
-    entry_free_shell(e);
+    give_up_shell(db, e, moved);
     return moved;
 }
 
 struct entry *db_string_edit(struct db *db, struct entry *e, size_t new_size, uint8_t **bytes) {
-    db_edit(db, e);
+    return db_string_edit_range(db, e, new_size, 0, SIZE_MAX, bytes);
+}
+
+struct entry *db_string_edit_range(struct db *db, struct entry *e, size_t new_size, size_t from,
+                                   size_t to, uint8_t **bytes) {
+    tell_edit(db, e, from, to);
     struct entry *moved = entry_string_resize(e, new_size, bytes);
     if (moved == e) return e;
     table_moved(&db->partitions[db_partition(entry_key(moved))], e, moved,
                 table_hash(entry_key(moved)));
-    entry_free_shell(e);
+    give_up_shell(db, e, moved);
     return moved;
 }
 

@@ -38,8 +38,11 @@ struct db {
  * engine->observer. */
 struct db_observer {
     void *ctx;
-    /* The entry's value, or its expiry, is about to change in place. */
-    void (*before_edit)(void *ctx, struct db *db, struct entry *e);
+    /* The entry's value, or its expiry, is about to change in place. Of a string only the bytes
+     * FROM..TO change, if there are such; 0..0: only the expiry. */
+    void (*before_edit)(void *ctx, struct db *db, struct entry *e, size_t from, size_t to);
+    /* The entry has a new address; OLD's memory is about to be freed, its value lives on in NEW. */
+    void (*moved)(void *ctx, struct entry *old, struct entry *new);
     /* The entry was taken out of the index and is about to be freed. True: the observer keeps it
      * and frees it later with entry_free(). `shell`: only the entry itself; its value lives on
      * under another name (RENAME, MOVE), so what is needed of it must be copied now. */
@@ -74,6 +77,10 @@ struct entry *db_set_expiry(struct db *db, struct entry *e, int64_t expiry_ms);
 /* Make the string writable with NEW_SIZE bytes (what is new is zero) and in raw encoding; its bytes
  * are at *BYTES until the next change. Tells the observer. The entry may move. */
 struct entry *db_string_edit(struct db *db, struct entry *e, size_t new_size, uint8_t **bytes);
+/* The same when only the bytes FROM..TO of the old ones change, and the size does not shrink: a
+ * snapshot then keeps just these. */
+struct entry *db_string_edit_range(struct db *db, struct entry *e, size_t new_size, size_t from,
+                                   size_t to, uint8_t **bytes);
 /* Replace the string's value and keep its expiry; the entry may move. Tells the observer. */
 struct entry *db_string_set(struct db *db, struct entry *e, const struct value *value);
 /* Free what cleared() was given; when LAZY on the helper thread. */

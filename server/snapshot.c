@@ -75,15 +75,30 @@ static void capture_for_all(struct snapshots *all, const struct db *db, struct e
         }
 }
 
-static void before_edit(void *ctx, struct db *db, struct entry *e) {
-    capture_for_all(ctx, db, e);
+/* FN for each snapshot that has a part of the string E. */
+#define EACH_WITH_PART(all, e, s)                                                                  \
+    for (unsigned slot_ = 0; slot_ < SNAPSHOTS_MAX; slot_++)                                       \
+        for (struct snapshot *s = (e)->colours & (16u << slot_) ? (all)->slots[slot_] : NULL; s;   \
+             s = NULL)
+
+static void before_edit(void *ctx, struct db *db, struct entry *e, size_t from, size_t to) {
+    struct snapshots *all = ctx;
+    capture_for_all(all, db, e);
+    EACH_WITH_PART(all, e, s) part_edit_string(s, e, from, to);
+}
+
+static void moved(void *ctx, struct entry *old, struct entry *new) {
+    struct snapshots *all = ctx;
+    EACH_WITH_PART(all, old, s) part_move_string(s, old, new);
 }
 
 /* A big value is watched from here on, and survives its entry (value_watch.h). */
 static bool dropped(void *ctx, struct db *db, struct entry *e, bool shell) {
+    struct snapshots *all = ctx;
     (void)shell;
-    capture_for_all(ctx, db, e);
-    return false;
+    capture_for_all(all, db, e);
+    EACH_WITH_PART(all, e, s) part_keep_string(s, e);
+    return e->colours >> 4 != 0;
 }
 
 static bool cleared(void *ctx, struct db *db, struct table *tables) {
@@ -191,6 +206,7 @@ static struct snapshots *open_all(struct engine *engine) {
     all->engine = engine;
     all->observer = (struct db_observer){.ctx = all,
                                          .before_edit = before_edit,
+                                         .moved = moved,
                                          .dropped = dropped,
                                          .cleared = cleared,
                                          .swapped = swapped};

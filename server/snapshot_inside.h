@@ -99,8 +99,17 @@ bool snapshot_walk(struct snapshot *s, uint64_t limit_us);
 /* ---- snapshot_part.c ---- */
 /* Whether the value of E is too big to be copied at once. */
 bool part_is_needed(const struct entry *e);
-/* From here on the value's own changes are watched. */
-void part_begin(struct snapshot *s, int origin, const struct entry *e);
+/* From here on the value's own changes are watched. Strings have no watch of their own: E says by
+ * its colours that they have a part, and the keyspace's observer tells part_*_string(). */
+void part_begin(struct snapshot *s, int origin, struct entry *e);
+static inline uint8_t part_bit(const struct snapshot *s) {
+    return (uint8_t)(16u << s->slot);
+}
+/* The bytes FROM..TO of E, which has a part, are about to change. */
+void part_edit_string(struct snapshot *s, const struct entry *e, size_t from, size_t to);
+void part_move_string(struct snapshot *s, const struct entry *old, struct entry *new);
+/* E is out of the keyspace: it is freed by its last part. */
+void part_keep_string(struct snapshot *s, const struct entry *e);
 /* Put out some more of the first part. True: it is complete, and gone. */
 bool part_step(struct snapshot *s);
 

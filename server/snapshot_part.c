@@ -3,6 +3,8 @@
  *     tables (hash, set, sorted set)   the walk goes up the hashes. Elements below it are out.
  *                                      One above it that changes is put out first; its name is
  *                                      kept, so that the walk passes it over when it comes.
+ *     string                           the walk goes up the pages of 4 KB. One before it that
+ *                                      changes leaves a copy behind.
  *     list                             the walk goes from node to node. A node before it that
  *                                      changes leaves a copy behind; one that goes leaves its copy
  *                                      to the next node, so that the order stays.
@@ -22,6 +24,9 @@
 
 #define ELEMENTS_MIN 256 /* a table with fewer is copied at once */
 #define NODES_MIN 8      /* so is a list */
+#define STRING_BYTES_MIN ((size_t)128 * 1024)
+#define PAGE_BYTES ((size_t)4096)
+#define PAGES_A_STEP 4
 
 struct part {
     struct part *next_part; /* of the snapshot */
@@ -38,6 +43,7 @@ struct part {
     uint64_t cursor;        /* tables: hashes below are out */
     struct list_node *next; /* lists: not out yet */
     struct rdb_tape tail;   /* of nodes that went, and had no next one */
+    struct entry *entry;    /* strings: where the bytes are */
 };
 
 static struct part *of_watch(struct value_watch *watch) {
@@ -218,21 +224,122 @@ static bool list_step(struct part *part, struct rdb_tape *tape) {
     return false;
 }
 
-/* ---- both ---- */
+/* ---- strings ---- */
+
+struct page {
+    uint64_t number;
+    uint8_t bytes[];
+};
+
+static struct slice page_key(const void *item) {
+    const struct page *page = item;
+    return slice_from((const uint8_t *)&page->number, sizeof page->number);
+}
+
+static const struct table_type pages = {.key = page_key};
+
+static const struct page *page_find(const struct part *part, uint64_t number) {
+    if (table_count(&part->kept) == 0) return NULL;
+    return table_find(&part->kept, slice_from((const uint8_t *)&number, sizeof number));
+}
+
+/* The bytes of a page, as many as there were at the start. */
+static size_t page_bytes(const struct part *part, uint64_t number) {
+    uint64_t left = part->count - number * PAGE_BYTES;
+    return left < PAGE_BYTES ? (size_t)left : PAGE_BYTES;
+}
+
+static struct part *part_of_string(const struct snapshot *s, const struct entry *e) {
+    struct part *part = s->parts;
+    while (part && part->entry != e) part = part->next_part;
+    ASSERT(part);
+    return part;
+}
+
+void part_edit_string(struct snapshot *s, const struct entry *e, size_t from, size_t to) {
+    struct part *part = part_of_string(s, e);
+    if (is_muted(part)) return;
+    if (from < part->given) from = part->given;
+    if (to > part->count) to = part->count;
+    for (uint64_t number = from / PAGE_BYTES; number * PAGE_BYTES < to; number++) {
+        if (page_find(part, number)) continue;
+        size_t size = page_bytes(part, number);
+        struct page *page = mem_alloc(sizeof *page + size);
+        page->number = number;
+        memcpy(page->bytes, entry_string(e, NULL).data + number * PAGE_BYTES, size);
+        table_add(&part->kept, page);
+    }
+}
+
+void part_move_string(struct snapshot *s, const struct entry *old, struct entry *new) {
+    part_of_string(s, old)->entry = new;
+}
+
+void part_keep_string(struct snapshot *s, const struct entry *e) {
+    part_of_string(s, e)->is_orphan = true;
+}
+
+static bool string_step(struct part *part, struct rdb_tape *tape) {
+    if (tape == NULL) return true;
+    for (int i = 0; i < PAGES_A_STEP && part->given < part->count; i++) {
+        uint64_t number = part->given / PAGE_BYTES;
+        size_t size = page_bytes(part, number);
+        const struct page *page = page_find(part, number);
+        const uint8_t *bytes =
+            page ? page->bytes : entry_string(part->entry, NULL).data + number * PAGE_BYTES;
+        buf_append(&tape->bytes, bytes, size);
+        part->given += size;
+    }
+    return part->given == part->count;
+}
+
+/* ---- all ---- */
 
 static void orphaned(struct value_watch *watch) {
     of_watch(watch)->is_orphan = true;
 }
 
 bool part_is_needed(const struct entry *e) {
-    if (entry_type(e) == TYPE_STRING) return false;
+    if (entry_type(e) == TYPE_STRING)
+        return entry_encoding(e) != ENC_INT && entry_string(e, NULL).size >= STRING_BYTES_MIN;
     if (entry_type(e) == TYPE_LIST) return list_nodes(entry_ptr(e)) > NODES_MIN;
     struct value value = entry_value(e);
     return value_watches(&value) != NULL &&
            value_ops(value.type)->length(value.encoding, value.ptr) > ELEMENTS_MIN;
 }
 
-void part_begin(struct snapshot *s, int origin, const struct entry *e) {
+static void begin_watch(struct part *part) {
+    bool is_list = part->value.type == TYPE_LIST;
+    part->watch = (struct value_watch){.changes = is_list ? node_changes : item_changes,
+                                       .orphaned = orphaned};
+    struct value_watch **watches = value_watches(&part->value);
+    part->watch.next = *watches;
+    *watches = &part->watch;
+}
+
+/* What it takes to go over the value of E, which may change meanwhile. */
+static void begin_walk(struct part *part, struct entry *e) {
+    struct snapshot *s = part->snapshot;
+    if (part->value.type == TYPE_STRING) {
+        table_init(&part->kept, &pages);
+        part->count = part->value.bytes.size;
+        part->entry = e;
+        e->colours |= part_bit(s);
+        return;
+    }
+    if (part->value.type == TYPE_LIST) {
+        table_init(&part->kept, &heaps);
+        part->count = list_nodes(part->value.ptr);
+        list_walk_begin(part->value.ptr, snapshot_bit(s));
+        part->next = (struct list_node *)(uintptr_t)list_node_next(part->value.ptr, NULL);
+    } else {
+        table_init(&part->kept, &names);
+        part->count = table_count(table_of(part));
+    }
+    begin_watch(part);
+}
+
+void part_begin(struct snapshot *s, int origin, struct entry *e) {
     struct part *part = NEW(struct part);
     struct slice key = entry_key(e);
     part->snapshot = s;
@@ -244,25 +351,17 @@ void part_begin(struct snapshot *s, int origin, const struct entry *e) {
                                  .idle_s = -1,
                                  .freq = -1,
                                  .rdb_type = value_rdb_type(&part->value)};
-    bool is_list = part->value.type == TYPE_LIST;
-    table_init(&part->kept, is_list ? &heaps : &names);
-    part->count = is_list
-                      ? list_nodes(part->value.ptr)
-                      : value_ops(part->value.type)->length(part->value.encoding, part->value.ptr);
-    if (is_list) {
-        list_walk_begin(part->value.ptr, snapshot_bit(s));
-        part->next = (struct list_node *)(uintptr_t)list_node_next(part->value.ptr, NULL);
-    }
-    part->watch = (struct value_watch){.changes = is_list ? node_changes : item_changes,
-                                       .orphaned = orphaned};
-    struct value_watch **watches = value_watches(&part->value);
-    part->watch.next = *watches;
-    *watches = &part->watch;
+    begin_walk(part, e);
     *s->parts_end = part;
     s->parts_end = &part->next_part;
 }
 
 static void stop_watching(struct part *part) {
+    if (part->entry) {
+        part->entry->colours &= (uint8_t)~part_bit(part->snapshot);
+        if (part->is_orphan && part->entry->colours >> 4 == 0) entry_free(part->entry);
+        return;
+    }
     struct value_watch **at = value_watches(&part->value);
     struct value_watch *const *first = at;
     while (*at != &part->watch) at = &(*at)->next;
@@ -319,11 +418,16 @@ static void end_record(struct snapshot *s) {
     s->tape_db = s->side_db;
 }
 
+static bool walk_step(struct part *part, struct rdb_tape *tape) {
+    if (part->value.type == TYPE_STRING) return string_step(part, tape);
+    return part->value.type == TYPE_LIST ? list_step(part, tape) : table_step(part, tape);
+}
+
 bool part_step(struct snapshot *s) {
     struct part *part = s->parts;
     if (!part->is_begun) begin_record(part);
     struct rdb_tape *tape = s->writer ? &s->tape : NULL;
-    bool is_over = part->value.type == TYPE_LIST ? list_step(part, tape) : table_step(part, tape);
+    bool is_over = walk_step(part, tape);
     if (is_over) {
         part_end(part);
         end_record(s);

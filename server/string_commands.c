@@ -294,7 +294,7 @@ static void run_setrange(struct client *c) {
         e = key_replace(c, key, &empty);
     }
     uint8_t *bytes;
-    (void)db_string_edit(c->db, e, size, &bytes);
+    (void)db_string_edit_range(c->db, e, size, (size_t)offset, end, &bytes);
     memcpy(bytes + offset, part.data, part.size);
     key_changed(c, key, NOTIFY_STRING, "setrange", 1);
     reply_int(c, (int64_t)size);
@@ -316,7 +316,7 @@ static void run_append(struct client *c) {
         if (too_long(c, (uint64_t)old_size + part.size)) return;
         size += old_size;
         uint8_t *bytes;
-        (void)db_string_edit(c->db, e, size, &bytes);
+        (void)db_string_edit_range(c->db, e, size, old_size, size, &bytes);
         if (part.size) memcpy(bytes + old_size, part.data, part.size);
     }
     key_changed(c, key, NOTIFY_STRING, "append", 1);

@@ -260,7 +260,7 @@ static void on_string(void) {
     const char *name = names[below(7)];
     add("%s", name);
     add_key('s');
-    if (strcmp(name, "setrange") == 0) add("%" PRIu64, below(300));
+    if (strcmp(name, "setrange") == 0) add("%" PRIu64, below(below(4) ? 300 : 300000));
     if (strcmp(name, "setex") == 0) add("1000");
     if (strcmp(name, "incrby") == 0)
         add("%" PRIu64, below(99));

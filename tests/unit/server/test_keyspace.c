@@ -192,9 +192,14 @@ static void keep(struct watcher *w, struct entry *e) {
     if (text.size) memcpy(w->before[i].text, text.data, text.size);
 }
 
-static void watch_edit(void *ctx, struct db *db, struct entry *e) {
-    (void)db;
+static void watch_edit(void *ctx, struct db *db, struct entry *e, size_t from, size_t to) {
+    (void)db, (void)from, (void)to;
     keep(ctx, e);
+}
+
+static void watch_move(void *ctx, struct entry *old, struct entry *new) {
+    (void)ctx;
+    assert_int_equal(old->colours, new->colours);
 }
 
 static bool watch_drop(void *ctx, struct db *db, struct entry *e, bool shell) {
@@ -211,7 +216,8 @@ static void test_the_observer_hears_of_every_change_before_it_happens(void **sta
     forget_model();
     for (size_t i = 0; i < KEYS; i += 2) set(db, &model[i]);
     memcpy(start, model, sizeof start);
-    w.observer = (struct db_observer){.ctx = &w, .before_edit = watch_edit, .dropped = watch_drop};
+    w.observer = (struct db_observer){
+        .ctx = &w, .before_edit = watch_edit, .moved = watch_move, .dropped = watch_drop};
     engine->snapshot_polarity ^= 1;
     engine->observer = &w.observer;
     for (int i = 0; i < 4000; i++) random_step(db);
