@@ -69,7 +69,8 @@ struct rdb_writer;
 /* What an RDB begins with: everything but keys. */
 void rdb_put_head(struct engine *engine, struct rdb_writer *writer,
                   const struct rdb_save_options *options);
-/* Write the whole data to SINK. Blocks. In a forked child, or on the engine's thread. */
+/* Write the whole data to SINK. Blocks: SAVE and the last save before the end use it; all others
+ * take a snapshot. */
 MUST_CHECK enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink,
                                 const struct rdb_save_options *options, struct why *why);
 /* To the file PATH, synced. What is left behind after an error is for the caller to remove. */
