@@ -12,6 +12,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#define GIVEN_UP_MS 1000u
+
 /* A client that does not read its answers is not asked for more questions: on_drain wakes it. */
 static bool may_run(const struct client *c) {
     return c->stream != NULL && !c->closing && !c->busy && !c->wait_idle &&
@@ -124,14 +126,23 @@ static void on_bytes(void *self, struct slice bytes) {
     worker_run_ready(w);
 }
 
-/* `nc`, and whoever ends its half after a pipeline, still gets its answers, as from Redis. Who was
- * waiting for something else than answers is gone: nothing that it asked for may happen later. */
+/* Held, or with no primary side for long: who ends then has given up, perhaps to ask again
+ * elsewhere, and what it asked for shall not happen later. A connection that is being dialled is no
+ * such wait. */
+static bool has_given_up(const struct client *c) {
+    const struct worker *w = c->worker;
+    if (!list_is_linked(&c->parked) || c->park == PARK_FLOW) return false;
+    bool away =
+        w->unready_since_ms != 0 && loop_now_ms(w->loop) - w->unready_since_ms > GIVEN_UP_MS;
+    return w->held || away;
+}
+
+/* `nc`, and whoever ends its half after a pipeline, still gets its answers, as from Redis. */
 static void on_eof(void *self) {
     struct client *c = self;
     worker_begin(c->worker);
     c->ended = true;
-    bool waits = list_is_linked(&c->parked) && c->park != PARK_FLOW;
-    if (waits && !waits_for_ever(c))
+    if (has_given_up(c) && !waits_for_ever(c))
         client_close(c);
     else
         close_if_done(c);
