@@ -77,6 +77,29 @@ static enum err finish_gateway_tls(struct drawbridge_config *config, struct why 
     return OK;
 }
 
+/* Whoever reaches the control port may move the clients: a port that others reach asks for
+ * certificates, at both ends. */
+static enum err finish_control_tls(struct drawbridge_config *config, struct why *why) {
+    struct endpoint *control = &config->state.control.endpoint;
+    const struct config_tls *tls = &config->state.tls;
+    if (control->kind != ENDPOINT_TCP) return OK;
+    bool local = strncmp(control->host, "127.", 4) == 0 || strcmp(control->host, "::1") == 0 ||
+                 strcmp(control->host, "localhost") == 0;
+    if (!tls->on && !local)
+        return why_set(why, ERR_CONFIG, "state.control: others can reach %s, so state.tls is needed",
+                       config->state.control.text);
+    if (!tls->on) return OK;
+    if (tls->ca == NULL || tls->cert == NULL)
+        return why_set(why, ERR_CONFIG, "state.tls.%s is missing: both ends show a certificate",
+                       tls->ca == NULL ? "ca" : "cert");
+    control->tls = (struct tls_options){.on = true,
+                                        .ca = copy_text(tls->ca),
+                                        .cert = copy_text(tls->cert),
+                                        .key = copy_text(tls->key),
+                                        .server_name = copy_text(tls->server_name)};
+    return OK;
+}
+
 /* Names end up in paths, metrics and CLIENT SETNAME. */
 static enum err check_name(const char *option, const char *name, struct why *why) {
     size_t size = strlen(name);
@@ -113,7 +136,8 @@ static enum err finish_listens(struct drawbridge_config *config, struct why *why
         enum err err = finish_listen(config, all[i].listen, all[i].name, all[i].file, why);
         if (err) return err;
     }
-    return finish_gateway_tls(config, why);
+    enum err err = finish_gateway_tls(config, why);
+    return err ? err : finish_control_tls(config, why);
 }
 
 static enum err finish(struct drawbridge_config *config, const char *name, const bool *seen,
@@ -179,6 +203,7 @@ void config_close(struct drawbridge_config *config) {
     endpoint_close(&config->legacy.endpoint);
     endpoint_close(&config->target.endpoint);
     endpoint_close(&config->gateway.tls.listen.endpoint);
+    endpoint_close(&config->state.control.endpoint);
     *config = (struct drawbridge_config){0};
 }
 

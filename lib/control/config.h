@@ -88,6 +88,7 @@ struct drawbridge_config {
     struct {
         char *ledger;
         struct config_listen control, api, console, metrics;
+        struct config_tls tls; /* of `control`, for both of its ends */
     } state;
     struct {
         int format; /* enum log_format */
