@@ -97,6 +97,7 @@ struct link_status {
     uint64_t foreign_dirty; /* of repair_foreign, not yet clean; FOREIGN_UNKNOWN: being noted */
     uint64_t foreign_units, foreign_total; /* see foreign.h: open, total */
     bool way_back, drained, way_broken;
+    bool spool_failed; /* source_error tells of our disk, not of the source */
     bool weak_fence;
     int64_t applied_wall_ms; /* when something was applied last */
 };

@@ -12,6 +12,7 @@
 
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 5000
+#define AGAIN_MS 50
 #define LOG_BYTES_MAX ((size_t)1 << 30)
 
 /* ---- files of the decider ---- */
@@ -78,8 +79,11 @@ enum step applier_next(struct applier *a, enum err *err, struct why *why) {
 
 enum plan { PLAN_WAIT, PLAN_COPY, PLAN_RESUME_COPY, PLAN_STREAM, PLAN_BLOCKED };
 
+/* Tell the receiver where to begin. It is told again and again while we wait for it, and woken once: a
+ * wake ends our own wait, too. */
 static void begin(struct link *link, enum link_begin how, const struct checkpoint *at, bool again) {
     pthread_mutex_lock(&link->lock);
+    bool news = link->orders.begin != how || (again && !link->orders.begin_again);
     link->orders.begin = how;
     if (at) {
         memcpy(link->orders.begin_replid, at->replid, sizeof link->orders.begin_replid);
@@ -87,7 +91,7 @@ static void begin(struct link *link, enum link_begin how, const struct checkpoin
     }
     if (again) link->orders.begin_again = true;
     pthread_mutex_unlock(&link->lock);
-    link_wake(link);
+    if (news) link_wake(link);
 }
 
 static enum plan need_copy(struct applier *a, bool again, struct why *why) {
@@ -256,7 +260,10 @@ static enum err run_active(struct applier *a, struct why *why) {
         case PLAN_STREAM: err = link_stream(a, &ck, why); break;
         }
         a->failures = 0;
-        if (err == ERR_STATE) err = OK; /* the spool began another copy: plan again */
+        if (err == ERR_STATE) { /* the spool began another copy: plan again */
+            link_rest(link, AGAIN_MS);
+            err = OK;
+        }
         if (err == OK) err = target_read_checkpoint(&a->target, link->name, &ck, why);
     }
     return err;

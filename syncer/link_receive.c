@@ -34,12 +34,19 @@ struct receive {
     bool streaming;
     bool discard_rdb; /* standby: the RDB was not asked for */
     bool warned; /* that the spool is filling */
+    bool spool_failed; /* what broke was not the source: our disk, or somebody removed the spool */
     int failures;
 };
 
 static uint64_t now_ms(void) { return clock_mono_ms(clock_real()); }
 
 /* ---- into the spool ---- */
+
+/* The spool did, or failed to do, what it was told. */
+static enum err spooled(struct receive *r, enum err err) {
+    r->spool_failed = err != OK;
+    return err;
+}
 
 /* Keep trying to store BYTES: a full disk or spool stops the reading and loses nothing. */
 static enum err store(struct receive *r, struct slice bytes, bool rdb, struct why *why) {
@@ -50,6 +57,7 @@ static enum err store(struct receive *r, struct slice bytes, bool rdb, struct wh
         if (link_stopping(link)) return why_set(why, ERR_STOPPED, "the link stops");
         enum err err = rdb ? spool_write_rdb(link->spool, bytes, &taken, why) : spool_append(link->spool, bytes, &taken, why);
         bytes = slice_drop(bytes, taken);
+        if (err != ERR_DISK_FULL) (void)spooled(r, err);
         if (err == OK) continue;
         if (err != ERR_DISK_FULL) return err;
         if (!complained) {
@@ -75,7 +83,7 @@ static enum err send_out(struct receive *r, struct why *why) {
 static enum err acknowledge(struct receive *r, struct why *why) {
     uint64_t offset = 0;
     enum err err = spool_sync(r->link->spool, &offset, why);
-    if (err != OK) return err;
+    if (err != OK) return spooled(r, err);
     psync_write_ack(&r->out, (int64_t)offset);
     r->ack_due_ms = now_ms() + ACK_MS;
     return send_out(r, why);
@@ -179,7 +187,7 @@ static enum err on_full(struct receive *r, struct why *why) {
     if (fresh) { /* what was kept before is of a history that the source does not continue */
         r->discard_rdb = true;
         log_info("link.attached", LOG_S("link", link->name), LOG_S("replid", r->psync.replid), LOG_U("offset", offset));
-        return spool_start_stream(link->spool, r->psync.replid, offset, 0, why);
+        return spooled(r, spool_start_stream(link->spool, r->psync.replid, offset, 0, why));
     }
     if (!link->may_copy) {
         pthread_mutex_lock(&link->lock);
@@ -192,7 +200,7 @@ static enum err on_full(struct receive *r, struct why *why) {
     log_info("link.full_copy", LOG_S("link", link->name), LOG_S("replid", r->psync.replid), LOG_U("offset", offset),
              LOG_S("why", info.kind == SPOOL_EMPTY ? "first" : info.kind == SPOOL_RECEIVING ? "the RDB before was not complete"
                                                                                            : "the source cannot continue"));
-    enum err err = spool_start_copy(link->spool, r->psync.replid, offset, why);
+    enum err err = spooled(r, spool_start_copy(link->spool, r->psync.replid, offset, why));
     if (err != OK) return err;
     pthread_mutex_lock(&link->lock);
     link->status.copy = (struct link_copy_status){.copies = link->status.copy.copies + 1, .bytes_total = r->psync.rdb_size,
@@ -218,11 +226,11 @@ static enum err on_continue(struct receive *r, struct why *why) {
         enum err err = spool_start_stream(link->spool, id, (uint64_t)r->psync.offset, at ? orders.begin_at.db : -1, why);
         if (err == OK && at) err = spool_rename(link->spool, r->psync.replid, why);
         if (err == OK && !at) make_source_select(r);
-        return err;
+        return spooled(r, err);
     }
     if (strcmp(info.replid, r->psync.replid) != 0) {
         log_info("link.renamed", LOG_S("link", link->name), LOG_S("replid", r->psync.replid), LOG_U("offset", info.end));
-        return spool_rename(link->spool, r->psync.replid, why);
+        return spooled(r, spool_rename(link->spool, r->psync.replid, why));
     }
     return OK;
 }
@@ -238,7 +246,7 @@ static enum err on_rdb_end(struct receive *r, struct why *why) {
         link_set_state(r->link, LINK_BLOCKED, why->text);
         link_rest(r->link, 1000);
     }
-    if (err != OK) return err;
+    if (err != OK) return spooled(r, err);
     struct spool_info info;
     spool_look(r->link->spool, &info);
     pthread_mutex_lock(&r->link->lock);
@@ -348,10 +356,13 @@ static enum err converse(struct receive *r, struct why *why) {
         else link_sleep(r->link, 100);
         if (!room) r->heard_ms = now_ms();
         if (err == OK && r->streaming) {
-            r->failures = 0;
             pthread_mutex_lock(&r->link->lock);
             r->link->status.source_up = true;
-            r->link->status.source_lost_ms = 0;
+            if (!r->spool_failed) {
+                r->failures = 0;
+                r->link->status.source_lost_ms = 0;
+                r->link->status.spool_failed = false;
+            }
             pthread_mutex_unlock(&r->link->lock);
             if (now_ms() >= r->ack_due_ms) {
                 warn_of_room(r);
@@ -370,14 +381,19 @@ static void after_break(struct receive *r, enum err err, const struct why *why) 
     pthread_mutex_lock(&link->lock);
     link->status.source_up = false;
     if (link->status.source_lost_ms == 0) link->status.source_lost_ms = (int64_t)now_ms();
-    snprintf(link->status.source_error, sizeof link->status.source_error, "the source is away: %.480s", why->text);
+    link->status.spool_failed = r->spool_failed;
+    snprintf(link->status.source_error, sizeof link->status.source_error, "%s: %.480s",
+             r->spool_failed ? "nothing can be kept" : "the source is away", why->text);
     link->status.reconnects++;
     bool was_copy = info.kind == SPOOL_RECEIVING;
     pthread_mutex_unlock(&link->lock);
     if (was_copy)
         log_warn("link.rdb_cut", LOG_S("link", link->name), LOG_U("bytes", info.rdb_received), LOG_WHY(why),
                  LOG_S("effect", "the source must send a new RDB; the copy starts again"));
-    if (err == ERR_REFUSED || err == ERR_STATE || r->failures >= 3) {
+    if (r->spool_failed) {
+        log_error("spool.failed", LOG_S("link", link->name), LOG_WHY(why));
+        link_set_state(link, LINK_BLOCKED, link->status.source_error);
+    } else if (err == ERR_REFUSED || err == ERR_STATE || r->failures >= 3) {
         log_warn("link.source_down", LOG_S("link", link->name), LOG_WHY(why));
         struct link_status status;
         link_get_status(link, &status);

@@ -22,6 +22,7 @@
 #define SAMPLE_BYTES (1u << 20)
 #define SAMPLES 1024
 #define CLOCK_MS 30000
+#define AGAIN_MS 50
 #define CLOCK_SLACK_MS 100
 
 struct standby {
@@ -246,7 +247,7 @@ static enum step take_over(struct standby *s, const struct link_orders *orders, 
         if (a->unit.end > s->looked) look_at(s, &a->unit);
         a->have_unit = false;
     }
-    if (*err == OK && a->units.offset != offset) *err = why_set(why, ERR_STATE, "offset %" PRIu64 " is inside a unit", offset);
+    if (*err == OK && a->units.offset != offset) *err = why_set(why, ERR_CORRUPT, "offset %" PRIu64 " is inside a unit", offset);
     if (*err == OK && a->units.db < 0 && info.end > offset)
         log_warn("link.database_unknown", LOG_S("link", link->name), LOG_U("offset", offset));
     if (*err != OK) return STEP_FAIL;
@@ -329,5 +330,7 @@ enum err link_stand_by(struct applier *a, struct why *why) {
         a->link->status.way_back = false;
         pthread_mutex_unlock(&a->link->lock);
     }
-    return err == ERR_STATE ? OK : err; /* the spool began anew: so do we */
+    if (err != ERR_STATE) return err;
+    link_rest(a->link, AGAIN_MS);
+    return OK; /* the spool began anew: so do we */
 }

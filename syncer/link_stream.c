@@ -359,10 +359,10 @@ static void show_state(struct applier *a, const struct link_orders *orders) {
     struct link_status s;
     if (a->refused) return;
     link_get_status(a->link, &s);
-    bool away = s.source_lost_ms > 0 && (int64_t)now_ms() - s.source_lost_ms > SOURCE_AWAY_MS;
+    bool away = s.spool_failed || (s.source_lost_ms > 0 && (int64_t)now_ms() - s.source_lost_ms > SOURCE_AWAY_MS);
     if (orders->drain) link_set_state(a->link, LINK_DRAINING, NULL);
     else if (orders->paused) link_set_state(a->link, LINK_PAUSED, NULL);
-    else if (away) link_set_state(a->link, s.way_broken ? LINK_BLOCKED : LINK_DIALING, s.source_error);
+    else if (away) link_set_state(a->link, s.way_broken || s.spool_failed ? LINK_BLOCKED : LINK_DIALING, s.source_error);
     else link_set_state(a->link, LINK_FOLLOWING, NULL);
 }
 
