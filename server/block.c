@@ -8,6 +8,7 @@
 
 #include "lib/base/mem.h"
 #include "server/engine.h"
+#include "server/latency.h"
 #include "server/multi.h"
 #include "server/net.h"
 #include "server/reply.h"
@@ -257,7 +258,9 @@ static bool serve(struct client *c, struct slice key, struct entry *e) {
     engine->current = before;
     if (!served) return false;
     struct command_use *use = &engine->uses[c->command->index];
-    use->micros += clock_mono_us(engine->clock) - began_us;
+    uint64_t took_us = clock_mono_us(engine->clock) - began_us;
+    use->micros += took_us;
+    latency_record(engine, c->command, took_us);
     if (c->flags & CLIENT_FAILED) use->failed++;
     c->flags &= ~(uint64_t)(CLIENT_PREVENT_PROP | CLIENT_FORCE_REPL | CLIENT_FAILED);
     block_end(c);

@@ -34,6 +34,7 @@ struct command_binding {
 struct command_use {
     command_run *run; /* NULL: not bound */
     uint64_t calls, micros, rejected, failed;
+    struct latency_hist *latency; /* NULL: no call yet, or latency-tracking is off */
 };
 
 void command_bind(struct engine *engine, const struct command_binding *bindings, size_t count);

@@ -5,6 +5,7 @@
 #include "server/acl.h"
 #include "server/args.h"
 #include "server/errors.h"
+#include "server/latency.h"
 #include "server/quote.h"
 #include "server/reply.h"
 
@@ -189,6 +190,7 @@ static void run_resetstat(struct client *c) {
         struct command_use *use = &engine->uses[i];
         use->calls = use->micros = use->rejected = use->failed = 0;
     }
+    latency_forget_histograms(engine);
     errors_reset(engine);
     reply_ok(c);
 }

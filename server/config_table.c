@@ -171,6 +171,30 @@ static void write_limits(struct engine *engine, struct buf *out) {
     }
 }
 
+static enum err read_percentiles(struct engine *engine, int argc, const struct slice *argv,
+                                 struct why *why) {
+    double values[LATENCY_PERCENTILES_MAX];
+    if (argc == 1 && argv[0].size == 0) argc = 0;
+    if (argc > LATENCY_PERCENTILES_MAX)
+        return why_set(why, ERR_CONFIG, "more than %d percentiles", LATENCY_PERCENTILES_MAX);
+    for (int i = 0; i < argc; i++) {
+        if (!number_read_double(argv[i], &values[i]))
+            return why_set(why, ERR_CONFIG, "Invalid latency-tracking-info-percentiles parameters");
+        if (!(values[i] >= 0 && values[i] <= 100))
+            return why_set(why, ERR_CONFIG,
+                           "latency-tracking-info-percentiles parameters should sit between "
+                           "[0.0,100.0]");
+    }
+    memcpy(engine->settings.latency_percentiles, values, sizeof values);
+    engine->settings.latency_percentile_count = argc;
+    return OK;
+}
+
+static void write_percentiles(struct engine *engine, struct buf *out) {
+    for (int i = 0; i < engine->settings.latency_percentile_count; i++)
+        buf_printf(out, "%s%.15g", i ? " " : "", engine->settings.latency_percentiles[i]);
+}
+
 static enum err apply_dir(struct engine *engine, struct why *why) {
     if (chdir(engine->settings.dir) != 0)
         return why_set(why, ERR_CONFIG, "cannot go to the directory");
@@ -411,6 +435,13 @@ static const struct config_option options[] = {
      .fallback = "0"},
     INT_OPTION("slowlog-log-slower-than", slowlog_log_slower_than_us, -1, LLONG_MAX, "10000"),
     INT_OPTION("slowlog-max-len", slowlog_max_len, 0, LONG_MAX, "128"),
+    BOOL_OPTION("latency-tracking", latency_tracking, "yes"),
+    {.name = "latency-tracking-info-percentiles",
+     .kind = CONFIG_CUSTOM,
+     .flags = CONFIG_MULTI,
+     .read = read_percentiles,
+     .write = write_percentiles,
+     .fallback = "50 99 99.9"},
     INT_OPTION("latency-monitor-threshold", latency_monitor_threshold_ms, 0, LLONG_MAX, "0"),
     /* persistence and replication */
     {.name = "dbfilename",
@@ -568,8 +599,6 @@ const struct config_kept config_kept[] = {
     {"ignore-warnings", ""},
     {"io-threads-do-reads", "no"},
     {"jemalloc-bg-thread", "yes"},
-    {"latency-tracking", "yes"},
-    {"latency-tracking-info-percentiles", "50 99 99.9"},
     {"list-compress-depth", "0"},
     {"locale-collate", ""},
     {"loadmodule", ""},

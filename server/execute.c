@@ -297,6 +297,7 @@ static void count_time(struct client *c, const struct command *spec, uint64_t be
     use->calls++;
     use->micros += took_us;
     if (c->flags & CLIENT_FAILED) use->failed++;
+    if (!(c->flags & CLIENT_BLOCKED)) latency_record(engine, spec, took_us);
     if (took_us >= 1000) {
         engine_read_clock(engine);
         latency_note(engine, spec->flags & COMMAND_FAST ? "fast-command" : "command",

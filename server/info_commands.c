@@ -1,5 +1,6 @@
 /* info_commands.c -- INFO: sections in Redis's words, so that tools find what they look for. */
 #include "lib/base/mem.h"
+#include "lib/base/version.h"
 #include "server/args.h"
 #include "server/block.h"
 #include "server/errors.h"
@@ -7,6 +8,7 @@
 #include "server/gates.h"
 #include "server/groups.h"
 #include "server/helper.h"
+#include "server/latency.h"
 #include "server/net.h"
 #include "server/pubsub.h"
 #include "server/reply.h"
@@ -19,6 +21,13 @@
 
 #define LL(x) ((long long)(x))
 
+static const char *program_path(void) {
+    static char path[4096];
+    ssize_t size = path[0] ? 0 : readlink("/proc/self/exe", path, sizeof path - 1);
+    if (size > 0) path[size] = '\0';
+    return path;
+}
+
 static void info_server(struct engine *engine, struct buf *out) {
     struct utsname name = {0};
     (void)uname(&name);
@@ -27,8 +36,9 @@ static void info_server(struct engine *engine, struct buf *out) {
         out,
         "redis_version:%s\r\nredis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:"
         "0\r\nredis_mode:standalone\r\n"
-        "server_name:drawbridge\r\ndrawbridge_version:0.1.0\r\nos:%s %s "
-        "%s\r\narch_bits:64\r\nmonotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:epoll\r\n",
+        "os:%s %s "
+        "%s\r\narch_bits:64\r\nmonotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:epoll\r\n"
+        "atomicvar_api:c11-builtin\r\n",
         SERVER_VERSION, name.sysname, name.release, name.machine);
     buf_printf(out,
                "gcc_version:%d.%d.%d\r\nprocess_id:%d\r\nprocess_supervised:no\r\nrun_id:%s\r\ntcp_"
@@ -38,9 +48,10 @@ static void info_server(struct engine *engine, struct buf *out) {
     buf_printf(out,
                "server_time_usec:%lld\r\nuptime_in_seconds:%lld\r\nuptime_in_days:%lld\r\nhz:%"
                "lld\r\nconfigured_hz:%lld\r\nlru_clock:%lld\r\n"
-               "executable:\r\nconfig_file:%s\r\nio_threads_active:0\r\n",
+               "executable:%s\r\nconfig_file:%s\r\nio_threads_active:0\r\n"
+               "server_name:drawbridge\r\ndrawbridge_version:" DRAWBRIDGE_VERSION "\r\n",
                LL(engine->now_ms * 1000), LL(up_s), LL(up_s / 86400), LL(engine->settings.hz),
-               LL(engine->settings.hz), LL(engine->now_ms / 1000 & 0xffffff),
+               LL(engine->settings.hz), LL(engine->now_ms / 1000 & 0xffffff), program_path(),
                engine->config_file ? engine->config_file : "");
 }
 
@@ -178,16 +189,19 @@ static void info_replication(struct engine *engine, struct buf *out) {
 }
 
 static void info_cpu(struct engine *engine, struct buf *out) {
-    struct rusage self, children;
+    struct rusage self, children, thread;
     (void)engine;
     getrusage(RUSAGE_SELF, &self);
     getrusage(RUSAGE_CHILDREN, &children);
+    getrusage(RUSAGE_THREAD, &thread);
     buf_printf(out,
                "used_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\nused_cpu_sys_children:%ld.%"
-               "06ld\r\nused_cpu_user_children:%ld.%06ld\r\n",
+               "06ld\r\nused_cpu_user_children:%ld.%06ld\r\nused_cpu_sys_main_thread:%ld.%06ld\r\n"
+               "used_cpu_user_main_thread:%ld.%06ld\r\n",
                self.ru_stime.tv_sec, self.ru_stime.tv_usec, self.ru_utime.tv_sec,
                self.ru_utime.tv_usec, children.ru_stime.tv_sec, children.ru_stime.tv_usec,
-               children.ru_utime.tv_sec, children.ru_utime.tv_usec);
+               children.ru_utime.tv_sec, children.ru_utime.tv_usec, thread.ru_stime.tv_sec,
+               thread.ru_stime.tv_usec, thread.ru_utime.tv_sec, thread.ru_utime.tv_usec);
 }
 
 static void info_modules(struct engine *engine, struct buf *out) {
@@ -238,6 +252,7 @@ static const struct section {
                 {"modules", "Modules", true, info_modules},
                 {"commandstats", "Commandstats", false, info_commandstats},
                 {"errorstats", "Errorstats", true, errors_info},
+                {"latencystats", "Latencystats", false, latency_info},
                 {"cluster", "Cluster", true, info_cluster},
                 {"keyspace", "Keyspace", true, info_keyspace}};
 

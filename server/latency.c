@@ -1,28 +1,11 @@
-/* latency.c -- the latency monitor: the last 160 spikes of each event, one a second. */
+/* latency.c -- the latency monitor: the last 160 spikes of each event, one a second; histograms. */
 #include "server/latency.h"
 
 #include "lib/base/mem.h"
 #include "server/args.h"
 #include "server/engine.h"
+#include "server/latency_inside.h"
 #include "server/reply.h"
-
-#define SAMPLES 160
-#define EVENTS 16
-
-struct event {
-    const char *name;
-    uint64_t max_ms;
-    size_t count; /* samples ever; the last SAMPLES are kept */
-    struct {
-        int64_t at_s;
-        uint64_t ms;
-    } samples[SAMPLES];
-};
-
-struct engine_latency {
-    size_t count;
-    struct event events[EVENTS];
-};
 
 static struct event *event_named(struct engine_latency *l, const char *name) {
     for (size_t i = 0; i < l->count; i++)
@@ -97,11 +80,117 @@ static void run_reset(struct client *c) {
     reply_int(c, gone);
 }
 
+static struct event *find_event(const struct engine *engine, struct slice name) {
+    for (size_t i = 0; i < event_count(engine); i++)
+        if (arg_is(name, engine->latency->events[i].name)) return &engine->latency->events[i];
+    return NULL;
+}
+
+static void run_graph(struct client *c) {
+    const struct event *e = find_event(c->engine, c->argv[2]);
+    if (e == NULL) {
+        reply_error(c, "ERR No samples available for event '%.*s'",
+                    (int)(c->argv[2].size < 128 ? c->argv[2].size : 128),
+                    (const char *)c->argv[2].data);
+        return;
+    }
+    struct buf text = {0};
+    latency_draw(e, c->engine->now_ms / 1000, &text);
+    reply_verbatim(c, "txt", buf_slice(&text));
+    buf_close(&text);
+}
+
 static void run_doctor(struct client *c) {
-    reply_verbatim(c, "txt",
-                   c->engine->settings.latency_monitor_threshold_ms
-                       ? SLICE("LATENCY LATEST lists the spikes that were seen.\n")
-                       : SLICE("Nothing is recorded: latency-monitor-threshold is 0.\n"));
+    struct buf text = {0};
+    latency_report(c->engine, &text);
+    reply_verbatim(c, "txt", buf_slice(&text));
+    buf_close(&text);
+}
+
+/* ---- histograms ---- */
+
+static struct latency_hist *hist_of(const struct engine *engine, const struct command *command) {
+    return engine->uses[command->index].latency;
+}
+
+void latency_record(struct engine *engine, const struct command *command, uint64_t took_us) {
+    struct command_use *use = &engine->uses[command->index];
+    if (!engine->settings.latency_tracking) return;
+    if (use->latency == NULL) use->latency = NEW(struct latency_hist);
+    latency_hist_record(use->latency, took_us * 1000);
+}
+
+void latency_forget_histograms(struct engine *engine) {
+    for (size_t i = 0; i < command_count; i++) {
+        mem_free(engine->uses[i].latency);
+        engine->uses[i].latency = NULL;
+    }
+}
+
+void latency_info(struct engine *engine, struct buf *out) {
+    const struct settings *s = &engine->settings;
+    for (size_t i = 0; i < command_count; i++) {
+        const struct latency_hist *hist = engine->uses[i].latency;
+        if (hist == NULL) continue;
+        buf_printf(out, "latency_percentiles_usec_%s:", command_at(i)->name);
+        for (int n = 0; n < s->latency_percentile_count; n++)
+            buf_printf(out, "%sp%.15g=%.3f", n ? "," : "", s->latency_percentiles[n],
+                       (double)latency_hist_at(hist, s->latency_percentiles[n]) / 1000);
+        buf_printf(out, "\r\n");
+    }
+}
+
+/* Calls by time, at doubling steps from 1 us on, as far as there are any. */
+static void reply_hist(struct client *c, const char *name, const struct latency_hist *hist) {
+    reply_bulk_text(c, name);
+    reply_map(c, 2);
+    reply_bulk_text(c, "calls");
+    reply_int(c, (int64_t)hist->count);
+    reply_bulk_text(c, "histogram_usec");
+    size_t mark = reply_later(c), steps = 0;
+    uint64_t before = 0;
+    for (uint64_t ns = 1024; before < hist->count; ns *= 2) {
+        uint64_t highest_ns, count = latency_hist_below(hist, ns, &highest_ns);
+        if (count == before) continue;
+        reply_int(c, (int64_t)(highest_ns / 1000));
+        reply_int(c, (int64_t)count);
+        steps++;
+        before = count;
+    }
+    reply_later_map(c, mark, steps);
+}
+
+static const struct command *named(struct slice name) {
+    const uint8_t *bar = name.size ? memchr(name.data, '|', name.size) : NULL;
+    if (bar == NULL) return command_find(name);
+    size_t size = (size_t)(bar - name.data);
+    const struct command *container = command_find(slice_take(name, size));
+    return container ? command_find_sub(container, slice_drop(name, size + 1)) : NULL;
+}
+
+static size_t reply_hists_of(struct client *c, const struct command *command) {
+    size_t count = 0;
+    for (size_t i = 0; i < command_count; i++) {
+        const struct command *row = command_at(i);
+        if (hist_of(c->engine, row) == NULL) continue;
+        if (row != command && (row->parent != command->index || row == command)) continue;
+        reply_hist(c, row->name, hist_of(c->engine, row));
+        count++;
+    }
+    return count;
+}
+
+static void run_histogram(struct client *c) {
+    size_t mark = reply_later(c), count = 0;
+    for (int n = 2; n < c->argc; n++) {
+        const struct command *command = named(c->argv[n]);
+        if (command) count += reply_hists_of(c, command);
+    }
+    for (size_t i = 0; c->argc == 2 && i < command_count; i++) {
+        const struct latency_hist *hist = hist_of(c->engine, command_at(i));
+        if (hist) reply_hist(c, command_at(i)->name, hist), count++;
+    }
+    reply_later_map(c, mark, count);
 }
 
 static void run_help(struct client *c) {
@@ -113,15 +202,19 @@ static void run_help(struct client *c) {
                                        "    Forget the spikes of these events, or of all.",
                                        "DOCTOR",
                                        "    What to look at.",
+                                       "GRAPH <event>",
+                                       "    Its spikes as a drawing.",
+                                       "HISTOGRAM [<command> ...]",
+                                       "    How long calls took.",
                                        NULL};
     reply_help(c, help);
 }
 
 void latency_commands_bind(struct engine *engine) {
-    static const struct command_binding bindings[] = {{"latency|latest", run_latest},
-                                                      {"latency|history", run_history},
-                                                      {"latency|reset", run_reset},
-                                                      {"latency|doctor", run_doctor},
-                                                      {"latency|help", run_help}};
+    static const struct command_binding bindings[] = {
+        {"latency|latest", run_latest}, {"latency|history", run_history},
+        {"latency|reset", run_reset},   {"latency|doctor", run_doctor},
+        {"latency|graph", run_graph},   {"latency|histogram", run_histogram},
+        {"latency|help", run_help}};
     command_bind(engine, bindings, COUNT(bindings));
 }

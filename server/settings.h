@@ -17,6 +17,7 @@ struct output_limit {
 };
 enum output_class { OUTPUT_NORMAL, OUTPUT_REPLICA, OUTPUT_PUBSUB, OUTPUT_CLASSES };
 #define SAVE_POINTS_MAX 16
+#define LATENCY_PERCENTILES_MAX 32
 
 enum maxmemory_policy {
     EVICT_VOLATILE_LRU,
@@ -64,6 +65,9 @@ struct settings {
     bool import_mode;
     /* observation */
     int64_t slowlog_log_slower_than_us, slowlog_max_len, latency_monitor_threshold_ms;
+    bool latency_tracking;
+    double latency_percentiles[LATENCY_PERCENTILES_MAX];
+    int latency_percentile_count;
     /* persistence and replication: obeyed by their own files */
     struct save_point {
         int64_t seconds, changes;
