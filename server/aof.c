@@ -327,7 +327,7 @@ struct aof *aof_open(struct engine *engine) {
 /* From OFF to STATE, with fd open already. */
 void aof_attach(struct aof *aof, enum aof_state state) {
     static struct propagate_sink sink; /* one AOF in a process */
-    sink = (struct propagate_sink){.ctx = aof, .op = append};
+    sink = (struct propagate_sink){.ctx = aof, .op = append, .kind = PROPAGATE_AOF};
     if (aof->state == AOF_OFF) propagate_attach(aof->engine, &sink);
     aof->state = state;
     aof->last_sync_ms = (int64_t)(aof->engine->now_us / 1000);

@@ -104,6 +104,7 @@ struct client {
     uint64_t bytes_in, commands;
     void *request;       /* the reader of requests */
     bool again, rewound; /* turn.c */
+    bool is_held; /* a script of it is busy: neither read nor freed (net_hold) */
 };
 
 /* A client for an open, connected socket; the core reads requests from it. NULL: over maxclients.

@@ -3,6 +3,7 @@
 #include "server/args.h"
 #include "server/digest.h"
 #include "server/loading.h"
+#include "server/function.h"
 #include "server/persistence.h"
 #include "server/reply.h"
 #include "server/tracking.h"
@@ -33,6 +34,7 @@ static void debug_digest_value(struct client *c) {
 
 static void empty_all(struct engine *engine) {
     for (int i = 0; i < engine->db_count; i++) (void)db_clear(&engine->dbs[i], false);
+    functions_flush(engine);
     checkpoints_clear(&persistence_of(engine)->checkpoints);
     tracking_flushed(engine);
 }

@@ -125,7 +125,7 @@ static void measure_rate(struct engine *engine) {
 static void on_tick(uv_timer_t *timer) {
     struct engine *engine = timer->loop->data;
     engine_read_clock(engine);
-    if (engine->tick_paused) return;
+    if (engine->tick_paused || engine->busy) return;
     expire_cycle_run(engine);
     (void)evict_until_under(engine);
     block_check_timeouts(engine);

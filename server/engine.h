@@ -53,6 +53,8 @@ struct engine {
     struct db_observer *observer; /* NULL: no point in time is being kept */
     uint8_t snapshot_polarity; /* the colours of an entry that every snapshot has (snapshot.c) */
     enum role role;
+    bool busy;          /* a script runs for long: only what may run meanwhile is served */
+    bool over_memory;   /* at the start of the last command that a client sent */
     bool loading;       /* a file or a full copy is being loaded: commands answer -LOADING */
     bool in_loop;       /* the loop runs: it must not be run from inside */
     bool expire_active; /* DEBUG SET-ACTIVE-EXPIRE */
@@ -94,6 +96,7 @@ struct engine {
     struct batch *batch;
     void (*later)(struct engine *engine); /* engine_later(); NULL: nothing */
     struct engine_metrics *metrics; /* NULL: not served */
+    struct engine_scripts *scripts;
     /* Those of the other groups, set by them. */
     void *persistence, *replication;
 };
@@ -112,6 +115,8 @@ static inline bool engine_may_serve(const struct engine *engine) {
     return !engine->in_loop;
 }
 void engine_serve_once(struct engine *engine);
+/* A replica whose master is away, and that may not answer with old data. */
+bool engine_is_stale(const struct engine *engine);
 
 /* A line in the log, in Redis's form. LEVEL: '.' debug, '-' verbose, '*' notice, '#' warning. */
 void engine_log(struct engine *engine, char level, const char *fmt, ...) PRINTF(3, 4);
@@ -145,7 +150,7 @@ void engine_debug_add(struct engine *engine, const char *name, command_run *run,
 typedef bool command_gate(struct client *c, const struct command *command);
 void engine_gate_add(struct engine *engine, command_gate *gate);
 
-uint32_t engine_command_flags(const struct client *c, const struct command *command);
+uint32_t engine_command_flags(struct client *c, const struct command *command);
 /* Refuse the client's command: the error is replied, and a transaction that is being queued is
  * spoilt. */
 void engine_refuse(struct client *c, const char *fmt, ...) PRINTF(2, 3);

@@ -21,6 +21,7 @@
 #include "server/output.h"
 #include "server/pause.h"
 #include "server/reply.h"
+#include "server/script.h"
 #include "server/slowlog.h"
 #include "server/tracking.h"
 
@@ -171,12 +172,15 @@ static bool queues(const struct client *c, const struct command *spec) {
 }
 
 /* Flags of the command, or of all that EXEC is going to run. */
-uint32_t engine_command_flags(const struct client *c, const struct command *spec) {
+uint32_t engine_command_flags(struct client *c, const struct command *spec) {
+    if (spec->group == COMMAND_GROUP_SCRIPTING) return script_command_flags(c, spec);
     return is_exec(spec) ? multi_flags(c, spec->flags) : spec->flags;
 }
 
 static bool check_memory(struct client *c, const struct command *spec) {
-    if (c->engine->settings.maxmemory == 0 || evict_until_under(c->engine)) return true;
+    if (c->engine->busy) return true;
+    c->engine->over_memory = c->engine->settings.maxmemory && !evict_until_under(c->engine);
+    if (!c->engine->over_memory) return true;
     bool refuse = engine_command_flags(c, spec) & COMMAND_DENYOOM;
     if (queues(c, spec)) refuse = true;
     if (!refuse || obeyed(c)) return true;
@@ -229,6 +233,10 @@ static bool admit(struct client *c, const struct command *spec) {
         engine_refuse(c, "LOADING Redis is loading the dataset in memory");
         return false;
     }
+    if (engine->busy && !(spec->flags & COMMAND_ALLOW_BUSY)) {
+        engine_refuse(c, "%s", script_busy_error(engine));
+        return false;
+    }
     if (c->flags & CLIENT_REPLICA &&
         engine_command_flags(c, spec) & (COMMAND_READONLY | COMMAND_WRITE)) {
         engine_refuse(c, "ERR Replica can't interact with the keyspace");
@@ -241,6 +249,7 @@ bool execute_request(struct client *c, int argc, struct slice *argv, const struc
     c->argc = argc;
     c->argv = argv;
     c->command = NULL;
+    script_forget_hint(c->engine);
     if (spec == NULL || c->engine->uses[spec->index].run == NULL ||
         !command_arity_fits(spec, (size_t)argc)) {
         if (looks_like_http(c, argc, argv)) {
@@ -286,7 +295,8 @@ void client_execute(struct client *c, int argc, struct slice *argv) {
 
 void engine_read_clock(struct engine *engine) {
     engine->now_us = clock_mono_us(engine->clock);
-    engine->now_ms = clock_wall_ms(engine->clock);
+    bool frozen = engine->scripts && engine->scripts->run; /* in a script time stands still */
+    if (!frozen) engine->now_ms = clock_wall_ms(engine->clock);
 }
 
 static void count_time(struct client *c, const struct command *spec, uint64_t began_us) {

@@ -10,6 +10,7 @@
 #include "server/persistence.h"
 #include "server/pubsub.h"
 #include "server/replication.h"
+#include "server/script.h"
 #include "server/slowlog.h"
 #include "server/tracking.h"
 #include "server/types.h"
@@ -40,5 +41,5 @@ void command_groups_bind(struct engine *engine) {
     replication_open(
         engine); /* first: what it adds to the stream in a turn is noted beside the AOF */
     persistence_open(engine);
-    function_commands_bind(engine);
+    script_open(engine);
 }

@@ -16,6 +16,5 @@ void command_commands_bind(struct engine *engine);
 void debug_commands_bind(struct engine *engine);
 void info_commands_bind(struct engine *engine);
 void object_commands_bind(struct engine *engine);
-void function_commands_bind(struct engine *engine);
 
 #endif

@@ -13,6 +13,7 @@
 #include "server/pubsub.h"
 #include "server/reply.h"
 #include "server/tracking.h"
+#include "server/script.h"
 
 #include <stdio.h>
 #include <sys/resource.h>
@@ -117,8 +118,7 @@ static void info_memory(struct engine *engine, struct buf *out) {
                overhead, used > overhead ? used - overhead : 0);
     memory_line(out, "total_system_memory",
                 (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE));
-    buf_printf(out, "used_memory_lua:0\r\nused_memory_vm_eval:0\r\nused_memory_scripts:0\r\nnumber_"
-                    "of_cached_scripts:0\r\n");
+    script_info(engine, out);
     memory_line(out, "maxmemory", (size_t)engine->settings.maxmemory);
     buf_printf(out,
                "maxmemory_policy:%s\r\nallocator_frag_ratio:1.00\r\nmem_fragmentation_ratio:%."

@@ -12,6 +12,7 @@
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
 #include "server/aof.h"
+#include "server/function.h"
 #include "server/loading.h"
 #include "server/multi.h"
 #include "server/tracking.h"
@@ -154,6 +155,7 @@ static void empty_dbs(struct engine *engine) {
         multi_db_changes(&engine->dbs[i], NULL);
         (void)db_clear(&engine->dbs[i], true);
     }
+    functions_flush(engine);
     checkpoints_clear(&persistence_of(engine)->checkpoints);
     tracking_flushed(engine);
 }
@@ -327,7 +329,7 @@ static void socket_readable(struct master_link *link) {
 
 static void socket_ready(uv_poll_t *poll, int status, int events) {
     struct master_link *link = poll->data;
-    if (poll != link->poll) return;
+    if (poll != link->poll || link->engine->busy) return;
     engine_read_clock(link->engine);
     if (link->state == LINK_CONNECTING) {
         socket_connected(link);

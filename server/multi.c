@@ -76,8 +76,9 @@ void multi_queue(struct client *c) {
         m->queue = mem_realloc(m->queue, m->room * sizeof *m->queue);
     }
     m->queue[m->count++] = (struct queued){c->command, c->argc, args_copy(c->argc, c->argv)};
-    m->all = m->count == 1 ? c->command->flags : m->all & c->command->flags;
-    m->some |= c->command->flags;
+    uint32_t flags = engine_command_flags(c, c->command);
+    m->all = m->count == 1 ? flags : m->all & flags;
+    m->some |= flags;
 }
 
 uint32_t multi_flags(const struct client *c, uint32_t own) {

@@ -135,7 +135,7 @@ static void want_events(struct client *c);
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
     struct client *c = poll->data;
-    if (c == NULL || c->flags & CLIENT_CLOSE_NOW) return;
+    if (c == NULL || c->is_held || c->flags & CLIENT_CLOSE_NOW) return;
     if (status < 0) {
         client_close_later(c);
         return;
@@ -146,6 +146,10 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
 
 static void want_events(struct client *c) {
     if (c->poll == NULL) return;
+    if (c->is_held) {
+        (void)uv_poll_stop(c->poll);
+        return;
+    }
     (void)uv_poll_start(c->poll, UV_READABLE | (c->wants_write ? UV_WRITABLE : 0), on_poll);
 }
 
@@ -201,8 +205,20 @@ void output_flush(struct engine *engine) {
         net->outgoing = c->next_pending;
         if (net->outgoing == NULL) net->outgoing_end = &net->outgoing;
         c->is_pending_out = false;
-        flush_client(c);
+        if (!c->is_held) flush_client(c);
     }
+}
+
+void net_hold(struct client *c) {
+    c->is_held = true;
+    drop_ready(c);
+    want_events(c);
+}
+
+void net_release(struct client *c) {
+    c->is_held = false;
+    want_events(c);
+    client_wake_writer(c);
 }
 
 /* ---- connections ---- */

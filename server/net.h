@@ -22,4 +22,8 @@ struct client *net_take_ready(struct engine *engine); /* NULL: none */
 void client_free_closed(struct client *c);
 uint16_t net_port(const struct engine *engine); /* the one that is really listened at */
 
+/* While a script of C is busy, C is not read, written to or freed; what waits is done after. */
+void net_hold(struct client *c);
+void net_release(struct client *c);
+
 #endif

@@ -6,7 +6,8 @@
 
 struct op {
     int db, argc;
-    size_t first; /* in spans */
+    unsigned missing; /* kinds of sinks that do not get it */
+    size_t first;     /* in spans */
 };
 
 struct span {
@@ -17,6 +18,7 @@ struct engine_propagate {
     struct propagate_sink sinks[PROPAGATE_SINKS];
     int sink_count, depth;
     bool flushing, unwrapped;
+    unsigned missing; /* kinds of sinks that get nothing now */
     struct buf bytes;
     struct op *ops;
     struct span *spans;
@@ -57,15 +59,16 @@ static void record(struct engine_propagate *p, int db, int argc, const struct sl
         p->span_room = p->span_room ? p->span_room * 2 : 32;
         p->spans = mem_realloc(p->spans, p->span_room * sizeof *p->spans);
     }
-    p->ops[p->op_count++] = (struct op){db, argc, p->span_count};
+    p->ops[p->op_count++] = (struct op){db, argc, p->missing, p->span_count};
     for (int i = 0; i < argc; i++) {
         p->spans[p->span_count++] = (struct span){buf_size(&p->bytes), argv[i].size};
         buf_add(&p->bytes, argv[i]);
     }
 }
 
-static void give(struct engine_propagate *p, int db, int argc, const struct slice *argv) {
-    for (int i = 0; i < p->sink_count; i++) p->sinks[i].op(p->sinks[i].ctx, db, argc, argv);
+static void give(struct engine_propagate *p, int db, unsigned missing, int argc, const struct slice *argv) {
+    for (int i = 0; i < p->sink_count; i++)
+        if ((p->sinks[i].kind & missing) == 0) p->sinks[i].op(p->sinks[i].ctx, db, argc, argv);
 }
 
 static void give_op(struct engine_propagate *p, const struct op *op) {
@@ -78,7 +81,7 @@ static void give_op(struct engine_propagate *p, const struct op *op) {
         struct span span = p->spans[op->first + (size_t)i];
         p->argv[i] = slice_from(base + span.at, span.size);
     }
-    give(p, op->db, op->argc, p->argv);
+    give(p, op->db, op->missing, op->argc, p->argv);
 }
 
 static void flush(struct engine_propagate *p) {
@@ -86,9 +89,9 @@ static void flush(struct engine_propagate *p) {
     p->flushing = true;
     bool wrapped = p->op_count > 1 && !p->unwrapped;
     struct slice multi = SLICE("MULTI"), exec = SLICE("EXEC");
-    if (wrapped) give(p, -1, 1, &multi);
+    if (wrapped) give(p, -1, 0, 1, &multi);
     for (size_t i = 0; i < p->op_count; i++) give_op(p, &p->ops[i]);
-    if (wrapped) give(p, -1, 1, &exec);
+    if (wrapped) give(p, -1, 0, 1, &exec);
     for (int i = 0; i < p->sink_count; i++)
         if (p->sinks[i].unit_end) p->sinks[i].unit_end(p->sinks[i].ctx);
     p->op_count = p->span_count = 0;
@@ -102,6 +105,13 @@ void propagate(struct engine *engine, int db, int argc, const struct slice *argv
     struct engine_propagate *p = engine->propagation;
     record(p, db, argc, argv);
     if (p->depth == 0) flush(p);
+}
+
+unsigned propagate_aim(struct engine *engine, unsigned kinds) {
+    struct engine_propagate *p = of(engine);
+    unsigned before = PROPAGATE_ALL & ~p->missing;
+    p->missing = PROPAGATE_ALL & ~kinds;
+    return before;
 }
 
 void propagate_unit_begin(struct engine *engine) {

@@ -18,11 +18,14 @@
 struct client;
 struct engine;
 
+enum propagate_kind { PROPAGATE_AOF = 1, PROPAGATE_REPLICAS = 2, PROPAGATE_ALL = 3 };
+
 /* One op. DB is the number of the database; -1 for MULTI and EXEC, which need none. */
 struct propagate_sink {
     void *ctx;
     void (*op)(void *ctx, int db, int argc, const struct slice *argv);
     void (*unit_end)(void *ctx); /* may be NULL */
+    enum propagate_kind kind;    /* 0: gets everything */
 };
 
 #define PROPAGATE_SINKS 4
@@ -51,6 +54,10 @@ void propagate(struct engine *engine, int db, int argc, const struct slice *argv
 /* Within a command: its ops belong to different keys that have nothing to do with each other (SCAN
  * and RANDOMKEY delete what has expired), so they leave one by one, without MULTI. */
 void propagate_unwrapped(struct client *c);
+
+/* Scripts may keep what they change from the AOF or from replicas: from now on ops go to these KINDS
+ * only. Returns what was set before. */
+unsigned propagate_aim(struct engine *engine, unsigned kinds);
 
 /* The core: around each outermost execution. */
 void propagate_unit_begin(struct engine *engine);

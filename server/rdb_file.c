@@ -4,6 +4,7 @@
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "server/loading.h"
+#include "server/function.h"
 #include "server/value_rdb.h"
 
 #include <fcntl.h>
@@ -66,6 +67,7 @@ enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink,
     rdb_writer_open(&writer, sink, RDB_VERSION_WRITTEN);
     rdb_put_head(engine, &writer, options);
     enum err err = OK;
+    if (options->scope != SNAPSHOT_NOTHING) functions_save(engine, &writer);
     for (int i = 0; !err && i < engine->db_count && options->scope == SNAPSHOT_ALL; i++)
         err = put_db(&engine->dbs[i], &writer, engine->settings.rdbcompression, why);
     if (!err) err = rdb_writer_end(&writer, why);
@@ -168,6 +170,12 @@ static enum err load_aux(void *self, struct slice name, struct slice value, stru
     return OK;
 }
 
+static enum err load_function(void *self, struct slice code, struct why *why) {
+    struct value_builder *builder = self;
+    struct loader *loader = builder->self;
+    return functions_load(loader->engine, code, loader->flags & RDB_LOAD_MERGE, why);
+}
+
 /* A master drops what has expired while nobody looked; a replica and import mode (C8) leave that to
  * their masters. */
 static bool is_to_be_dropped(const struct loader *loader, const struct rdb_key *key) {
@@ -214,6 +222,7 @@ enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,
     rdb_source_file_init(&source.file, fd);
     value_builder_init(&loader.builder, &engine->settings.types, &loader, load_value);
     loader.builder.handler.aux = load_aux;
+    loader.builder.handler.function = load_function;
     struct rdb_reader *reader = rdb_reader_open(&source.source, limits, &loader.builder.handler);
     err = rdb_reader_run(reader, why);
     place->known = place->id[0] && place->offset >= 0;

@@ -18,7 +18,7 @@ static void stream_op(void *ctx, int db, int argc, const struct slice *argv);
 
 void replication_need_backlog(struct replication *r) {
     if (r->backlog.exists) return;
-    const struct propagate_sink sink = {.ctx = r, .op = stream_op};
+    const struct propagate_sink sink = {.ctx = r, .op = stream_op, .kind = PROPAGATE_REPLICAS};
     backlog_open(&r->backlog, (uint64_t)r->history.offset + 1);
     r->no_replicas_since_ms = replication_now_ms(r);
     propagate_attach(r->engine, &sink);
@@ -216,6 +216,11 @@ static bool role_gate(struct client *c, const struct command *command) {
         return false;
     }
     return true;
+}
+
+bool engine_is_stale(const struct engine *engine) {
+    return engine->role == ROLE_REPLICA && !engine->settings.replica_serve_stale_data &&
+           replication_of(engine)->link.state != LINK_CONNECTED;
 }
 
 /* ---- INFO and ROLE ---- */

@@ -178,21 +178,37 @@ void reply_later_set(struct client *c, size_t mark, size_t count) {
 
 /* ---- errors ---- */
 
+static void write_error(struct client *c, struct buf *text, bool count) {
+    for (size_t i = text->start; i < text->end; i++)
+        if (text->data[i] == '\r' || text->data[i] == '\n') text->data[i] = ' ';
+    if (count)
+        errors_count(c, buf_slice(text));
+    else
+        c->flags |= CLIENT_FAILED;
+    if (output_open(c)) {
+        buf_byte(&c->out, '-');
+        buf_add(&c->out, buf_slice(text));
+        buf_append(&c->out, "\r\n", 2);
+    }
+    buf_close(text);
+}
+
 void reply_error(struct client *c, const char *fmt, ...) {
     struct buf text = {0};
     va_list args;
     va_start(args, fmt);
     buf_vprintf(&text, fmt, args);
     va_end(args);
-    for (size_t i = text.start; i < text.end; i++)
-        if (text.data[i] == '\r' || text.data[i] == '\n') text.data[i] = ' ';
-    errors_count(c, buf_slice(&text));
-    if (output_open(c)) {
-        buf_byte(&c->out, '-');
-        buf_add(&c->out, buf_slice(&text));
-        buf_append(&c->out, "\r\n", 2);
-    }
-    buf_close(&text);
+    write_error(c, &text, true);
+}
+
+void reply_error_seen(struct client *c, const char *fmt, ...) {
+    struct buf text = {0};
+    va_list args;
+    va_start(args, fmt);
+    buf_vprintf(&text, fmt, args);
+    va_end(args);
+    write_error(c, &text, false);
 }
 
 void reply_wrong_type(struct client *c) {

@@ -44,6 +44,8 @@ void reply_later_bulk(struct client *c, size_t mark, struct slice bytes);
 /* Errors. The text begins with its code ("ERR ...", "WRONGTYPE ..."), without '-'; line breaks in
  * it become spaces. Counts in errorstats, marks the command as failed. */
 void reply_error(struct client *c, const char *fmt, ...) PRINTF(2, 3);
+/* The same for an error that was counted before, where it arose: only marks the command. */
+void reply_error_seen(struct client *c, const char *fmt, ...) PRINTF(2, 3);
 void reply_wrong_type(struct client *c);
 void reply_syntax_error(struct client *c);
 void reply_not_an_integer(struct client *c); /* "ERR value is not an integer or out of range" */

@@ -8,6 +8,7 @@
 #include "server/multi.h"
 #include "server/reply.h"
 #include "server/tracking.h"
+#include "server/script.h"
 
 static void run_dbsize(struct client *c) {
     reply_int(c, (int64_t)db_size(c->db));
@@ -69,10 +70,10 @@ static void run_swapdb(struct client *c) {
 }
 
 static void run_time(struct client *c) {
-    engine_read_clock(c->engine);
+    int64_t now_ms = clock_wall_ms(c->engine->clock); /* in a script too, where the engine's stands still */
     reply_array(c, 2);
-    reply_bulk_int(c, c->engine->now_ms / 1000);
-    reply_bulk_int(c, c->engine->now_ms % 1000 * 1000);
+    reply_bulk_int(c, now_ms / 1000);
+    reply_bulk_int(c, now_ms % 1000 * 1000);
 }
 
 static void run_shutdown(struct client *c) {
@@ -100,6 +101,8 @@ static void run_shutdown(struct client *c) {
         reply_syntax_error(c);
     else if (abort)
         reply_error(c, "ERR No shutdown in progress.");
+    else if (c->engine->busy && !(flags & SHUTDOWN_NOSAVE))
+        reply_error(c, "%s", script_busy_error(c->engine));
     else if (c->flags & CLIENT_EXECUTING)
         reply_error(c, "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client");
     else if (engine_shutdown(c->engine, flags, &why) != OK)

@@ -36,7 +36,7 @@ struct pending {
 
 struct batch {
     struct pending items[BATCH];
-    int count;
+    int count, at; /* at: the one that is executed */
     struct slice *argv;
     size_t used, room;
 };
@@ -197,20 +197,22 @@ static void execute_one(struct batch *b, struct pending *p) {
     if (c->fd >= 0) buf_consume(&c->in, p->size_bytes);
 }
 
-static void end_batch(struct batch *b) {
-    for (int i = 0; i < b->count; i++) {
-        struct client *c = b->items[i].c;
-        if (c->rewound) {
-            c->rewound = false;
-            c->again = buf_size(&c->in) > 0;
-            forget_progress(c);
-        }
-        if (c->again && may_go_on(c)) net_ready(c);
-        if (buf_size(&c->in) > 0) continue;
-        buf_shrink(&c->in, 64u << 10);
-        struct resp_request *request = c->request;
-        if (request && request->cap > ARGS_KEPT) resp_request_close(request);
+static void end_client(struct client *c) {
+    if (c->rewound) {
+        c->rewound = false;
+        c->again = buf_size(&c->in) > 0;
+        forget_progress(c);
     }
+    if (c->again && may_go_on(c)) net_ready(c);
+    if (buf_size(&c->in) > 0) return;
+    buf_shrink(&c->in, 64u << 10);
+    struct resp_request *request = c->request;
+    if (request && request->cap > ARGS_KEPT) resp_request_close(request);
+}
+
+static void end_batch(struct batch *b) {
+    for (int i = 0; i < b->count; i++)
+        if (b->items[i].c) end_client(b->items[i].c);
     b->count = 0;
     b->used = 0;
     if (b->room > BATCH * ARGS_KEPT) {
@@ -229,7 +231,33 @@ void turn_run(struct engine *engine) {
             if (may_go_on(c)) parse_client(b, c);
         if (b->count == 0) return;
         fetch_ahead(b);
-        for (int i = 0; i < b->count; i++) execute_one(b, &b->items[i]);
+        for (b->at = 0; b->at < b->count; b->at++) execute_one(b, &b->items[b->at]);
         end_batch(b);
     }
+}
+
+/* ---- from within a script ---- */
+
+void turn_set_aside(struct engine *engine, struct client *running) {
+    struct batch *b = engine->batch;
+    if (b == NULL || b->count == 0) return;
+    for (int i = b->at + 1; i < b->count; i++) b->items[i].c->rewound = true;
+    for (int i = 0; i < b->count; i++) {
+        struct client *c = b->items[i].c;
+        if (i == b->at) continue;
+        b->items[i].c = NULL;
+        if (c && c != running) end_client(c);
+    }
+    b->count = b->at + 1;
+}
+
+void turn_nested(struct engine *engine) {
+    struct batch *outer = engine->batch;
+    engine->batch = NULL;
+    (void)uv_run(engine->loop, UV_RUN_NOWAIT);
+    if (engine->batch) {
+        mem_free(engine->batch->argv);
+        mem_free(engine->batch);
+    }
+    engine->batch = outer;
 }
