@@ -1,4 +1,5 @@
 /* lua_redis.c -- the table `redis`: call, pcall, and what else a script may ask of the server. */
+#include "server/acl.h"
 #include "server/function.h"
 #include "server/lua_sandbox.h"
 #include "server/script.h"
@@ -202,15 +203,20 @@ static int run_log(lua_State *lua) {
     return 0;
 }
 
-/* Without access rules everybody may run every command that there is. */
 static int run_acl_check_cmd(lua_State *lua) {
-    (void)running(lua, "redis.acl_check_cmd");
-    int argc;
+    struct script_run *run = running(lua, "redis.acl_check_cmd");
+    int argc, at;
     struct slice *argv = read_arguments(lua, &argc);
     if (argv == NULL) return lua_error(lua);
-    if (command_lookup((size_t)argc, argv) == NULL)
+    const struct command *command = command_lookup((size_t)argc, argv);
+    if (command == NULL) {
+        lua_settop(lua, 0);
         return throw(lua, "ERR Invalid command passed to redis.acl_check_cmd()");
-    lua_pushboolean(lua, 1);
+    }
+    const struct acl_user *user = run->caller->user;
+    bool allowed = user == NULL || acl_check(user, command, argc, argv, &at) == ACL_OK;
+    lua_settop(lua, 0);
+    lua_pushboolean(lua, allowed);
     return 1;
 }
 

@@ -97,6 +97,7 @@ bool script_begin(struct script_run *run, struct script_vm *vm, struct client *c
                                .reply_mark = SIZE_MAX};
     struct client *c = vm->client;
     c->db = caller->db;
+    c->user = caller->user;
     c->resp = 2;
     c->flags = (c->flags & (CLIENT_FAKE | CLIENT_SCRIPT | CLIENT_EXECUTING)) |
                (caller->flags & (CLIENT_MASTER | CLIENT_LOADING | CLIENT_IMPORT_SOURCE));
@@ -221,6 +222,7 @@ void script_run(struct script_run *run, int function, const struct slice *keys, 
     }
     if (vm->client->flags & CLIENT_MULTI) multi_discard(vm->client);
     vm->run = vm->engine->scripts->run = NULL;
+    vm->client->user = NULL;
     vm->in_command = false;
     script_busy_over(run);
     script_vm_tidy(vm);

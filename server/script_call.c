@@ -3,10 +3,12 @@
  * The order of the checks is that of scriptCall in Redis 7.0 script.c. */
 #include "server/script.h"
 
+#include "server/acl.h"
 #include "server/errors.h"
 #include "server/execute.h"
 #include "server/gates.h"
-#include "server/replication.h"
+
+#include <stdio.h>
 
 static const struct command *resolve(struct engine *engine, int argc, const struct slice *argv) {
     const struct command *spec = command_lookup((size_t)argc, argv);
@@ -42,11 +44,14 @@ static bool memory_refuses(const struct script_run *run, const struct command *s
            engine->over_memory && spec->flags & COMMAND_DENYOOM;
 }
 
-/* The access rules of the caller's user. Nobody has any yet but a password. */
+/* The access rules of the caller's user. */
 static const char *check_access(struct script_run *run, const struct command *spec) {
-    (void)run;
-    (void)spec;
-    return NULL;
+    struct client *c = run->vm->client;
+    if (acl_admits_all(c)) return NULL;
+    enum acl_denied denied = acl_admit(c, spec, c->argc, c->argv, ACL_IN_SCRIPT);
+    if (denied == ACL_OK) return NULL;
+    (void)snprintf(run->error, sizeof run->error, "ERR The user executing the script %s", acl_reason(denied));
+    return run->error;
 }
 
 static const char *refusal(struct script_run *run, const struct command *spec, int argc,

@@ -192,6 +192,9 @@ void tracking_remember(struct client *c) {
     struct client_tracking *mine = who->tracking;
     if (mine == NULL || !mine->on || mine->bcast || c->command->flags & COMMAND_PUBSUB) return;
     if ((mine->optin && !mine->caching) || (mine->optout && mine->caching)) return;
+    /* EVAL_RO and its kin: only when their script reads; then all keys that they declare. */
+    if (who == c && c->command->group == COMMAND_GROUP_SCRIPTING) return;
+    c = who;
     if (!command_has_keys(c->command)) return;
     struct command_key usual[KEYS_USUAL], *keys = usual;
     size_t count = 0, argc = (size_t)c->argc;
