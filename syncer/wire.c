@@ -4,6 +4,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/net/openssl.h"
+#include "lib/net/resolve.h"
 #include "lib/net/tls.h"
 
 #include <errno.h>
@@ -66,12 +67,10 @@ static enum err connect_to(const struct sockaddr *address, socklen_t size, int t
 }
 
 static enum err connect_name(const struct endpoint *endpoint, int timeout_ms, int *fd, struct why *why) {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
-    char port[8];
-    snprintf(port, sizeof port, "%u", endpoint->port);
-    int code = getaddrinfo(endpoint->host, port, &hints, &list);
-    if (code != 0) return why_set(why, ERR_IO, "resolve %s: %s", endpoint->host, gai_strerror(code));
-    enum err err = why_set(why, ERR_IO, "resolve %s: no address", endpoint->host);
+    struct addrinfo *list = NULL;
+    enum err err = resolve_name(endpoint->host, endpoint->port, (uint32_t)timeout_ms, &list, why);
+    if (err != OK) return why_add(why, err, "resolve %s", endpoint->host);
+    err = ERR_IO;
     for (const struct addrinfo *a = list; a && err != OK; a = a->ai_next)
         err = connect_to(a->ai_addr, a->ai_addrlen, timeout_ms, fd, why);
     freeaddrinfo(list);

@@ -4,6 +4,7 @@
 #include "lib/base/clock.h"
 #include "lib/net/net_error.h"
 #include "lib/net/openssl.h"
+#include "lib/net/resolve.h"
 #include "lib/net/tls.h"
 
 #include <errno.h>
@@ -146,14 +147,10 @@ static enum err connect_one(struct rblock_io *io, int family, const struct socka
 
 static enum err connect_tcp(struct rblock_io *io, const struct endpoint *endpoint,
                             uint32_t timeout_ms, struct why *why) {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found = NULL;
-    char port[8];
-    (void)snprintf(port, sizeof port, "%u", endpoint->port);
-    int code = getaddrinfo(*endpoint->host ? endpoint->host : "127.0.0.1", port, &hints, &found);
-    if (code)
-        return why_set(why, ERR_IO, "connect to %s: the name cannot be resolved: %s", io->peer,
-                       gai_strerror(code));
-    enum err err = ERR_IO;
+    struct addrinfo *found = NULL;
+    const char *host = *endpoint->host ? endpoint->host : "127.0.0.1";
+    enum err err = resolve_name(host, endpoint->port, timeout_ms, &found, why);
+    if (err) return why_add(why, err, "connect to %s", io->peer);
     for (struct addrinfo *at = found; at; at = at->ai_next) {
         err = connect_one(io, at->ai_family, at->ai_addr, at->ai_addrlen, timeout_ms, why);
         if (err == OK || err == ERR_STOPPED) break;
