@@ -34,6 +34,12 @@ static int fail(const struct why *why) {
     return 1;
 }
 
+/* Where a daemon's words are heard. */
+static int fail_later(struct engine *engine, const struct why *why) {
+    if (engine->settings.daemonize) engine_log(engine, '#', "%s", why->text);
+    return fail(why);
+}
+
 static const char usage[] =
     "usage: drawbridge server [FILE] [--OPTION VALUE ...]\n"
     "FILE and options are those of redis.conf; - reads the file from standard input.\n";
@@ -52,19 +58,19 @@ int server_main(int argc, char **argv) {
                 strerror(errno));
         return fail(&why);
     }
-    if (engine->settings.daemonize && daemon(1, engine->settings.logfile[0] != '\0') != 0) {
+    if (engine->settings.daemonize && daemon(1, 0) != 0) {
         why_set(&why, ERR_IO, "cannot become a daemon: %s", strerror(errno));
         return fail(&why);
     }
     allow_connections(engine);
-    if (acl_start(engine, &why) != OK) return fail(&why);
+    if (acl_start(engine, &why) != OK) return fail_later(engine, &why);
     engine_make_dbs(engine);
     command_groups_bind(engine);
     write_pid(engine);
     engine_log(engine, '#',
                "Drawbridge " DRAWBRIDGE_VERSION " (behaves as Redis " SERVER_VERSION "), PID: %d",
                (int)getpid());
-    if (engine_run(engine, &why) != OK) return fail(&why);
+    if (engine_run(engine, &why) != OK) return fail_later(engine, &why);
     if (engine->settings.pidfile[0]) (void)unlink(engine->settings.pidfile);
     return 0;
 }
