@@ -2,6 +2,7 @@
 #include "syncer/copy.h"
 
 #include "lib/base/clock.h"
+#include "lib/base/fs.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/control/rblock.h"
@@ -381,7 +382,7 @@ static enum err had_keys(struct copy *c, bool fresh, bool *had, struct why *why)
     struct buf text = {0};
     uint64_t keys = 0;
     snprintf(path, sizeof path, "%s/begun", c->link->folder);
-    enum err err = disk_load(path, 4096, &text, why);
+    enum err err = fs_read_file(path, 4096, &text, why);
     bool begun = err == OK;
     if (err == ERR_ABSENT) err = OK;
     if (err != OK) goto out;
@@ -398,7 +399,7 @@ static enum err had_keys(struct copy *c, bool fresh, bool *had, struct why *why)
     }
     buf_clear(&text);
     buf_printf(&text, "%s %s\n", c->info.copy_id, *had ? "keys" : "empty");
-    err = disk_replace(path, buf_slice(&text), why);
+    err = fs_replace(path, buf_slice(&text), why);
 out:
     buf_close(&text);
     return err;

@@ -2,9 +2,9 @@
  *
  * Written once a second while a copy runs, and at its end. Nothing is decided by it.
  */
+#include "lib/base/fs.h"
 #include "lib/base/log.h"
 #include "syncer/copy.h"
-#include "syncer/disk.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@ void copy_note_write(struct link *link) {
     buf_printf(&text, "drawbridge-copied 1 keys %" PRIu64 " of %" PRIu64 " bytes %" PRIu64 " of %" PRIu64 " from %" PRId64 " to %" PRId64
                " copies %" PRIu64 "\n", c->keys, c->keys_total, c->bytes, c->bytes_total, c->started_ms, c->ended_ms, c->copies);
     path_of(link, path, sizeof path);
-    if (disk_replace(path, buf_slice(&text), &why) != OK) log_warn("copy.note", LOG_S("link", link->name), LOG_WHY(&why));
+    if (fs_replace(path, buf_slice(&text), &why) != OK) log_warn("copy.note", LOG_S("link", link->name), LOG_WHY(&why));
     buf_close(&text);
 }
 
@@ -33,7 +33,7 @@ void copy_note_read(struct link *link) {
     struct why why;
     struct link_copy_status c = {.eta_ms = -1};
     path_of(link, path, sizeof path);
-    bool read = disk_load(path, NOTE_BYTES_MAX, &text, &why) == OK &&
+    bool read = fs_read_file(path, NOTE_BYTES_MAX, &text, &why) == OK &&
                 sscanf(buf_text(&text), "drawbridge-copied 1 keys %" SCNu64 " of %" SCNu64 " bytes %" SCNu64 " of %" SCNu64 " from %" SCNd64
                        " to %" SCNd64 " copies %" SCNu64, &c.keys, &c.keys_total, &c.bytes, &c.bytes_total, &c.started_ms, &c.ended_ms,
                        &c.copies) == 7;

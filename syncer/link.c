@@ -2,6 +2,7 @@
 #include "syncer/link.h"
 
 #include "lib/base/clock.h"
+#include "lib/base/fs.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/control/rblock.h"
@@ -26,7 +27,7 @@ enum err link_note_active(struct link *link, struct why *why) {
     struct buf text = {0};
     active_path(link, path, sizeof path);
     buf_printf(&text, "%" PRIu64 "\n", link->epoch);
-    enum err err = disk_replace(path, buf_slice(&text), why);
+    enum err err = fs_replace(path, buf_slice(&text), why);
     buf_close(&text);
     if (err == OK) link->active_epoch = link->epoch;
     return err;
@@ -37,7 +38,7 @@ static void read_active(struct link *link) {
     struct buf text = {0};
     struct why why;
     active_path(link, path, sizeof path);
-    if (disk_load(path, 64, &text, &why) != OK || sscanf(buf_text(&text), "%" SCNu64, &link->active_epoch) != 1) link->active_epoch = 0;
+    if (fs_read_file(path, 64, &text, &why) != OK || sscanf(buf_text(&text), "%" SCNu64, &link->active_epoch) != 1) link->active_epoch = 0;
     buf_close(&text);
 }
 

@@ -2,6 +2,7 @@
 #include "syncer/link_apply.h"
 
 #include "lib/base/clock.h"
+#include "lib/base/fs.h"
 #include "lib/base/log.h"
 #include "lib/control/rblock.h"
 #include "syncer/disk.h"
@@ -118,7 +119,7 @@ static bool knows_all(const struct applier *a, const struct checkpoint *ck) {
     size_t used = 0;
     snprintf(path, sizeof path, "%s/dirty", a->link->folder);
     dirty_init(&dirty);
-    bool knows = disk_load(path, LOG_BYTES_MAX, &log, &why) == OK && buf_size(&log) > 0;
+    bool knows = fs_read_file(path, LOG_BYTES_MAX, &log, &why) == OK && buf_size(&log) > 0;
     dirty_load(&dirty, buf_slice(&log), ck->place, &seen, &highest, &used);
     knows = knows && place_compare(&seen, &ck->place) == 0;
     dirty_close(&dirty);
@@ -166,7 +167,7 @@ void applier_load_others_deadlines(const struct link *link, struct deadlines *de
     struct why why;
     int parent = (int)(strlen(link->folder) - strlen(link->name)); /* both folders lie in the spool's */
     snprintf(path, sizeof path, "%.*s%s/deadlines", parent, link->folder, link->other);
-    enum err err = disk_load(path, LOG_BYTES_MAX, &log, &why);
+    enum err err = fs_read_file(path, LOG_BYTES_MAX, &log, &why);
     if (err == OK) deadlines_load(deadlines, buf_slice(&log));
     else if (err != ERR_ABSENT) log_warn("link.deadlines_unknown", LOG_S("link", link->name), LOG_WHY(&why));
     buf_close(&log);

@@ -2,10 +2,10 @@
  * the target (C5). The decisions are apply's; here they are carried out.
  */
 #include "lib/base/clock.h"
+#include "lib/base/fs.h"
 #include "lib/base/log.h"
 #include "lib/control/rblock.h"
 #include "lib/redis/reply.h"
-#include "syncer/disk.h"
 #include "syncer/link_apply.h"
 
 #include <inttypes.h>
@@ -102,19 +102,19 @@ static enum err compact(struct applier *a, struct why *why) {
     spool_look(a->link->spool, &info);
     enum err err = applier_write_logs(a, why);
     snprintf(path, sizeof path, "%s/dirty", a->link->folder);
-    if (err == OK) err = disk_load(path, LOG_BYTES_MAX, &log, why);
+    if (err == OK) err = fs_read_file(path, LOG_BYTES_MAX, &log, why);
     if (err == OK && buf_size(&log) > 4u << 20) {
         struct place horizon = {.offset = info.begin};
         dirty_compact(buf_slice(&log), horizon, &out);
-        if (buf_size(&out) * 2 < buf_size(&log)) err = disk_replace(path, buf_slice(&out), why);
+        if (buf_size(&out) * 2 < buf_size(&log)) err = fs_replace(path, buf_slice(&out), why);
     }
     buf_clear(&log);
     buf_clear(&out);
     snprintf(path, sizeof path, "%s/deadlines", a->link->folder);
-    if (err == OK) err = disk_load(path, LOG_BYTES_MAX, &log, why);
+    if (err == OK) err = fs_read_file(path, LOG_BYTES_MAX, &log, why);
     if (err == OK && buf_size(&log) > (4u << 20)) {
         deadlines_save(&a->apply.deadlines, true, &out);
-        if (buf_size(&out) * 2 < buf_size(&log)) err = disk_replace(path, buf_slice(&out), why);
+        if (buf_size(&out) * 2 < buf_size(&log)) err = fs_replace(path, buf_slice(&out), why);
     }
     buf_close(&log);
     buf_close(&out);
@@ -257,9 +257,9 @@ static enum err resume(struct applier *a, const struct checkpoint *checkpoint, s
     size_t good = 0;
     enum err err = applier_open_files(a, false, why);
     snprintf(path, sizeof path, "%s/dirty", a->link->folder);
-    if (err == OK) err = disk_load(path, LOG_BYTES_MAX, &log, why);
+    if (err == OK) err = fs_read_file(path, LOG_BYTES_MAX, &log, why);
     snprintf(path, sizeof path, "%s/deadlines", a->link->folder);
-    if (err == OK) err = disk_load(path, LOG_BYTES_MAX, &deadlines, why);
+    if (err == OK) err = fs_read_file(path, LOG_BYTES_MAX, &deadlines, why);
     if (err == OK) {
         apply_resume(&a->apply, checkpoint, buf_slice(&log), buf_slice(&deadlines), &from, &good);
         if (good < buf_size(&log) && ftruncate(a->files.dirty_fd, (off_t)good) != 0)

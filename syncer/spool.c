@@ -6,6 +6,7 @@
  */
 #include "syncer/spool.h"
 
+#include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "lib/base/rand.h"
 #include "syncer/disk.h"
@@ -68,7 +69,7 @@ static enum err save_meta(struct spool *spool, const struct spool_meta *meta, st
     disk_boot_id(written.boot);
     spool_meta_encode(&written, &text);
     path_of(spool, "meta", path);
-    enum err err = disk_replace(path, buf_slice(&text), why);
+    enum err err = fs_replace(path, buf_slice(&text), why);
     buf_close(&text);
     if (err == OK) spool->meta = written;
     return err;
@@ -136,7 +137,7 @@ static enum err recover(struct spool *spool, struct why *why) {
     char boot[40], path[PATH_SIZE];
     struct buf text = {0};
     path_of(spool, "meta", path);
-    enum err err = disk_load(path, 1 << 16, &text, why);
+    enum err err = fs_read_file(path, 1 << 16, &text, why);
     if (err == OK) err = spool_meta_decode(buf_slice(&text), &spool->meta, why);
     buf_close(&text);
     if (err == ERR_ABSENT) return OK; /* a new spool */
@@ -157,8 +158,9 @@ static enum err recover(struct spool *spool, struct why *why) {
 
 enum err spool_open(const char *folder, const struct spool_options *options, struct spool **spool, struct why *why) {
     ASSERT(options->segment_bytes > 0);
-    enum err err = disk_make_folder(folder, why);
+    enum err err = fs_make_dirs(folder, why);
     if (err != OK) return err;
+    disk_sweep(folder);
     struct spool *made = NEW(struct spool);
     pthread_condattr_t attr;
     pthread_mutex_init(&made->lock, NULL);
@@ -280,7 +282,7 @@ enum err spool_write_rdb(struct spool *spool, struct slice bytes, size_t *taken,
 
 enum err spool_finish_rdb(struct spool *spool, struct why *why) {
     ASSERT(spool->rdb_fd >= 0);
-    enum err err = disk_sync(spool->rdb_fd, why);
+    enum err err = fs_sync(spool->rdb_fd, spool->folder, why);
     pthread_mutex_lock(&spool->lock);
     struct spool_meta meta = spool->meta;
     meta.kind = SPOOL_COPY;
@@ -323,7 +325,7 @@ static enum err next_segment(struct spool *spool, struct why *why) {
     int fd = -1;
     uint64_t size = 0;
     if (spool->stream_fd >= 0) {
-        enum err err = disk_sync(spool->stream_fd, why);
+        enum err err = fs_sync(spool->stream_fd, spool->folder, why);
         if (err != OK) return err;
     }
     segment_path(spool, spool->end, path);
@@ -333,7 +335,7 @@ static enum err next_segment(struct spool *spool, struct why *why) {
         close(fd);
         return why_set(why, ERR_IO, "truncate %s: %s", path, strerror(errno));
     }
-    err = disk_sync_folder(spool->folder, why);
+    err = fs_sync_dir(spool->folder, why);
     if (err != OK) {
         close(fd);
         return err;
@@ -372,7 +374,7 @@ enum err spool_sync(struct spool *spool, uint64_t *offset, struct why *why) {
     pthread_mutex_unlock(&spool->lock);
     enum err err = OK;
     if (needed) {
-        err = disk_sync(spool->stream_fd, why);
+        err = fs_sync(spool->stream_fd, spool->folder, why);
         if (err == OK) err = spool_mark_write(spool->synced_fd, generation, end, why);
     }
     if (err != OK) return why_add(why, err, "sync the spool");
@@ -513,7 +515,7 @@ enum err spool_read(struct spool_reader *reader, void *data, size_t size, size_t
         reader->segment = start;
     }
     if (bytes < size) size = (size_t)bytes;
-    err = disk_read(reader->fd, reader->offset - start, data, size, got, why);
+    err = fs_read_at(reader->fd, data, size, reader->offset - start, got, reader->spool->folder, why);
     if (err != OK) return err;
     if (*got < size) return why_set(why, ERR_CORRUPT, "a segment of the spool is shorter than it was");
     reader->offset += *got;
@@ -539,5 +541,5 @@ enum err spool_read_rdb(struct spool *spool, uint64_t generation, int *fd, uint6
     }
     *complete = false;
     if (there - position < size) size = (size_t)(there - position);
-    return disk_read(*fd, position, data, size, got, why);
+    return fs_read_at(*fd, data, size, position, got, spool->folder, why);
 }

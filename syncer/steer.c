@@ -2,6 +2,7 @@
 #include "syncer/steer.h"
 
 #include "lib/base/clock.h"
+#include "lib/base/fs.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
@@ -202,20 +203,21 @@ void steer_raise_epoch(struct steer *c, uint64_t epoch) {
     c->epoch = epoch;
     snprintf(path, sizeof path, "%s/epoch", c->config->syncer.spool.dir);
     buf_printf(&text, "%" PRIu64 "\n", epoch);
-    if (disk_replace(path, buf_slice(&text), &why) != OK) log_warn("control.epoch", LOG_WHY(&why));
+    if (fs_replace(path, buf_slice(&text), &why) != OK) log_warn("control.epoch", LOG_WHY(&why));
     buf_close(&text);
 }
 
 enum err steer_open(struct steer **steer, const struct drawbridge_config *config, struct why *why) {
     char path[4352];
     struct buf text = {0};
-    enum err err = disk_make_folder(config->syncer.spool.dir, why);
+    enum err err = fs_make_dirs(config->syncer.spool.dir, why);
     if (err != OK) return err;
+    disk_sweep(config->syncer.spool.dir);
     struct steer *c = NEW(struct steer);
     c->config = config;
     pthread_mutex_init(&c->lock, NULL);
     snprintf(path, sizeof path, "%s/epoch", config->syncer.spool.dir);
-    if (disk_load(path, 64, &text, why) == OK) (void)sscanf(buf_text(&text), "%" SCNu64, &c->epoch);
+    if (fs_read_file(path, 64, &text, why) == OK) (void)sscanf(buf_text(&text), "%" SCNu64, &c->epoch);
     buf_close(&text);
     *steer = c;
     return OK;

@@ -1,11 +1,11 @@
 /* target.c -- the server that a link writes to. See target.h. */
 #include "syncer/target.h"
 
+#include "lib/base/fs.h"
 #include "lib/base/log.h"
 #include "lib/control/rblock.h"
 #include "lib/redis/reply.h"
 #include "syncer/apply.h"
-#include "syncer/disk.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -77,7 +77,7 @@ static enum err note_connection(const struct target *target, const char *folder,
     snprintf(path, sizeof path, "%s/connections", folder);
     buf_printf(&text, "%s %" PRId64 "\n", target->run_id, target->client_id);
     buf_add(&text, buf_slice(old));
-    enum err err = disk_replace(path, buf_slice(&text), why);
+    enum err err = fs_replace(path, buf_slice(&text), why);
     buf_close(&text);
     return err == OK ? OK : why_add(why, err, "note the connection's id");
 }
@@ -140,7 +140,7 @@ static enum err fence(struct target *target, const char *folder, struct why *why
     struct buf old = {0}, none = {0};
     const struct resp_reply *reply = NULL;
     snprintf(path, sizeof path, "%s/connections", folder);
-    enum err err = disk_load(path, 1 << 20, &old, why);
+    enum err err = fs_read_file(path, 1 << 20, &old, why);
     if (err == ERR_ABSENT) err = OK;
     if (err == OK) err = call(target->conn, "CLIENT ID", &reply, why);
     if (err == OK && !resp_reply_to_int(reply, &target->client_id)) err = why_set(why, ERR_PROTO, "CLIENT ID is no number");

@@ -17,7 +17,8 @@
 enum err fs_err(int error) {
     switch (error) {
     case ENOSPC:
-    case EDQUOT: return ERR_DISK_FULL;
+    case EDQUOT:
+    case EFBIG: return ERR_DISK_FULL;
     case ENOENT: return ERR_ABSENT;
     case EEXIST: return ERR_EXISTS;
     case ENOMEM: return ERR_NOMEM;

@@ -2,7 +2,8 @@
  *
  * Nothing here follows a symbolic link in the last part of a path; files are made with mode 0600
  * and folders with 0700. Every write passes fault_now(FAULT_WRITE), every sync FAULT_SYNC.
- * A full disk or quota is ERR_DISK_FULL, a file that is not there ERR_ABSENT, the rest ERR_IO.
+ * A full disk, quota or limit of a file's size is ERR_DISK_FULL, a file that is not there
+ * ERR_ABSENT, the rest ERR_IO.
  * Messages name the path and the system's reason. All of it blocks: not for loops.
  */
 #ifndef LIB_BASE_FS_H

@@ -38,8 +38,8 @@ def removed_while_it_runs():
         shutil.rmtree(os.path.join(link.folder, "spool"))
         for n in range(1000):
             source.set(f"k:{n}", "x" * 20000)
-        link.wait_log("spool.failed .*no such file")
-        link.wait_log("link.moved link=forward to=blocked error=.*nothing can be kept.*no such file")
+        link.wait_log("spool.failed .*[Nn]o such file")
+        link.wait_log("link.moved link=forward to=blocked error=.*nothing can be kept.*[Nn]o such file")
         is_quiet(link, "the spool's folder is gone")
         for side in ("source", "target"):
             link.kill(side)

@@ -1,5 +1,6 @@
 /* test_spool.c -- the relay log: recovery after every way to die, a full disk at every write, trimming. */
 #include "lib/base/fault.h"
+#include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "lib/base/rand.h"
 #include "syncer/disk.h"
@@ -136,12 +137,12 @@ static void rewrite_meta_as_of_another_boot(void) {
     struct spool_meta meta;
     struct why why;
     snprintf(path, sizeof path, "%s/meta", folder);
-    assert_int_equal(disk_load(path, 65536, &text, &why), OK);
+    assert_int_equal(fs_read_file(path, 65536, &text, &why), OK);
     assert_int_equal(spool_meta_decode(buf_slice(&text), &meta, &why), OK);
     snprintf(meta.boot, sizeof meta.boot, "another-boot");
     buf_clear(&text);
     spool_meta_encode(&meta, &text);
-    assert_int_equal(disk_replace(path, buf_slice(&text), &why), OK);
+    assert_int_equal(fs_replace(path, buf_slice(&text), &why), OK);
     buf_close(&text);
 }
 
