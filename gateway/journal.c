@@ -346,7 +346,11 @@ void journal_deadline(struct journal *journal, uint64_t id, int64_t deadline_ms)
     }
     draft_begin(&draft, JOURNAL_DEADLINE, id);
     atomic_store_explicit(&draft.record->number, deadline_ms, memory_order_relaxed);
-    if (!put(journal, draft.record)) store_32(journal, &head_of(journal)->deadlines_lost, 1);
+    if (!put(journal, draft.record)) journal_deadlines_lost(journal);
+}
+
+void journal_deadlines_lost(struct journal *journal) {
+    store_32(journal, &head_of(journal)->deadlines_lost, 1);
 }
 
 /* ---- connections ---- */
@@ -373,7 +377,13 @@ void journal_opened(struct journal *journal, enum journal_side side, int64_t ser
         store_32(journal, &to->state, JOURNAL_LIVE);
         return;
     }
-    store_32(journal, &head->connections_lost, 1);
+    journal->connections_full = true;
+    journal_connections_lost(journal, true);
+}
+
+void journal_connections_lost(struct journal *journal, bool lost) {
+    if (lost || !journal->connections_full)
+        store_32(journal, &head_of(journal)->connections_lost, lost);
 }
 
 void journal_gone(struct journal *journal, enum journal_side side, int64_t server_id,

@@ -56,6 +56,7 @@ struct journal {
     size_t size, capacity;
     struct journal_place *places; /* where live records are; by what they are about */
     size_t place_cap, place_count;
+    bool connections_full; /* this process opened more than have room */
     struct journal_figures figures;
     /* For tests: called after every store. */
     void (*stored)(void *self);
@@ -80,12 +81,19 @@ void journal_slot(struct journal *journal, unsigned slot, bool dirty);
 /* A key with this hash may vanish at DEADLINE_MS; 0: it does not. */
 void journal_deadline(struct journal *journal, uint64_t hash, int64_t deadline_ms);
 
+/* Every key may have a deadline that is not here. It stays so. */
+void journal_deadlines_lost(struct journal *journal);
+
 /* A connection that will be written to; and: it is known to be gone (C21). RUN_ID is cut at
  * JOURNAL_RUN_ID_SIZE. */
 void journal_opened(struct journal *journal, enum journal_side side, int64_t server_id,
                     const char *run_id);
 void journal_gone(struct journal *journal, enum journal_side side, int64_t server_id,
                   const char *run_id);
+
+/* There are connections that are not here: of an earlier process, until LOST is taken back. One
+ * that this process could not write down itself stays lost. */
+void journal_connections_lost(struct journal *journal, bool lost);
 
 /* ---- after a crash ---- */
 

@@ -21,7 +21,7 @@ void lane_init(struct lane *l, const struct lane_ops *ops, void *self,
     *l = (struct lane){.ops = ops, .self = self, .journal = journal, .clock = clock,
                        .rules = *rules, .number = number, .lanes = lanes};
     l->next_id = ((uint64_t)number << 56) + 1;
-    lane_keys_init(&l->keys, journal, rules->keys_max);
+    lane_keys_init(&l->keys, journal, rules->keys_max, number, lanes);
     lane_deadlines_init(&l->deadlines, journal, rules->deadlines_max);
 }
 

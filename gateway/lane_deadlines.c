@@ -19,7 +19,8 @@ void lane_deadlines_close(struct lane_deadlines *d) {
 }
 
 uint64_t lane_deadlines_hash(int32_t db, struct slice name) {
-    return XXH3_64bits_withSeed(name.data, name.size, (uint64_t)(uint32_t)db + 1);
+    uint64_t hash = XXH3_64bits_withSeed(name.data, name.size, (uint64_t)(uint32_t)db + 1);
+    return (uint64_t)slot_cluster(name) << 50 | hash >> 14;
 }
 
 /* The place of HASH, or the one where it would go. */
@@ -90,13 +91,18 @@ static void unset(struct lane_deadlines *d, uint64_t hash) {
 }
 
 void lane_deadlines_set(struct lane_deadlines *d, uint64_t hash, int64_t at_ms, int64_t gone_ms) {
-    if (d->lost) return;
+    if (d->lost) {
+        /* The journal has bounds of its own: after a restart there may be room again. */
+        d->journal->deadline(d->journal->self, hash, at_ms == LANE_DEADLINE_NONE ? 0 : at_ms > 0 ? at_ms : 1);
+        return;
+    }
     if (at_ms == LANE_DEADLINE_NONE) {
         unset(d, hash);
         return;
     }
     if (!make_room(d, gone_ms)) {
         d->lost = true;
+        lane_deadlines_set(d, hash, at_ms, gone_ms);
         return;
     }
     if (at_ms <= 0) at_ms = 1;

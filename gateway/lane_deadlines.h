@@ -1,6 +1,7 @@
 /* lane_deadlines.h -- the volatile keys of a lane: those that will vanish by themselves (C12a).
  *
  * Per key a hash of 64 bits and the deadline, 16 bytes. Two keys with one hash are taken for one.
+ * The hash names the key's slot too, so that the journal can be read by other lanes than wrote it.
  *
  * Memory: at most `max` keys. Without room every key counts as volatile, with a deadline that has
  * passed (`lost`), until the table is emptied; what comes of it is copies, not differences. Keys
@@ -11,6 +12,8 @@
 #define GATEWAY_LANE_DEADLINES_H
 
 #include "gateway/lane_journal.h"
+
+#include "lib/redis/slot.h"
 
 #define LANE_DEADLINE_NONE INT64_MAX
 
@@ -30,6 +33,9 @@ void lane_deadlines_init(struct lane_deadlines *d, const struct lane_journal *jo
 void lane_deadlines_close(struct lane_deadlines *d);
 
 uint64_t lane_deadlines_hash(int32_t db, struct slice name);
+static inline unsigned lane_deadlines_slot(uint64_t hash) {
+    return (unsigned)(hash >> 50); /* < SLOT_CLUSTER_COUNT, which is 2^14 */
+}
 
 /* The time at which the key may vanish; LANE_DEADLINE_NONE: it does not. */
 int64_t lane_deadlines_find(const struct lane_deadlines *d, uint64_t hash);

@@ -10,8 +10,9 @@ static uint64_t hash_of(int32_t db, struct slice name) {
     return XXH3_64bits_withSeed(name.data, name.size, (uint64_t)(uint32_t)db);
 }
 
-void lane_keys_init(struct lane_keys *k, const struct lane_journal *journal, size_t keys_max) {
-    *k = (struct lane_keys){.journal = journal, .keys_max = keys_max};
+void lane_keys_init(struct lane_keys *k, const struct lane_journal *journal, size_t keys_max,
+                    unsigned number, unsigned lanes) {
+    *k = (struct lane_keys){.journal = journal, .keys_max = keys_max, .number = number, .lanes = lanes};
     list_init(&k->soon);
     list_init(&k->later);
     k->bucket_count = BUCKETS_FIRST;
@@ -138,7 +139,7 @@ void lane_keys_mark_slot(struct lane_keys *k, unsigned slot) {
 
 /* Copies that are under way read what may not last: their keys get a new generation, too. */
 void lane_keys_mark_all(struct lane_keys *k) {
-    for (unsigned slot = 0; slot < LANE_SLOTS; slot++) lane_keys_mark_slot(k, slot);
+    for (unsigned slot = k->number; slot < LANE_SLOTS; slot += k->lanes) lane_keys_mark_slot(k, slot);
     uint64_t gen = ++k->gens;
     for (size_t i = 0; i < k->bucket_count; i++)
         for (struct lane_key *key = k->buckets[i]; key != NULL; key = key->next) key->gen = gen;

@@ -49,9 +49,11 @@ struct lane_keys {
     uint64_t gens, stamps;
     uint64_t dirty_slots[LANE_SLOTS / 64], passing[LANE_SLOTS / 64];
     size_t dirty_slot_count;
+    unsigned number, lanes; /* only slots of this lane are ever dirty here: lanes share a journal */
 };
 
-void lane_keys_init(struct lane_keys *keys, const struct lane_journal *journal, size_t keys_max);
+void lane_keys_init(struct lane_keys *keys, const struct lane_journal *journal, size_t keys_max,
+                    unsigned number, unsigned lanes);
 void lane_keys_close(struct lane_keys *keys);
 
 struct lane_key *lane_keys_find(const struct lane_keys *keys, int32_t db, struct slice name);
