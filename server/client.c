@@ -114,6 +114,7 @@ void client_hide_fake(struct client *c) {
 void client_free_closed(struct client *c) {
     let_go(c);
     net_stop(c);
+    transport_close(&c->transport);
     if (c->fd >= 0) close(c->fd);
     link_out(c);
     c->engine->client_count--;
@@ -129,16 +130,4 @@ struct client *client_by_id(struct engine *engine, uint64_t id) {
 void client_close_after_reply(struct client *c) {
     c->flags |= CLIENT_CLOSING;
     client_wake_writer(c);
-}
-
-int client_detach_socket(struct client *c, struct buf *unread) {
-    int fd = c->fd;
-    net_stop(c);
-    c->fd = -1;
-    if (unread) {
-        buf_add(unread, buf_slice(&c->in));
-        buf_clear(&c->in);
-    }
-    client_close_later(c);
-    return fd;
 }

@@ -16,6 +16,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/slice.h"
 #include "server/keyspace.h"
+#include "server/transport.h"
 
 #include <uv.h>
 
@@ -79,13 +80,14 @@ struct client {
 
     /* ---- the core's own ---- */
     int fd; /* -1: none */
+    struct transport transport;
     uv_poll_t *poll;
     struct buf in;
     struct client *next, *prev;               /* engine->clients */
     struct client *next_pending, *next_ready; /* lists of this turn */
     bool is_pending_out, is_pending_free, is_ready, wants_write;
     bool authenticated;
-    struct acl_user *user; /* of engine->acl; NULL: may do everything (acl.h) */
+    struct acl_user *user;           /* of engine->acl; NULL: may do everything (acl.h) */
     char *name, *lib_name, *lib_ver; /* NULL: none; mem_free */
     char peer[64], local[64];
     int64_t created_ms;
@@ -117,10 +119,6 @@ void client_free_fake(struct client *c);
  * gets CLIENT_CLOSE_NOW, and its owner looks for that. Hide it before it is freed. */
 void client_show_fake(struct client *c);
 void client_hide_fake(struct client *c);
-/* Stop reading requests from the socket and hand it out: its poll handle is closed, the client is
- * freed at the end of the turn. *UNREAD (may be NULL) gets the bytes that were read and not used.
- */
-int client_detach_socket(struct client *c, struct buf *unread);
 struct client *client_by_id(struct engine *engine, uint64_t id);
 
 /* Freed at the end of this turn; what is in `out` is lost. Harmless when repeated. */

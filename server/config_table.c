@@ -7,6 +7,7 @@
 #include "server/evict.h"
 #include "server/net.h"
 #include "server/persistence.h"
+#include "server/transport.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -27,12 +28,19 @@
     }
 #define TEXT_OPTION(text, member, start)                                                           \
     { .name = text, .kind = CONFIG_TEXT, .offset = AT(member), .fallback = start }
+/* The file is read again whenever it is set, even to the same name: so certificates are renewed. */
+#define TLS_OPTION(text, member)                                                                   \
+    {                                                                                              \
+        .name = text, .kind = CONFIG_TEXT, .offset = AT(member), .fallback = "",                   \
+        .apply = transport_configure                                                               \
+    }
 #define ENUM_OPTION(text, member, list, start)                                                     \
     { .name = text, .kind = CONFIG_ENUM, .offset = AT(member), .names = list, .fallback = start }
 
 static const char *const policies[] = {"volatile-lru",   "volatile-lfu", "volatile-random",
                                        "volatile-ttl",   "allkeys-lru",  "allkeys-lfu",
                                        "allkeys-random", "noeviction",   NULL};
+static const char *const tls_clients[] = {"no", "yes", "optional", NULL};
 static const char *const fsyncs[] = {"no", "always", "everysec", NULL};
 static const char *const pubsub_defaults[] = {"allchannels", "resetchannels", NULL};
 static const char *const protections[] = {"no", "yes", "local", NULL};
@@ -216,6 +224,11 @@ static enum err apply_port(struct engine *engine, struct why *why) {
                                             : "Failed to bind to specified addresses.");
 }
 
+static enum err apply_tls_port(struct engine *engine, struct why *why) {
+    enum err err = transport_configure(engine, why);
+    return err ? err : apply_port(engine, why);
+}
+
 static enum err apply_maxclients(struct engine *engine, struct why *why) {
     long limit = sysconf(_SC_OPEN_MAX);
     if (limit > 0 && engine->settings.maxclients > limit - 32)
@@ -249,6 +262,26 @@ static const struct config_option options[] = {
      .max = 65535,
      .fallback = "6379",
      .apply = apply_port},
+    {.name = "tls-port",
+     .kind = CONFIG_INT,
+     .offset = AT(tls_port),
+     .min = 0,
+     .max = 65535,
+     .fallback = "0",
+     .apply = apply_tls_port},
+    TLS_OPTION("tls-cert-file", tls_cert_file),
+    TLS_OPTION("tls-key-file", tls_key_file),
+    TLS_OPTION("tls-client-cert-file", tls_client_cert_file),
+    TLS_OPTION("tls-client-key-file", tls_client_key_file),
+    TLS_OPTION("tls-ca-cert-file", tls_ca_cert_file),
+    TLS_OPTION("tls-ca-cert-dir", tls_ca_cert_dir),
+    {.name = "tls-auth-clients",
+     .kind = CONFIG_ENUM,
+     .offset = AT(tls_auth_clients),
+     .names = tls_clients,
+     .fallback = "yes",
+     .apply = transport_configure},
+    BOOL_OPTION("tls-replication", tls_replication, "no"),
     {.name = "tcp-backlog",
      .kind = CONFIG_INT,
      .flags = CONFIG_FIXED,
@@ -632,21 +665,12 @@ const struct config_kept config_kept[] = {
     {"syslog-enabled", "no"},
     {"syslog-facility", "local0"},
     {"syslog-ident", "redis"},
-    {"tls-auth-clients", "yes"},
-    {"tls-ca-cert-dir", ""},
-    {"tls-ca-cert-file", ""},
-    {"tls-cert-file", ""},
     {"tls-ciphers", ""},
     {"tls-ciphersuites", ""},
-    {"tls-client-cert-file", ""},
-    {"tls-client-key-file", ""},
     {"tls-cluster", "no"},
     {"tls-dh-params-file", ""},
-    {"tls-key-file", ""},
-    {"tls-port", "0"},
     {"tls-prefer-server-ciphers", "no"},
     {"tls-protocols", ""},
-    {"tls-replication", "no"},
     {"tls-session-cache-size", "20480"},
     {"tls-session-cache-timeout", "300"},
     {"tls-session-caching", "yes"},

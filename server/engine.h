@@ -87,6 +87,7 @@ struct engine {
     struct engine_hooks *hooks;
     struct engine_lazy *lazy;
     struct engine_net *net;
+    struct tls *tls; /* of tls-port; NULL: none yet (transport.h) */
     struct engine_pause *pause;
     struct engine_errors *errors;
     struct engine_acl *acl;

@@ -95,6 +95,7 @@ static void hang_up(struct master_link *link) {
     hide(link);
     if (link->poll) uv_close((uv_handle_t *)link->poll, poll_closed);
     link->poll = NULL;
+    transport_close(&link->transport);
     if (link->fd >= 0) close(link->fd);
     link->fd = -1;
     buf_close(&link->in);
@@ -120,15 +121,17 @@ void master_link_lost(struct master_link *link, const char *words) {
 static void socket_ready(uv_poll_t *poll, int status, int events);
 
 static void watch(struct master_link *link) {
-    int events =
-        UV_READABLE | (buf_size(&link->out) || link->state == LINK_CONNECTING ? UV_WRITABLE : 0);
+    bool writable = link->state == LINK_CONNECTING || link->transport.read_wants_write ||
+                    (buf_size(&link->out) && !link->transport.write_wants_read);
+    int events = UV_READABLE | (writable ? UV_WRITABLE : 0);
     (void)uv_poll_start(link->poll, events, socket_ready);
 }
 
 void master_link_send(struct master_link *link) {
     if (link->fd < 0 || link->state == LINK_CONNECTING || link->state == LINK_LOADING) return;
     struct slice bytes = buf_slice(&link->out);
-    ssize_t sent = bytes.size ? send(link->fd, bytes.data, bytes.size, MSG_NOSIGNAL) : 0;
+    ssize_t sent =
+        bytes.size ? transport_write(&link->transport, link->fd, bytes.data, bytes.size) : 0;
     if (sent > 0) buf_consume(&link->out, (size_t)sent);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) return; /* the reader will hear of it */
     watch(link);
@@ -310,15 +313,26 @@ static void socket_connected(struct master_link *link) {
         master_link_lost(link, why.text);
         return;
     }
+    struct why why;
+    if (link->engine->settings.tls_replication &&
+        transport_dial(link->engine, &link->transport, link->fd, link->host, &why)) {
+        master_link_lost(link, why.text);
+        return;
+    }
     engine_log(link->engine, '*', "Non blocking connect for SYNC fired the event.");
     start_handshake(link);
 }
 
 static void socket_readable(struct master_link *link) {
-    ssize_t got = recv(link->fd, buf_room(&link->in, READ_BYTES), READ_BYTES, 0);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    ssize_t got =
+        transport_read(&link->transport, link->fd, buf_room(&link->in, READ_BYTES), READ_BYTES);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+        watch(link);
+        return;
+    }
     if (got <= 0) {
-        master_link_lost(link, got ? strerror(errno) : NULL);
+        const char *fault = errno == EPROTO ? transport_fault() : strerror(errno);
+        master_link_lost(link, got ? fault : NULL);
         return;
     }
     buf_filled(&link->in, (size_t)got);
@@ -339,8 +353,12 @@ static void socket_ready(uv_poll_t *poll, int status, int events) {
         master_link_lost(link, uv_strerror(status));
         return;
     }
-    if (events & UV_WRITABLE) master_link_send(link);
-    if (events & UV_READABLE && link->fd >= 0) socket_readable(link);
+    struct transport *t = &link->transport;
+    if (events & UV_WRITABLE || t->write_wants_read) master_link_send(link);
+    do {
+        if (link->fd < 0 || !(events & UV_READABLE || t->read_wants_write)) return;
+        socket_readable(link);
+    } while (transport_has_more(t) && poll == link->poll);
 }
 
 static void dial(struct master_link *link, const struct sockaddr *address, socklen_t size) {
@@ -457,7 +475,7 @@ void master_link_unset_master(struct replication *r) {
 
 static void still_here(struct master_link *link, uint64_t now_ms) {
     link->last_io_ms = now_ms;
-    if (send(link->fd, "\n", 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return; /* found out later */
+    if (transport_write(&link->transport, link->fd, "\n", 1) < 0) return; /* found out later */
 }
 
 void master_link_tick(struct replication *r) {

@@ -21,12 +21,13 @@
 #define ACCEPTS_PER_TURN 1000
 #define WRITE_BYTES_PER_TURN (4u << 20) /* of one client, so that the others get their turn */
 #define OUT_KEEP (32u << 10)
-#define OUT_UNAUTHENTICATED (1u << 10) /* that may stay unread by who has not said a password (CVE-2025-21605) */
+#define OUT_UNAUTHENTICATED                                                                        \
+    (1u << 10) /* that may stay unread by who has not said a password (CVE-2025-21605) */
 #define LISTENERS_MAX 17
 
 struct listener {
     int fd;
-    bool is_unix;
+    bool is_unix, is_tls;
     uv_poll_t poll;
 };
 
@@ -35,7 +36,7 @@ struct engine_net {
     struct client *outgoing, **outgoing_end; /* with output to write, or to be freed */
     struct listener *listeners[LISTENERS_MAX];
     int listener_count;
-    uint16_t port;
+    uint16_t port, tls_port;
 };
 
 static struct engine_net *net_of(struct engine *engine) {
@@ -106,20 +107,10 @@ void net_forget(struct client *c) {
 
 /* ---- reading ---- */
 
-static void read_some(struct client *c) {
-    size_t want = READ_BYTES;
-    size_t need = resp_request_wants(c->request);
-    if (need > buf_size(&c->in) + want) want = need - buf_size(&c->in);
-    uint8_t *room = buf_room(&c->in, want);
-    ssize_t got = read(c->fd, room, c->in.cap - c->in.end);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (got <= 0) {
-        client_close_later(c);
-        return;
-    }
-    buf_filled(&c->in, (size_t)got);
-    c->bytes_in += (uint64_t)got;
-    c->engine->stats.net_in_bytes += (uint64_t)got;
+static void hear(struct client *c, size_t got) {
+    buf_filled(&c->in, got);
+    c->bytes_in += got;
+    c->engine->stats.net_in_bytes += got;
     c->engine->stats.reads++;
     c->active_ms = c->engine->now_us / 1000;
     if (buf_size(&c->in) > (uint64_t)c->engine->settings.client_query_buffer_limit) {
@@ -131,6 +122,29 @@ static void read_some(struct client *c) {
     net_ready(c);
 }
 
+static void read_failed(struct client *c) {
+    if (errno == EPROTO)
+        engine_log(c->engine, '#', "Error accepting a client connection: %s (addr=%s)",
+                   transport_fault(), c->peer);
+    client_close_later(c);
+}
+
+static void read_some(struct client *c) {
+    do {
+        size_t want = READ_BYTES;
+        size_t need = resp_request_wants(c->request);
+        if (need > buf_size(&c->in) + want) want = need - buf_size(&c->in);
+        uint8_t *room = buf_room(&c->in, want);
+        ssize_t got = transport_read(&c->transport, c->fd, room, c->in.cap - c->in.end);
+        if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+        if (got <= 0) {
+            read_failed(c);
+            return;
+        }
+        hear(c, (size_t)got);
+    } while (transport_has_more(&c->transport) && !(c->flags & CLIENT_CLOSE_NOW));
+}
+
 static void want_events(struct client *c);
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
@@ -140,8 +154,8 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
         client_close_later(c);
         return;
     }
-    if (events & UV_WRITABLE) client_wake_writer(c);
-    if (events & (UV_READABLE | UV_DISCONNECT)) read_some(c);
+    if (events & UV_WRITABLE || c->transport.write_wants_read) client_wake_writer(c);
+    if (events & (UV_READABLE | UV_DISCONNECT) || c->transport.read_wants_write) read_some(c);
 }
 
 static void want_events(struct client *c) {
@@ -150,7 +164,9 @@ static void want_events(struct client *c) {
         (void)uv_poll_stop(c->poll);
         return;
     }
-    (void)uv_poll_start(c->poll, UV_READABLE | (c->wants_write ? UV_WRITABLE : 0), on_poll);
+    bool writable =
+        (c->wants_write && !c->transport.write_wants_read) || c->transport.read_wants_write;
+    (void)uv_poll_start(c->poll, UV_READABLE | (writable ? UV_WRITABLE : 0), on_poll);
 }
 
 /* ---- writing ---- */
@@ -168,7 +184,7 @@ static bool write_some(struct client *c, bool *blocked) {
         struct slice rest = buf_slice(&c->out);
         if (rest.size == 0) return true;
         if (written > WRITE_BYTES_PER_TURN && !is_master_or_replica(c)) break;
-        ssize_t put = write(c->fd, rest.data, rest.size);
+        ssize_t put = transport_write(&c->transport, c->fd, rest.data, rest.size);
         c->engine->stats.writes++;
         if (put < 0 && errno == EINTR) continue;
         if (put < 0 && errno == EAGAIN) break;
@@ -186,13 +202,14 @@ static void flush_client(struct client *c) {
     if (!(c->flags & CLIENT_CLOSE_NOW) && c->fd >= 0 && !write_some(c, &blocked))
         c->flags |= CLIENT_CLOSE_NOW;
     if (c->flags & CLIENT_CLOSING && !blocked) c->flags |= CLIENT_CLOSE_NOW;
-    if (blocked && buf_size(&c->out) > OUT_UNAUTHENTICATED && acl_must_authenticate(c)) c->flags |= CLIENT_CLOSE_NOW;
+    if (blocked && buf_size(&c->out) > OUT_UNAUTHENTICATED && acl_must_authenticate(c))
+        c->flags |= CLIENT_CLOSE_NOW;
     if (c->flags & CLIENT_CLOSE_NOW) {
         client_free_closed(c);
         return;
     }
     if (!blocked) buf_shrink(&c->out, OUT_KEEP);
-    if (blocked != c->wants_write) {
+    if (blocked != c->wants_write || c->transport.tls) {
         c->wants_write = blocked;
         want_events(c);
     }
@@ -289,8 +306,17 @@ static const char protected_text[] = "DENIED Drawbridge is running in protected 
                                      "(requirepass), or disable protected mode (CONFIG SET "
                                      "protected-mode no) if the network is safe.";
 
-static void welcome(struct engine *engine, int fd, bool is_unix) {
+static bool start_tls(struct client *c) {
+    struct why why;
+    if (transport_accept(c->engine, &c->transport, c->fd, &why) == OK) return true;
+    engine_log(c->engine, '#', "Error accepting a client connection: %s", why.text);
+    client_close_later(c);
+    return false;
+}
+
+static void welcome(struct engine *engine, int fd, bool is_unix, bool is_tls) {
     struct client *c = client_new(engine, fd, is_unix);
+    if (is_tls && !start_tls(c)) return;
     struct sockaddr_storage address;
     socklen_t size = sizeof address;
     if (is_unix) {
@@ -329,20 +355,21 @@ static void on_connection(uv_poll_t *poll, int status, int events) {
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) return; /* none left, or no descriptors: they wait in the backlog */
-        welcome(engine, fd, listener->is_unix);
+        welcome(engine, fd, listener->is_unix, listener->is_tls);
     }
 }
 
 /* ---- listening ---- */
 
-static enum err add_listener(struct engine *engine, int fd, bool is_unix, struct why *why) {
+static enum err add_listener(struct engine *engine, int fd, bool is_unix, bool is_tls,
+                             struct why *why) {
     struct engine_net *net = net_of(engine);
     if (net->listener_count == LISTENERS_MAX) {
         close(fd);
         return why_set(why, ERR_LIMIT, "more than %d addresses to listen at", LISTENERS_MAX);
     }
     struct listener *l = NEW(struct listener);
-    *l = (struct listener){.fd = fd, .is_unix = is_unix};
+    *l = (struct listener){.fd = fd, .is_unix = is_unix, .is_tls = is_tls};
     if (uv_poll_init(engine->loop, &l->poll, fd) != 0) {
         close(fd);
         mem_free(l);
@@ -354,11 +381,11 @@ static enum err add_listener(struct engine *engine, int fd, bool is_unix, struct
     return OK;
 }
 
-static enum err listen_tcp(struct engine *engine, const char *host, struct why *why) {
+static enum err listen_tcp(struct engine *engine, const char *host, bool is_tls, struct why *why) {
     struct sockaddr_storage address = {0};
     struct sockaddr_in *in = (struct sockaddr_in *)&address;
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address;
-    uint16_t port = (uint16_t)engine->settings.port;
+    uint16_t port = (uint16_t)(is_tls ? engine->settings.tls_port : engine->settings.port);
     bool any = strcmp(host, "*") == 0, any6 = strcmp(host, "::*") == 0;
     socklen_t size = sizeof *in;
     if (any || inet_pton(AF_INET, host, &in->sin_addr) == 1) {
@@ -382,8 +409,11 @@ static enum err listen_tcp(struct engine *engine, const char *host, struct why *
         close(fd);
         return err;
     }
-    engine->net->port = port;
-    return add_listener(engine, fd, false, why);
+    if (is_tls)
+        engine->net->tls_port = port;
+    else
+        engine->net->port = port;
+    return add_listener(engine, fd, false, is_tls, why);
 }
 
 static enum err listen_unix(struct engine *engine, struct why *why) {
@@ -402,7 +432,7 @@ static enum err listen_unix(struct engine *engine, struct why *why) {
         return err;
     }
     if (engine->settings.unixsocketperm) (void)chmod(path, (mode_t)engine->settings.unixsocketperm);
-    return add_listener(engine, fd, true, why);
+    return add_listener(engine, fd, true, false, why);
 }
 
 static bool has_unix(const struct engine *engine) {
@@ -411,23 +441,34 @@ static bool has_unix(const struct engine *engine) {
     return false;
 }
 
-enum err net_listen(struct engine *engine, struct why *why) {
-    (void)net_of(engine);
+/* At all addresses of `bind`. *HEARD counts those that it listens at. */
+static enum err listen_all(struct engine *engine, bool is_tls, int *heard, int *tried,
+                           struct why *why) {
     char *copy = mem_strdup(engine->settings.bind), *rest = copy;
     enum err err = OK;
-    int heard = 0, tried = 0;
-    for (char *host;
-         engine->settings.port > 0 && err == OK && (host = strsep(&rest, " ")) != NULL;) {
+    for (char *host; err == OK && (host = strsep(&rest, " ")) != NULL;) {
         bool optional = host[0] == '-';
         if (host[0] == '\0') continue;
-        tried++;
-        err = listen_tcp(engine, host + optional, why);
+        (*tried)++;
+        err = listen_tcp(engine, host + optional, is_tls, why);
         if (err == OK)
-            heard++;
+            (*heard)++;
         else if (optional || strcmp(host, "::*") == 0)
             err = OK;
     }
     mem_free(copy);
+    return err;
+}
+
+enum err net_listen(struct engine *engine, struct why *why) {
+    struct engine_net *net = net_of(engine);
+    enum err err = engine->tls ? OK : transport_configure(engine, why);
+    int heard = 0, tried = 0;
+    net->port = net->tls_port = 0;
+    if (err == OK && engine->settings.port > 0)
+        err = listen_all(engine, false, &heard, &tried, why);
+    if (err == OK && engine->settings.tls_port > 0)
+        err = listen_all(engine, true, &heard, &tried, why);
     if (err == OK && engine->settings.unixsocket[0] && !has_unix(engine)) {
         err = listen_unix(engine, why);
         heard++;
@@ -458,9 +499,11 @@ void net_close_listeners(struct engine *engine, bool unix_too) {
 }
 
 bool net_port_changed(const struct engine *engine) {
-    return net_port(engine) != engine->settings.port;
+    return engine->net->port != engine->settings.port ||
+           engine->net->tls_port != engine->settings.tls_port;
 }
 
 uint16_t net_port(const struct engine *engine) {
-    return engine->net ? engine->net->port : 0;
+    if (engine->net == NULL) return 0;
+    return engine->net->port ? engine->net->port : engine->net->tls_port;
 }

@@ -68,6 +68,7 @@ struct master_link {
     char *host; /* NULL: we are a master */
     int64_t port;
     int fd;          /* -1: none */
+    struct transport transport;
     uv_poll_t *poll; /* NULL: none */
     struct buf in, out;
     struct psync psync;

@@ -30,16 +30,21 @@ enum maxmemory_policy {
     EVICT_NOTHING
 };
 enum acl_pubsub_default { ACL_PUBSUB_ALLCHANNELS, ACL_PUBSUB_RESETCHANNELS };
+enum tls_clients { TLS_CLIENTS_NO, TLS_CLIENTS_YES, TLS_CLIENTS_OPTIONAL };
 enum appendfsync { APPENDFSYNC_NO, APPENDFSYNC_ALWAYS, APPENDFSYNC_EVERYSEC };
 
 /* Texts are owned by the struct (mem_free), never NULL. Times end in their unit. */
 struct settings {
     /* the network */
-    int64_t port, tcp_backlog, timeout_s, tcp_keepalive_s, maxclients;
+    int64_t port, tls_port, tcp_backlog, timeout_s, tcp_keepalive_s, maxclients;
     char *bind; /* addresses, separated by spaces; one that begins with '-' may fail */
     char *unixsocket;
     int64_t unixsocketperm;
     bool protected_mode;
+    char *tls_cert_file, *tls_key_file, *tls_client_cert_file, *tls_client_key_file,
+        *tls_ca_cert_file, *tls_ca_cert_dir;
+    int64_t tls_auth_clients; /* enum tls_clients */
+    bool tls_replication;
     char *aclfile;           /* empty: none */
     int64_t acl_pubsub_default, acllog_max_len, tracking_table_max_keys;
     char *requirepass;       /* may hold any bytes: */

@@ -17,6 +17,7 @@ enum endpoint_kind { ENDPOINT_NONE, ENDPOINT_TCP, ENDPOINT_UNIX };
 struct tls_options {
     bool on;
     bool insecure;     /* accept any certificate of the peer; verified by default */
+    bool asks_only;    /* a server: a client may come without a certificate */
     char *ca;          /* file or folder of certificates to trust; NULL: the system's */
     char *cert, *key;  /* PEM files: ours; NULL: none. KEY NULL: the key is in the CERT file */
     char *server_name; /* the name to verify and to send (SNI); NULL: the endpoint's host */

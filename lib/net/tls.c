@@ -92,9 +92,8 @@ static enum err new_context(struct tls **tls, const struct tls_options *options,
                                   SSL_MODE_RELEASE_BUFFERS);
     enum err err = OK;
     bool verify = client ? !options->insecure : options->ca != NULL;
-    SSL_CTX_set_verify(context,
-                       verify ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_NONE,
-                       NULL);
+    int must_have = options->asks_only ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+    SSL_CTX_set_verify(context, verify ? SSL_VERIFY_PEER | must_have : SSL_VERIFY_NONE, NULL);
     if (verify) err = load_trust(context, options->ca, why);
     if (err == OK && options->cert) err = load_own(context, options, why);
     if (err) {

@@ -1,0 +1,172 @@
+#!/usr/bin/python3
+"""The bundled server with TLS: beside the plain port and alone, with clients' certificates asked for, optional and not,
+certificates renewed while it runs, pipelines and big values, replication both ways with a real redis-server, and peers
+that are no TLS at all."""
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+
+import redis
+
+import walk
+from servers import TOP, Folder, Ours, RedisServer, free_port, run_tests, wait_until
+
+
+def certificates(folder):
+    path = os.path.join(folder.path, "certs")
+    if not os.path.exists(path):
+        subprocess.run(["sh", os.path.join(TOP, "tests", "support", "make-certs.sh"), path], check=True)
+    return lambda name: os.path.join(path, name)
+
+
+def tls_options(cert, port, name="server"):
+    return ["--tls-port", str(port), "--tls-cert-file", cert(name + ".pem"), "--tls-key-file", cert(name + ".key"),
+            "--tls-ca-cert-file", cert("ca.pem")]
+
+
+def client(cert, port, own="client", ca="ca.pem"):
+    more = {"ssl_certfile": cert(own + ".pem"), "ssl_keyfile": cert(own + ".key")} if own else {}
+    return redis.Redis(port=port, ssl=True, ssl_ca_certs=cert(ca), ssl_check_hostname=True, host="localhost", **more)
+
+
+def refused(cert, port, **how):
+    try:
+        client(cert, port, **how).ping()
+    except (redis.ConnectionError, OSError, ssl.SSLError):
+        return True
+    return False
+
+
+def test_clients():
+    with Folder("tls-clients") as folder:
+        cert, port = certificates(folder), free_port()
+        ours = Ours(folder, "a", *tls_options(cert, port))
+        plain, safe = redis.Redis(port=ours.port), client(cert, port)
+        assert plain.set("a", "1") and safe.get("a") == b"1"
+        big = os.urandom(20_000_000)
+        assert safe.set("big", big) and safe.get("big") == big and plain.get("big") == big
+        pipe = safe.pipeline(False)
+        for number in range(20000):
+            pipe.set(f"k{number}", "v" * (number % 300))
+            pipe.get(f"k{number}")
+        answers = pipe.execute()
+        assert all(answers[2 * n + 1] == b"v" * (n % 300) for n in range(20000))
+        assert refused(cert, port, own=None), "a client without a certificate came in"
+        assert refused(cert, port, own="expired"), "a client whose certificate is over came in"
+        assert refused(cert, port, ca="stranger-ca.pem"), "the server's certificate is by whom we did not ask for"
+        plain.config_set("tls-auth-clients", "optional")
+        assert client(cert, port, own=None).ping() and client(cert, port).ping()
+        assert refused(cert, port, own="expired")
+        plain.config_set("tls-auth-clients", "no")
+        assert client(cert, port, own=None).ping()
+        assert safe.ping(), "a connection that was there goes on"
+
+
+def test_certificates_are_renewed():
+    with Folder("tls-renew") as folder:
+        cert, port = certificates(folder), free_port()
+        ours = Ours(folder, "a", *tls_options(cert, port))
+        plain = redis.Redis(port=ours.port)
+        assert client(cert, port).ping()
+        plain.config_set("tls-cert-file", cert("other.pem"), "tls-key-file", cert("other.key"))
+        assert refused(cert, port), "the new certificate is for another name"
+        try:
+            plain.config_set("tls-cert-file", "/nowhere.pem")
+            raise AssertionError("a certificate that is not there was taken")
+        except redis.ResponseError as error:
+            assert "nowhere.pem" in str(error), error
+        assert plain.config_get("tls-cert-file")["tls-cert-file"] == cert("other.pem")
+        for kind in "pem", "key":
+            os.replace(cert(f"server.{kind}"), cert(f"other.{kind}"))
+        plain.config_set("tls-cert-file", cert("other.pem"), "tls-key-file", cert("other.key"))
+        assert client(cert, port).ping(), "a file of the same name is read again"
+
+
+def test_only_tls_and_ports_that_change():
+    with Folder("tls-only") as folder:
+        cert, port, other, plain_port = certificates(folder), free_port(), free_port(), free_port()
+        ours = Ours(folder, "a", "--port", "0", *tls_options(cert, port), start=False)
+        ours.start(wait=False)
+        wait_until("it answers", lambda: client(cert, port).ping())
+        safe = client(cert, port)
+        assert safe.info("server")["tcp_port"] == port
+        safe.config_set("tls-port", other)
+        assert client(cert, other).ping() and safe.ping()
+        safe.config_set("port", plain_port)
+        assert redis.Redis(port=plain_port).ping()
+        redis.Redis(port=plain_port).config_set("tls-port", 0)
+        try:
+            socket.create_connection(("127.0.0.1", other), 1).close()
+            raise AssertionError("the TLS port is still open")
+        except ConnectionRefusedError:
+            pass
+        assert ours.process.poll() is None
+
+
+def test_strangers():
+    with Folder("tls-strangers") as folder:
+        cert, port = certificates(folder), free_port()
+        ours = Ours(folder, "a", *tls_options(cert, port))
+        for bytes_sent in (b"*1\r\n$4\r\nPING\r\n", b"GET / HTTP/1.1\r\n\r\n", os.urandom(3000), b"\x16\x03\x01"):
+            with socket.create_connection(("127.0.0.1", port), 5) as stranger:
+                stranger.sendall(bytes_sent)
+                stranger.shutdown(socket.SHUT_WR)
+                stranger.settimeout(5)
+                try:
+                    while stranger.recv(4096):
+                        pass
+                except ConnectionResetError:
+                    pass
+        with socket.create_connection(("127.0.0.1", port), 5):  # silent: it costs a descriptor, nobody waits for it
+            assert client(cert, port).ping()
+        assert redis.Redis(port=ours.port).ping()
+
+
+def load(r, stop):
+    number = 0
+    while not stop.is_set():
+        number += 1
+        pipe = r.pipeline(False)
+        pipe.incr("counter")
+        pipe.rpush("list", number)
+        pipe.ltrim("list", -1000, -1)
+        pipe.set(f"key:{number % 500}", os.urandom(50).hex())
+        pipe.execute()
+
+
+def follows(master, replica):
+    stop = threading.Event()
+    writer = threading.Thread(target=load, args=(redis.Redis(port=master.port), stop))
+    writer.start()
+    try:
+        wait_until("the link is up", lambda: redis.Redis(port=replica.port).info("replication")["master_link_status"] == "up")
+        redis.Redis(port=master.port).execute_command("CLIENT", "KILL", "TYPE", "replica")
+        wait_until("it is up again", lambda: redis.Redis(port=replica.port).info("replication")["master_link_status"] == "up")
+    finally:
+        stop.set()
+        writer.join()
+    wait_until("both are level", lambda: redis.Redis(port=master.port).info("replication")["master_repl_offset"]
+               == redis.Redis(port=replica.port).info("replication")["master_repl_offset"])
+    assert redis.Redis(port=master.port).get("counter") == redis.Redis(port=replica.port).get("counter")
+    told = walk.differences(walk.walk(master.port), walk.walk(replica.port))
+    assert not told, told
+    assert redis.Redis(port=replica.port).dbsize() > 100
+
+
+def test_replication():
+    with Folder("tls-replication") as folder:
+        cert = certificates(folder)
+        for first, second in ((Ours, RedisServer), (RedisServer, Ours), (Ours, Ours)):
+            port = free_port()
+            name = f"{first.__name__}-{second.__name__}"
+            master = first(folder, name + "-a", *tls_options(cert, port))
+            redis.Redis(port=master.port).set("first", "x" * 3_000_000)
+            replica = second(folder, name + "-b", *tls_options(cert, free_port()), "--tls-replication", "yes",
+                             "--replicaof", "127.0.0.1", str(port))
+            follows(master, replica)
+
+
+run_tests(sys.modules[__name__])
