@@ -128,17 +128,106 @@ static enum take abort_exec(struct client *c) {
     return TAKE_DONE;
 }
 
+/* ---- a command that our table does not know: a module's, a newer server's, or nobody's ---- */
+static enum take spoil_as_redis(struct client *c, size_t argc, const struct slice *argv) {
+    struct buf *error = &c->worker->scratch;
+    buf_clear(error);
+    (void)command_admit(argc, argv, error);
+    c->multi->spoiled = true;
+    client_reply_scratch(c);
+    return TAKE_DONE;
+}
+
+/* Read name and arity from the answer of COMMAND INFO: an array of one command, which is null when
+ * there is none. False: none, or not such an answer. */
+static bool read_info(struct slice reply, struct slice *name, int64_t *arity) {
+    static const enum resp_kind kinds[4] = {RESP_ARRAY, RESP_ARRAY, RESP_BULK, RESP_INT};
+    struct resp_token token[4];
+    for (size_t i = 0; i < 4; i++) {
+        struct why why;
+        size_t used = 0;
+        if (resp_next(&resp_limits_server, reply, &token[i], &used, &why) != STEP_DONE ||
+            token[i].kind != kinds[i])
+            return false;
+        reply = slice_drop(reply, used);
+    }
+    *name = token[2].text;
+    *arity = token[3].number;
+    return token[0].number == 1;
+}
+
+static bool fits(int64_t arity, size_t argc) {
+    return arity >= 0 ? (uint64_t)arity == argc : argc >= 0 - (uint64_t)arity;
+}
+
+static void on_known(struct req *req, struct backend *b, struct slice reply) {
+    struct client *c = req->client;
+    struct buf *request = req->self, out = {0};
+    struct resp_request parsed = {0};
+    struct why why;
+    size_t used = 0;
+    (void)b;
+    enum step step =
+        resp_request_next(&parsed, &resp_request_limits_open, buf_slice(request), &used, &why);
+    ASSERT(step == STEP_DONE && parsed.argc > 0); /* we wrote it ourselves */
+    struct slice name = {0};
+    int64_t arity = 0;
+    bool known = read_info(reply, &name, &arity);
+    if (known && fits(arity, parsed.argc)) {
+        buf_add(&c->multi->block, buf_slice(request));
+        c->multi->count++;
+        buf_add(&out, SLICE("+QUEUED\r\n"));
+    } else {
+        if (known)
+            resp_write_errorf(&out, "ERR wrong number of arguments for '%.*s' command",
+                              (int)(name.size < 128 ? name.size : 128), (const char *)name.data);
+        else
+            (void)command_admit(parsed.argc, parsed.argv, &out);
+        c->multi->spoiled = true;
+    }
+    c->busy = false;
+    if (reply.size > 0) {
+        if (c->stream != NULL && !req->mute) stream_write(c->stream, buf_slice(&out));
+        client_wake(c);
+    }
+    resp_request_close(&parsed);
+    buf_close(&out);
+    buf_close(request);
+    mem_free(request);
+}
+
+/* The server is asked, so that it is queued or refused as there; the next request waits for it. */
+static enum take ask_server(struct client *c) {
+    static const struct slice words[2] = {{(const uint8_t *)"COMMAND", 7},
+                                          {(const uint8_t *)"INFO", 4}};
+    struct slice argv[3] = {words[0], words[1], c->request.argv[0]};
+    struct multi *multi = c->multi;
+    struct slice raw = client_raw(c);
+    if (buf_size(&multi->block) + raw.size > MULTI_BYTES_MAX || multi->count >= MULTI_COMMANDS_MAX)
+        return spoil(c, "ERR drawbridge: the transaction is too big");
+    enum take take = TAKE_DONE;
+    struct backend *b = client_conn(c, &take);
+    if (b == NULL) return take;
+    struct buf *request = NEW(struct buf), out = {0};
+    buf_add(request, client_raw(c));
+    resp_write_command(&out, 3, argv);
+    backend_write(b, buf_slice(&out));
+    buf_close(&out);
+    struct req *req = backend_expect(b, c, REQ_WHOLE, 1);
+    req->done = on_known;
+    req->self = request;
+    c->busy = true;
+    return TAKE_DONE;
+}
+
 enum take multi_collect(struct client *c, const struct command *command, struct slice raw) {
     if (command == cmd_exec && !command_arity_fits(command, c->request.argc)) return abort_exec(c);
-    if (command == NULL || !command_arity_fits(command, c->request.argc)) {
-        struct buf *error = &c->worker->scratch;
-        buf_clear(error);
-        if (command == NULL) stats_unknown_command(c->worker->gw, c->request.argv[0]);
-        (void)command_admit(c->request.argc, c->request.argv, error);
-        c->multi->spoiled = true;
-        client_reply_scratch(c);
-        return TAKE_DONE;
+    if (command == NULL && command_find(c->request.argv[0]) == NULL) {
+        stats_unknown_command(c->worker->gw, c->request.argv[0]);
+        return ask_server(c);
     }
+    if (command == NULL || !command_arity_fits(command, c->request.argc))
+        return spoil_as_redis(c, c->request.argc, c->request.argv);
     if (policy_of(command) == POLICY_MULTI) return multi_request(c, command);
     if (command == cmd_watch) {
         client_reply_errorf(c, "ERR WATCH inside MULTI is not allowed");

@@ -1,7 +1,8 @@
 /* multi.h -- MULTI ... EXEC is collected here and sent as one block (C18).
  *
  * Each command is checked when it is queued, as Redis does: an unknown one, a wrong number of
- * arguments, or one that the gateway cannot put into a block makes EXEC fail with EXECABORT.
+ * arguments, or one that the gateway cannot put into a block makes EXEC fail with EXECABORT. One that
+ * our table does not know may be a module's: the server is asked by COMMAND INFO.
  * Bounds: MULTI_BYTES_MAX and MULTI_COMMANDS_MAX for one block; beyond them, EXECABORT.
  *
  * What names our own keys is taken out of EXEC's reply (C5a, filter.h). A script that an EVALSHA in
