@@ -41,7 +41,7 @@ OBJECTS := $(SOURCES:%.c=$(B)/obj/%.o)
 ARCHIVE := $(B)/libdrawbridge.a
 UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c tests/unit/*/*/*/test_*.c))
 SIM := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/sim/sim_*.c))
-HELPERS := $(wildcard tests/support/*.c)
+HELPERS := $(wildcard tests/support/*.c) $(filter-out tests/sim/sim_%,$(wildcard tests/sim/*.c))
 HELPER_OBJECTS := $(HELPERS:%.c=$(B)/obj/%.o)
 TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/tools/*.c))
 

@@ -102,7 +102,7 @@ void lane_pin(struct lane *l, const struct effect *effect) {
         if ((key->use & EFFECT_WRITE) && lane_owns(l, key->name))
             lane_keys_pin(&l->keys, key->db, key->name);
     }
-    if (!effect->keys_unknown) return;
+    if (!effect->keys_unknown && !effect->barrier) return;
     l->keys.pinned_all++;
     lane_keys_mark_all(&l->keys);
 }
@@ -114,7 +114,7 @@ void lane_unpin(struct lane *l, const struct effect *effect) {
         if ((key->use & EFFECT_WRITE) && lane_owns(l, key->name))
             lane_keys_unpin(&l->keys, key->db, key->name, due_ms);
     }
-    if (!effect->keys_unknown) return;
+    if (!effect->keys_unknown && !effect->barrier) return;
     ASSERT(l->keys.pinned_all > 0);
     l->keys.pinned_all--;
     lane_keys_mark_all(&l->keys);
@@ -343,7 +343,7 @@ void lane_pass_name(struct lane *l, int32_t db, struct slice name) {
 }
 
 bool lane_pass_may_name(const struct lane *l) {
-    return l->keys.count < l->rules.keys_max / 2 && l->keys.dirty_count < 10000;
+    return l->keys.count <= l->rules.keys_max / 2 && l->keys.dirty_count < 10000;
 }
 
 /* The keys of what is unanswered are dirty (C15). */

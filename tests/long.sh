@@ -10,5 +10,6 @@ DRAWBRIDGE_PROGRAM=$PWD/build/san-address/drawbridge ASAN_OPTIONS=detect_leaks=0
 for round in $(seq 1 "${SIM_ROUNDS:-30}"); do
     SEED=$round sh tests/run-binaries.sh build/san-address/tests/sim || { echo "SEED=$round"; failed=1; }
 done
+build/san-address/tests/sim/sim_lane 10000 || failed=1
 SECONDS_EACH=${FUZZ_SECONDS:-60} sh tests/fuzz/fuzz.sh || failed=1
 exit $failed

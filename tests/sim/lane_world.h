@@ -1,0 +1,148 @@
+/* lane_world.h -- a gateway's lanes between clients, a primary and a follower, all simulated.
+ *
+ * Virtual clocks that differ; connections on which requests wait until somebody steps them, and
+ * which may break while requests are on their way: those may still be executed, until the
+ * connection is known to be gone. The gateway may die at every step; its journal stays. A server may
+ * restart with older data.
+ *
+ * The world is what the gateway's shell will be, and keeps its rules (C20-C22a). A switch breaks one
+ * of them here, or spoils what the lanes remember: never in the lanes' own code.
+ */
+#ifndef TESTS_SIM_LANE_WORLD_H
+#define TESTS_SIM_LANE_WORLD_H
+
+#include "gateway/lanes.h"
+#include "tests/sim/mini_redis.h"
+
+#define WORLD_CLIENTS 3
+#define WORLD_LANES 3
+#define WORLD_WAITING 3 /* commands of a client */
+#define WORLD_HISTORY 6
+
+enum world_rule {
+    OFF_KILL_P,
+    OFF_KILL_F,
+    OFF_CONNIDS,
+    OFF_PIN,
+    OFF_GEN,
+    OFF_SPREAD,
+    OFF_VOLATILE,
+    OFF_RUN_ID_P,
+    OFF_RUN_ID_F,
+    OFF_UNCONFIRMED,
+    OFF_JOURNAL_ENTRY,
+    OFF_JOURNAL_DIRTY,
+    OFF_JOURNAL_LOST,
+    OFF_ORDER,
+    OFF_COPY_ERROR,
+    OFF_EXTRA,
+    OFF_LISTED,
+    WORLD_RULES
+};
+extern const char *const world_rule_names[WORLD_RULES];
+
+struct message {
+    struct message *next;
+    struct buf bytes, answer;
+    uint32_t replies;
+    int client; /* -1: none */
+    uint64_t seq;
+    bool is_mark; /* not a request: compare EXPECT with F */
+    bool has[MINI_DBS][MINI_KEYS];
+    struct mini_state *state; /* of P after it was executed, or what a mark expects */
+    struct effect *own;       /* EXEC under WATCH: on a connection of its client's own */
+    uint64_t round;           /* of a page */
+};
+
+struct messages {
+    struct message *head, *tail;
+};
+
+struct wire {
+    struct wire *next; /* zombies */
+    enum lane_side side;
+    int lane; /* -1: not a lane's */
+    int64_t id;
+    struct mini_conn conn;
+    struct messages asked, answered;
+    struct effect *own[8]; /* of a zombie: pinned until it is gone */
+    int owns;
+};
+
+struct waiting {
+    char text[96];
+    int db, tries;
+    bool own;
+    uint64_t seq;
+};
+
+struct world_client {
+    struct waiting queue[WORLD_WAITING];
+    int count;
+    struct lanes_place place;
+    size_t own_unanswered;
+    uint64_t seqs, executed;
+};
+
+struct journal_entry {
+    uint64_t id;
+    int db;
+    char key; /* 0: all keys */
+};
+
+struct world {
+    bool off[WORLD_RULES];
+    bool talk, check_clean;
+    int64_t world_ms, gateway_skew_ms;
+    struct clock clock; /* the gateway's */
+    struct mini server[2];
+    struct mini_state history[2][WORLD_HISTORY];
+    int history_count[2];
+    struct rng rng;
+    struct lane_rules rules;
+    struct effect_facts facts;
+    unsigned lane_count;
+    int64_t ids;
+    /* the gateway */
+    struct lanes lanes;
+    struct wire *wires[2][WORLD_LANES], *own[WORLD_CLIENTS], *scan[2];
+    struct world_client clients[WORLD_CLIENTS];
+    struct wire *zombies; /* not known to be gone */
+    struct wire *ghosts;  /* called gone while they were not: only with a broken rule */
+    /* the journal */
+    struct journal_entry entries[512];
+    int entry_count;
+    bool dirty[MINI_DBS][MINI_KEYS];
+    uint64_t dirty_slots[LANE_SLOTS / 64];
+    struct {
+        uint64_t hash;
+        int64_t at_ms;
+    } deadlines[64];
+    int deadline_count;
+    uint64_t figures[8]; /* executed, clean keys compared, crashes, breaks ... */
+    char failed[256];
+};
+
+void world_open(struct world *w, uint64_t seed, unsigned lanes, bool import);
+void world_start(struct world *w, bool baseline); /* after the first data are there */
+void world_close(struct world *w);
+
+/* What can happen. WIRE: 0..: lanes, then WORLD_CLIENTS own ones, then the one that lists. */
+void world_issue(struct world *w, int client, int db, const char *text, bool own);
+void world_execute(struct world *w, enum lane_side side, unsigned wire);
+void world_answer(struct world *w, enum lane_side side, unsigned wire);
+void world_break(struct world *w, enum lane_side side, unsigned wire);
+void world_kill(struct world *w);   /* the oldest old connection is known to be gone */
+void world_zombie(struct world *w); /* an old connection executes something */
+void world_crash(struct world *w, bool host);
+void world_restart(struct world *w, enum lane_side side, int back);
+void world_turn(struct world *w);
+void world_remember(struct world *w, enum lane_side side);
+/* The first wire from FROM on with something to do. */
+unsigned world_busy_wire(struct world *w, enum lane_side side, bool answered, unsigned from);
+unsigned world_wires(const struct world *w, enum lane_side side);
+
+/* Everything is answered and copied; then both sides are the same, or WHAT says what is not. */
+bool world_settle(struct world *w, char what[256]);
+
+#endif

@@ -1,0 +1,279 @@
+/* sim_lane.c -- lanes between simulated clients, primary and follower: random runs with everything
+ * that can go wrong, and the shortest traces that diverge when one rule is left out.
+ *
+ *     sim_lane [RUNS]             traces, then RUNS random runs; the seed is printed, $SEED repeats it
+ *     sim_lane [RUNS] --ablate    for each rule, the first run that fails without it and not with it
+ *
+ * Checked: at every item of a lane, every clean key that cannot expire is the same at F; when all is
+ * drained, everything is the same; a client's commands are executed in its order. With $TALK each
+ * step is told: for one run at a time.
+ */
+#include "tests/sim/lane_world.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void both(struct world *w, const char *text, bool at_p, bool at_f) {
+    struct mini_conn conn = {0};
+    struct buf request = {0}, out = {0};
+    struct slice argv[8];
+    size_t argc = 0;
+    char copy[96];
+    snprintf(copy, sizeof copy, "%s", text);
+    for (char *word = strtok(copy, " "); word && argc < 8; word = strtok(NULL, " ")) argv[argc++] = slice_text(word);
+    resp_write_command(&request, argc, argv);
+    if (at_p) mini_serve(&w->server[LANE_P], &conn, buf_slice(&request), &out);
+    if (at_f) mini_serve(&w->server[LANE_F], &conn, buf_slice(&request), &out);
+    buf_close(&request);
+    buf_close(&out);
+    mini_conn_close(&conn);
+}
+
+/* ---- random runs ---- */
+
+static void random_command(struct rng *r, const struct world *w, char text[48]) {
+    char k = (char)('a' + rng_below(r, 4)), k2 = (char)('a' + rng_below(r, 4)), k3 = (char)('a' + rng_below(r, 4));
+    char v = "xyz"[rng_below(r, 3)];
+    static const int64_t lives[] = {20, 300, 5000};
+    int64_t life = lives[rng_below(r, 3)];
+    switch (rng_below(r, 42)) {
+    case 0: case 1: snprintf(text, 48, "SUNIONSTORE %c %c %c", k, k2, k3); break;
+    case 2: case 3: snprintf(text, 48, "RENAME %c %c", k, k2); break;
+    case 4: snprintf(text, 48, "MSET %c 1 %c 2", k, k2); break;
+    case 5: snprintf(text, 48, "SMOVE %c %c %c", k, k2, v); break;
+    case 6: case 7: snprintf(text, 48, "EVAL %c 2 %c %c", rng_below(r, 3) ? 'w' : 'x', k, k2); break;
+    case 8: snprintf(text, 48, "PEXPIRE %c %" PRId64, k, life); break;
+    case 9: snprintf(text, 48, "PERSIST %c", k); break;
+    case 10: snprintf(text, 48, "SET %c 1 PX %" PRId64, k, life); break;
+    case 11: snprintf(text, 48, "PEXPIREAT %c %" PRId64, k, w->world_ms + (int64_t)rng_below(r, 900)); break;
+    case 12: snprintf(text, 48, "SET %c %c", k, v); break;
+    case 13: snprintf(text, 48, "SET %c 1", k); break;
+    case 14: snprintf(text, 48, "SET %c 7 %s", k, rng_below(r, 2) ? "NX" : "XX"); break;
+    case 15: snprintf(text, 48, "SET %c 8 KEEPTTL", k); break;
+    case 16: snprintf(text, 48, "SETNX %c 5", k); break;
+    case 17: snprintf(text, 48, "GETSET %c %c", k, v); break;
+    case 18: snprintf(text, 48, "GETDEL %c", k); break;
+    case 19: case 20: case 21: snprintf(text, 48, "INCR %c", k); break;
+    case 22: case 23: snprintf(text, 48, "APPEND %c %c", k, v); break;
+    case 24: snprintf(text, 48, "DEL %c %c", k, k2); break;
+    case 25: snprintf(text, 48, "LPUSH %c %c", k, v); break;
+    case 26: case 27: snprintf(text, 48, "RPUSH %c %c", k, v); break;
+    case 28: snprintf(text, 48, "%s %c", rng_below(r, 2) ? "LPOP" : "RPOP", k); break;
+    case 29: snprintf(text, 48, "LPUSHX %c %c", k, v); break;
+    case 30: snprintf(text, 48, "BLPOP %c %c 0", k, k2); break;
+    case 31: case 32: snprintf(text, 48, "SADD %c %c", k, v); break;
+    case 33: snprintf(text, 48, "SREM %c %c", k, v); break;
+    case 34: snprintf(text, 48, "SPOP %c", k); break;
+    case 35: snprintf(text, 48, "HSET %c %c %c", k, v, v); break;
+    case 36: snprintf(text, 48, "HDEL %c %c", k, v); break;
+    case 37: snprintf(text, 48, "ZADD %c %d %c", k, (int)rng_below(r, 5), v); break;
+    case 38: snprintf(text, 48, "ZINCRBY %c 2 %c", k, v); break;
+    case 39: snprintf(text, 48, "ZREM %c %c", k, v); break;
+    case 40: snprintf(text, 48, "GET %c", k); break;
+    default: snprintf(text, 48, "DEL %c", k); break;
+    }
+}
+
+static void random_issue(struct rng *r, struct world *w) {
+    char first[48], second[48], text[98];
+    random_command(r, w, first);
+    random_command(r, w, second);
+    if (rng_below(r, 30) == 0) snprintf(second, sizeof second, "SELECT 1");
+    bool own = rng_below(r, 9) == 0;
+    if (rng_below(r, 70) == 0) snprintf(text, sizeof text, "%s", rng_below(r, 3) ? "FLUSHALL" : rng_below(r, 2) ? "FLUSHDB" : "SWAPDB 0 1");
+    else if (rng_below(r, 7) == 0) snprintf(text, sizeof text, "%s;%s", first, second);
+    else snprintf(text, sizeof text, "%s", first);
+    if (text[0] == 'F' || strncmp(text, "SWAP", 4) == 0 || strchr(text, ';') != NULL || strncmp(text, "BLPOP", 5) == 0) own = false;
+    world_issue(w, (int)rng_below(r, WORLD_CLIENTS), rng_below(r, 5) == 0, text, own);
+}
+
+struct weather {
+    bool faults, refusals, loading;
+    unsigned kinds;
+};
+
+static void random_fault(struct rng *r, struct world *w, const struct weather *weather) {
+    static const unsigned one[] = {0, 1, 2, 3};
+    unsigned kind = weather->kinds < 4 ? one[weather->kinds] : (unsigned)rng_below(r, 4);
+    switch (kind) {
+    case 0: world_break(w, LANE_P, (unsigned)rng_below(r, world_wires(w, LANE_P))); break;
+    case 1: world_break(w, LANE_F, (unsigned)rng_below(r, world_wires(w, LANE_F))); break;
+    case 2: world_crash(w, rng_below(r, 3) == 0); break;
+    default: world_restart(w, rng_below(r, 2) ? LANE_P : LANE_F, (int)rng_below(r, 4)); break;
+    }
+}
+
+static unsigned busy(struct rng *r, struct world *w, enum lane_side side, bool answered) {
+    return world_busy_wire(w, side, answered, (unsigned)rng_below(r, world_wires(w, side)));
+}
+
+static void random_step(struct rng *r, struct world *w, const struct weather *weather) {
+    uint64_t dice = rng_below(r, 1000);
+    if ((w->zombies || w->ghosts) && rng_below(r, 8) == 0) world_zombie(w);
+    if (w->zombies && rng_below(r, 6) == 0) world_kill(w);
+    if (dice < 230) random_issue(r, w);
+    else if (dice < 410) world_execute(w, LANE_P, busy(r, w, LANE_P, false));
+    else if (dice < 600) world_answer(w, LANE_P, busy(r, w, LANE_P, true));
+    else if (dice < 700) world_execute(w, LANE_F, busy(r, w, LANE_F, false));
+    else if (dice < 800) world_answer(w, LANE_F, busy(r, w, LANE_F, true));
+    else if (dice < 900) world_turn(w);
+    else if (dice < 935) w->world_ms += (int64_t)(rng_below(r, 3) == 0 ? 400 : rng_below(r, 2) ? 30 : 1);
+    else if (dice < 945) mini_expire(&w->server[rng_below(r, 2)]);
+    else if (dice < 965 && weather->refusals) w->server[LANE_F].refuse = rng_below(r, 2) ? 0 : rng_below(r, 4) == 0 ? '*' : (char)('a' + rng_below(r, 4));
+    else if (dice < 975 && weather->loading) w->server[rng_below(r, 2)].loading = rng_below(r, 3) == 0;
+    else if (dice >= 975 && weather->faults) random_fault(r, w, weather);
+}
+
+/* Small limits in some runs, so that every rule for what is full is tried (C20). */
+static void random_limits(struct rng *r, struct world *w) {
+    if (rng_below(r, 3) == 0) w->rules.window_items_max = 1 + rng_below(r, 4);
+    if (rng_below(r, 4) == 0) w->rules.queue_items_max = 2 + rng_below(r, 4);
+    if (rng_below(r, 4) == 0) w->rules.keys_max = 1 + rng_below(r, 3);
+    if (rng_below(r, 5) == 0) w->rules.deadlines_max = rng_below(r, 3);
+    if (rng_below(r, 3) == 0) w->rules.copies_max = 1;
+    if (rng_below(r, 3) == 0) w->rules.copy_interval_ms = 20;
+}
+
+static bool random_run(uint64_t seed, int off, uint64_t figures[8], bool quiet) {
+    struct rng r = rng_from(seed);
+    struct world *w = NEW(struct world);
+    char text[48], what[256] = "";
+    world_open(w, rng_next(&r), 1 + (unsigned)rng_below(&r, WORLD_LANES), rng_below(&r, 5) < 2);
+    if (off >= 0) w->off[off] = true;
+    for (int side = 0; side < 2; side++) w->server[side].skew_ms = (int64_t)rng_below(&r, 3) * 200 - 200;
+    w->gateway_skew_ms = (int64_t)rng_below(&r, 3) * 200 - 200;
+    if (rng_below(&r, 3) == 0) w->facts.primary_version = 60200;
+    random_limits(&r, w);
+    bool baseline = rng_below(&r, 2);
+    for (uint64_t i = rng_below(&r, 8); i > 0; i--) {
+        random_command(&r, w, text);
+        if (strncmp(text, "EVAL", 4) != 0 && strncmp(text, "SPOP", 4) != 0 && text[0] != 'B' && strncmp(text, "PEXPIRE ", 8) != 0 &&
+            strstr(text, " PX ") == NULL)
+            both(w, text, true, !baseline);
+    }
+    if (!baseline) w->server[LANE_F].state = w->server[LANE_P].state;
+    if (baseline && rng_below(&r, 3) == 0) both(w, "SET b 9", false, true);
+    struct weather weather = {rng_below(&r, 10) < 7, rng_below(&r, 10) < 3, rng_below(&r, 10) < 2, (unsigned)rng_below(&r, 8)};
+    w->check_clean = !weather.refusals && !weather.loading && rng_below(&r, 2);
+    world_start(w, baseline);
+    for (uint64_t steps = 15 + rng_below(&r, 250); steps > 0 && !w->failed[0]; steps--) random_step(&r, w, &weather);
+    bool fine = world_settle(w, what);
+    if (!fine && !quiet) printf("seed %" PRIu64 ": %s\n", seed, what);
+    for (int i = 0; figures && i < 8; i++) figures[i] += w->figures[i];
+    world_close(w);
+    mem_free(w);
+    return fine;
+}
+
+/* ---- traces: with two lanes, b and d in lane 0, a and c in lane 1 ---- */
+
+struct trace {
+    enum world_rule rule;
+    bool import, baseline;
+    const char *steps[32];
+};
+
+#define DONE0 "p0", "r0"
+#define THERE0 "f0", "g0"
+
+static const struct trace traces[] = {
+    {OFF_KILL_F, false, false, {"i0 SET b 1", DONE0, "bf0", "kill", "copy", DONE0, THERE0, "i0 SET b x", DONE0, THERE0}},
+    {OFF_SPREAD, false, false, {"i0 SADD b x", DONE0, "i0 SUNIONSTORE d b b", DONE0, "refuse b", "f0", "accept", "f0", "g0", "g0"}},
+    {OFF_RUN_ID_F, false, false, {"i0 SET b 1", DONE0, THERE0, "i0 SET b x", DONE0, THERE0, "restart F"}},
+    {OFF_RUN_ID_P, false, false, {"i0 SET b 1", DONE0, THERE0, "i0 SET b x", DONE0, THERE0, "restart P"}},
+    {OFF_KILL_P, false, false, {"i0 APPEND b x", "bp0", "kill", "copy", DONE0, THERE0, "zombie"}},
+    {OFF_PIN, false, false, {"o0 SADD b x", "p2", "p2", "i1 SUNIONSTORE d b b", DONE0, "r2", "r2"}},
+    {OFF_PIN, false, false, {"= SADD b x", "i0 SMOVE b a x", "p0", "i1 SUNIONSTORE c a a", "p1", "r1", "r0"}},
+    {OFF_VOLATILE, false, false, {"i0 SET b 1 PX 300", DONE0, THERE0, "i0 INCR b", DONE0, "tick"}},
+    {OFF_VOLATILE, true, false, {"i0 SET b 1 PX 300", DONE0, THERE0, "tick", "i0 INCR b", DONE0, THERE0}},
+    {OFF_VOLATILE, false, false, {"i0 SET b 5 PX 300", DONE0, THERE0, "i0 INCR b", "i0 PEXPIRE b 9000", DONE0, DONE0, "tick"}},
+    {OFF_CONNIDS, false, false, {"i0 SET b 1", DONE0, "crash", "kill*", "copy", DONE0, THERE0, "i0 SET b x", DONE0, THERE0}},
+    {OFF_GEN, false, false, {"i0 SET d 1", DONE0, "refuse d", THERE0, "accept", "copy", "p0", "i1 MSET a 1 d 2", "p1", "r1", "r0"}},
+    {OFF_UNCONFIRMED, false, false, {"i0 SET b 1", DONE0, "bf0"}},
+    {OFF_JOURNAL_ENTRY, false, false, {"i0 SET b 1", "p0", "crash"}},
+    {OFF_JOURNAL_DIRTY, false, false, {"i0 SET b 1", DONE0, "refuse b", THERE0, "accept", "crash"}},
+    {OFF_JOURNAL_LOST, false, false, {"i0 SET b 1", DONE0, "refuse b", THERE0, "accept", "host"}},
+    {OFF_ORDER, false, false, {"i0 SET b 1", "i0 SET a 1", "p1", "p0"}},
+    {OFF_COPY_ERROR, false, false, {"i0 SET b 1", DONE0, "refuse b", THERE0, "accept", "copy", "loading", "p0", "loaded", "r0"}},
+    {OFF_EXTRA, false, true, {"+ SET b 9"}},
+    {OFF_LISTED, false, true, {"- SET b 9"}},
+};
+
+static void step_named(struct world *w, const char *s) {
+    unsigned n = s[1] >= '0' && s[1] <= '9' ? (unsigned)(s[1] - '0') : 0, last = (unsigned)(s[strlen(s) - 1] - '0');
+    if (s[0] == '=' || s[0] == '+' || s[0] == '-') return; /* before the start */
+    if (s[0] == 'i' || s[0] == 'o') world_issue(w, (int)n, 0, s + 3, s[0] == 'o');
+    else if (strcmp(s, "copy") == 0) w->world_ms += 2, world_turn(w);
+    else if (strcmp(s, "tick") == 0) w->world_ms += 400;
+    else if (strcmp(s, "kill") == 0) world_kill(w);
+    else if (strcmp(s, "kill*") == 0) while (w->zombies) world_kill(w);
+    else if (strcmp(s, "zombie") == 0) world_zombie(w);
+    else if (strcmp(s, "crash") == 0) world_crash(w, false);
+    else if (strcmp(s, "host") == 0) world_crash(w, true);
+    else if (strncmp(s, "restart ", 8) == 0) world_restart(w, s[8] == 'P' ? LANE_P : LANE_F, 1);
+    else if (strncmp(s, "refuse ", 7) == 0) w->server[LANE_F].refuse = s[7];
+    else if (strcmp(s, "accept") == 0) w->server[LANE_F].refuse = 0;
+    else if (strcmp(s, "loading") == 0 || strcmp(s, "loaded") == 0) w->server[LANE_P].loading = s[5] == 'n';
+    else if (s[0] == 'b') world_break(w, s[1] == 'p' ? LANE_P : LANE_F, last);
+    else if (s[0] == 'p') world_execute(w, LANE_P, n);
+    else if (s[0] == 'r') world_answer(w, LANE_P, n);
+    else if (s[0] == 'f') world_execute(w, LANE_F, n);
+    else if (s[0] == 'g') world_answer(w, LANE_F, n);
+    else UNREACHABLE("a step that the simulation does not know");
+}
+
+static bool run_trace(const struct trace *trace, bool broken, char what[256]) {
+    struct world *w = NEW(struct world);
+    world_open(w, 1, 2, trace->import);
+    if (broken) w->off[trace->rule] = true;
+    for (size_t i = 0; trace->steps[i]; i++) {
+        const char *s = trace->steps[i];
+        if (s[0] == '=' || s[0] == '+' || s[0] == '-') both(w, s + 2, s[0] != '+', s[0] != '-');
+    }
+    world_start(w, trace->baseline);
+    for (size_t i = 0; trace->steps[i]; i++) step_named(w, trace->steps[i]);
+    bool equal = world_settle(w, what);
+    world_close(w);
+    mem_free(w);
+    return equal;
+}
+
+static int run_traces(void) {
+    int failed = 0;
+    for (size_t i = 0; i < sizeof traces / sizeof *traces; i++) {
+        char with[256] = "equal", without[256] = "equal";
+        bool a = run_trace(&traces[i], false, with), b = run_trace(&traces[i], true, without);
+        if (a && !b) continue;
+        printf("trace %zu, %s: with the rule: %s; without: %s\n", i, world_rule_names[traces[i].rule], with, without);
+        failed++;
+    }
+    return failed;
+}
+
+/* ---- ---- */
+
+static int ablate(uint64_t seed, long runs) {
+    int missed = 0;
+    for (int off = 0; off < WORLD_RULES; off++) {
+        long i = 0;
+        while (i < runs && (random_run(seed + (uint64_t)i * 1000003, off, NULL, true) || !random_run(seed + (uint64_t)i * 1000003, -1, NULL, true))) i++;
+        if (i < runs) printf("without %s: seed %" PRIu64 ", run %ld\n", world_rule_names[off], seed + (uint64_t)i * 1000003, i);
+        else printf("without %s: no failure in %ld runs\n", world_rule_names[off], runs), missed++;
+    }
+    return missed;
+}
+
+int main(int argc, char **argv) {
+    uint64_t seed = rand_test_seed(), figures[8] = {0};
+    long runs = argc > 1 ? atol(argv[1]) : 300;
+    if (argc > 2 && strcmp(argv[2], "--ablate") == 0) return ablate(seed, runs);
+    int failed = getenv("TALK") && getenv("SEED") ? 0 : run_traces();
+    printf("sim_lane: SEED=%" PRIu64 ", %ld runs\n", seed, runs);
+    for (long i = 0; i < runs && failed < 5; i++)
+        if (!random_run(seed + (uint64_t)i * 1000003, -1, figures, false)) failed++;
+    printf("%" PRIu64 " requests executed, %" PRIu64 " clean keys compared, %" PRIu64 " crashes, %" PRIu64 " breaks\n", figures[0], figures[1], figures[2],
+           figures[3]);
+    printf("%s\n", failed ? "FAILED" : "fine");
+    return failed ? 1 : 0;
+}
