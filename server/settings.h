@@ -66,6 +66,7 @@ struct settings {
     bool lazyfree_lazy_eviction, lazyfree_lazy_expire, lazyfree_lazy_server_del,
         lazyfree_lazy_user_del, lazyfree_lazy_user_flush;
     struct type_limits types;
+    int64_t hll_sparse_max_bytes;
     int64_t notify_keyspace_events; /* bits of notify_class */
     bool import_mode;
     /* observation */

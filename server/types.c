@@ -32,6 +32,9 @@ void types_bind(struct engine *engine) {
     xstream_info_bind(engine);
     geo_bind(engine);
     geo_search_bind(engine);
+    hll_bind(engine);
+    bit_bind(engine);
+    bitfield_bind(engine);
     random_bind(engine);
     value_scan_bind(engine);
     sort_bind(engine);

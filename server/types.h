@@ -1,5 +1,5 @@
-/* types.h -- the value types list, hash, set, sorted set and stream: their commands, and SORT and
- * the SCANs of a value, bound to an engine.
+/* types.h -- the value types list, hash, set, sorted set and stream, places and HyperLogLogs: their
+ * commands, and SORT and the SCANs of a value, bound to an engine.
  *
  * types_register() once per process before any value is made; types_bind() once per engine.
  */
@@ -28,6 +28,9 @@ void xstream_claim_bind(struct engine *engine);
 void xstream_info_bind(struct engine *engine);
 void geo_bind(struct engine *engine);
 void geo_search_bind(struct engine *engine);
+void hll_bind(struct engine *engine);
+void bit_bind(struct engine *engine);
+void bitfield_bind(struct engine *engine);
 void random_bind(struct engine *engine);
 void value_scan_bind(struct engine *engine);
 void sort_bind(struct engine *engine);

@@ -85,7 +85,7 @@ class StreamMaker:
             lambda: ["XINFO", "GROUPS", k], lambda: ["XINFO", "CONSUMERS", k, self.group()],
             lambda: ["XSETID", k, self.id()] + m.maybe("ENTRIESADDED", m.int()) + m.maybe("MAXDELETEDID", self.id()),
             lambda: ["CONFIG", "SET", "stream-node-max-entries", r.choice(["0", "1", "5", "10", "100"])],
-            lambda: ["CONFIG", "SET", "stream-node-max-bytes", r.choice(["0", "1", "100", "4096"])],
+            # (Not stream-node-max-bytes: with 0, 1 and 100 redis-server 7.0.15 itself dies now and then, of an assertion in lpFirst.)
             lambda: ["DEBUG", "DIGEST-VALUE", k],
         ])()
 

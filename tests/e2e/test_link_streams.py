@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Streams arrive exactly at the bundled server, by the copy and by the stream: groups, pending entries, consumers with nothing
-to do, empty streams, max-deleted-id, entries-added; and an audit finds both sides equal."""
+to do, empty streams, max-deleted-id, entries-added; and with them places, HyperLogLogs and bits."""
 import random
 
 from link import Link
@@ -22,6 +22,19 @@ def fill(r, prefix):
     r.execute_command("XGROUP", "CREATE", f"{prefix}:groups", "only", "$", "MKSTREAM")
     r.xautoclaim(f"{prefix}:stream", "group", "carl", 0, count=2)
     r.execute_command("XSETID", f"{prefix}:empty", "9-9", "ENTRIESADDED", 77, "MAXDELETEDID", "5-5")
+
+
+def fill_others(r, prefix, rnd):
+    for n in range(200):
+        r.geoadd(f"{prefix}:places", (rnd.uniform(-180, 180), rnd.uniform(-85, 85), f"p{rnd.randrange(150)}"))
+        r.pfadd(f"{prefix}:small" if n % 2 else f"{prefix}:large", *(str(rnd.random()) for _ in range(n % 60)))
+        r.setbit(f"{prefix}:bits", rnd.randrange(5000), rnd.randrange(2))
+        r.execute_command("BITFIELD", f"{prefix}:bits", "OVERFLOW", "SAT", "INCRBY", "i13", f"#{rnd.randrange(80)}", rnd.randint(-5000, 5000))
+    r.georadius(f"{prefix}:places", 0, 0, 8000, unit="km", store=f"{prefix}:near")
+    r.execute_command("GEOSEARCHSTORE", f"{prefix}:dist", f"{prefix}:places", "FROMLONLAT", 13, 38, "BYRADIUS", 9000, "km", "STOREDIST")
+    r.pfmerge(f"{prefix}:both", f"{prefix}:small", f"{prefix}:large")
+    assert r.pfcount(f"{prefix}:both") == r.pfcount(f"{prefix}:small", f"{prefix}:large") > 3000
+    r.bitop("XOR", f"{prefix}:xor", f"{prefix}:bits", f"{prefix}:small")
 
 
 def work(r, rnd, rounds):
@@ -54,12 +67,15 @@ def main():
         source, target = link.client("source"), link.client("target")
         for db in (0, 3):
             fill(link.client("source", db), "copied")
+        fill_others(source, "copied", rnd)
         work(source, rnd, 60)
         link.start()
         link.wait_log("link.following")
         link.wait_level()
         link.check_equal()
         fill(source, "streamed")
+        fill_others(source, "streamed", rnd)
+        fill_others(source, "copied", rnd)
         work(source, rnd, 200)
         link.wait_clean()
         link.check_equal()

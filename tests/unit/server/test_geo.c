@@ -25,7 +25,7 @@ static void test_known_places_have_the_scores_that_redis_gives_them(void **state
 
 static void test_any_double_is_some_place(void **state) {
     (void)state;
-    const double scores[] = {-1, -1e300, 1e300, INFINITY, -INFINITY, 9223372036854775808.0, 0.5};
+    const double scores[] = {-1, -1e300, 1e300, HUGE_VAL, -HUGE_VAL, 9223372036854775808.0, 0.5};
     for (size_t i = 0; i < sizeof scores / sizeof *scores; i++)
         assert_true(geo_is_valid(geo_decode(scores[i])));
 }
