@@ -2,7 +2,7 @@
 """C8: at a target that expires keys by its own clock, with a lag of two seconds and keys that live for one: nothing differs.
 
 A key that the target has already dropped when INCR, HSET or LPUSH arrive would begin anew there, with another value and no
-expiry. The link must notice, leave the command out, and copy the key.
+expiry. The link must notice, leave the command out, and copy the key. Databases are swapped now and then, and the deadlines with them.
 """
 import random
 import threading
@@ -46,6 +46,8 @@ class Load(threading.Thread):
                 r.sunionstore(f"union:{n}", f"set:{n}", f"set:{n + 1}")
                 r.sadd(f"set:{n}", self.random.randrange(9))
                 r.pexpire(f"set:{n}", 1000)
+            if self.random.random() < 0.01:
+                r.swapdb(0, 3)
             time.sleep(0.001)
 
 
@@ -55,6 +57,22 @@ def lag(link, seconds):
     stop.send_signal(19)
     time.sleep(seconds)
     stop.send_signal(18)
+
+
+def deadlines_go_with_their_database(link):
+    """Sets expire at the target before it hears what was made from them, in a database that had another number before."""
+    source, swapped = link.client("source"), link.client("source", 3)
+    at_ms = int(time.time() * 1000) + 3000
+    for n in range(20):
+        source.sadd(f"dies:{n}", "one", "two")
+        source.pexpireat(f"dies:{n}", at_ms)
+    source.swapdb(0, 3)
+    link.wait_level()
+    link.processes["target"].send_signal(19)
+    for n in range(20):
+        assert swapped.sunionstore(f"made:{n}", f"dies:{n}") == 2, "this machine is too slow for a deadline of 3 s"
+    time.sleep(max(0, at_ms / 1000 - time.time()) + 0.3)
+    link.processes["target"].send_signal(18)
 
 
 def main():
@@ -74,10 +92,12 @@ def main():
         finally:
             load.stop = True
             load.join()
-        source = link.client("source")
-        for key in source.scan_iter():  # what is left must not go away between the two walks
-            if source.pttl(key) > 0:
-                source.pexpire(key, 10 ** 7)
+        link.wait_clean()
+        deadlines_go_with_their_database(link)
+        for source in (link.client("source"), link.client("source", 3)):
+            for key in source.scan_iter():  # what is left must not go away between the two walks
+                if source.pttl(key) > 0:
+                    source.pexpire(key, 10 ** 7)
         link.wait_clean()
         link.check_equal()
         assert walk.walk(link.ports["source"])

@@ -17,6 +17,7 @@ def streams(r, size):
     r.xgroup_create("stream", "group", id="5-4")
     r.xgroup_create("stream", "late", id="$")
     r.xgroup_create("stream", "none", id="0")
+    r.execute_command("XGROUP", "CREATE", "stream", "counted", "9-8", "ENTRIESREAD", 9)
     r.execute_command("XGROUP", "CREATECONSUMER", "stream", "group", "idle")
     r.xreadgroup("group", "anna", {"stream": ">"}, count=70)
     r.xreadgroup("group", "bert", {"stream": ">"}, count=30)
