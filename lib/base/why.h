@@ -4,6 +4,8 @@
  * The code says what to do next (retry, give up, tell the client).
  * The text says what happened, outermost context first:
  *     "task t7: load checkpoint: open /var/lib/gw/state.db: permission denied"
+ * A sentence is one line: control characters of names and values that came from outside become
+ * spaces, so that nobody forges a line of a log or a reply.
  * On failure all out parameters are left as they were.
  */
 #ifndef LIB_BASE_WHY_H
