@@ -50,6 +50,7 @@ struct settings {
     char *requirepass;       /* may hold any bytes: */
     size_t requirepass_size; /* bytes */
     int64_t client_query_buffer_limit, proto_max_bulk_len;
+    int64_t maxmemory_clients; /* bytes; negative: percent of maxmemory; 0: no limit */
     struct output_limit output_limits[OUTPUT_CLASSES];
     /* the process */
     bool daemonize;
