@@ -1,6 +1,6 @@
 """effect_maker.py -- random requests for every write command of Redis 7.0, many of them wrong or without effect.
 
-Lists, hashes, sets and sorted sets come from test_types_differential; the rest is here. Times are either over or
+Lists, hashes, sets, sorted sets and some places come from test_types_differential; the rest is here. Times are either over or
 far away, so that nothing expires while a test looks.
 """
 import time
@@ -103,7 +103,7 @@ class EffectMaker(Maker):
     def place(self):
         return [f"{self.rng.uniform(-20, 20):.6f}", f"{self.rng.uniform(-20, 20):.6f}"]
 
-    def geo(self):
+    def geo_keys(self):
         r, k = self.rng, self.key("g")
         store = lambda: r.choice([[], ["STORE", self.key("g")], ["STOREDIST", self.key("g")], ["STORE", k]])
         sort = lambda: self.maybe(r.choice(["ASC", "DESC"])) + self.maybe("COUNT", r.choice(["1", "3", "0"]))
@@ -127,7 +127,7 @@ class EffectMaker(Maker):
         about = r.choice([[], ["="], ["~"], ["~"]])
         return [how] + about + [count] + (["LIMIT", r.choice(["0", "1", "100"])] if about == ["~"] and r.random() < .5 else [])
 
-    def stream(self):
+    def stream_keys(self):
         r, k = self.rng, self.key("x")
         group, consumer = r.choice(GROUPS + ["nogroup"] * (r.random() < .1)), r.choice(CONSUMERS)
         group = group if isinstance(group, str) else "g1"
@@ -219,7 +219,7 @@ class EffectMaker(Maker):
             return self.script()
         if r < 0.35:
             return self.rng.choice([self.list, self.hash, self.set, self.zset])()
-        return self.rng.choice([self.string, self.string, self.bits, self.hyper, self.geo, self.stream, self.stream, self.stream,
+        return self.rng.choice([self.string, self.string, self.bits, self.hyper, self.geo, self.geo_keys, self.stream_keys, self.stream_keys, self.stream_keys,
                                 self.whole, self.whole, self.popping])()
 
 
