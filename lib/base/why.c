@@ -11,7 +11,7 @@ static void PRINTF(2, 0) write_text(struct why *why, const char *fmt, va_list ar
         if ((unsigned char)*at < ' ' || *at == 127) *at = ' ';
 }
 
-enum err why_set(struct why *why, enum err err, const char *fmt, ...) {
+enum err(why_set)(struct why *why, enum err err, const char *fmt, ...) {
     ASSERT(err != OK);
     va_list args;
     va_start(args, fmt);
@@ -29,7 +29,7 @@ static size_t append(struct why *why, size_t at, const char *more) {
     return at + size;
 }
 
-enum err why_add(struct why *why, enum err err, const char *fmt, ...) {
+enum err(why_add)(struct why *why, enum err err, const char *fmt, ...) {
     ASSERT(err != OK);
     struct why inner = *why;
     va_list args;
