@@ -3,6 +3,7 @@
 
 #include "gateway/clientcmd.h"
 #include "gateway/control.h"
+#include "gateway/dual.h"
 #include "gateway/stats.h"
 
 #include "lib/base/log.h"
@@ -123,7 +124,7 @@ static void on_command(struct conn *conn) {
     if (slice_equal_nocase(r->argv[0], SLICE("PING"))) {
         status(conn, "PONG");
     } else if (!slice_equal_nocase(r->argv[0], SLICE("GATEWAY"))) {
-        status(conn, "-ERR this is the admin socket: GATEWAY STATS|CLIENTS|HOLD|RELEASE|PIN|UNPIN");
+        status(conn, "-ERR this is the admin socket: GATEWAY STATS|LANES|CLIENTS|HOLD|RELEASE|PIN|UNPIN");
     } else if (slice_equal_nocase(verb, SLICE("STATS"))) {
         struct buf json = {0};
         stats_write_json(gw, &json);
@@ -134,6 +135,15 @@ static void on_command(struct conn *conn) {
         *listing = (struct listing){conn->admin, conn->id};
         conn->waits = true;
         clientcmd_list(gw, on_listed, listing);
+    } else if (slice_equal_nocase(verb, SLICE("LANES")) && gw->config->gateway.capture != CAPTURE_LANE) {
+        status(conn, "-ERR this gateway has no lanes: gateway.capture is stream");
+    } else if (slice_equal_nocase(verb, SLICE("LANES"))) {
+        struct buf json = {0};
+        dual_write_json(gw, &json);
+        say(conn, buf_slice(&json));
+        buf_close(&json);
+    } else if (sided && gw->config->gateway.capture == CAPTURE_LANE && side != gw->hold.side) {
+        status(conn, "-ERR with capture lane the primary side cannot be changed yet");
     } else if (slice_equal_nocase(verb, SLICE("HOLD"))) {
         log_warn("gateway.held", LOG_S("note", VOIDS));
         record(gw, "hold", NULL);
@@ -152,7 +162,7 @@ static void on_command(struct conn *conn) {
         reload(conn);
     } else {
         status(conn,
-               "-ERR GATEWAY STATS|CLIENTS|HOLD|RELEASE [side]|PIN legacy|target|UNPIN|RELOAD");
+               "-ERR GATEWAY STATS|LANES|CLIENTS|HOLD|RELEASE [side]|PIN legacy|target|UNPIN|RELOAD");
     }
 }
 

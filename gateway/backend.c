@@ -4,6 +4,7 @@
 
 #include "gateway/client.h"
 #include "gateway/dispatch.h"
+#include "gateway/dual.h"
 #include "gateway/greet.h"
 #include "gateway/subs.h"
 
@@ -55,7 +56,7 @@ struct req *backend_expect(struct backend *b, struct client *client, enum req_ki
 void backend_expect_relay(struct backend *b, struct client *client, bool mute) {
     struct req *tail = b->tail;
     if (tail != NULL && tail->client == client && tail->kind == REQ_RELAY && tail->mute == mute &&
-        tail->at_us == b->worker->now_us && tail->class == class_of(client) &&
+        tail->done == NULL && tail->at_us == b->worker->now_us && tail->class == class_of(client) &&
         tail->replies < UINT32_MAX) {
         worker_count_turn(b->worker);
         tail->replies++;
@@ -163,10 +164,13 @@ static void head_is_done(struct backend *b) {
         req->done(req, b, buf_slice(&text));
         buf_close(&text);
         if (b->sm.state == BACKEND_GONE) return; /* done() ended the connection and the queue */
+    } else if (req->kind == REQ_RELAY && req->done != NULL) {
+        req->done(req, b, (struct slice){0});
     }
     pop(b);
     flush_texts(b);
     bool forgotten = b->dedicated && b->head == NULL && b->lessee == NULL && b->shadow_of == NULL &&
+                     b->line == NULL &&
                      !list_is_linked(&b->idle);
     if (forgotten) backend_abort(b);
 }
@@ -305,6 +309,9 @@ static void bury(struct backend *b) {
     grave->side = b->side;
     grave->server_id = b->server_id;
     memcpy(grave->run_id, b->run_id, sizeof grave->run_id);
+    grave->journaled = b->journaled;
+    grave->lane = -1;
+    b->grave = grave;
     list_push(&b->worker->graves, &grave->link);
     log_info("backend.buried", LOG_S("side", gateway_side_name(b->side)),
              LOG_U("unanswered", b->due), LOG_I("server_id", b->server_id));
@@ -351,6 +358,7 @@ void backend_abort(struct backend *b) {
     struct client *lessee = b->lessee, *shadowed = b->shadow_of;
     b->lessee = b->shadow_of = NULL;
     lose_queue(b);
+    dual_on_lost(b, was_ready);
     if (lessee != NULL) client_lost_backend(lessee, false);
     if (shadowed != NULL) subs_lost_shadow(shadowed);
     stream_abort(b->stream);
@@ -399,6 +407,12 @@ struct backend *backend_open(struct worker *w, enum side side, unsigned proto, b
     return b;
 }
 
+void grave_close(struct worker *w, struct grave *grave) {
+    list_remove(&grave->link);
+    dual_on_gone(w, grave);
+    mem_free(grave);
+}
+
 static void on_killed(struct req *req, struct backend *b, struct slice reply) {
     struct worker *w = b->worker;
     LIST_EACH(&w->graves, at) {
@@ -413,8 +427,7 @@ static void on_killed(struct req *req, struct backend *b, struct slice reply) {
         bool old = grave->answered_ms != 0 && now_ms - grave->answered_ms > 10000;
         if (!gone && !old) return;
         if (old) log_warn("backend.assumed_gone", LOG_I("server_id", grave->server_id));
-        list_remove(&grave->link);
-        mem_free(grave);
+        grave_close(w, grave);
         return;
     }
 }
@@ -422,8 +435,7 @@ static void on_killed(struct req *req, struct backend *b, struct slice reply) {
 /* A grave is closed when the server says that no such connection exists, or is another process. */
 static void dig(struct grave *grave, struct backend *b) {
     if (grave->run_id[0] != '\0' && strcmp(grave->run_id, b->run_id) != 0) {
-        list_remove(&grave->link);
-        mem_free(grave);
+        grave_close(b->worker, grave);
         return;
     }
     char id[24];

@@ -59,7 +59,7 @@ struct req {
     bool must_be_ok;  /* REQ_DROP: an error closes the connection (an injected SELECT) */
     uint64_t at_us;
     struct buf text;
-    /* REQ_WHOLE: REPLY is empty when the connection was lost. May send; may not free REQ. */
+    /* REQ_WHOLE, and REQ_RELAY if set: REPLY is empty when the connection was lost, and of a relay. May send; may not free REQ. */
     void (*done)(struct req *req, struct backend *backend, struct slice reply);
     uint64_t arg;
     void *self;
@@ -71,6 +71,10 @@ enum backend_mode {
     MODE_PUBSUB, /* RESP2: everything goes to subs_on_message() */
     MODE_MONITOR,
 };
+
+struct dual_line;
+struct dual_pin;
+struct grave;
 
 struct backend {
     struct list link; /* worker->backends */
@@ -85,6 +89,9 @@ struct backend {
     bool is_bundled; /* the server is ours: it understands DRAWBRIDGE */
     enum backend_mode mode;
     struct client *lessee;
+    struct dual_line *line;   /* a lane's (dual.h); NULL: not one */
+    bool journaled;           /* the lanes' journal knows it */
+    struct grave *grave;      /* its own, once it is gone with requests unanswered */
     struct client *shadow_of; /* a subscription doubled for this client (C27); subs.c */
     struct stream *stream;
     uint64_t id;       /* unique in this worker */
@@ -107,6 +114,11 @@ struct grave {
     enum side side;
     int64_t server_id;
     char run_id[41];
+    bool journaled;        /* dual.h: the lanes' journal knows it */
+    bool of_lanes;         /* lanes wait for it */
+    int lane;              /* whose it was; -1: no lane's */
+    void *buried;          /* of an earlier process */
+    struct dual_pin *pins; /* keys that nobody may copy before it is gone (C10a) */
     bool asking;
     uint64_t answered_ms; /* when the server first answered that it cannot tell; 0: it did not */
 };
@@ -134,6 +146,8 @@ void backend_on_epoch(struct backend *backend, bool fine);
 /* Give it the new epoch's name (after a release). */
 void backend_rename(struct backend *backend);
 
+/* It is known to be gone. */
+void grave_close(struct worker *worker, struct grave *grave);
 /* Ask about graves; a connection to their side is dialled if there is none. */
 void graves_dig(struct worker *worker);
 

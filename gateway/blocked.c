@@ -47,6 +47,12 @@ static uint64_t read_timeout(struct slice text, bool milliseconds) {
     return isfinite(value) && value > 0 && value < 1e18 ? (uint64_t)value : 0;
 }
 
+uint64_t blocked_timeout_us(const struct command *command, const struct resp_request *r) {
+    size_t at = 0;
+    bool milliseconds = false;
+    return find_timeout(command, r, &at, &milliseconds) ? read_timeout(r->argv[at], milliseconds) : 0;
+}
+
 static bool is_empty(struct slice reply) {
     return slice_starts(reply, SLICE("*-1")) || slice_starts(reply, SLICE("$-1")) ||
            slice_starts(reply, SLICE("_\r"));

@@ -22,6 +22,8 @@ struct blocked {
 
 enum take blocked_request(struct client *client, const struct command *command);
 enum take blocked_wait(struct client *client); /* WAIT */
+/* The timeout of a blocking request in microseconds; 0: for ever. */
+uint64_t blocked_timeout_us(const struct command *command, const struct resp_request *request);
 void blocked_free(struct client *client);
 
 /* In a hold: ask the server to end it (again, if the last time came too early). */

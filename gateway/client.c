@@ -3,6 +3,7 @@
 
 #include "gateway/backend.h"
 #include "gateway/blocked.h"
+#include "gateway/dual.h"
 #include "gateway/multi.h"
 #include "gateway/subs.h"
 
@@ -174,6 +175,7 @@ static void free_client(struct client *c) {
     buf_close(&c->tracking_on);
     multi_free(c);
     blocked_free(c);
+    dual_forget(c);
     subs_free(c);
     mem_free(c->name);
     mem_free(c->lib_name);

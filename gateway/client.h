@@ -37,6 +37,8 @@ enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP };
 struct multi;
 struct subs;
 struct blocked;
+struct lane_item;
+struct dual_wait;
 
 struct client {
     struct list link;   /* in worker->clients; off it once the socket is gone */
@@ -68,6 +70,8 @@ struct client {
     struct multi *multi;                 /* NULL: not in MULTI */
     struct subs *subs;                   /* NULL: never subscribed */
     struct blocked *blocked;             /* NULL: not in a blocking command */
+    struct lane_item *barrier_item; /* of ours, and waits to be sent (dual.h) */
+    struct dual_wait *dual_wait;    /* a blocking command that is tried (dual.h) */
     struct buf tracking_on;              /* the CLIENT TRACKING ON request, to start over with */
 };
 

@@ -21,7 +21,7 @@ struct backend *dispatch_shared(struct worker *w, enum side side, unsigned proto
 }
 
 /* Held, paused or without a route: nothing leaves. After max_blackout it fails instead (C24). */
-static bool may_leave(struct client *c, enum take *take) {
+bool dispatch_may_leave(struct client *c, enum take *take) {
     struct worker *w = c->worker;
     if (w->refusing) {
         counter_add(&w->counters.blackouts, 1);
@@ -48,7 +48,7 @@ static bool may_leave(struct client *c, enum take *take) {
 }
 
 /* Too much that is unanswered, unsent or unread: take nothing more for now. */
-static bool flows(struct client *c, struct backend *b, enum take *take) {
+bool dispatch_flows(struct client *c, struct backend *b, enum take *take) {
     if (c->replies > CLIENT_REPLIES_MAX) {
         *take = client_wait_idle(c);
         return false;
@@ -67,7 +67,7 @@ static bool flows(struct client *c, struct backend *b, enum take *take) {
 struct backend *client_conn(struct client *c, enum take *take) {
     struct worker *w = c->worker;
     struct backend *b = c->conn;
-    if (!may_leave(c, take)) return NULL;
+    if (!dispatch_may_leave(c, take)) return NULL;
     if (c->outstanding > 0 && (b->proto != c->proto || c->lease_ends)) {
         *take = client_wait_idle(c);
         return NULL;
@@ -80,7 +80,7 @@ struct backend *client_conn(struct client *c, enum take *take) {
             return NULL;
         }
     }
-    if (!flows(c, b, take)) return NULL;
+    if (!dispatch_flows(c, b, take)) return NULL;
     c->conn = b;
     backend_use_db(b, c->db);
     return b;
@@ -100,7 +100,7 @@ static struct backend *idle_lease(struct worker *w, unsigned proto) {
 struct backend *client_lease(struct client *c, enum take *take) {
     struct worker *w = c->worker;
     if (c->leased && !c->lease_ends) return client_conn(c, take);
-    if (!may_leave(c, take)) return NULL;
+    if (!dispatch_may_leave(c, take)) return NULL;
     if (c->outstanding > 0) {
         *take = client_wait_idle(c);
         return NULL;

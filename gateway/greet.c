@@ -6,6 +6,7 @@
 #include "gateway/greet.h"
 
 #include "gateway/client.h"
+#include "gateway/dual.h"
 
 #include "lib/base/log.h"
 
@@ -268,6 +269,12 @@ void backend_on_epoch(struct backend *b, bool fine) {
     if (b->dedicated) {
         w->lease_dialling--;
         if (b->shadow_of != NULL) return;
+        if (b->line != NULL) {
+            dual_on_ready(b);
+            if (b->side == w->side) worker_unpark_all(w, PARK_ROUTE);
+            if (!list_is_empty(&w->graves)) graves_dig(w);
+            return;
+        }
         list_push(&w->idle[b->proto - 2], &b->idle);
         w->idle_count++;
         if (b->side == w->side) worker_unpark_one(w, PARK_LEASE);

@@ -10,6 +10,7 @@ const struct lane_rules lane_rules_default = {
     .queue_items_max = 65536,
     .queue_bytes_max = 64u << 20,
     .window_items_max = 512,
+    .window_bytes_max = 8u << 20,
     .copies_max = 64,
     .copy_interval_ms = 1000,
 };
@@ -142,7 +143,7 @@ static void journal_entry(struct lane *l, const struct lane_item *item) {
 
 void lane_send(struct lane *l, struct lane_item *item) {
     ASSERT(l->primary_up);
-    ASSERT(item->barrier ? lane_is_quiet(l) : !l->stopped);
+    ASSERT(item->barrier ? l->flight.count == 0 : !l->stopped);
     ASSERT(IMPLIES(item->effect->barrier, item->barrier));
     item->id = l->next_id++;
     journal_entry(l, item);

@@ -47,7 +47,7 @@ struct lane_rules {
     size_t keys_max;             /* not clean ones, by name */
     size_t deadlines_max;
     size_t queue_items_max, queue_bytes_max; /* for F, not sent yet */
-    size_t window_items_max;                 /* sent to F and not confirmed */
+    size_t window_items_max, window_bytes_max; /* sent to F and not confirmed */
     size_t copies_max;                       /* under way at P */
     uint64_t copy_interval_ms;               /* of one key (C14) */
 };
@@ -100,7 +100,8 @@ struct lane_ops {
     void (*answered)(struct lane *lane, struct lane_item *item, struct slice answer);
     /* Of a blocking command: there was nothing, its client waits (C17). */
     void (*nothing_there)(struct lane *lane, struct lane_item *item);
-    /* Its connection broke before the answer: its client is to be closed (C21). */
+    /* Its connection broke before the answer: its client is to be closed (C21). A barrier's lanes may
+     * go on. */
     void (*lost)(struct lane *lane, struct lane_item *item);
     /* An outside or a barrier item is answered (its effect told in OUTCOME), or its connection is
      * known to be gone (OUTCOME is NULL). It is the owner's from now on. */

@@ -31,7 +31,7 @@ void lane_barrier_begin(struct lane_barrier *b, struct lane_item *item) {
 
 static bool all_quiet(const struct lane_barrier *b) {
     for (unsigned i = 0; i < b->count; i++)
-        if (!lane_is_quiet(&b->lanes[i])) return false;
+        if (b->lanes[i].flight.count > 0) return false;
     return true;
 }
 
@@ -77,11 +77,14 @@ static void put_fences(struct lane_barrier *b, const struct effect_outcome *outc
 }
 
 void lane_barrier_settled(struct lane_barrier *b, struct lane_item *item, const struct effect_outcome *outcome) {
+    if (outcome == NULL) { /* it may have been done until now; what could still do it is gone */
+        mark_all(b);
+        lane_item_free(item);
+        return;
+    }
     ASSERT(b->at_p == LANE_BARRIER_ASKED);
     b->done++;
-    if (outcome == NULL) {
-        mark_all(b); /* it may have been done; what could still do it is gone now */
-    } else if (outcome->item_count > 0) {
+    if (outcome->item_count > 0) {
         if (may_fence(b, outcome)) {
             put_fences(b, outcome);
         } else {
@@ -90,6 +93,12 @@ void lane_barrier_settled(struct lane_barrier *b, struct lane_item *item, const 
         }
     }
     lane_item_free(item);
+    go_on(b);
+}
+
+/* Everything is dirty already, and stays so until its connection is known to be gone. */
+void lane_barrier_unanswered(struct lane_barrier *b) {
+    ASSERT(b->at_p == LANE_BARRIER_ASKED);
     go_on(b);
 }
 

@@ -1,6 +1,6 @@
 /* lane_barrier.h -- FLUSHALL, FLUSHDB, SWAPDB, SCRIPT and FUNCTION over all lanes (C19).
  *
- *   at P   IDLE --begin--> STOPPING --every lane is quiet--> ASKED --settled--> IDLE, lanes go on
+ *   at P   IDLE --begin--> STOPPING --all is answered--> ASKED --answered, lost--> IDLE, lanes go on
  *   at F   IDLE --done at P--> FENCING --every lane's fence is reached--> PASSING --confirmed--> IDLE
  *                                  | a queue was lost                        | its connection broke
  *                                  v                                         v
@@ -49,6 +49,7 @@ void lane_barrier_begin(struct lane_barrier *barrier, struct lane_item *item);
 /* From the ops of the lanes. */
 void lane_barrier_settled(struct lane_barrier *barrier, struct lane_item *item,
                           const struct effect_outcome *outcome);
+void lane_barrier_unanswered(struct lane_barrier *barrier); /* its connection broke */
 void lane_barrier_at_fence(struct lane_barrier *barrier, unsigned lane);
 void lane_barrier_passed(struct lane_barrier *barrier, struct lane_item *fence);
 void lane_barrier_lost(struct lane_barrier *barrier, unsigned lane, struct lane_item *fence, bool sent);

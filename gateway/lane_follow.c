@@ -23,7 +23,8 @@ static void drop_tail(struct lane *l) {
 
 /* Send what the window has room for, up to a fence that is closed. */
 static void pump(struct lane *l) {
-    while (l->tail.head != NULL && l->sent.count < l->rules.window_items_max) {
+    while (l->tail.head != NULL && l->sent.count < l->rules.window_items_max &&
+           l->sent.bytes <= l->rules.window_bytes_max) {
         struct lane_item *item = l->tail.head;
         if (item->kind == LANE_FENCE && !item->passing) {
             if (l->sent.count == 0 && !item->told) {

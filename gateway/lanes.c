@@ -26,6 +26,7 @@ static void nothing_there(struct lane *l, struct lane_item *item) {
 
 static void lost(struct lane *l, struct lane_item *item) {
     of(l)->ops->lost(of(l)->self, item);
+    if (item->barrier) lane_barrier_unanswered(&of(l)->barrier);
 }
 
 static void wrote(struct lane *l, const struct effect *effect) {

@@ -117,6 +117,10 @@ static enum take hello(struct client *c) {
         client_reply_errorf(c, "NOPROTO unsupported protocol version");
         return TAKE_DONE;
     }
+    if (proto == 3 && c->worker->dual != NULL) {
+        client_reply_errorf(c, "NOPROTO drawbridge: with capture lane, clients speak RESP2");
+        return TAKE_DONE;
+    }
     if (proto != c->proto && (c->leased || c->outstanding > 0)) {
         if (c->outstanding > 0) return client_wait_idle(c);
         client_reply_errorf(c, "ERR drawbridge: the protocol cannot be changed while the client "

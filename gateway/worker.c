@@ -3,6 +3,7 @@
 
 #include "gateway/backend.h"
 #include "gateway/client.h"
+#include "gateway/dual.h"
 #include "gateway/subs.h"
 
 #include "lib/base/log.h"
@@ -76,6 +77,7 @@ void worker_run_ready(struct worker *w) {
     w->running = true;
     for (;;) {
         drop_sides(w);
+        if (w->dual != NULL) dual_turn(w->dual);
         struct list *link = list_pop(&w->ready);
         if (link == NULL) break;
         client_run(LIST_OWNER(link, struct client, ready));
@@ -110,7 +112,8 @@ void worker_on_unready(struct worker *w) {
 static bool any_ready(const struct worker *w) {
     LIST_EACH(&w->backends, at) {
         const struct backend *b = LIST_OWNER(at, struct backend, link);
-        if (b->side == w->side && !b->dedicated && backend_is_ready(b)) return true;
+        bool shared = !b->dedicated || b->line != NULL;
+        if (b->side == w->side && shared && backend_is_ready(b)) return true;
     }
     return false;
 }
@@ -143,6 +146,7 @@ static void on_timer(void *self) {
     watch_readiness(w);
     if (!list_is_empty(&w->graves)) graves_dig(w);
     barrier_tick(w);
+    if (w->dual != NULL) dual_tick(w->dual);
     worker_run_ready(w);
 }
 
@@ -245,12 +249,16 @@ static enum err on_start(void *self, struct loop *loop, struct why *why) {
     const struct drawbridge_config *config = w->gw->config;
     w->loop = loop;
     worker_begin(w);
-    enum err err = listen_on(w, &config->gateway.listen.endpoint, &w->plain, why);
+    enum err err = OK;
+    if (config->gateway.capture == CAPTURE_LANE) err = dual_open(&w->dual, w, why);
+    if (err == OK) err = listen_on(w, &config->gateway.listen.endpoint, &w->plain, why);
     if (err == OK && config->gateway.tls.on)
         err = listen_on(w, &config->gateway.tls.listen.endpoint, &w->tls, why);
     if (err != OK) {
         listener_close(w->plain);
         listener_close(w->tls);
+        dual_close(w->dual);
+        w->dual = NULL;
         return err;
     }
     if (w->tls != NULL)
@@ -270,7 +278,9 @@ static void on_stop(void *self, struct loop *loop) {
     close_backends(w, is_any);
     LIST_EACH(&w->clients, at) client_abort(LIST_OWNER(at, struct client, link));
     for (struct list *link; (link = list_pop(&w->graves)) != NULL;)
-        mem_free(LIST_OWNER(link, struct grave, link));
+        dual_drop_grave(LIST_OWNER(link, struct grave, link));
+    dual_close(w->dual);
+    w->dual = NULL;
 }
 
 enum err worker_open(struct worker **worker, struct gateway *gw, unsigned number, struct why *why) {

@@ -25,8 +25,10 @@
 #define LEASES_IDLE_MAX 64u
 #define LEASES_MAX 10000u
 #define LOADED_SLOTS 8192u
+#define WORKER_LANE_FIGURES 20u
 
 struct backend;
+struct dual;
 struct client;
 struct req;
 
@@ -56,6 +58,7 @@ struct worker_counters {
     struct counter bytes_in, bytes_out;
     struct counter broken_clients; /* closed because their backend was lost (C21) */
     struct counter blackouts;      /* requests that failed in a hold that was too long */
+    struct counter lanes[WORKER_LANE_FIGURES]; /* enum dual_figure; capture `lane` */
     struct hist request_us;        /* sent to the primary side until relayed */
     struct hist held_us;           /* what a barrier added, per client */
     struct hist overhead_us;       /* of the turn, for each request and each reply in it */
@@ -109,6 +112,7 @@ struct worker {
     uint64_t fail_count[SIDES], retry_at_ms[SIDES];
     bool drop_side[SIDES]; /* its connections are closed when this callback ends (DOWNGRADED) */
     struct loop_timer timer;
+    struct dual *dual; /* capture `lane`; NULL: `stream` */
     struct worker_counters counters;
 };
 

@@ -116,6 +116,20 @@ static enum err check_different_sides(const struct drawbridge_config *config, st
                    config->legacy.address);
 }
 
+/* What is not built yet is refused, with the reason. */
+static enum err check_capture(const struct drawbridge_config *config, struct why *why) {
+    if (config->gateway.capture != CAPTURE_LANE) return OK;
+    if (!config->gateway.standalone)
+        return why_set(why, ERR_CONFIG,
+                       "gateway.capture: lane needs gateway.standalone: yes; a migration whose state "
+                       "knows lanes is not built yet");
+    if (config->gateway.loops != 1)
+        return why_set(why, ERR_CONFIG, "gateway.capture: lane needs gateway.loops: 1");
+    if (config->target.cluster)
+        return why_set(why, ERR_CONFIG, "gateway.capture: lane cannot write to a Cluster yet");
+    return OK;
+}
+
 static enum err finish_listens(struct drawbridge_config *config, struct why *why) {
     const struct {
         struct config_listen *listen;
@@ -152,6 +166,7 @@ static enum err finish(struct drawbridge_config *config, const char *name, const
     if (err == OK) err = finish_side(&config->legacy, "legacy", why);
     if (err == OK) err = finish_side(&config->target, "target", why);
     if (err == OK) err = check_different_sides(config, why);
+    if (err == OK) err = check_capture(config, why);
     if (err == OK) err = finish_listens(config, why);
     return err;
 }

@@ -45,6 +45,9 @@ struct config_listen {
     struct endpoint endpoint; /* (set by config_load) kind ENDPOINT_NONE: not wanted */
 };
 
+/* How what the clients write gets to the target (docs/INVARIANTS.md, C1). */
+enum capture { CAPTURE_STREAM, CAPTURE_LANE };
+
 struct drawbridge_config {
     char *path;      /* the file it came from (set by config_load) */
     char *migration; /* its name */
@@ -68,6 +71,8 @@ struct drawbridge_config {
             struct secret password;
         } auth;
         int64_t loops; /* 0: auto, as many as cores */
+        int capture;   /* enum capture */
+        int64_t lanes; /* capture `lane` */
         bool standalone; /* no state: forward to legacy, for ever */
         struct config_listen admin, metrics;
         int64_t max_clients;

@@ -76,6 +76,13 @@ static const struct option table[] = {
      .example = "file:/etc/drawbridge/clients.pass", .help = "The password that clients give."},
     {.name = "gateway.loops", .type = OPTION_INT, .offset = AT(gateway.loops), .fallback = "auto",
      .min = 1, .max = 64, .zero = "auto", .help = "Event loops; auto: one for each core."},
+    {.name = "gateway.capture", .type = OPTION_CHOICE, .offset = AT(gateway.capture),
+     .fallback = "stream", .choices = "stream|lane",
+     .help = "stream: the syncer follows legacy by PSYNC. lane: the gateway writes to both sides "
+             "itself, for a legacy that hides PSYNC; for now only in a standalone gateway with one "
+             "loop."},
+    {.name = "gateway.lanes", .type = OPTION_INT, .offset = AT(gateway.lanes), .fallback = "2",
+     .min = 1, .max = 64, .help = "With capture lane: how many pairs of connections share the slots."},
     {.name = "gateway.standalone", .type = OPTION_BOOL, .offset = AT(gateway.standalone),
      .fallback = "no",
      .help = "Forward to legacy without asking state: no migration, only a proxy."},

@@ -1,0 +1,425 @@
+/* dual.c -- dual write: connections and what the lanes decide. See dual.h; clients are in
+ * dual_client.c. */
+#include "gateway/dual_inside.h"
+
+#include "gateway/dispatch.h"
+
+#include "lib/base/log.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define JOURNAL_BYTES (16u << 20)
+
+static struct dual_line *line_of(struct dual *d, enum lane_side side, unsigned lane) {
+    return &d->line[side][lane];
+}
+
+/* "7.0.15" as effect.h counts it; 0: not known. */
+static int32_t version_number(const char *text) {
+    int part[3] = {0};
+    for (int i = 0; i < 3 && *text >= '0' && *text <= '9'; i++) {
+        char *end = NULL;
+        long n = strtol(text, &end, 10);
+        part[i] = n > 99 ? 99 : (int)n;
+        text = *end == '.' ? end + 1 : end;
+    }
+    return EFFECT_VERSION(part[0], part[1], part[2]);
+}
+
+struct effect_facts dual_facts(const struct dual *d) {
+    const struct worker *w = d->worker;
+    return (struct effect_facts){
+        .now_ms = clock_wall_ms(loop_clock(w->loop)),
+        .primary_version = version_number(w->version[dual_side(d, LANE_P)]),
+        .follower_version = version_number(w->version[dual_side(d, LANE_F)]),
+    };
+}
+
+/* ---- what the lanes decide ---- */
+
+static void on_primary_reply(struct req *req, struct backend *b, struct slice reply) {
+    struct dual_line *line = b->line;
+    if (b->sm.state == BACKEND_GONE || line == NULL) return; /* dual_on_lost() tells it */
+    line->dual->answering = req;
+    lane_primary_answered(&line->dual->lanes.lane[line->lane], reply);
+    line->dual->answering = NULL;
+}
+
+static void on_follower_reply(struct req *req, struct backend *b, struct slice reply) {
+    (void)req;
+    struct dual_line *line = b->line;
+    if (b->sm.state == BACKEND_GONE || line == NULL) return;
+    lane_follower_answered(&line->dual->lanes.lane[line->lane], reply);
+}
+
+static void to_primary(void *self, unsigned lane, struct lane_item *item, struct slice bytes,
+                       uint32_t replies, int32_t db, int32_t db_after) {
+    struct dual *d = self;
+    struct backend *b = line_of(d, LANE_P, lane)->backend;
+    struct client *c = item->client;
+    backend_use_db(b, db);
+    backend_write(b, bytes);
+    if (item->barrier && c != NULL) c->barrier_item = NULL;
+    bool relay = item->kind == LANE_COMMAND && item->effect->needs == EFFECT_NEEDS_NOTHING &&
+                 replies == 1 && c != NULL && !item->effect->blocking;
+    struct req *req = backend_expect(b, c, relay ? REQ_RELAY : REQ_WHOLE, replies);
+    req->done = on_primary_reply;
+    b->db = db_after;
+}
+
+static void to_follower(void *self, unsigned lane, const struct lane_item *item) {
+    struct dual *d = self;
+    struct backend *b = line_of(d, LANE_F, lane)->backend;
+    backend_use_db(b, item->db);
+    backend_write(b, buf_slice(&item->bytes));
+    backend_expect(b, NULL, REQ_WHOLE, item->replies)->done = on_follower_reply;
+    b->db = item->db_after;
+}
+
+static void answered(void *self, struct lane_item *item, struct slice answer) {
+    struct dual *d = self;
+    struct req *req = d->answering;
+    struct client *c = req->client;
+    struct buf scratch = {0};
+    if (c == NULL || req->kind == REQ_RELAY) return;
+    struct slice reply = effect_answer(item->effect, answer, &scratch);
+    if (c->stream != NULL && !req->mute) {
+        counter_add(&c->worker->counters.bytes_out, reply.size);
+        stream_write(c->stream, reply);
+    }
+    buf_close(&scratch);
+    if (item->effect->blocking) dual_wait_end(c);
+    if (item->barrier) {
+        c->busy = false;
+        client_wake(c);
+    }
+}
+
+static void nothing_there(void *self, struct lane_item *item) {
+    struct dual *d = self;
+    (void)item;
+    if (d->answering->client != NULL) dual_wait_on(d, d->answering->client);
+}
+
+/* lose_queue() closes its client. */
+static void lost(void *self, struct lane_item *item) {
+    (void)self;
+    (void)item;
+}
+
+static void wrote(void *self, const struct effect *effect) {
+    dual_waits_wrote(self, effect);
+}
+
+static void scan(void *self, enum lane_side side, int32_t db, uint64_t cursor, uint64_t round) {
+    struct dual *d = self;
+    d->scan.wanted = true;
+    d->scan.side = side;
+    d->scan.db = db;
+    d->scan.cursor = cursor;
+    d->scan.round = round;
+}
+
+static const struct lanes_ops ops = {to_primary, to_follower, answered, nothing_there,
+                                     lost,       wrote,       scan};
+
+/* ---- listing both sides ---- */
+
+/* "db3:keys=..." of INFO keyspace: one more than the highest. */
+static void on_keyspace(struct req *req, struct backend *b, struct slice reply) {
+    struct dual *d = b->worker->dual;
+    int32_t highest = 0;
+    for (size_t i = 0; i + 3 < reply.size; i++) {
+        if ((i > 0 && reply.data[i - 1] != '\n') || memcmp(reply.data + i, "db", 2) != 0) continue;
+        int32_t db = 0;
+        for (size_t k = i + 2; k < reply.size && reply.data[k] >= '0' && reply.data[k] <= '9' && db < 100000; k++)
+            db = db * 10 + (reply.data[k] - '0');
+        if (db > highest) highest = db;
+    }
+    if (d != NULL) d->lanes.scan.databases[req->arg] = highest + 1;
+}
+
+static void on_page(struct req *req, struct backend *b, struct slice reply) {
+    struct dual *d = b->worker->dual;
+    if (d == NULL) return;
+    if (reply.size == 0)
+        lane_scan_restart(&d->lanes.scan);
+    else if (!lane_scan_page(&d->lanes.scan, req->arg, reply))
+        log_warn("lanes.no_page", LOG_S("side", gateway_side_name(b->side)));
+}
+
+static void list_page(struct dual *d) {
+    char cursor[24];
+    struct buf out = {0};
+    if (!d->scan.wanted) return;
+    struct backend *b = dispatch_shared(d->worker, dual_side(d, d->scan.side), 2, 0);
+    if (b == NULL) return; /* being dialled; asked again at the next turn */
+    d->scan.wanted = false;
+    if (d->scan.db == 0 && d->scan.cursor == 0) {
+        backend_write(b, SLICE("*2\r\n$4\r\nINFO\r\n$8\r\nkeyspace\r\n"));
+        struct req *req = backend_expect(b, NULL, REQ_WHOLE, 1);
+        req->done = on_keyspace;
+        req->arg = d->scan.side;
+    }
+    backend_use_db(b, d->scan.db);
+    (void)snprintf(cursor, sizeof cursor, "%" PRIu64, d->scan.cursor);
+    resp_write_words(&out, "SCAN", cursor, "COUNT", LANE_SCAN_COUNT, NULL);
+    backend_write(b, buf_slice(&out));
+    buf_close(&out);
+    struct req *req = backend_expect(b, NULL, REQ_WHOLE, 1);
+    req->done = on_page;
+    req->arg = d->scan.round;
+}
+
+/* ---- connections ---- */
+
+static void dial(struct dual *d, struct dual_line *line) {
+    enum side side = dual_side(d, line->side);
+    if (line->backend != NULL || loop_now_ms(d->worker->loop) < d->worker->retry_at_ms[side]) return;
+    struct backend *b = backend_open(d->worker, side, 2, true);
+    b->line = line;
+    line->backend = b;
+}
+
+/* C22a: another process, which may have other data. */
+static void check_run_id(struct dual *d, enum lane_side side, const char *run_id) {
+    if (run_id[0] != '\0' && strcmp(d->run_id[side], run_id) == 0) return;
+    log_info("lanes.server", LOG_S("side", gateway_side_name(dual_side(d, side))), LOG_S("run_id", run_id),
+             LOG_S("before", d->run_id[side]));
+    memcpy(d->run_id[side], run_id, sizeof d->run_id[side]);
+    lanes_mark_all(&d->lanes);
+    lane_scan_restart(&d->lanes.scan);
+}
+
+/* Once for each connection, before its first write (C21). */
+void dual_note_opened(struct dual *d, enum lane_side side, struct backend *b) {
+    if (b->journaled) return;
+    d->table.opened(d->table.self, side, b->server_id, b->run_id);
+    b->journaled = true;
+}
+
+void dual_on_ready(struct backend *b) {
+    struct dual_line *line = b->line;
+    struct dual *d = line->dual;
+    check_run_id(d, line->side, b->run_id);
+    dual_note_opened(d, line->side, b);
+    line->up = true;
+    struct lane *lane = &d->lanes.lane[line->lane];
+    if (line->side == LANE_P)
+        lane_primary_up(lane, version_number(d->worker->version[b->side]));
+    else
+        lane_follower_up(lane);
+}
+
+static enum lane_side lane_side_of(const struct dual *d, enum side side) {
+    return side == d->worker->side ? LANE_P : LANE_F;
+}
+
+static void tell_lost(struct dual_line *line) {
+    struct lane *lane = &line->dual->lanes.lane[line->lane];
+    line->up = false;
+    if (line->side == LANE_P)
+        lane_primary_lost(lane);
+    else
+        lane_follower_lost(lane);
+}
+
+static void tell_gone(struct dual *d, enum lane_side side, unsigned lane) {
+    if (side == LANE_P)
+        lane_primary_gone(&d->lanes.lane[lane]);
+    else
+        lane_follower_gone(&d->lanes.lane[lane]);
+}
+
+/* Nothing was unanswered: then nothing is on its way, and it is gone at once. */
+void dual_on_lost(struct backend *b, bool was_ready) {
+    struct dual_line *line = b->line;
+    struct dual *d = b->worker->dual;
+    if (d == NULL) return;
+    enum lane_side side = lane_side_of(d, b->side);
+    if (line != NULL) line->backend = NULL;
+    if (line != NULL && was_ready) {
+        tell_lost(line);
+        if (b->grave != NULL) {
+            b->grave->of_lanes = true;
+            b->grave->lane = (int)line->lane;
+        } else {
+            tell_gone(d, side, line->lane);
+        }
+    }
+    if (b->grave == NULL && b->journaled) d->table.gone(d->table.self, side, b->server_id, b->run_id);
+    b->grave = NULL;
+}
+
+static void free_pins(struct dual *d, struct grave *grave) {
+    for (struct dual_pin *next, *pin = grave->pins; pin != NULL; pin = next) {
+        next = pin->next;
+        if (d != NULL) lanes_unpin(&d->lanes, pin->effect);
+        effect_free(pin->effect);
+        mem_free(pin);
+    }
+    grave->pins = NULL;
+}
+
+void dual_on_gone(struct worker *w, struct grave *grave) {
+    struct dual *d = w->dual;
+    if (d == NULL) return;
+    enum lane_side side = lane_side_of(d, grave->side);
+    free_pins(d, grave);
+    if (grave->of_lanes && grave->buried != NULL)
+        lanes_unbury(&d->lanes, &d->file.journal, grave->buried);
+    else if (grave->of_lanes && grave->lane >= 0)
+        tell_gone(d, side, (unsigned)grave->lane);
+    if (grave->journaled) d->table.gone(d->table.self, side, grave->server_id, grave->run_id);
+}
+
+void dual_drop_grave(struct grave *grave) {
+    free_pins(NULL, grave);
+    mem_free(grave);
+}
+
+/* ---- at the start ---- */
+
+static struct grave *dig_grave(struct dual *d, enum lane_side side) {
+    struct grave *grave = NEW(struct grave);
+    grave->side = dual_side(d, side);
+    grave->of_lanes = true;
+    grave->lane = -1;
+    list_push(&d->worker->graves, &grave->link);
+    return grave;
+}
+
+/* The connections of the process before us are graves; so the server's run id is known, too. */
+static void bury_recovered(struct dual *d) {
+    struct lanes_recovered *r = &d->recovered;
+    for (size_t i = 0; i < r->count; i++) {
+        struct lanes_buried *buried = &r->buried[i];
+        struct grave *grave = dig_grave(d, buried->side);
+        grave->server_id = buried->server_id;
+        grave->buried = buried;
+        (void)snprintf(grave->run_id, sizeof grave->run_id, "%s", buried->run_id);
+        (void)snprintf(d->run_id[buried->side], sizeof d->run_id[buried->side], "%s", buried->run_id);
+    }
+}
+
+static enum err open_journal(struct dual *d, struct why *why) {
+    const struct drawbridge_config *config = d->worker->gw->config;
+    struct lane_rules rules = lane_rules_default;
+    enum err err = journal_file_open(&d->file, config->run_dir, d->worker->gw->name, JOURNAL_BYTES, why);
+    if (err != OK) return err;
+    lanes_journal_bind(&d->table, &d->file.journal);
+    lanes_init(&d->lanes, &ops, d, &d->table, loop_clock(d->worker->loop), &rules, (unsigned)config->gateway.lanes);
+    lanes_recover(&d->lanes, &d->file, d->worker->gw->name, &d->recovered);
+    err = journal_file_commit(&d->file, why);
+    if (err == OK) return OK;
+    lanes_close(&d->lanes);
+    journal_file_close(&d->file);
+    return err;
+}
+
+enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
+    struct dual *d = NEW(struct dual);
+    d->worker = w;
+    list_init(&d->waits);
+    enum err err = open_journal(d, why);
+    if (err != OK) {
+        lanes_recovered_close(&d->recovered);
+        mem_free(d);
+        return why_add(why, err, "the lanes' journal");
+    }
+    for (unsigned side = 0; side < 2; side++)
+        for (unsigned i = 0; i < d->lanes.count; i++)
+            d->line[side][i] = (struct dual_line){.dual = d, .side = (enum lane_side)side, .lane = i};
+    bury_recovered(d);
+    log_info("lanes.recovered", LOG_S("journal", journal_found_text(d->recovered.found)),
+             LOG_U("keys", d->recovered.keys), LOG_U("slots", d->recovered.slots),
+             LOG_U("connections", d->recovered.count));
+    *dual = d;
+    return OK;
+}
+
+void dual_close(struct dual *d) {
+    if (d == NULL) return;
+    lanes_close(&d->lanes);
+    journal_file_close(&d->file);
+    lanes_recovered_close(&d->recovered);
+    mem_free(d);
+}
+
+/* ---- turns ---- */
+
+void dual_turn(struct dual *d) {
+    lanes_turn(&d->lanes);
+    list_page(d);
+    dual_waits_turn(d);
+    bool still = !lane_barrier_is_idle(&d->lanes.barrier);
+    if (d->stood_still && !still) worker_unpark_all(d->worker, PARK_ROUTE);
+    d->stood_still = still;
+}
+
+static void show_figures(struct dual *d) {
+    uint64_t f[DUAL_FIGURES] = {0};
+    f[DUAL_LEVEL] = lanes_are_level(&d->lanes);
+    f[DUAL_PRIMARY_UP] = f[DUAL_FOLLOWER_UP] = 1;
+    for (unsigned i = 0; i < d->lanes.count; i++) {
+        const struct lane *l = &d->lanes.lane[i];
+        if (!l->primary_up) f[DUAL_PRIMARY_UP] = 0;
+        if (!l->follower_up) f[DUAL_FOLLOWER_UP] = 0;
+        f[DUAL_DIRTY_KEYS] += l->keys.dirty_count;
+        f[DUAL_DIRTY_SLOTS] += l->keys.dirty_slot_count;
+        f[DUAL_PINNED_KEYS] += l->keys.pinned_count;
+        f[DUAL_QUEUE_ITEMS] += l->tail.count;
+        f[DUAL_QUEUE_BYTES] += l->tail.bytes + l->sent.bytes;
+        f[DUAL_UNCONFIRMED] += l->sent.count;
+        f[DUAL_BURIED] += l->primary_lost + l->follower_lost;
+        f[DUAL_COMMANDS] += l->figures.commands;
+        f[DUAL_EFFECTS] += l->figures.effects;
+        f[DUAL_COPIES] += l->figures.copies;
+        f[DUAL_COPIES_FAILED] += l->figures.copies_failed;
+        f[DUAL_REFUSED] += l->figures.refused;
+        f[DUAL_DROPPED] += l->figures.dropped;
+        f[DUAL_LOST] += l->figures.lost;
+    }
+    f[DUAL_PASSES] = d->lanes.scan.passes;
+    f[DUAL_PASS_NAMES] = d->lanes.scan.names;
+    f[DUAL_WAITING] = d->wait_count;
+    for (unsigned i = 0; i < DUAL_FIGURES; i++) counter_set(&d->worker->counters.lanes[i], f[i]);
+}
+
+/* The grace time for connections that nobody can name: it counts from an answer of each side. */
+static void watch_others(struct dual *d) {
+    struct worker *w = d->worker;
+    if (!d->recovered.others) return;
+    uint64_t now_ms = loop_now_ms(w->loop);
+    for (unsigned side = 0; side < 2; side++) {
+        bool answered = d->line[side][0].up;
+        if (!answered) d->others_since_ms = 0;
+        if (!answered) return;
+    }
+    if (d->others_since_ms == 0) d->others_since_ms = now_ms;
+    if (now_ms - d->others_since_ms < DUAL_GRACE_MS) return;
+    d->recovered.others = false;
+    log_info("lanes.grace_over", LOG_U("ms", DUAL_GRACE_MS));
+    lanes_unbury_others(&d->lanes, &d->file.journal);
+}
+
+void dual_tick(struct dual *d) {
+    if (d->worker->routed)
+        for (unsigned side = 0; side < 2; side++)
+            for (unsigned i = 0; i < d->lanes.count; i++) dial(d, line_of(d, (enum lane_side)side, i));
+    watch_others(d);
+    show_figures(d);
+}
+
+void dual_write_json(struct gateway *gw, struct buf *out) {
+#define DUAL_NAME(name, text) text,
+    static const char *const names[DUAL_FIGURES] = {DUAL_FIGURE_LIST(DUAL_NAME)};
+#undef DUAL_NAME
+    for (unsigned i = 0; i < DUAL_FIGURES; i++) {
+        uint64_t sum = 0;
+        for (unsigned n = 0; n < gw->loops; n++) sum += counter_get(&gw->workers[n]->counters.lanes[i]);
+        buf_printf(out, "%s\"%s\":%" PRIu64, i ? "," : "{", names[i], sum);
+    }
+    buf_printf(out, "}");
+}

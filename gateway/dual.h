@@ -1,0 +1,83 @@
+/* dual.h -- dual write: carries out what the lanes decide, for the clients of one loop (C10-C21).
+ *
+ *   client --request--> effect_new() --lanes_send()--> a lane's connection to P --answer--> client
+ *                                                                     |
+ *                                                                   lane --> its connection to F
+ *
+ * Every lane has one backend to the primary side and one to the other. A client's commands, reads
+ * and writes, go down the lane of their keys (C11), except: commands between WATCH and EXEC, which
+ * run on the client's own connection with their keys pinned (C10a); and what reads the whole server
+ * (KEYS, SCAN, DBSIZE, RANDOMKEY, XREAD BLOCK, MONITOR, SUBSCRIBE), which goes as without lanes.
+ * A blocking command is tried in its lane without blocking, again when something may have woken it,
+ * and once a second (C17).
+ *
+ * The journal is run_dir/NAME.journal (lanes_journal.h). Old connections are graves, as elsewhere:
+ * nothing is copied before they are known to be gone (C21).
+ *
+ * What it does not do is refused with a sentence: RESP3, CLIENT TRACKING, SELECT inside MULTI, a
+ * Cluster; it needs a gateway without state and with one loop (config.c).
+ */
+#ifndef GATEWAY_DUAL_H
+#define GATEWAY_DUAL_H
+
+#include "gateway/client.h"
+
+struct dual;
+struct grave;
+
+/* Figures of a loop's lanes, for other threads to read: worker->counters.lanes. */
+#define DUAL_FIGURE_LIST(X)                                                                        \
+    X(LEVEL, "level")                                                                              \
+    X(PRIMARY_UP, "primary_up")                                                                    \
+    X(FOLLOWER_UP, "follower_up")                                                                  \
+    X(DIRTY_KEYS, "dirty_keys")                                                                    \
+    X(DIRTY_SLOTS, "dirty_slots")                                                                  \
+    X(PINNED_KEYS, "pinned_keys")                                                                  \
+    X(QUEUE_ITEMS, "queue_items")                                                                  \
+    X(QUEUE_BYTES, "queue_bytes")                                                                  \
+    X(UNCONFIRMED, "unconfirmed")                                                                  \
+    X(BURIED, "buried")                                                                            \
+    X(COMMANDS, "commands_total")                                                                  \
+    X(EFFECTS, "effects_total")                                                                    \
+    X(COPIES, "copies_total")                                                                      \
+    X(COPIES_FAILED, "copies_failed_total")                                                        \
+    X(REFUSED, "refused_total")                                                                    \
+    X(DROPPED, "dropped_total")                                                                    \
+    X(LOST, "lost_total")                                                                          \
+    X(PASSES, "passes_total")                                                                      \
+    X(PASS_NAMES, "pass_names")                                                                    \
+    X(WAITING, "waiting_clients")
+
+#define DUAL_FIGURE_ENUM(name, text) DUAL_##name,
+enum dual_figure { DUAL_FIGURE_LIST(DUAL_FIGURE_ENUM) DUAL_FIGURES };
+#undef DUAL_FIGURE_ENUM
+
+/* In the loop's own thread, before anything is connected. Reads the journal of the process before. */
+MUST_CHECK enum err dual_open(struct dual **dual, struct worker *worker, struct why *why);
+void dual_close(struct dual *dual); /* NULL is fine; its backends are closed already */
+
+void dual_turn(struct dual *dual); /* at the end of every callback */
+void dual_tick(struct dual *dual); /* from the worker's timer */
+
+/* ---- clients ---- */
+
+/* Whether the request goes by the lanes. */
+bool dual_takes(const struct client *client, const struct command *command);
+enum take dual_request(struct client *client, const struct command *command);
+/* BLOCK: the requests between MULTI and EXEC, COUNT of them. */
+enum take dual_exec(struct client *client, struct slice block, size_t count);
+/* Why COMMAND cannot stand in a block; NULL: it can. */
+const char *dual_unfit(const struct command *command);
+/* The client is freed. */
+void dual_forget(struct client *client);
+
+/* ---- connections ---- */
+void dual_on_ready(struct backend *backend);
+void dual_on_lost(struct backend *backend, bool was_ready); /* any backend; its queue is empty */
+void dual_on_gone(struct worker *worker, struct grave *grave);
+void dual_drop_grave(struct grave *grave); /* at the end of the process: frees it */
+
+/* As JSON, summed over the loops; from any thread. */
+void dual_write_json(struct gateway *gw, struct buf *out);
+
+#endif

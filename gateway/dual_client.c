@@ -1,0 +1,305 @@
+/* dual_client.c -- dual write: clients' requests, by the lanes or pinned on their own connection, and
+ * blocking commands that are tried. See dual.h. */
+#include "gateway/dual_inside.h"
+
+#include "gateway/blocked.h"
+#include "gateway/dispatch.h"
+#include "gateway/policy.h"
+#include "gateway/scripts.h"
+
+#include "lib/base/log.h"
+
+#define TRY_AGAIN_US 1000000u
+
+bool dual_takes(const struct client *c, const struct command *command) {
+    if (command == NULL) return true;
+    switch (policy_of(command)) {
+    case POLICY_FORWARD:
+    case POLICY_SCRIPT:
+    case POLICY_TRACKING: return true; /* the last one is refused */
+    case POLICY_BLOCKING:
+        return (command->flags & COMMAND_WRITE) != 0 ||
+               !policy_blocks(command, c->request.argc, c->request.argv);
+    case POLICY_LOCAL:
+    case POLICY_CLIENT:
+    case POLICY_MULTI:
+    case POLICY_WATCH:
+    case POLICY_WAIT:
+    case POLICY_SUBSCRIBE:
+    case POLICY_MONITOR:
+    case POLICY_HIDE:
+    case POLICY_REFUSE:
+    default: return false;
+    }
+}
+
+const char *dual_unfit(const struct command *command) {
+    if (strcmp(command->name, "select") != 0) return NULL;
+    return "with capture lane it cannot stand inside MULTI";
+}
+
+/* ---- on the client's own connection (C10a) ---- */
+
+static void on_own(struct req *req, struct backend *b, struct slice reply) {
+    struct dual *d = b->worker->dual;
+    struct effect *effect = req->self;
+    struct client *c = req->client;
+    if (reply.size == 0 && effect->writes && b->grave != NULL) { /* lost: pinned until it is gone */
+        struct dual_pin *pin = NEW(struct dual_pin);
+        *pin = (struct dual_pin){b->grave->pins, effect};
+        b->grave->pins = pin;
+        return;
+    }
+    struct buf scratch = {0};
+    if (reply.size > 0 && c != NULL && c->stream != NULL && !req->mute)
+        stream_write(c->stream, effect_answer(effect, reply, &scratch));
+    buf_close(&scratch);
+    if (effect->writes) {
+        lanes_unpin(&d->lanes, effect);
+        dual_waits_wrote(d, effect);
+    }
+    effect_free(effect);
+}
+
+static enum take send_own(struct client *c, struct effect *effect) {
+    struct dual *d = c->worker->dual;
+    enum take take = TAKE_DONE;
+    struct backend *b = client_conn(c, &take);
+    if (b == NULL) {
+        effect_free(effect);
+        return take;
+    }
+    if (effect->blocking || (effect->replies != 1 && !effect->is_block)) {
+        effect_free(effect);
+        client_reply_errorf(c, "ERR drawbridge: with capture lane this command cannot stand between "
+                               "WATCH and EXEC");
+        return TAKE_DONE;
+    }
+    if (effect->writes) {
+        dual_note_opened(d, LANE_P, b);
+        lanes_pin(&d->lanes, effect);
+    }
+    backend_write(b, effect->send);
+    struct req *req = backend_expect(b, c, REQ_WHOLE, effect->replies);
+    req->done = on_own;
+    req->self = effect;
+    return TAKE_DONE;
+}
+
+/* ---- down a lane ---- */
+
+static enum take put_back(struct effect *effect, enum take take) {
+    effect_free(effect);
+    return take;
+}
+
+static void wait_begin(struct client *c) {
+    struct dual *d = c->worker->dual;
+    struct dual_wait *wait = NEW(struct dual_wait);
+    struct effect_facts facts = dual_facts(d);
+    const struct resp_request *r = &c->request;
+    wait->client = c;
+    wait->trying = true;
+    resp_write_command(&wait->request, r->argc, r->argv);
+    wait->keys = effect_new(&facts, c->db, c->last, r->argc, r->argv);
+    uint64_t timeout_us = blocked_timeout_us(c->last, r);
+    wait->deadline_us = timeout_us ? c->worker->now_us + timeout_us : 0;
+    list_push(&d->waits, &wait->link);
+    d->wait_count++;
+    c->dual_wait = wait;
+    c->busy = true;
+}
+
+static enum take send_by_lane(struct client *c, struct effect *effect) {
+    struct dual *d = c->worker->dual;
+    struct lanes_place place = {.unanswered = c->outstanding};
+    struct lane_item *item = NULL;
+    enum take take = TAKE_DONE;
+    if (c->outstanding > 0 && (c->conn->line == NULL || effect->blocking))
+        return put_back(effect, client_wait_idle(c));
+    if (c->outstanding > 0) place.lane = c->conn->line->lane;
+    unsigned home = lanes_home(&d->lanes, effect, &place);
+    struct backend *b = d->line[LANE_P][home].backend;
+    bool ready = effect->barrier || (b != NULL && lane_may_send(&d->lanes.lane[home]));
+    if (!ready) {
+        if (b == NULL || !d->lanes.lane[home].primary_up) worker_on_unready(c->worker);
+        return put_back(effect, client_park(c, PARK_ROUTE));
+    }
+    if (b != NULL && !dispatch_flows(c, b, &take)) return put_back(effect, take);
+    bool blocking = effect->blocking, barrier = effect->barrier;
+    switch (lanes_send(&d->lanes, &place, effect, c, &item)) {
+    case LANES_BUSY: return put_back(effect, client_wait_idle(c));
+    case LANES_WAIT: return put_back(effect, client_park(c, PARK_ROUTE));
+    case LANES_SENT:
+    default: break;
+    }
+    if (blocking) wait_begin(c);
+    if (barrier) {
+        c->barrier_item = item;
+        c->busy = true;
+    }
+    return TAKE_DONE;
+}
+
+static enum take send_effect(struct client *c, struct effect *effect) {
+    return c->leased ? send_own(c, effect) : send_by_lane(c, effect);
+}
+
+/* Bodies are kept, for the primary side after this one (C27). */
+static void note_script(struct client *c, const struct command *command) {
+    struct scripts *scripts = c->worker->gw->scripts;
+    const struct slice *argv = c->request.argv;
+    if (command == NULL || policy_of(command) != POLICY_SCRIPT) return;
+    if (strncmp(command->name, "evalsha", 7) == 0) return;
+    if (strncmp(command->name, "eval", 4) == 0)
+        scripts_add(scripts, argv[1]);
+    else if (strcmp(command->name, "script|load") == 0)
+        scripts_add(scripts, argv[2]);
+    else
+        scripts_clear(scripts);
+}
+
+enum take dual_request(struct client *c, const struct command *command) {
+    struct effect_facts facts = dual_facts(c->worker->dual);
+    enum take take = TAKE_DONE;
+    if (command != NULL && policy_of(command) == POLICY_TRACKING) {
+        client_reply_errorf(c, "ERR drawbridge: '%s' cannot be done with capture lane", command->name);
+        return TAKE_DONE;
+    }
+    if (!dispatch_may_leave(c, &take)) return take;
+    take = send_effect(c, effect_new(&facts, c->db, command, c->request.argc, c->request.argv));
+    if (take == TAKE_DONE) note_script(c, command);
+    return take;
+}
+
+/* ---- MULTI ---- */
+
+struct words {
+    struct slice *argv;
+    size_t count, cap;
+};
+
+static void add_words(struct words *words, const struct resp_request *r) {
+    while (words->count + r->argc > words->cap) {
+        words->cap = words->cap ? words->cap * 2 : 64;
+        words->argv = mem_realloc(words->argv, words->cap * sizeof *words->argv);
+    }
+    memcpy(words->argv + words->count, r->argv, r->argc * sizeof *r->argv);
+    words->count += r->argc;
+}
+
+enum take dual_exec(struct client *c, struct slice block, size_t count) {
+    struct effect_facts facts = dual_facts(c->worker->dual);
+    struct effect_request *requests = NEW_ARRAY(struct effect_request, count + 1);
+    struct resp_request r = {0};
+    struct words words = {0};
+    struct why why;
+    enum take take = TAKE_DONE;
+    if (!dispatch_may_leave(c, &take)) goto out;
+    for (size_t i = 0; i < count; i++) {
+        size_t used = 0;
+        enum step step = resp_request_next(&r, &resp_request_limits_open, block, &used, &why);
+        ASSERT(step == STEP_DONE && r.argc > 0); /* it was read before it was queued */
+        requests[i].argc = r.argc;
+        requests[i].command = command_lookup(r.argc, r.argv);
+        add_words(&words, &r);
+        block = slice_drop(block, used);
+    }
+    for (size_t i = 0, at = 0; i < count; at += requests[i++].argc) requests[i].argv = words.argv + at;
+    take = send_effect(c, effect_block_new(&facts, c->db, count, requests));
+out:
+    resp_request_close(&r);
+    mem_free(words.argv);
+    mem_free(requests);
+    return take;
+}
+
+/* ---- blocking commands (C17) ---- */
+
+static void wait_free(struct client *c) {
+    struct dual_wait *wait = c->dual_wait;
+    list_remove(&wait->link);
+    if (c->worker->dual != NULL) c->worker->dual->wait_count--;
+    buf_close(&wait->request);
+    effect_free(wait->keys);
+    mem_free(wait);
+    c->dual_wait = NULL;
+}
+
+void dual_wait_end(struct client *c) {
+    if (c->dual_wait == NULL) return;
+    wait_free(c);
+    c->busy = false;
+    client_wake(c);
+}
+
+void dual_wait_on(struct dual *d, struct client *c) {
+    struct dual_wait *wait = c->dual_wait;
+    if (wait == NULL) return;
+    wait->trying = false;
+    wait->next_us = d->worker->now_us + TRY_AGAIN_US;
+    if (wait->deadline_us != 0 && wait->deadline_us < wait->next_us) wait->next_us = wait->deadline_us;
+    if (wait->next_us < d->waits_next_us) d->waits_next_us = wait->next_us;
+}
+
+static bool share_a_key(const struct effect *a, const struct effect *b) {
+    if (b->keys_unknown) return true;
+    for (size_t i = 0; i < a->key_count; i++)
+        for (size_t k = 0; k < b->key_count; k++)
+            if ((b->keys[k].use & EFFECT_WRITE) && a->keys[i].db == b->keys[k].db &&
+                slice_equal(a->keys[i].name, b->keys[k].name))
+                return true;
+    return false;
+}
+
+void dual_waits_wrote(struct dual *d, const struct effect *effect) {
+    LIST_EACH(&d->waits, at) {
+        struct dual_wait *wait = LIST_OWNER(at, struct dual_wait, link);
+        if (wait->trying || !share_a_key(wait->keys, effect)) continue;
+        wait->next_us = 0;
+        d->waits_next_us = 0;
+    }
+}
+
+static void try_again(struct dual *d, struct dual_wait *wait) {
+    struct resp_request r = {0};
+    struct why why;
+    size_t used = 0;
+    struct effect_facts facts = dual_facts(d);
+    struct lanes_place place = {0};
+    struct lane_item *item = NULL;
+    struct client *c = wait->client;
+    enum step step = resp_request_next(&r, &resp_request_limits_open, buf_slice(&wait->request), &used, &why);
+    ASSERT(step == STEP_DONE && c->outstanding == 0); /* we wrote it ourselves; it is busy */
+    struct effect *effect = effect_new(&facts, c->db, command_lookup(r.argc, r.argv), r.argc, r.argv);
+    resp_request_close(&r);
+    if (lanes_send(&d->lanes, &place, effect, c, &item) == LANES_SENT)
+        wait->trying = true;
+    else
+        effect_free(effect);
+}
+
+void dual_waits_turn(struct dual *d) {
+    uint64_t now_us = d->worker->now_us;
+    if (d->waits_next_us > now_us) return;
+    d->waits_next_us = UINT64_MAX;
+    for (struct list *next, *at = d->waits.next; at != &d->waits; at = next) {
+        next = at->next;
+        struct dual_wait *wait = LIST_OWNER(at, struct dual_wait, link);
+        struct client *c = wait->client;
+        if (wait->trying) continue;
+        if (wait->deadline_us != 0 && wait->deadline_us <= now_us) {
+            if (c->stream != NULL && c->reply_mode == REPLY_ON) stream_write(c->stream, SLICE("*-1\r\n"));
+            dual_wait_end(c);
+            continue;
+        }
+        if (wait->next_us <= now_us && worker_may_send(d->worker)) try_again(d, wait);
+        if (!wait->trying && wait->next_us < d->waits_next_us) d->waits_next_us = wait->next_us;
+    }
+}
+
+void dual_forget(struct client *c) {
+    if (c->barrier_item != NULL) c->barrier_item->client = NULL;
+    c->barrier_item = NULL;
+    if (c->dual_wait != NULL) wait_free(c);
+}

@@ -1,0 +1,74 @@
+/* dual_inside.h -- what the files of dual write share; nobody else includes it. */
+#ifndef GATEWAY_DUAL_INSIDE_H
+#define GATEWAY_DUAL_INSIDE_H
+
+#include "gateway/backend.h"
+#include "gateway/dual.h"
+#include "gateway/lanes_journal.h"
+
+#define DUAL_GRACE_MS 10000u
+
+struct dual_line {
+    struct dual *dual;
+    enum lane_side side;
+    unsigned lane;
+    struct backend *backend; /* NULL: to be dialled */
+    bool up;                 /* the lane was told so */
+};
+
+/* A blocking command of a client that has not been answered (C17). */
+struct dual_wait {
+    struct list link; /* dual->waits, in the order in which they came */
+    struct client *client;
+    struct buf request; /* as an array of bulk strings */
+    struct effect *keys; /* of its last try: what may wake it */
+    uint64_t deadline_us; /* 0: never */
+    uint64_t next_us;     /* when it is tried again at the latest */
+    bool trying;          /* it is in its lane now */
+};
+
+/* A command on a client's own connection whose keys are pinned. */
+struct dual_pin {
+    struct dual_pin *next;
+    struct effect *effect;
+};
+
+struct dual {
+    struct worker *worker;
+    struct lanes lanes;
+    struct lane_journal table;
+    struct journal_file file;
+    struct lanes_recovered recovered;
+    struct dual_line line[2][LANES_MAX];
+    char run_id[2][41]; /* of the servers that the lanes know; "": not known */
+    struct req *answering; /* whose answer a lane is being told */
+    struct {
+        bool wanted;
+        enum lane_side side;
+        int32_t db;
+        uint64_t cursor, round;
+    } scan;
+    uint64_t others_since_ms; /* of the grace time for unnamed connections; 0: it does not run */
+    struct list waits;
+    size_t wait_count;
+    uint64_t waits_next_us; /* when the next of them is due */
+    bool stood_still; /* some lane could not send when a client wanted to */
+};
+
+static inline enum side dual_side(const struct dual *dual, enum lane_side side) {
+    return side == LANE_P ? dual->worker->side : (enum side)(SIDE_TARGET - dual->worker->side);
+}
+
+struct effect_facts dual_facts(const struct dual *dual);
+
+/* dual_client.c: for the ops of the lanes. */
+void dual_waits_wrote(struct dual *dual, const struct effect *effect);
+void dual_waits_turn(struct dual *dual);
+/* The client's blocking command found nothing: it waits. / It was answered. */
+void dual_wait_on(struct dual *dual, struct client *client);
+void dual_wait_end(struct client *client);
+
+/* dual.c */
+void dual_note_opened(struct dual *dual, enum lane_side side, struct backend *backend);
+
+#endif
