@@ -56,16 +56,18 @@ static void read_flags(lua_State *lua, int table, uint32_t *flags) {
 
 /* Key below value on the top; what is to be kept is moved to a place of its own on the stack. */
 static void read_member(lua_State *lua, struct registration *r) {
+    if (lua_type(lua, -2) == LUA_TNUMBER)
+        refuse(lua, "unknown argument given to redis.register_function");
     if (lua_type(lua, -2) != LUA_TSTRING)
         refuse(lua, "named argument key given to redis.register_function is not a string");
     const char *key = lua_tostring(lua, -2);
     if (strcasecmp(key, "function_name") == 0) {
-        if (lua_type(lua, -1) != LUA_TSTRING)
+        if (!lua_isstring(lua, -1))
             refuse(lua, "function_name argument given to redis.register_function must be a string");
         r->name = lua_tolstring(lua, -1, &r->name_size);
         lua_replace(lua, 2);
     } else if (strcasecmp(key, "description") == 0) {
-        if (lua_type(lua, -1) != LUA_TSTRING)
+        if (!lua_isstring(lua, -1))
             refuse(lua, "description argument given to redis.register_function must be a string");
         r->description = lua_tostring(lua, -1);
         lua_replace(lua, 3);
@@ -97,7 +99,7 @@ static void read_named(lua_State *lua, struct registration *r) {
 }
 
 static void read_positional(lua_State *lua, struct registration *r) {
-    if (lua_type(lua, 1) != LUA_TSTRING)
+    if (!lua_isstring(lua, 1))
         refuse(lua, "first argument to redis.register_function must be a string");
     if (!lua_isfunction(lua, 2))
         refuse(lua, "second argument to redis.register_function must be a function");

@@ -92,10 +92,10 @@ static void seal_strings(lua_State *lua) {
     lua_pushliteral(lua, "");
     lua_createtable(lua, 0, 2);
     lua_getglobal(lua, "string");
-    lua_setfield(lua, -2, "__index");
+    (void)lua_push_real(lua, -1);
+    lua_setfield(lua, -3, "__index");
     lua_createtable(lua, 0, 1);
-    lua_getglobal(lua, "string");
-    lua_readonly(lua);
+    lua_insert(lua, -2);
     lua_setfield(lua, -2, "__index");
     lua_readonly(lua);
     lua_setfield(lua, -2, "__metatable");
@@ -184,8 +184,8 @@ void lua_sandbox_open(lua_State *lua) {
     lua_pushvalue(lua, LUA_GLOBALSINDEX);
     lua_add(lua, members, COUNT(members));
     make_meta(lua);
-    seal_strings(lua);
     seal_libraries(lua);
+    seal_strings(lua);
     make_loading_globals(lua);
     make_strict(lua);
     lua_pushvalue(lua, -1);

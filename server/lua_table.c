@@ -50,6 +50,8 @@ static int run_remove(lua_State *lua) {
 static int run_sort(lua_State *lua) {
     luaL_checktype(lua, 1, LUA_TTABLE);
     lua_check_writable(lua, 1);
+    if (!lua_isnoneornil(lua, 2)) luaL_checktype(lua, 2, LUA_TFUNCTION);
+    lua_settop(lua, 2);
     lua_pushvalue(lua, lua_upvalueindex(1));
     lua_insert(lua, 1);
     lua_call(lua, lua_gettop(lua) - 1, 0);

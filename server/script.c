@@ -108,12 +108,16 @@ bool script_begin(struct script_run *run, struct script_vm *vm, struct client *c
 
 /* ---- the call, protected ---- */
 
+#define WRAPPED 3 /* functions in C that may stand between an error and the script */
+
 /* Around the error: where it happened, as a table. Argument: the error. */
 static int on_error(lua_State *lua) {
     lua_Debug where;
-    bool known = lua_getstack(lua, 1, &where) && lua_getinfo(lua, "nSl", &where);
-    if (known && strcmp(where.what, "C") == 0)
-        known = lua_getstack(lua, 2, &where) && lua_getinfo(lua, "nSl", &where);
+    bool known = false;
+    for (int level = 1; level <= WRAPPED && !known; level++) {
+        if (!lua_getstack(lua, level, &where) || !lua_getinfo(lua, "nSl", &where)) break;
+        known = strcmp(where.what, "C") != 0;
+    }
     lua_settop(lua, 1);
     if (!lua_istable(lua, 1) || lua_push_real(lua, 1)) {
         const char *text = lua_type(lua, 1) == LUA_TSTRING || lua_type(lua, 1) == LUA_TNUMBER

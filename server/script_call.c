@@ -15,7 +15,7 @@ static const struct command *resolve(struct engine *engine, int argc, const stru
     if (spec == NULL && argc > 1)
         spec = command_find(argv[0]); /* bound as a whole, it may know more */
     if (spec == NULL) return NULL;
-    if (engine->uses[spec->index].run) return spec;
+    if (engine->uses[spec->index].run || (argc == 1 && command_is_container(spec))) return spec;
     const struct command *whole = command_at(spec->parent);
     return engine->uses[whole->index].run ? whole : NULL;
 }
