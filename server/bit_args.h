@@ -11,8 +11,8 @@
 MUST_CHECK bool arg_bit_offset(struct client *c, struct slice arg, unsigned width,
                                uint64_t *offset);
 
-/* The string of the client's first key, writable and with bit LAST in it: its bytes, or NULL with
- * the error replied. *GREW: it is new or longer than before. */
-uint8_t *bits_write(struct client *c, uint64_t last, size_t *size, bool *grew);
+/* The string of the client's first key with bit LAST in it, writable from bit FIRST to LAST: its
+ * bytes, or NULL with the error replied. *GREW: it is new or longer than before. */
+uint8_t *bits_write(struct client *c, uint64_t first, uint64_t last, size_t *size, bool *grew);
 
 #endif

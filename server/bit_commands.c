@@ -23,13 +23,15 @@ bool arg_bit_offset(struct client *c, struct slice arg, unsigned width, uint64_t
     return false;
 }
 
-uint8_t *bits_write(struct client *c, uint64_t last, size_t *size, bool *grew) {
-    bool wrong;
+uint8_t *bits_write(struct client *c, uint64_t first, uint64_t last, size_t *size, bool *grew) {
     uint8_t *bytes;
     struct slice key = c->argv[1];
     size_t wanted = (size_t)(last >> 3) + 1;
-    struct entry *e = key_write_typed(c, key, TYPE_STRING, &wrong);
-    if (wrong) return NULL;
+    struct entry *e = key_lookup(c, key);
+    if (e && entry_type(e) != TYPE_STRING) {
+        reply_wrong_type(c);
+        return NULL;
+    }
     size_t old_size = e ? entry_string_size(e) : 0;
     *grew = wanted > old_size;
     *size = *grew ? wanted : old_size;
@@ -37,7 +39,7 @@ uint8_t *bits_write(struct client *c, uint64_t last, size_t *size, bool *grew) {
         struct value value = {.type = TYPE_STRING, .encoding = ENC_RAW, .bytes = SLICE("")};
         e = key_add(c, key, &value);
     }
-    (void)db_string_edit(c->db, e, *size, &bytes);
+    (void)db_string_edit_range(c->db, e, *size, (size_t)(first >> 3), wanted, &bytes);
     return bytes;
 }
 
@@ -50,7 +52,7 @@ static void set_bit(struct client *c) {
     if (!arg_bit_offset(c, c->argv[2], 0, &offset) ||
         !arg_int_range(c, c->argv[3], 0, 1, &bit, error))
         return;
-    uint8_t *bytes = bits_write(c, offset, &size, &changed);
+    uint8_t *bytes = bits_write(c, offset, offset, &size, &changed);
     if (bytes == NULL) return;
     uint64_t old = bits_get(slice_from(bytes, size), offset, 1, false);
     if (changed || old != (uint64_t)bit) {

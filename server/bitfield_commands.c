@@ -22,7 +22,7 @@ struct program {
     struct step *steps;
     size_t count;
     bool writes;
-    uint64_t last; /* bit that is written */
+    uint64_t first, last; /* bits that are written */
     enum bits_overflow overflow;
 };
 
@@ -80,6 +80,7 @@ static bool read_step(struct client *c, int *at, struct program *p) {
     if (step.action != ACTION_GET) {
         if (!arg_int(c, arg[3], &step.number, NULL)) return false;
         *at += 1;
+        if (!p->writes || p->first > step.at) p->first = step.at;
         p->writes = true;
         if (p->last < step.at + step.width - 1) p->last = step.at + step.width - 1;
     }
@@ -128,7 +129,7 @@ static void execute(struct client *c, const struct program *p, bool may_write) {
     } else if (!may_write) {
         reply_error(c, "ERR BITFIELD_RO only supports the GET subcommand");
     } else {
-        uint8_t *bytes = bits_write(c, p->last, &size, &grew);
+        uint8_t *bytes = bits_write(c, p->first, p->last, &size, &grew);
         if (bytes) run(c, p, bytes, slice_from(bytes, size), grew);
     }
 }

@@ -128,6 +128,12 @@ void block_until(struct client *c, int64_t deadline_ms, const struct block_how *
     (void)begin(c, deadline_ms, how);
 }
 
+size_t block_memory(const struct client *c) {
+    size_t bytes = c->block ? sizeof *c->block : 0;
+    for (int i = 0; c->block && i < c->argc; i++) bytes += sizeof *c->argv + c->argv[i].size;
+    return bytes;
+}
+
 /* ---- end ---- */
 
 static void remove_wait(struct wait *w) {

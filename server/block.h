@@ -59,4 +59,6 @@ int64_t block_next_deadline(struct engine *engine); /* 0: none */
 void block_scan_db(struct db *db);
 void block_end_all(struct engine *engine, const char *error);
 
+size_t block_memory(const struct client *c); /* bytes */
+
 #endif

@@ -5,6 +5,7 @@
 #include "lib/redis/resp.h"
 #include "server/acl.h"
 #include "server/block.h"
+#include "server/client_memory.h"
 #include "server/engine.h"
 #include "server/monitor.h"
 #include "server/multi.h"
@@ -81,6 +82,7 @@ static void let_go(struct client *c) {
     pubsub_forget(c);
     monitor_forget(c);
     tracking_forget(c);
+    client_memory_forget(c);
 }
 
 static void free_memory(struct client *c) {

@@ -104,6 +104,12 @@ struct client {
     uint64_t key_hash;
     unsigned key_partition;
     uint64_t bytes_in, commands;
+    size_t in_peak;       /* bytes of input that waited, or were asked for, since the last tick */
+    uint64_t out_used_ms; /* monotonic, when `out` was last much filled */
+    size_t counted_bytes; /* client_memory.c: in the sum */
+    struct client *bucket_next, *bucket_prev;
+    uint8_t bucket;
+    bool in_bucket;
     void *request;       /* the reader of requests */
     bool again, rewound; /* turn.c */
     bool is_held; /* a script of it is busy: neither read nor freed (net_hold) */

@@ -4,6 +4,7 @@
 #include "server/args.h"
 #include "server/block.h"
 #include "server/client_info.h"
+#include "server/client_memory.h"
 #include "server/engine.h"
 #include "server/groups.h"
 #include "server/pause.h"
@@ -251,6 +252,7 @@ static void set_flag(struct client *c, uint64_t flag) {
         reply_syntax_error(c);
         return;
     }
+    client_memory_note(c);
     reply_ok(c);
 }
 

@@ -3,7 +3,7 @@
 
 #include "lib/base/mem.h"
 #include "server/acl.h"
-#include "server/engine.h"
+#include "server/client_memory.h"
 #include "server/multi.h"
 #include "server/pubsub.h"
 #include "server/tracking.h"
@@ -47,14 +47,15 @@ void client_describe(const struct client *c, struct buf *out) {
     flags(c, out);
     buf_printf(out,
                " db=%d sub=%zu psub=%zu ssub=%zu multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%d "
-               "multi-mem=0 rbs=%zu rbp=0 obl=%zu oll=%d omem=%zu "
+               "multi-mem=%zu rbs=%zu rbp=0 obl=%zu oll=%d omem=%zu "
                "tot-mem=%zu events=%s cmd=%s user=%.*s redir=%lld resp=%d lib-name=%s lib-ver=%s",
                c->db->id, counts[0], counts[1], counts[2],
-               c->flags & CLIENT_MULTI ? (int)multi_queued(c) : -1, buf_size(&c->in),
-               c->in.cap - c->in.end, 0, c->out.cap, waiting > REPLY_BUFFER ? (size_t)0 : waiting,
-               waiting > REPLY_BUFFER, waiting > REPLY_BUFFER ? waiting : (size_t)0,
-               sizeof *c + c->in.cap + c->out.cap, c->wants_write ? "rw" : "r",
-               c->last_command ? c->last_command->name : "NULL",
+               c->flags & CLIENT_MULTI ? (int)multi_queued(c) : -1, client_input_waiting(c),
+               c->in.cap - c->in.end, 0, multi_memory(c),
+               c->out.cap > REPLY_BUFFER ? (size_t)REPLY_BUFFER : c->out.cap,
+               waiting > REPLY_BUFFER ? (size_t)0 : waiting, waiting > REPLY_BUFFER,
+               waiting > REPLY_BUFFER ? waiting : (size_t)0, client_memory(c),
+               c->wants_write ? "rw" : "r", c->last_command ? c->last_command->name : "NULL",
                c->user ? (int)c->user->name_size : 11,
                c->user ? (const char *)c->user->name : "(superuser)",
                c->tracking && c->tracking->on ? (long long)c->tracking->redirect : -1LL, c->resp,

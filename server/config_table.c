@@ -4,6 +4,7 @@
 #include "lib/base/mem.h"
 #include "server/acl.h"
 #include "server/args.h"
+#include "server/client_memory.h"
 #include "server/evict.h"
 #include "server/net.h"
 #include "server/persistence.h"
@@ -203,6 +204,37 @@ static void write_percentiles(struct engine *engine, struct buf *out) {
         buf_printf(out, "%s%.15g", i ? " " : "", engine->settings.latency_percentiles[i]);
 }
 
+static enum err read_maxmemory_clients(struct engine *engine, int argc, const struct slice *argv,
+                                       struct why *why) {
+    int64_t value;
+    if (argc != 1) return why_set(why, ERR_CONFIG, "wrong number of arguments");
+    struct slice text = argv[0];
+    if (text.size > 0 && text.data[text.size - 1] == '%') {
+        text.size--;
+        if (!slice_to_int(text, &value) || value < 0)
+            return why_set(why, ERR_CONFIG, "argument must be a memory or percent value");
+        if (value > 100)
+            return why_set(why, ERR_CONFIG, "percentage argument must be less or equal to 100");
+        engine->settings.maxmemory_clients = -value;
+        return OK;
+    }
+    if (!config_read_memory(text, &value) || value < 0)
+        return why_set(why, ERR_CONFIG, "argument must be a memory or percent value");
+    engine->settings.maxmemory_clients = value;
+    return OK;
+}
+
+static void write_maxmemory_clients(struct engine *engine, struct buf *out) {
+    int64_t value = engine->settings.maxmemory_clients;
+    buf_printf(out, "%lld%s", (long long)(value < 0 ? -value : value), value < 0 ? "%" : "");
+}
+
+static enum err apply_maxmemory_clients(struct engine *engine, struct why *why) {
+    (void)why;
+    client_memory_recount(engine);
+    return OK;
+}
+
 static enum err apply_dir(struct engine *engine, struct why *why) {
     if (chdir(engine->settings.dir) != 0)
         return why_set(why, ERR_CONFIG, "cannot go to the directory");
@@ -333,6 +365,12 @@ static const struct config_option options[] = {
     INT_OPTION("acllog-max-len", acllog_max_len, 0, LONG_MAX, "128"),
     MEMORY_OPTION("client-query-buffer-limit", client_query_buffer_limit, 1 << 20, LONG_MAX, "1gb"),
     MEMORY_OPTION("proto-max-bulk-len", proto_max_bulk_len, 1 << 20, LONG_MAX, "512mb"),
+    {.name = "maxmemory-clients",
+     .kind = CONFIG_CUSTOM,
+     .read = read_maxmemory_clients,
+     .write = write_maxmemory_clients,
+     .fallback = "0",
+     .apply = apply_maxmemory_clients},
     {.name = "client-output-buffer-limit",
      .kind = CONFIG_CUSTOM,
      .flags = CONFIG_MULTI,
@@ -467,6 +505,13 @@ static const struct config_option options[] = {
      .min = INT_MIN,
      .max = INT_MAX,
      .fallback = "0"},
+    {.name = "lua-memory-limit",
+     .kind = CONFIG_MEMORY,
+     .flags = CONFIG_HIDDEN,
+     .offset = AT(lua_memory_limit),
+     .min = 16 << 20,
+     .max = LONG_MAX,
+     .fallback = "1gb"},
     {.name = "busy-reply-threshold",
      .alias = "lua-time-limit",
      .kind = CONFIG_INT,
@@ -641,7 +686,6 @@ const struct config_kept config_kept[] = {
     {"list-compress-depth", "0"},
     {"locale-collate", ""},
     {"loadmodule", ""},
-    {"maxmemory-clients", "0"},
     {"maxmemory-eviction-tenacity", "10"},
     {"oom-score-adj", "no"},
     {"oom-score-adj-values", "0 200 800"},

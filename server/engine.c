@@ -4,6 +4,7 @@
 #include "lib/base/mem.h"
 #include "server/acl.h"
 #include "server/block.h"
+#include "server/client_memory.h"
 #include "server/evict.h"
 #include "server/execute.h"
 #include "server/expire_cycle.h"
@@ -39,6 +40,7 @@ struct engine *engine_new(void) {
     engine_read_clock(engine);
     engine->started_ms = engine->now_ms;
     acl_open(engine);
+    engine->client_memory = NEW(struct engine_client_memory);
     engine->uses = NEW_ARRAY(struct command_use, command_count);
     struct loop_parts *parts = NEW(struct loop_parts);
     int status = uv_loop_init(&parts->loop);
@@ -62,6 +64,7 @@ static void aim_deadline(struct engine *engine);
 static void end_turn(struct engine *engine) {
     turn_run(engine);
     hooks_run(engine, HOOK_BEFORE_REPLY);
+    client_memory_evict(engine);
     output_flush(engine);
     aim_deadline(engine);
 }
@@ -116,6 +119,12 @@ static void measure_rate(struct engine *engine) {
     rate->in_per_second = (double)(engine->stats.net_in_bytes - rate->in_bytes) / seconds;
     rate->out_per_second = (double)(engine->stats.net_out_bytes - rate->out_bytes) / seconds;
     rate->commands = engine->stats.commands;
+    rate->repl_in_per_second =
+        (double)(engine->stats.repl_in_bytes - rate->repl_in_bytes) / seconds;
+    rate->repl_out_per_second =
+        (double)(engine->stats.repl_out_bytes - rate->repl_out_bytes) / seconds;
+    rate->repl_in_bytes = engine->stats.repl_in_bytes;
+    rate->repl_out_bytes = engine->stats.repl_out_bytes;
     rate->in_bytes = engine->stats.net_in_bytes;
     rate->out_bytes = engine->stats.net_out_bytes;
     rate->at_us = engine->now_us;
@@ -132,6 +141,7 @@ static void on_tick(uv_timer_t *timer) {
     pause_check(engine);
     close_idle_clients(engine);
     for (struct client *c = engine->clients; c; c = c->next) output_check_limit(c);
+    client_memory_tick(engine);
     measure_rate(engine);
     hooks_run(engine, HOOK_TICK);
     uint64_t period_ms = 1000u / (uint64_t)engine->settings.hz;
@@ -236,6 +246,7 @@ static void start_handles(struct engine *engine) {
 enum err engine_run(struct engine *engine, struct why *why) {
     start_handles(engine);
     engine_read_clock(engine);
+    engine->memory_startup = memory_used(engine);
     enum err err = server_metrics_open(engine, why);
     if (err != OK) return err;
     err = net_listen(engine, why);

@@ -31,14 +31,15 @@ struct engine_stats {
     uint64_t connections, rejected_connections, commands, hits, misses, expired, evicted,
         net_in_bytes, net_out_bytes, pubsub_messages, errors, unexpected_errors,
         expired_time_cap_reached, peak_clients, reads, writes;
-    uint64_t expire_cycle_us, lazyfreed;
+    uint64_t expire_cycle_us, lazyfreed, evicted_clients, output_shrinks;
+    uint64_t repl_in_bytes, repl_out_bytes; /* of the two in net_in_bytes and net_out_bytes */
     double ops_per_second;
     size_t memory_peak;
 };
 
 struct engine_rate { /* the last sample, and what it gave */
-    uint64_t at_us, commands, in_bytes, out_bytes;
-    double in_per_second, out_per_second;
+    uint64_t at_us, commands, in_bytes, out_bytes, repl_in_bytes, repl_out_bytes;
+    double in_per_second, out_per_second, repl_in_per_second, repl_out_per_second;
 };
 
 struct engine {
@@ -64,6 +65,7 @@ struct engine {
     uint64_t dirty;    /* changes since the last save */
     struct engine_stats stats;
     struct engine_rate rate;
+    size_t memory_startup; /* bytes in use before data was loaded */
     size_t memory_seen; /* evict.c: bytes in use, at memory_seen_us */
     uint64_t memory_seen_us;
     char run_id[41];
@@ -90,6 +92,7 @@ struct engine {
     struct tls *tls; /* of tls-port; NULL: none yet (transport.h) */
     struct engine_pause *pause;
     struct engine_errors *errors;
+    struct engine_client_memory *client_memory;
     struct engine_acl *acl;
     struct engine_tracking *tracking; /* NULL: nobody ever asked for it */
     struct table client_ids;          /* clients by id */

@@ -3,39 +3,16 @@
 
 #include "lib/base/mem.h"
 #include "server/access.h"
+#include "server/allocator.h"
 #include "server/engine.h"
 #include "server/pause.h"
-
-#include <malloc.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HAVE_JEMALLOC 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define HAVE_JEMALLOC 0
-#endif
-#endif
-#ifndef HAVE_JEMALLOC
-#define HAVE_JEMALLOC 1
-#endif
-#if HAVE_JEMALLOC
-#include <jemalloc/jemalloc.h>
-#endif
 
 #define EVICTIONS_PER_COMMAND 64
 #define LATELY_US 300
 #define EXACT_BELOW (16 << 20) /* bytes */
 
 size_t memory_used(struct engine *engine) {
-#if HAVE_JEMALLOC
-    uint64_t epoch = 1;
-    size_t size = sizeof epoch, used = 0;
-    (void)mallctl("epoch", &epoch, &size, &epoch, size);
-    size = sizeof used;
-    (void)mallctl("stats.allocated", &used, &size, NULL, 0);
-#else
-    size_t used = mallinfo2().uordblks;
-#endif
+    size_t used = allocator_used();
     if (used > engine->stats.memory_peak) engine->stats.memory_peak = used;
     engine->memory_seen = used;
     engine->memory_seen_us = engine->now_us;

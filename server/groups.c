@@ -2,9 +2,11 @@
 #include "server/groups.h"
 
 #include "server/acl.h"
+#include "server/client_memory.h"
 #include "server/command.h"
 #include "server/config_inside.h"
 #include "server/latency.h"
+#include "server/memory_report.h"
 #include "server/monitor.h"
 #include "server/multi.h"
 #include "server/persistence.h"
@@ -21,6 +23,7 @@ void command_groups_bind(struct engine *engine) {
     acl_commands_bind(engine);
     connection_commands_bind(engine);
     client_commands_bind(engine);
+    client_memory_open(engine);
     tracking_commands_bind(engine);
     string_commands_bind(engine);
     string_lcs_bind(engine);
@@ -28,6 +31,7 @@ void command_groups_bind(struct engine *engine) {
     expire_commands_bind(engine);
     scan_commands_bind(engine);
     object_commands_bind(engine);
+    memory_commands_bind(engine);
     server_commands_bind(engine);
     info_commands_bind(engine);
     command_commands_bind(engine);

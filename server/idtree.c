@@ -1,9 +1,9 @@
 /* idtree.c -- a B+tree of stream ids. See idtree.h.
  *
- *     node: up to 32 x {id, child or item}
+ *     node: up to 42 x {id, child or item}
  *
  * In an inner node the id is the smallest one below the child. A node grows by doubling up to its
- * 32 places; a full one is cut in two, or, when the new id belongs behind it, left full. A node
+ * 42 places; a full one is cut in two, or, when the new id belongs behind it, left full. A node
  * that shrinks under a quarter is put together with a neighbour if both fit into three quarters of
  * one.
  */
@@ -11,7 +11,7 @@
 
 #include "lib/base/mem.h"
 
-#define PLACES 32u
+#define PLACES 42u /* a full node is 1016 bytes, which allocators have room for */
 #define FEW (PLACES / 4)
 #define ENOUGH (PLACES * 3 / 4)
 

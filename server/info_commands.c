@@ -4,11 +4,11 @@
 #include "server/args.h"
 #include "server/block.h"
 #include "server/errors.h"
-#include "server/evict.h"
 #include "server/gates.h"
 #include "server/groups.h"
 #include "server/helper.h"
 #include "server/latency.h"
+#include "server/memory_report.h"
 #include "server/net.h"
 #include "server/pubsub.h"
 #include "server/reply.h"
@@ -85,15 +85,6 @@ static void human(char *text, size_t room, size_t bytes) {
         snprintf(text, room, "%.2f%c", value, units[unit]);
 }
 
-static size_t resident(void) {
-    long total = 0, pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL) return 0;
-    int got = fscanf(file, "%ld %ld", &total, &pages);
-    fclose(file);
-    return got == 2 ? (size_t)pages * (size_t)sysconf(_SC_PAGESIZE) : 0;
-}
-
 static void memory_line(struct buf *out, const char *name, size_t bytes) {
     char text[32];
     human(text, sizeof text, bytes);
@@ -104,31 +95,38 @@ static void info_memory(struct engine *engine, struct buf *out) {
     static const char *const policies[] = {"volatile-lru",   "volatile-lfu", "volatile-random",
                                            "volatile-ttl",   "allkeys-lru",  "allkeys-lfu",
                                            "allkeys-random", "noeviction"};
-    size_t used = memory_used(engine), rss = resident(), clients = 0, index = 0;
-    for (const struct client *c = engine->clients; c; c = c->next)
-        clients += sizeof *c + c->in.cap + c->out.cap;
-    for (int i = 0; i < engine->db_count; i++)
-        for (int p = 0; p < PARTITIONS; p++) index += table_memory(&engine->dbs[i].partitions[p]);
-    memory_line(out, "used_memory", used);
-    memory_line(out, "used_memory_rss", rss);
-    memory_line(out, "used_memory_peak", engine->stats.memory_peak);
-    size_t overhead = index + clients;
+    struct memory_report r;
+    memory_report(engine, &r);
+    memory_line(out, "used_memory", r.used);
+    memory_line(out, "used_memory_rss", r.rss);
+    memory_line(out, "used_memory_peak", r.peak);
     buf_printf(out,
-               "used_memory_overhead:%zu\r\nused_memory_startup:0\r\nused_memory_dataset:%zu\r\n",
-               overhead, used > overhead ? used - overhead : 0);
+               "used_memory_peak_perc:%.2f%%\r\nused_memory_overhead:%zu\r\n"
+               "used_memory_startup:%zu\r\nused_memory_dataset:%zu\r\n"
+               "used_memory_dataset_perc:%.2f%%\r\nallocator_allocated:%zu\r\n"
+               "allocator_active:%zu\r\nallocator_resident:%zu\r\n",
+               memory_ratio(r.used, r.peak) * 100, r.overhead, r.startup, r.dataset,
+               memory_dataset_percent(&r), r.allocated, r.active, r.resident);
     memory_line(out, "total_system_memory",
                 (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE));
     script_info(engine, out);
     memory_line(out, "maxmemory", (size_t)engine->settings.maxmemory);
     buf_printf(out,
-               "maxmemory_policy:%s\r\nallocator_frag_ratio:1.00\r\nmem_fragmentation_ratio:%."
-               "2f\r\nmem_fragmentation_bytes:%lld\r\n"
-               "mem_not_counted_for_evict:0\r\nmem_replication_backlog:0\r\nmem_clients_slaves:"
-               "0\r\nmem_clients_normal:%zu\r\n"
-               "mem_aof_buffer:0\r\nmem_allocator:jemalloc\r\nactive_defrag_running:0\r\nlazyfree_"
-               "pending_objects:%zu\r\nlazyfreed_objects:%llu\r\n",
-               policies[engine->settings.maxmemory_policy], used ? (double)rss / (double)used : 0,
-               LL(rss) - LL(used), clients, helper_pending(),
+               "maxmemory_policy:%s\r\nallocator_frag_ratio:%.2f\r\nallocator_frag_bytes:%zu\r\n"
+               "allocator_rss_ratio:%.2f\r\nallocator_rss_bytes:%lld\r\n"
+               "rss_overhead_ratio:%.2f\r\nrss_overhead_bytes:%lld\r\n"
+               "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%lld\r\n",
+               policies[engine->settings.maxmemory_policy], memory_ratio(r.active, r.allocated),
+               r.active - r.allocated, memory_ratio(r.resident, r.active),
+               LL(r.resident) - LL(r.active), memory_ratio(r.rss, r.resident),
+               LL(r.rss) - LL(r.resident), memory_ratio(r.rss, r.used), LL(r.rss) - LL(r.used));
+    buf_printf(out,
+               "mem_not_counted_for_evict:0\r\nmem_replication_backlog:%zu\r\n"
+               "mem_total_replication_buffers:%zu\r\nmem_clients_slaves:%zu\r\n"
+               "mem_clients_normal:%zu\r\nmem_cluster_links:0\r\nmem_aof_buffer:0\r\n"
+               "mem_allocator:jemalloc\r\nactive_defrag_running:0\r\n"
+               "lazyfree_pending_objects:%zu\r\nlazyfreed_objects:%llu\r\n",
+               r.backlog, r.backlog + r.replicas, r.replicas, r.clients, helper_pending(),
                (unsigned long long)engine->stats.lazyfreed);
 }
 
@@ -137,45 +135,62 @@ static void info_persistence(struct engine *engine, struct buf *out) {
     hooks_info(engine, "persistence", out);
 }
 
+static void count_line(struct buf *out, const char *name, uint64_t count) {
+    buf_printf(out, "%s:%llu\r\n", name, (unsigned long long)count);
+}
+
+static void rate_line(struct buf *out, const char *name, double bytes_per_second) {
+    buf_printf(out, "%s:%.2f\r\n", name, bytes_per_second / 1024);
+}
+
+/* In Redis's order; zero is what we do not do: forks, defragmentation, threads for input. */
 static void info_stats(struct engine *engine, struct buf *out) {
     const struct engine_stats *s = &engine->stats;
+    const struct engine_rate *rate = &engine->rate;
+    struct tracking_totals tracked = tracking_totals(engine);
     size_t topics[3];
     pubsub_totals(engine, topics);
-    buf_printf(out,
-               "total_connections_received:%llu\r\ntotal_commands_processed:%llu\r\ninstantaneous_"
-               "ops_per_sec:%lld\r\n"
-               "total_net_input_bytes:%llu\r\ntotal_net_output_bytes:%llu\r\ninstantaneous_input_"
-               "kbps:%.2f\r\n"
-               "instantaneous_output_kbps:%.2f\r\nrejected_connections:%llu\r\n",
-               (unsigned long long)s->connections, (unsigned long long)s->commands,
-               LL(s->ops_per_second), (unsigned long long)s->net_in_bytes,
-               (unsigned long long)s->net_out_bytes, engine->rate.in_per_second / 1024,
-               engine->rate.out_per_second / 1024, (unsigned long long)s->rejected_connections);
-    struct tracking_totals tracked = tracking_totals(engine);
+    count_line(out, "total_connections_received", s->connections);
+    count_line(out, "total_commands_processed", s->commands);
+    count_line(out, "instantaneous_ops_per_sec", (uint64_t)s->ops_per_second);
+    count_line(out, "total_net_input_bytes", s->net_in_bytes);
+    count_line(out, "total_net_output_bytes", s->net_out_bytes);
+    count_line(out, "total_net_repl_input_bytes", s->repl_in_bytes);
+    count_line(out, "total_net_repl_output_bytes", s->repl_out_bytes);
+    rate_line(out, "instantaneous_input_kbps", rate->in_per_second);
+    rate_line(out, "instantaneous_output_kbps", rate->out_per_second);
+    rate_line(out, "instantaneous_input_repl_kbps", rate->repl_in_per_second);
+    rate_line(out, "instantaneous_output_repl_kbps", rate->repl_out_per_second);
+    count_line(out, "rejected_connections", s->rejected_connections);
     hooks_info(engine, "stats", out);
-    buf_printf(out,
-               "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:%"
-               "llu\r\nexpire_cycle_cpu_milliseconds:%llu\r\n"
-               "evicted_keys:%llu\r\nevicted_clients:0\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%"
-               "llu\r\npubsub_channels:%zu\r\n"
-               "pubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\n",
-               (unsigned long long)s->expired, (unsigned long long)s->expired_time_cap_reached,
-               (unsigned long long)(s->expire_cycle_us / 1000), (unsigned long long)s->evicted,
-               (unsigned long long)s->hits, (unsigned long long)s->misses, topics[0], topics[1],
-               topics[2]);
-    buf_printf(
-        out,
-        "migrate_cached_sockets:0\r\nslave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
-        "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\nactive_defrag_key_misses:0\r\n"
-        "total_active_defrag_time:0\r\ncurrent_active_defrag_time:0\r\n"
-        "tracking_total_keys:%llu\r\ntracking_total_items:%llu\r\n"
-        "tracking_total_prefixes:%llu\r\nunexpected_error_replies:0\r\n"
-        "total_error_replies:%llu\r\n"
-        "total_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\nio_threaded_reads_"
-        "processed:0\r\nio_threaded_writes_processed:0\r\n",
-        (unsigned long long)tracked.keys, (unsigned long long)tracked.items,
-        (unsigned long long)tracked.prefixes, (unsigned long long)s->errors,
-        (unsigned long long)s->reads, (unsigned long long)s->writes);
+    count_line(out, "expired_keys", s->expired);
+    buf_printf(out, "expired_stale_perc:0.00\r\n");
+    count_line(out, "expired_time_cap_reached_count", s->expired_time_cap_reached);
+    count_line(out, "expire_cycle_cpu_milliseconds", s->expire_cycle_us / 1000);
+    count_line(out, "evicted_keys", s->evicted);
+    count_line(out, "evicted_clients", s->evicted_clients);
+    buf_printf(out, "total_eviction_exceeded_time:0\r\ncurrent_eviction_exceeded_time:0\r\n");
+    count_line(out, "keyspace_hits", s->hits);
+    count_line(out, "keyspace_misses", s->misses);
+    count_line(out, "pubsub_channels", topics[0]);
+    count_line(out, "pubsub_patterns", topics[1]);
+    count_line(out, "pubsubshard_channels", topics[2]);
+    buf_printf(out, "latest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:0\r\n"
+                    "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
+                    "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"
+                    "active_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
+                    "current_active_defrag_time:0\r\n");
+    count_line(out, "tracking_total_keys", tracked.keys);
+    count_line(out, "tracking_total_items", tracked.items);
+    count_line(out, "tracking_total_prefixes", tracked.prefixes);
+    buf_printf(out, "unexpected_error_replies:0\r\n");
+    count_line(out, "total_error_replies", s->errors);
+    buf_printf(out, "dump_payload_sanitizations:0\r\n");
+    count_line(out, "total_reads_processed", s->reads);
+    count_line(out, "total_writes_processed", s->writes);
+    buf_printf(out, "io_threaded_reads_processed:0\r\nio_threaded_writes_processed:0\r\n");
+    count_line(out, "reply_buffer_shrinks", s->output_shrinks);
+    buf_printf(out, "reply_buffer_expands:0\r\n");
 }
 
 static void info_replication(struct engine *engine, struct buf *out) {

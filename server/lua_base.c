@@ -36,9 +36,21 @@ static int run_pcall(lua_State *lua) {
     return 2;
 }
 
+/* Around the script's own handler (the upvalue). When the script is to end it is not called: it
+ * would run inside of the hook, where no hook can end it. */
+static int handle_error(lua_State *lua) {
+    if (script_is_ending(script_vm_of(lua))) return 1;
+    lua_settop(lua, 1);
+    lua_pushvalue(lua, lua_upvalueindex(1));
+    lua_insert(lua, 1);
+    lua_call(lua, 1, 1);
+    return 1;
+}
+
 static int run_xpcall(lua_State *lua) {
     luaL_checkany(lua, 2);
     lua_settop(lua, 2);
+    lua_pushcclosure(lua, handle_error, 1);
     lua_insert(lua, 1);
     int status = lua_pcall(lua, 0, LUA_MULTRET, 1);
     if (status != 0) end_again(lua);
@@ -142,6 +154,19 @@ static int run_pairs(lua_State *lua) {
     return 3;
 }
 
+/* That of Debian's Lua counts in an int, which overflows for the whole range, and then crashes. */
+static int run_unpack(lua_State *lua) {
+    luaL_checktype(lua, 1, LUA_TTABLE);
+    int64_t first = luaL_optint(lua, 2, 1);
+    int64_t last = luaL_opt(lua, luaL_checkint, 3, (int)lua_objlen(lua, 1));
+    if (first > last) return 0;
+    int64_t count = last - first + 1;
+    if (count > LUAI_MAXCSTACK || !lua_checkstack(lua, (int)count))
+        return luaL_error(lua, "too many results to unpack");
+    for (int64_t i = first; i <= last; i++) lua_rawgeti(lua, 1, (int)i);
+    return (int)count;
+}
+
 /* ---- environments ---- */
 
 static void push_function(lua_State *lua) {
@@ -205,6 +230,7 @@ void lua_base_open(lua_State *lua) {
                                                 {"rawget", run_rawget},
                                                 {"next", run_next},
                                                 {"pairs", run_pairs},
+                                                {"unpack", run_unpack},
                                                 {"setfenv", run_setfenv},
                                                 {"collectgarbage", run_collectgarbage}};
     lua_pushvalue(lua, LUA_GLOBALSINDEX);

@@ -3,7 +3,7 @@
  * Behaves as lua-cjson 2.1 in Redis 7.0. Settings (cjson.encode_max_depth() and its kin) last until
  * the script ends, in Redis until SCRIPT FLUSH: a script does not change what the next one gets.
  * Hostile input: any text, any table. Recursion ends with Lua's own stack (8,000 slots), whatever
- * the depth is set to; results are limited by SCRIPT_TEXT_MAX.
+ * the depth is set to; results are limited by lua-memory-limit.
  */
 #ifndef SERVER_LUA_JSON_H
 #define SERVER_LUA_JSON_H

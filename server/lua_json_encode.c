@@ -11,6 +11,7 @@ struct encoder {
     const struct json_settings *settings;
     struct buf *out;
     int depth;
+    size_t values;
 };
 
 static void add_value(struct encoder *e);
@@ -155,6 +156,7 @@ static void add_table(struct encoder *e) {
 
 static void add_value(struct encoder *e) {
     lua_State *lua = e->lua;
+    if (++e->values > script_vm_values_max(script_vm_of(lua))) luaL_error(lua, "not enough memory");
     switch (lua_type(lua, -1)) {
     case LUA_TSTRING: add_string(e, -1); return;
     case LUA_TNUMBER: add_number(e, -1); return;
@@ -171,7 +173,7 @@ static void add_value(struct encoder *e) {
 
 int json_encode(lua_State *lua) {
     luaL_argcheck(lua, lua_gettop(lua) == 1, 1, "expected 1 argument");
-    struct encoder e = {lua, json_settings_of(lua), script_vm_scratch(lua), 0};
+    struct encoder e = {lua, json_settings_of(lua), script_vm_scratch(lua), 0, 0};
     add_value(&e);
     script_vm_push(lua, e.out);
     return 1;

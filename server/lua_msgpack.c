@@ -17,6 +17,7 @@
 struct packer {
     lua_State *lua;
     struct buf *out;
+    size_t values;
 };
 
 static void put_big_endian(struct packer *p, uint8_t head, uint64_t number, int bytes) {
@@ -120,6 +121,7 @@ static void put_table(struct packer *p, int level) {
 static void put_value(struct packer *p, int level) {
     lua_State *lua = p->lua;
     script_vm_tick(lua);
+    if (++p->values > script_vm_values_max(script_vm_of(lua))) luaL_error(lua, "not enough memory");
     int type = lua_type(lua, -1);
     if (type == LUA_TSTRING)
         put_string(p);
@@ -137,7 +139,7 @@ static void put_value(struct packer *p, int level) {
 static int run_pack(lua_State *lua) {
     int count = lua_gettop(lua);
     if (count == 0) return luaL_argerror(lua, 0, "MessagePack pack needs input.");
-    struct packer p = {lua, script_vm_scratch(lua)};
+    struct packer p = {lua, script_vm_scratch(lua), 0};
     for (int i = 1; i <= count; i++) {
         luaL_checkstack(lua, 1, "in function mp_check");
         lua_pushvalue(lua, i);

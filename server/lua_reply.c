@@ -13,7 +13,7 @@
  *
  * On the way back numbers become integers, false the null, true 1 (in RESP3 the boolean).
  * Hostile input: values of scripts may be deep, circular, or a tree of shared tables that would
- * never end: Lua's stack ends depth, SCRIPT_TEXT_MAX the size. Metatables are not looked at. */
+ * never end: Lua's stack ends depth, lua-memory-limit the size. Metatables are not looked at. */
 #include "server/script.h"
 
 #include "lib/redis/resp.h"
@@ -153,6 +153,7 @@ struct writer {
     struct script_run *run;
     lua_State *lua;
     struct client *c;
+    size_t values;
 };
 
 static void write_value(struct writer *w);
@@ -221,40 +222,47 @@ static bool write_verbatim(struct writer *w) {
     return true;
 }
 
+/* Of the table on the top. */
+static size_t count_pairs(lua_State *lua) {
+    size_t count = 0;
+    lua_pushnil(lua);
+    for (; lua_next(lua, -2); lua_pop(lua, 1)) count++;
+    return count;
+}
+
 static void write_map(struct writer *w) {
-    size_t mark = reply_later(w->c), pairs = 0;
+    reply_map(w->c, count_pairs(w->lua));
     lua_pushnil(w->lua);
     while (lua_next(w->lua, -2)) {
         lua_pushvalue(w->lua, -2);
         write_value(w);
         write_value(w);
-        pairs++;
     }
-    reply_later_map(w->c, mark, pairs);
 }
 
 static void write_set(struct writer *w) {
-    size_t mark = reply_later(w->c), members = 0;
+    reply_set(w->c, count_pairs(w->lua));
     lua_pushnil(w->lua);
     while (lua_next(w->lua, -2)) {
         lua_pop(w->lua, 1);
         lua_pushvalue(w->lua, -1);
         write_value(w);
-        members++;
     }
-    reply_later_set(w->c, mark, members);
 }
 
+/* Up to the first nil. */
 static void write_array(struct writer *w) {
-    size_t mark = reply_later(w->c), count = 0;
-    for (;;) {
-        lua_rawgeti(w->lua, -1, (int)count + 1);
-        if (lua_isnil(w->lua, -1)) break;
-        write_value(w);
-        count++;
+    int count = 0;
+    for (bool more = true; more; lua_pop(w->lua, 1)) {
+        lua_rawgeti(w->lua, -1, count + 1);
+        more = !lua_isnil(w->lua, -1);
+        if (more) count++;
     }
-    lua_pop(w->lua, 1);
-    reply_later_array(w->c, mark, count);
+    reply_array(w->c, (size_t)count);
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(w->lua, -1, i);
+        write_value(w);
+    }
 }
 
 static void write_table(struct writer *w) {
@@ -291,7 +299,9 @@ static int64_t integer_of(double number) {
 static void write_value(struct writer *w) {
     lua_State *lua = w->lua;
     script_vm_tick(lua);
-    if (buf_size(&w->c->out) - w->run->reply_mark > SCRIPT_TEXT_MAX)
+    struct script_vm *vm = w->run->vm;
+    size_t bytes = buf_size(&w->c->out) - w->run->reply_mark;
+    if (bytes > script_vm_text_max(vm) || ++w->values > script_vm_values_max(vm))
         luaL_error(lua, "the reply is too big");
     if (!lua_checkstack(lua, 6)) {
         reply_error(w->c, "ERR reached lua stack limit");
@@ -316,6 +326,6 @@ static void write_value(struct writer *w) {
 }
 
 void script_reply(struct script_run *run, lua_State *lua) {
-    struct writer w = {run, lua, run->caller};
+    struct writer w = {run, lua, run->caller, 0};
     write_value(&w);
 }

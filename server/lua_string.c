@@ -183,10 +183,14 @@ static int run_rep(lua_State *lua) {
         return 1;
     }
     struct buf *out = script_vm_scratch(lua);
-    if (size > SCRIPT_TEXT_MAX / (size_t)times) return luaL_error(lua, "not enough memory");
-    uint8_t *at = buf_room(out, size * (size_t)times);
-    for (int i = 0; i < times; i++) memcpy(at + size * (size_t)i, text, size);
-    buf_filled(out, size * (size_t)times);
+    if (size > script_vm_text_max(script_vm_of(lua)) / (size_t)times)
+        return luaL_error(lua, "not enough memory");
+    size_t total = size * (size_t)times, done = size;
+    uint8_t *at = buf_room(out, total);
+    memcpy(at, text, size);
+    for (; done < total; done += done < total - done ? done : total - done)
+        memcpy(at + done, at, done < total - done ? done : total - done);
+    buf_filled(out, total);
     script_vm_push(lua, out);
     return 1;
 }

@@ -336,6 +336,8 @@ static void socket_readable(struct master_link *link) {
         return;
     }
     buf_filled(&link->in, (size_t)got);
+    link->engine->stats.net_in_bytes += (uint64_t)got;
+    link->engine->stats.repl_in_bytes += (uint64_t)got;
     link->last_io_ms = replication_now_ms(of(link));
     if (link->state != LINK_CONNECTED) take_handshake(link);
     if (link->state == LINK_CONNECTED) obey_take(link);

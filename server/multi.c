@@ -35,9 +35,10 @@ struct watched_key {
 
 struct client_multi {
     struct queued *queue;
-    size_t count, room, bytes;
+    size_t count, room, bytes; /* of the copied arguments */
     uint32_t some, all; /* flags that some queued command has, and that all have */
     struct watch *watches;
+    size_t watch_bytes;
 };
 
 static struct slice key_of_watched(const void *item) {
@@ -75,6 +76,7 @@ void multi_queue(struct client *c) {
         m->room = m->room ? m->room * 2 : 8;
         m->queue = mem_realloc(m->queue, m->room * sizeof *m->queue);
     }
+    for (int i = 0; i < c->argc; i++) m->bytes += c->argv[i].size + sizeof *c->argv;
     m->queue[m->count++] = (struct queued){c->command, c->argc, args_copy(c->argc, c->argv)};
     uint32_t flags = engine_command_flags(c, c->command);
     m->all = m->count == 1 ? flags : m->all & flags;
@@ -92,12 +94,17 @@ size_t multi_queued(const struct client *c) {
     return c->multi ? c->multi->count : 0;
 }
 
+size_t multi_memory(const struct client *c) {
+    const struct client_multi *m = c->multi;
+    return m ? sizeof *m + m->room * sizeof *m->queue + m->bytes + m->watch_bytes : 0;
+}
+
 static void drop_queue(struct client *c) {
     struct client_multi *m = of(c);
     for (size_t i = 0; i < m->count; i++) mem_free(m->queue[i].argv);
     mem_free(m->queue);
     m->queue = NULL;
-    m->count = m->room = 0;
+    m->count = m->room = m->bytes = 0;
     m->some = m->all = 0;
     c->flags &= ~(uint64_t)(CLIENT_MULTI | CLIENT_DIRTY_EXEC | CLIENT_DIRTY_CAS);
 }
@@ -132,6 +139,7 @@ static void watch_key(struct client *c, struct slice key) {
     if (w->next_of_key) w->next_of_key->link_of_key = &w->next_of_key;
     watched->first = w;
     m->watches = w;
+    m->watch_bytes += sizeof *w + sizeof *watched + key.size;
 }
 
 void multi_unwatch(struct client *c) {
@@ -148,6 +156,7 @@ void multi_unwatch(struct client *c) {
         w = next;
     }
     if (c->multi) c->multi->watches = NULL;
+    if (c->multi) c->multi->watch_bytes = 0;
 }
 
 void multi_key_changed(struct db *db, struct slice key) {

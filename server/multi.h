@@ -18,6 +18,7 @@ void multi_key_changed(struct db *db, struct slice key);
 /* DB is going to be emptied, or (OTHER given) exchanged with OTHER. */
 void multi_db_changes(struct db *db, struct db *other);
 void multi_forget(struct client *c);
+size_t multi_memory(const struct client *c); /* bytes: of queued commands and watches */
 size_t multi_queued(const struct client *c); /* commands; for CLIENT LIST */
 /* A copy of arguments in one block, bytes and all; mem_free(). */
 struct slice *args_copy(int argc, const struct slice *argv);

@@ -4,7 +4,7 @@
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
 #include "server/acl.h"
-#include "server/engine.h"
+#include "server/client_memory.h"
 #include "server/output.h"
 
 #include <arpa/inet.h>
@@ -20,7 +20,10 @@
 #define READ_BYTES (16u << 10)
 #define ACCEPTS_PER_TURN 1000
 #define WRITE_BYTES_PER_TURN (4u << 20) /* of one client, so that the others get their turn */
-#define OUT_KEEP (32u << 10)
+#define OUT_KEEP (64u << 10)
+#define OUT_FIRST 1024 /* bytes of the first buffer */
+#define OUT_MUCH 1024  /* bytes sent at once, for which a small buffer does not do */
+#define BIG_REQUEST (32u << 10)
 #define OUT_UNAUTHENTICATED                                                                        \
     (1u << 10) /* that may stay unread by who has not said a password (CVE-2025-21605) */
 #define LISTENERS_MAX 17
@@ -81,12 +84,14 @@ void client_wake_writer(struct client *c) {
 
 void client_close_later(struct client *c) {
     c->flags |= CLIENT_CLOSE_NOW;
+    client_memory_note(c);
     client_wake_writer(c);
 }
 
 bool output_open_slow(struct client *c) {
     if (c->flags & (CLIENT_MUTE | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_CLOSE_NOW))
         return false;
+    if (c->out.cap == 0 && c->fd >= 0) (void)buf_room(&c->out, OUT_FIRST);
     client_wake_writer(c);
     return true;
 }
@@ -107,9 +112,19 @@ void net_forget(struct client *c) {
 
 /* ---- reading ---- */
 
+/* A big argument gets a buffer of its size: doubling could take twice as much. */
+static void grow_to(struct buf *in, size_t size) {
+    struct buf bigger = {.data = mem_alloc(size), .cap = size};
+    buf_add(&bigger, buf_slice(in));
+    buf_close(in);
+    *in = bigger;
+}
+
 static void hear(struct client *c, size_t got) {
     buf_filled(&c->in, got);
     c->bytes_in += got;
+    if (buf_size(&c->in) > c->in_peak) c->in_peak = buf_size(&c->in);
+    client_memory_note(c);
     c->engine->stats.net_in_bytes += got;
     c->engine->stats.reads++;
     c->active_ms = c->engine->now_us / 1000;
@@ -134,7 +149,12 @@ static void read_some(struct client *c) {
         size_t want = READ_BYTES;
         size_t need = resp_request_wants(c->request);
         if (need > buf_size(&c->in) + want) want = need - buf_size(&c->in);
-        uint8_t *room = buf_room(&c->in, want);
+        bool fits = need > BIG_REQUEST && c->in.cap - c->in.end > 0;
+        if (need > BIG_REQUEST && need > c->in.cap) {
+            grow_to(&c->in, need + 2);
+            fits = true;
+        }
+        uint8_t *room = buf_room(&c->in, fits ? 1 : want);
         ssize_t got = transport_read(&c->transport, c->fd, room, c->in.cap - c->in.end);
         if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (got <= 0) {
@@ -192,6 +212,7 @@ static bool write_some(struct client *c, bool *blocked) {
         written += (size_t)put;
         buf_consume(&c->out, (size_t)put);
         c->engine->stats.net_out_bytes += (uint64_t)put;
+        if (c->flags & CLIENT_REPLICA) c->engine->stats.repl_out_bytes += (uint64_t)put;
     }
     *blocked = true;
     return true;
@@ -199,6 +220,7 @@ static bool write_some(struct client *c, bool *blocked) {
 
 static void flush_client(struct client *c) {
     bool blocked = false;
+    if (buf_size(&c->out) > OUT_MUCH) c->out_used_ms = c->engine->now_us / 1000;
     if (!(c->flags & CLIENT_CLOSE_NOW) && c->fd >= 0 && !write_some(c, &blocked))
         c->flags |= CLIENT_CLOSE_NOW;
     if (c->flags & CLIENT_CLOSING && !blocked) c->flags |= CLIENT_CLOSE_NOW;
@@ -209,6 +231,7 @@ static void flush_client(struct client *c) {
         return;
     }
     if (!blocked) buf_shrink(&c->out, OUT_KEEP);
+    client_memory_note(c);
     if (blocked != c->wants_write || c->transport.tls) {
         c->wants_write = blocked;
         want_events(c);

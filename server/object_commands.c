@@ -101,36 +101,10 @@ static void run_memory_usage(struct client *c) {
         reply_null(c);
 }
 
-static void run_memory_purge(struct client *c) {
-    reply_ok(c);
-}
-
-static void run_memory_stats(struct client *c) {
-    struct engine *engine = c->engine;
-    uint64_t keys = 0;
-    for (int i = 0; i < engine->db_count; i++) keys += db_size(&engine->dbs[i]);
-    size_t used = memory_used(engine);
-    reply_map(c, 4);
-    reply_bulk_text(c, "peak.allocated");
-    reply_int(c, (int64_t)engine->stats.memory_peak);
-    reply_bulk_text(c, "total.allocated");
-    reply_int(c, (int64_t)used);
-    reply_bulk_text(c, "keys.count");
-    reply_int(c, (int64_t)keys);
-    reply_bulk_text(c, "keys.bytes-per-key");
-    reply_int(c, keys ? (int64_t)(used / keys) : 0);
-}
-
-static void run_memory_doctor(struct client *c) {
-    reply_verbatim(c, "txt", SLICE("Nothing to report.\n"));
-}
-
 void object_commands_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {
-        {"object|encoding", run_encoding},   {"object|refcount", run_refcount},
-        {"object|idletime", run_idletime},   {"object|freq", run_freq},
-        {"object|help", run_object_help},    {"memory|usage", run_memory_usage},
-        {"memory|purge", run_memory_purge},  {"memory|stats", run_memory_stats},
-        {"memory|doctor", run_memory_doctor}};
+        {"object|encoding", run_encoding}, {"object|refcount", run_refcount},
+        {"object|idletime", run_idletime}, {"object|freq", run_freq},
+        {"object|help", run_object_help},  {"memory|usage", run_memory_usage}};
     command_bind(engine, bindings, COUNT(bindings));
 }

@@ -1,7 +1,7 @@
 /* output.c -- limits of what may wait to be sent to a client. */
 #include "server/output.h"
 
-#include "server/engine.h"
+#include "server/client_memory.h"
 
 static const struct output_limit *limit_of(const struct client *c) {
     enum output_class class = c->flags & CLIENT_REPLICA  ? OUTPUT_REPLICA
@@ -13,6 +13,7 @@ static const struct output_limit *limit_of(const struct client *c) {
 void output_check_limit(struct client *c) {
     const struct output_limit *limit = limit_of(c);
     uint64_t size = buf_size(&c->out), now_ms = c->engine->now_us / 1000;
+    client_memory_note(c);
     if (size == 0 || c->flags & (CLIENT_FAKE | CLIENT_CLOSE_NOW)) {
         c->soft_limit_since_ms = 0;
         return;

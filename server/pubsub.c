@@ -33,6 +33,7 @@ struct engine_pubsub {
 };
 
 struct client_pubsub {
+    size_t bytes; /* of subscriptions and names */
     struct table subscriptions[SPACES];
 };
 
@@ -87,6 +88,7 @@ static bool subscribe(struct client *c, enum space space, struct slice name) {
     topic->last = s;
     topic->count++;
     table_add(mine, s);
+    c->pubsub->bytes += sizeof *s + name.size + sizeof(void *);
     return true;
 }
 
@@ -109,6 +111,7 @@ static void end_subscription(struct engine *engine, enum space space, struct sub
 static bool unsubscribe(struct client *c, enum space space, struct slice name) {
     if (c->pubsub == NULL) return false;
     struct subscription *s = table_take(&c->pubsub->subscriptions[space], name);
+    if (s) c->pubsub->bytes -= sizeof *s + name.size + sizeof(void *);
     if (s) end_subscription(c->engine, space, s);
     return s != NULL;
 }
@@ -146,6 +149,10 @@ bool pubsub_all_pass(struct client *c, bool (*pass)(void *ctx, struct slice chan
             if (!pass(ctx, subscription_name(s), i == PATTERNS)) return false;
     }
     return true;
+}
+
+size_t pubsub_memory(const struct client *c) {
+    return c->pubsub ? sizeof *c->pubsub + c->pubsub->bytes : 0;
 }
 
 void pubsub_totals(const struct engine *engine, size_t totals[3]) {

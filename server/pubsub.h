@@ -21,6 +21,7 @@ bool pubsub_all_pass(struct client *c, bool (*pass)(void *ctx, struct slice chan
                      void *ctx);
 /* For CLIENT LIST: channels, patterns, shard channels. */
 void pubsub_count(const struct client *c, size_t counts[3]);
+size_t pubsub_memory(const struct client *c); /* bytes */
 void pubsub_totals(const struct engine *engine, size_t totals[3]);
 
 #endif

@@ -37,6 +37,7 @@ void rdb_put_head(struct engine *engine, struct rdb_writer *writer,
         rdb_writer_aux(writer, slice_from(name, (size_t)size), slice_text(all->list[i].value));
     }
     if (all->epoch) rdb_writer_aux_number(writer, SLICE(CHECKPOINT_AUX_EPOCH), (int64_t)all->epoch);
+    if (options->scope != SNAPSHOT_NOTHING) functions_save(engine, writer);
 }
 
 static enum err put_db(struct db *db, struct rdb_writer *writer, bool compress, struct why *why) {
@@ -67,7 +68,6 @@ enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink,
     rdb_writer_open(&writer, sink, RDB_VERSION_WRITTEN);
     rdb_put_head(engine, &writer, options);
     enum err err = OK;
-    if (options->scope != SNAPSHOT_NOTHING) functions_save(engine, &writer);
     for (int i = 0; !err && i < engine->db_count && options->scope == SNAPSHOT_ALL; i++)
         err = put_db(&engine->dbs[i], &writer, engine->settings.rdbcompression, why);
     if (!err) err = rdb_writer_end(&writer, why);

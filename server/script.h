@@ -44,7 +44,7 @@ struct script_run {
     bool busy, killed;
     unsigned targets; /* where its writes go; enum propagate_kind */
     uint64_t began_us, served_us;
-    char error[160]; /* of script_call(), where it is made up */
+    char error[160];   /* of script_call(), where it is made up */
     size_t reply_mark; /* where the reply begins in caller->out; SIZE_MAX: not yet */
     /* for script_run() */
     int function; /* reference in the registry */

@@ -76,7 +76,8 @@ void script_busy_over(struct script_run *run) {
     net_release(run->caller);
     if (run->killed) engine_log(engine, '#', "Lua script killed by user with SCRIPT KILL.");
     engine_read_clock(engine);
-    if (engine->shutting_down || engine->later) uv_stop(engine->loop); /* the loop inside took the stop for itself */
+    if (engine->shutting_down || engine->later)
+        uv_stop(engine->loop); /* the loop inside took the stop for itself */
 }
 
 void script_kill(struct client *c, bool is_eval) {

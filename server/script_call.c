@@ -50,7 +50,8 @@ static const char *check_access(struct script_run *run, const struct command *sp
     if (acl_admits_all(c)) return NULL;
     enum acl_denied denied = acl_admit(c, spec, c->argc, c->argv, ACL_IN_SCRIPT);
     if (denied == ACL_OK) return NULL;
-    (void)snprintf(run->error, sizeof run->error, "ERR The user executing the script %s", acl_reason(denied));
+    (void)snprintf(run->error, sizeof run->error, "ERR The user executing the script %s",
+                   acl_reason(denied));
     return run->error;
 }
 

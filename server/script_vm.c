@@ -8,10 +8,22 @@
 
 #include <stdio.h>
 
-#define TIDY_RUNS 50                  /* a step of collection every so many runs */
-#define TIDY_BYTES ((size_t)64 << 20) /* all of it at once above this */
-#define TICK_STEPS 100000             /* of a C loop, between two looks at the clock */
+#define TIDY_RUNS 50      /* a step of collection every so many runs */
+#define TIDY_SHARE 8      /* all of it at once above this share of what there may be */
+#define TICK_STEPS 100000 /* of a C loop, between two looks at the clock */
 #define SCRATCH_KEEP ((size_t)64 << 10)
+
+size_t script_vm_memory_max(const struct script_vm *vm) {
+    return (size_t)vm->engine->settings.lua_memory_limit;
+}
+
+size_t script_vm_text_max(const struct script_vm *vm) {
+    return script_vm_memory_max(vm) / 2;
+}
+
+size_t script_vm_values_max(const struct script_vm *vm) {
+    return script_vm_memory_max(vm) / 64;
+}
 
 /* Counted, and refused over the limit; Lua turns a refusal into an error that scripts can catch. */
 static void *allocate(void *self, void *old, size_t old_size, size_t size) {
@@ -21,7 +33,10 @@ static void *allocate(void *self, void *old, size_t old_size, size_t size) {
         mem_free(old);
         return NULL;
     }
-    if (size > old_size && size - old_size > SCRIPT_MEMORY_MAX - vm->used_bytes) return NULL;
+    size_t most = script_vm_memory_max(vm);
+    if (size > old_size && !vm->is_tidying &&
+        (vm->used_bytes >= most || size - old_size > most - vm->used_bytes))
+        return NULL;
     void *block = mem_try_realloc(old, size);
     if (block == NULL) return NULL;
     vm->used_bytes = vm->used_bytes - old_size + size;
@@ -96,8 +111,8 @@ struct buf *script_vm_scratch(lua_State *lua) {
 }
 
 void script_vm_room(lua_State *lua, const struct buf *scratch, size_t size) {
-    if (size > SCRIPT_TEXT_MAX || buf_size(scratch) > SCRIPT_TEXT_MAX - size)
-        luaL_error(lua, "not enough memory");
+    size_t most = script_vm_text_max(script_vm_of(lua));
+    if (size > most || buf_size(scratch) > most - size) luaL_error(lua, "not enough memory");
 }
 
 void script_vm_push(lua_State *lua, struct buf *scratch) {
@@ -148,9 +163,13 @@ void script_vm_forget(struct script_vm *vm, int reference) {
 
 /* ---- memory ---- */
 
+static bool is_much(const struct script_vm *vm) {
+    return vm->used_bytes > script_vm_memory_max(vm) / TIDY_SHARE;
+}
+
 static int collect(lua_State *lua) {
     struct script_vm *vm = script_vm_of(lua);
-    if (vm->used_bytes > TIDY_BYTES)
+    if (is_much(vm))
         (void)lua_gc(lua, LUA_GCCOLLECT, 0);
     else
         (void)lua_gc(lua, LUA_GCSTEP, TIDY_RUNS);
@@ -163,9 +182,11 @@ void script_vm_tidy(struct script_vm *vm) {
     buf_shrink(&vm->scratch, SCRATCH_KEEP);
     buf_clear(&vm->client->out);
     buf_shrink(&vm->client->out, SCRATCH_KEEP);
-    if (++vm->runs < TIDY_RUNS && vm->used_bytes <= TIDY_BYTES) return;
+    if (++vm->runs < TIDY_RUNS && !is_much(vm)) return;
     vm->runs = 0;
+    vm->is_tidying = true; /* the call itself needs a few bytes, and there may be none left */
     (void)script_vm_protect(vm, collect, NULL, NULL, 0);
+    vm->is_tidying = false;
 }
 
 size_t script_vm_memory(const struct script_vm *vm) {

@@ -11,6 +11,7 @@
 #define SERVER_SCRIPT_VM_H
 
 #include "lib/base/buf.h"
+#include "server/engine.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -19,10 +20,6 @@ struct client;
 struct engine;
 struct script_run;
 
-/* What one interpreter may hold; a script that wants more gets "not enough memory". */
-#define SCRIPT_MEMORY_MAX ((size_t)1 << 30)
-/* What one call of a library (cjson, cmsgpack, struct, gsub ...) may build. */
-#define SCRIPT_TEXT_MAX ((size_t)512 << 20)
 /* Instructions between two looks at the clock. */
 #define SCRIPT_HOOK_STEPS 2000
 
@@ -35,12 +32,21 @@ struct script_vm {
     void *load;             /* the library that is being loaded, or NULL; see function_lua.c */
     struct buf scratch;     /* what libraries build their results in; valid within one call */
     unsigned loop_steps;    /* see script_vm_tick() */
+    bool is_tidying;        /* memory is collected: no limit */
     bool in_command;        /* inside redis.call() */
     unsigned runs;          /* since memory was last collected */
 };
 
 struct script_vm *script_vm_open(struct engine *engine);
 void script_vm_close(struct script_vm *vm);
+
+/* Limits, all by lua-memory-limit (an option that Redis does not have; 1 GB): what an interpreter
+ * may hold, what one call of a library (cjson, string.rep ...) may build, and how many values a
+ * reply or a text may have, because tables that share tables would never end. A script that wants
+ * more gets "not enough memory". */
+size_t script_vm_memory_max(const struct script_vm *vm);
+size_t script_vm_text_max(const struct script_vm *vm);
+size_t script_vm_values_max(const struct script_vm *vm);
 
 /* The interpreter that LUA (or a coroutine of it) belongs to. */
 struct script_vm *script_vm_of(lua_State *lua);

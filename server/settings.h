@@ -50,6 +50,7 @@ struct settings {
     char *requirepass;       /* may hold any bytes: */
     size_t requirepass_size; /* bytes */
     int64_t client_query_buffer_limit, proto_max_bulk_len;
+    int64_t maxmemory_clients; /* bytes; negative: percent of maxmemory; 0: no limit */
     struct output_limit output_limits[OUTPUT_CLASSES];
     /* the process */
     bool daemonize;
@@ -70,7 +71,7 @@ struct settings {
     int64_t notify_keyspace_events; /* bits of notify_class */
     bool import_mode;
     /* observation */
-    int64_t busy_reply_threshold_ms;
+    int64_t busy_reply_threshold_ms, lua_memory_limit;
     int64_t slowlog_log_slower_than_us, slowlog_max_len, latency_monitor_threshold_ms;
     bool latency_tracking;
     double latency_percentiles[LATENCY_PERCENTILES_MAX];

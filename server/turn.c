@@ -14,6 +14,7 @@
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
 #include "server/acl.h"
+#include "server/client_memory.h"
 #include "server/net.h"
 #include "server/reply.h"
 
@@ -194,6 +195,7 @@ static void execute_one(struct batch *b, struct pending *p) {
         return;
     }
     begin_reply_skip(c);
+    client_memory_note(c);
     if (c->fd >= 0) buf_consume(&c->in, p->size_bytes);
 }
 
@@ -205,7 +207,6 @@ static void end_client(struct client *c) {
     }
     if (c->again && may_go_on(c)) net_ready(c);
     if (buf_size(&c->in) > 0) return;
-    buf_shrink(&c->in, 64u << 10);
     struct resp_request *request = c->request;
     if (request && request->cap > ARGS_KEPT) resp_request_close(request);
 }

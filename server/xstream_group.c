@@ -196,7 +196,7 @@ int64_t xstream_distance(const struct xstream *stream, struct stream_id id) {
                  stream_id_compare(stream->max_deleted_id, stream->first_id) < 0;
     int from_first = stream_id_compare(id, stream->first_id);
     if (!whole || from_first > 0) return ENTRIES_READ_UNKNOWN;
-    return added - (int64_t)stream->length + (from_first == 0);
+    return (int64_t)(stream->entries_added - stream->length + (from_first == 0));
 }
 
 bool xstream_lag(const struct xstream *stream, const struct xstream_group *group, int64_t *lag) {

@@ -27,12 +27,13 @@ bool foreign_take_key(struct slice *list, int *db, struct slice *key) {
     return true;
 }
 
-void foreign_add_key(struct foreign *foreign, int db, struct slice key) {
+void foreign_add_key(struct foreign *foreign, uint64_t offset, int db, struct slice key) {
     if (buf_size(&foreign->keys) + key.size + 8 <= FOREIGN_BYTES_MAX) {
         foreign_put_key(&foreign->keys, db, key);
         return;
     }
     foreign->audit = true;
+    foreign->last_offset = offset;
     if (foreign->open == 0) foreign->open = 1; /* the gate must show it */
 }
 

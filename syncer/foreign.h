@@ -58,8 +58,8 @@ void foreign_put_key(struct buf *list, int db, struct slice key);
 /* The first key of LIST, and LIST without it; false at its end. KEY points into LIST. */
 bool foreign_take_key(struct slice *list, int *db, struct slice *key);
 
-/* KEY must become dirty. Without room only an audit can tell. */
-void foreign_add_key(struct foreign *foreign, int db, struct slice key);
+/* KEY, written by a unit that ends at OFFSET, must become dirty. Without room only an audit can tell. */
+void foreign_add_key(struct foreign *foreign, uint64_t offset, int db, struct slice key);
 
 /* A unit of somebody else ended at OFFSET. KNOWN: foreign_add_key() was told all keys that it wrote. */
 void foreign_add_unit(struct foreign *foreign, uint64_t offset, uint64_t now_ms, bool known);

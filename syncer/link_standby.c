@@ -138,7 +138,7 @@ static void add_keys(struct standby *s, const struct unit *unit, enum whose whos
             if (!key->written || key->db < 0 || checkpoint_is_key(key->key)) continue;
             if (whose == GONE && !s->keeps_expired && deadlines_find(&s->deadlines, key->db, key->key) <= now) continue;
             pthread_mutex_lock(&link->lock);
-            foreign_add_key(&link->foreign, key->db, key->key);
+            foreign_add_key(&link->foreign, unit->end, key->db, key->key);
             pthread_mutex_unlock(&link->lock);
         }
     }

@@ -1,15 +1,44 @@
 #!/bin/sh
 # long.sh -- what `make test-long` runs beyond `make test`: the end-to-end tests on the sanitizer build,
 # a kill of each role in each step of a barrier, the simulations with many seeds, and the fuzzers for a while.
+# Ends with "N passed, M failed": the sum of all parts. A part that prints no such line counts as one.
 set -u
 cd "$(dirname "$0")/.."
-failed=0
-make -s -j"$(nproc)" asan || exit 1
-DRAWBRIDGE_PROGRAM=$PWD/build/san-address/drawbridge ASAN_OPTIONS=detect_leaks=0 /usr/bin/python3 tests/e2e/run.py || failed=1
-/usr/bin/python3 tests/e2e/test_bridge_steps.py --long || failed=1
+passed=0 failed=0
+out=$(mktemp)
+trap 'rm -f "$out" "$out.code"' EXIT
+
+# part NAME COMMAND...
+part() {
+    name=$1; shift
+    echo "-- $name"
+    { "$@" 2>&1; echo $? > "$out.code"; } | tee "$out"
+    code=$(cat "$out.code")
+    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$out" | tail -n 1)
+    if [ -n "$line" ]; then
+        passed=$((passed + $(echo "$line" | cut -d' ' -f1)))
+        more=$(echo "$line" | cut -d' ' -f3)
+        [ "$code" != 0 ] && [ "$more" = 0 ] && more=1
+        failed=$((failed + more))
+    elif [ "$code" = 0 ]; then passed=$((passed + 1))
+    else failed=$((failed + 1))
+    fi
+    [ "$code" = 0 ] || echo "FAILED: $name"
+}
+
+# Every test takes its programs from $BUILD, $DRAWBRIDGE or $SERVER. The sanitizers' programs are slow: one after the other.
+sanitized() {
+    BUILD=$PWD/build/san-address DRAWBRIDGE=$PWD/build/san-address/drawbridge SERVER=$PWD/build/san-address/drawbridge \
+        ASAN_OPTIONS=detect_leaks=0 E2E_JOBS=1 /usr/bin/python3 tests/e2e/run.py "$@"
+}
+
+part "build with sanitizers" make -s -j"$(nproc)" SANITIZE=address,undefined all tools
+part "end to end, under ASan and UBSan" sanitized
+part "a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_bridge_steps.py --long
 for round in $(seq 1 "${SIM_ROUNDS:-30}"); do
-    SEED=$round sh tests/run-binaries.sh build/san-address/tests/sim || { echo "SEED=$round"; failed=1; }
+    part "simulations, seed $round" env SEED="$round" sh tests/run-binaries.sh build/san-address/tests/sim
 done
-build/san-address/tests/sim/sim_lane 10000 || failed=1
-SECONDS_EACH=${FUZZ_SECONDS:-60} sh tests/fuzz/fuzz.sh || failed=1
-exit $failed
+part "lanes, 10000 seeds" build/san-address/tests/sim/sim_lane 10000
+part "fuzzers" env SECONDS_EACH="${FUZZ_SECONDS:-60}" sh tests/fuzz/fuzz.sh
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

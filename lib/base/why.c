@@ -5,11 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
-enum err why_set(struct why *why, enum err err, const char *fmt, ...) {
+static void PRINTF(2, 0) write_text(struct why *why, const char *fmt, va_list args) {
+    (void)vsnprintf(why->text, sizeof why->text, fmt, args);
+    for (char *at = why->text; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 127) *at = ' ';
+}
+
+enum err(why_set)(struct why *why, enum err err, const char *fmt, ...) {
     ASSERT(err != OK);
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(why->text, sizeof why->text, fmt, args);
+    write_text(why, fmt, args);
     va_end(args);
     return err;
 }
@@ -23,12 +29,12 @@ static size_t append(struct why *why, size_t at, const char *more) {
     return at + size;
 }
 
-enum err why_add(struct why *why, enum err err, const char *fmt, ...) {
+enum err(why_add)(struct why *why, enum err err, const char *fmt, ...) {
     ASSERT(err != OK);
     struct why inner = *why;
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(why->text, sizeof why->text, fmt, args);
+    write_text(why, fmt, args);
     va_end(args);
     size_t at = append(why, strlen(why->text), ": ");
     append(why, at, inner.text);

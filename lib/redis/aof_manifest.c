@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define LINE_SIZE_MAX 1024 /* bytes, as in Redis */
+#define SEQ_MAX (INT64_MAX / 2) /* numbers go on from there */
 
 void aof_manifest_close(struct aof_manifest *manifest) {
     for (size_t i = 0; i < manifest->count; i++) mem_free(manifest->files[i].name);
@@ -224,6 +225,7 @@ static const char *take_field(struct line *line, struct slice name, struct buf *
         buf_add(&line->name, got);
     } else if (slice_equal_nocase(name, SLICE("seq"))) {
         line->seq = strtoll(buf_text(value), NULL, 10);
+        if (line->seq < 0 || line->seq > SEQ_MAX) line->seq = 0; /* no file was ever so called */
     } else if (slice_equal_nocase(name, SLICE("type"))) {
         line->type = got.size ? (char)got.data[0] : '\0';
     }

@@ -1,7 +1,9 @@
 """effect_maker.py -- random requests for every write command of Redis 7.0, many of them wrong or without effect.
 
-Lists, hashes, sets and sorted sets come from test_types_differential; the rest is here. Times are either over or
-far away, so that nothing expires while a test looks.
+Lists, hashes, sets, sorted sets and some places come from test_types_differential; the rest is here. Times are either over or
+far away, so that nothing expires while a test looks. Strings, HyperLogLogs and streams are not those of string_maker
+and stream_maker, which change the configuration of the server that they talk to: a follower with other limits keeps
+other bytes of a HyperLogLog.
 """
 import time
 
@@ -61,7 +63,7 @@ class EffectMaker(Maker):
                 options += word
         return options
 
-    def string(self):
+    def string_keys(self):
         r, k = self.rng, self.key("w")
         number = lambda: self.int()
         return r.choice([
@@ -81,7 +83,7 @@ class EffectMaker(Maker):
             lambda: ["LCS", k, self.key("w")], lambda: ["GET", k], lambda: ["STRLEN", k], lambda: ["MGET", k, self.key("w")],
         ])()
 
-    def bits(self):
+    def bits_keys(self):
         r, k = self.rng, self.key("b")
         return r.choice([
             lambda: ["SETBIT", k, r.choice(["0", "7", "100", "-1", "4294967296"]), r.choice(["0", "1", "2"])],
@@ -92,7 +94,7 @@ class EffectMaker(Maker):
             lambda: ["BITFIELD_RO", k, "GET", "u8", "0"], lambda: ["BITCOUNT", k],
         ])()
 
-    def hyper(self):
+    def hyper_keys(self):
         r, k = self.rng, self.key("p")
         return r.choice([
             lambda: ["PFADD", k] + self.names(6), lambda: ["PFADD", k], lambda: ["PFADD", k] + [f"m{r.randrange(2000)}" for _ in range(300)],
@@ -103,7 +105,7 @@ class EffectMaker(Maker):
     def place(self):
         return [f"{self.rng.uniform(-20, 20):.6f}", f"{self.rng.uniform(-20, 20):.6f}"]
 
-    def geo(self):
+    def geo_keys(self):
         r, k = self.rng, self.key("g")
         store = lambda: r.choice([[], ["STORE", self.key("g")], ["STOREDIST", self.key("g")], ["STORE", k]])
         sort = lambda: self.maybe(r.choice(["ASC", "DESC"])) + self.maybe("COUNT", r.choice(["1", "3", "0"]))
@@ -127,7 +129,7 @@ class EffectMaker(Maker):
         about = r.choice([[], ["="], ["~"], ["~"]])
         return [how] + about + [count] + (["LIMIT", r.choice(["0", "1", "100"])] if about == ["~"] and r.random() < .5 else [])
 
-    def stream(self):
+    def stream_keys(self):
         r, k = self.rng, self.key("x")
         group, consumer = r.choice(GROUPS + ["nogroup"] * (r.random() < .1)), r.choice(CONSUMERS)
         group = group if isinstance(group, str) else "g1"
@@ -219,7 +221,7 @@ class EffectMaker(Maker):
             return self.script()
         if r < 0.35:
             return self.rng.choice([self.list, self.hash, self.set, self.zset])()
-        return self.rng.choice([self.string, self.string, self.bits, self.hyper, self.geo, self.stream, self.stream, self.stream,
+        return self.rng.choice([self.string_keys, self.string_keys, self.bits_keys, self.hyper_keys, self.geo, self.geo_keys, self.stream_keys, self.stream_keys, self.stream_keys,
                                 self.whole, self.whole, self.popping])()
 
 

@@ -24,7 +24,7 @@ import redis
 import walk
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-PROGRAM = os.environ.get("DRAWBRIDGE", os.path.join(TOP, "build", "drawbridge"))
+PROGRAM = os.environ.get("DRAWBRIDGE", os.path.join(os.environ.get("BUILD", os.path.join(TOP, "build")), "drawbridge"))
 
 CONFIG = """\
 migration: test

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""test_effects.py [COMMANDS] -- what gateway/effect.h says that a command did, done at another server, makes it equal (C16).
+"""test_effects.py [COMMANDS [A B]] -- what gateway/effect.h says that a command did, done at another server, makes it equal (C16).
 
 Random requests for every write command of Redis 7.0 go to redis-server A as gateway/effect.h prepares them. What it
 says of A's answers is done at redis-server B: requests are sent, dirty keys are copied. Then an independent reader
@@ -8,13 +8,14 @@ walks both. Some of the time both are said to be older than they are, so that on
   - B's value of a key that an item calls replaced is spoilt before it, and that must not matter; nor must values of keys
     that an item does not name;
   - the expiry times that the outcomes told are those that A's keys have.
-SEED=n repeats a run; WHY=1 shows what made every key dirty.
+A and B are `redis` (redis-server 7.0) or `ours` (the bundled server); without a choice each of redis-redis, redis-ours
+and ours-redis gets its turn. SEED=n repeats a run; WHY=1 shows what made every key dirty.
 """
 import os, random, subprocess, sys, time
 
 from effect_maker import EffectMaker, LIBRARY, warm_up
 from servers import TOP
-from test_types_differential import Server, THEIRS
+from test_types_differential import OURS, Server, THEIRS
 from walk import differences, walk
 
 TOOL = os.path.join(os.environ.get("BUILD", os.path.join(TOP, "build")), "tests", "tools", "effects")
@@ -63,8 +64,8 @@ class Raw:
 
 
 class Side:
-    def __init__(self):
-        self.server = Server([THEIRS])
+    def __init__(self, program):
+        self.server = Server([THEIRS] if program == "redis" else [OURS, "server"])
         self.port = self.server.port
         self.db = 0
         self.open()
@@ -107,15 +108,15 @@ def plain_zeros(found):
 
 
 class Run:
-    def __init__(self, seed):
+    def __init__(self, seed, a, b):
         self.rng = random.Random(seed)
-        self.a, self.b, self.c = Side(), Side(), Side()
+        self.a, self.b, self.c = Side(a), Side(b), Side("redis")
         self.tool = Tool()
         self.version = 70015
         self.maker = EffectMaker(self.rng, self.c.port)
         self.history, self.sent, self.done = [], {}, {}
         self.deadlines = {}
-        self.counts = dict.fromkeys(["commands", "nothing", "requests", "copies", "all dirty", "blocks", "spoilt"], 0)
+        self.counts = dict.fromkeys(["commands", "nothing", "requests", "copies", "all dirty", "blocks", "spoilt", "unknown to B"], 0)
 
     def fail(self, text):
         print(text[:4000])
@@ -199,8 +200,10 @@ class Run:
             elif kind == DIRTY or any((k[1], k[0]) in dirty for k in keys):
                 dirty |= {(k[1], k[0]) for k in keys if k[2] & WRITE}
             elif not everything:
-                self.apply_request(item, len(items) == 1)
+                known = self.apply_request(item, len(items) == 1)
                 dirty = self.moved(dirty, item)
+                if not known:
+                    dirty |= {(k[1], k[0]) for k in keys if k[2] & WRITE}
         if everything:
             self.copy_all()
         for db, key in dirty:
@@ -219,6 +222,7 @@ class Run:
         return dirty
 
     def apply_request(self, item, alone):
+        """False: B does not have the command, and what it writes is dirty (C12b)."""
         kind, scope, db, other, request, keys = item
         self.counts["requests"] += 1
         strangers = []
@@ -233,11 +237,14 @@ class Run:
                 strangers.append(stranger)
         self.b.select(db)
         answer = self.b.send_raw(request)[0][1]
-        if isinstance(answer, Exception):
+        known = not str(answer).startswith("b'ERR unknown command") and not str(answer).startswith('b"ERR unknown command')
+        if isinstance(answer, Exception) and known:
             self.fail(f"B refuses {request}: {answer}")
+        self.counts["unknown to B"] += not known
         self.note_deadlines(item, keys)
         for stranger in strangers:
             self.copy(*stranger)
+        return known
 
     # ---- one step ----
 
@@ -356,15 +363,14 @@ def write_commands(side):
     rows = []
     for row in side.ask("COMMAND"):
         rows += [row] + (row[9] if len(row) > 9 else [])
-    names = [r[0].decode() for r in rows if b"write" in r[2]]
-    return set(names) | {"eval", "evalsha", "fcall", "pfcount", "script|load", "script|flush"}
+    names = {r[0].decode() for r in rows}
+    writes = {r[0].decode() for r in rows if b"write" in r[2]}
+    return writes | ({"eval", "evalsha", "fcall", "pfcount", "script|load", "script|flush"} & names)
 
 
-def main():
-    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 12000
-    seed = int(os.environ.get("SEED") or random.randrange(1 << 32))
-    print(f"seed {seed} (repeat with SEED={seed})", flush=True)
-    run = Run(seed)
+def run(seed, wanted, a, b):
+    print(f"seed {seed}, {a} to {b} (repeat with SEED={seed})", flush=True)
+    run = Run(seed, a, b)
     try:
         run.warm_up()
         steps = 0
@@ -377,9 +383,17 @@ def main():
             if steps % 150 == 0:
                 run.compare()
         run.compare()
-        print(", ".join(f"{v} {k}" for k, v in run.counts.items()) + "; both sides are equal")
+        print(", ".join(f"{v} {k}" for k, v in run.counts.items()) + "; both sides are equal", flush=True)
     finally:
         run.close()
+
+
+def main():
+    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
+    seed = int(os.environ.get("SEED") or random.randrange(1 << 32))
+    pairs = [sys.argv[2:4]] if len(sys.argv) > 3 else [("redis", "redis"), ("redis", "ours"), ("ours", "redis")]
+    for a, b in pairs:
+        run(seed, wanted, a, b)
 
 
 if __name__ == "__main__":

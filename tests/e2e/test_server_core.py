@@ -5,7 +5,7 @@ import os, random, socket, subprocess, sys, tempfile, time
 import redis
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SERVER = os.environ.get("SERVER", os.path.join(TOP, "build", "drawbridge"))
+SERVER = os.environ.get("SERVER", os.path.join(os.environ.get("BUILD", os.path.join(TOP, "build")), "drawbridge"))
 
 def free_port():
     with socket.socket() as s:

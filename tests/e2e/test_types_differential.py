@@ -13,7 +13,7 @@ from string_maker import StringMaker
 from stream_maker import StreamMaker, comparable_stream, stream_state
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-OURS = os.environ.get("DRAWBRIDGE", os.path.join(ROOT, "build", "drawbridge"))
+OURS = os.environ.get("DRAWBRIDGE", os.path.join(os.environ.get("BUILD", os.path.join(ROOT, "build")), "drawbridge"))
 THEIRS = os.environ.get("REDIS_SERVER", "redis-server")
 
 

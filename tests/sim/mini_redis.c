@@ -167,8 +167,9 @@ static void do_getset(struct call *c) {
     if (!typed(c, c->argv[1], MINI_STRING, &v)) return;
     if (v) resp_write_text(c->out, v->item[0]);
     else nil(c);
+    if (c->argc == 2 && !v) return;
     if (c->argc == 3) make_string(slot(c, c->argv[1]), c->argv[2]);
-    else if (v) v->type = MINI_NONE;
+    else v->type = MINI_NONE;
     touch(c, c->argv[1]);
 }
 
@@ -209,9 +210,9 @@ static void do_del(struct call *c) {
     int64_t n = 0;
     for (size_t i = 1; i < c->argc; i++) {
         if (key_of(c->argv[i]) < 0) continue;
-        if (look(c, c->argv[i])) n++;
+        /* What has expired and is hidden goes too, but nobody is told. */
+        if (look(c, c->argv[i])) n++, touch(c, c->argv[i]);
         slot(c, c->argv[i])->type = MINI_NONE;
-        touch(c, c->argv[i]);
     }
     number(c, n);
 }
@@ -225,9 +226,9 @@ static void do_rename(struct call *c) {
     if (v != to) {
         *to = *v;
         v->type = MINI_NONE;
+        touch(c, c->argv[1]);
+        touch(c, c->argv[2]);
     }
-    touch(c, c->argv[1]);
-    touch(c, c->argv[2]);
     resp_write_ok(c->out);
 }
 
@@ -300,8 +301,8 @@ static void do_scan(struct call *c) {
 static void do_flush(struct call *c) {
     for (int db = 0; db < MINI_DBS; db++)
         if (is(c, 0, "flushall") || db == c->conn->db) {
+            for (int k = 0; k < MINI_KEYS; k++) c->m->version[db][k] += mini_alive(&c->m->state.at[db][k], mini_now(c->m));
             memset(c->m->state.at[db], 0, sizeof c->m->state.at[db]);
-            for (int k = 0; k < MINI_KEYS; k++) c->m->version[db][k]++;
         }
     resp_write_ok(c->out);
 }
@@ -310,7 +311,10 @@ static void do_swapdb(struct call *c) {
     struct mini_state was = c->m->state;
     memcpy(c->m->state.at[0], was.at[1], sizeof was.at[0]);
     memcpy(c->m->state.at[1], was.at[0], sizeof was.at[0]);
-    for (int k = 0; k < MINI_KEYS; k++) c->m->version[0][k]++, c->m->version[1][k]++;
+    for (int k = 0; k < MINI_KEYS; k++) {
+        bool any = mini_alive(&was.at[0][k], mini_now(c->m)) || mini_alive(&was.at[1][k], mini_now(c->m));
+        if (any) c->m->version[0][k]++, c->m->version[1][k]++;
+    }
     resp_write_ok(c->out);
 }
 
@@ -400,9 +404,13 @@ static void do_spop(struct call *c) {
 static void do_smove(struct call *c) {
     struct mini_value *v, *to;
     char text[MINI_ITEM];
+    if (!look(c, c->argv[1])) {
+        number(c, 0);
+        return;
+    }
     if (!typed(c, c->argv[1], MINI_SET, &v) || !typed(c, c->argv[2], MINI_SET, &to)) return;
     text_of(text, c->argv[3]);
-    int at = v ? find(v, text) : -1;
+    int at = find(v, text);
     number(c, at >= 0);
     if (at < 0 || v == to) return;
     take_out(v, at, 1);
@@ -421,8 +429,8 @@ static void do_sunionstore(struct call *c) {
             if (find(&sum, v->item[k]) < 0) insert_sorted(&sum, v->item[k], NULL);
     }
     if (sum.count == 0) sum.type = MINI_NONE;
+    if (sum.count > 0 || look(c, c->argv[1])) touch(c, c->argv[1]);
     *slot(c, c->argv[1]) = sum;
-    touch(c, c->argv[1]);
     number(c, sum.count);
 }
 
@@ -562,7 +570,11 @@ static void forget_watch(struct mini_conn *conn) {
 static bool watch_failed(const struct call *c) {
     for (int db = 0; c->conn->watching && db < MINI_DBS; db++)
         for (int k = 0; k < MINI_KEYS; k++)
-            if (c->conn->seen[db][k] != 0 && c->conn->seen[db][k] != c->m->version[db][k] + 1) return true;
+            if (c->conn->seen[db][k] != 0) {
+                const struct mini_value *v = &c->m->state.at[db][k];
+                bool expired = v->type != MINI_NONE && !mini_alive(v, mini_now(c->m)); /* it was there at WATCH */
+                if (expired || c->conn->seen[db][k] != c->m->version[db][k] + 1) return true;
+            }
     return false;
 }
 

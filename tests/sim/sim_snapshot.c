@@ -254,7 +254,22 @@ static size_t how_many(void) {
     return 1 + (size_t)(below(6) ? below(3) : below(below(4) ? 60 : 450));
 }
 
+static void on_bits(void) {
+    uint64_t bit = below(below(4) ? 2000 : 2000000);
+    if (below(2)) {
+        add("setbit"), add_key('s'), add("%" PRIu64, bit), add("%" PRIu64, below(2));
+    } else {
+        add("bitfield"), add_key('s'), add("incrby"), add("u7"), add("%" PRIu64, bit), add("9");
+        add("set"), add("i40"), add("%" PRIu64, bit / 3), add("%" PRIu64, below(1u << 30));
+    }
+    run();
+}
+
 static void on_string(void) {
+    if (below(4) == 0) {
+        on_bits();
+        return;
+    }
     static const char *const names[] = {"append", "setrange", "getdel", "set",
                                         "set",    "incrby",   "setex"};
     const char *name = names[below(7)];

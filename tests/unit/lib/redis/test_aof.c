@@ -81,6 +81,8 @@ static void test_a_wrong_manifest_is_refused_with_its_line(void **state) {
         {"file \"a\\\n", "Invalid AOF manifest file format"},
         {"file ../a seq 1 type b\n", "File can't be a path, just a filename"},
         {"file a seq 0 type b\n", "Invalid AOF manifest file format"},
+        {"file a seq -1 type b\n", "Invalid AOF manifest file format"},
+        {"file a seq 9223372036854775807 type i\n", "Invalid AOF manifest file format"},
         {"file a seq 1 type x\n", "Unknown AOF file type"},
         {"file a seq 1 type b\nfile b seq 2 type b\n", "line 2: Found duplicate base"},
         {"file a seq 2 type i\nfile b seq 2 type i\n",

@@ -1,0 +1,13 @@
+/* allocator.h -- what jemalloc knows; sanitizer builds have another allocator and know less. */
+#ifndef SERVER_ALLOCATOR_H
+#define SERVER_ALLOCATOR_H
+
+#include "lib/base/buf.h"
+
+size_t allocator_used(void); /* bytes in use now */
+/* Bytes in use, in pages that are in use, and in pages that the process holds. */
+void allocator_sizes(size_t *allocated, size_t *active, size_t *resident);
+void allocator_describe(struct buf *out);
+void allocator_purge(void); /* give unused pages back */
+
+#endif
