@@ -53,11 +53,27 @@ static void on_follower_reply(struct req *req, struct backend *b, struct slice r
     lane_follower_answered(&line->dual->lanes.lane[line->lane], reply);
 }
 
+/* A lane has one connection, and so one order; its clients may speak either protocol. */
+static void use_proto(struct backend *b, uint8_t proto) {
+    if (b->proto == proto) return;
+    backend_write(b, proto == 3 ? SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n")
+                                : SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n"));
+    backend_expect(b, NULL, REQ_DROP, 1)->must_be_ok = true;
+    b->proto = proto;
+}
+
+enum take dual_hello3(struct client *c, bool *speaks) {
+    const char *version = c->worker->version[dual_side(c->worker->dual, LANE_P)];
+    *speaks = version_number(version) >= EFFECT_VERSION(6, 0, 0);
+    return version[0] == '\0' ? client_park(c, PARK_ROUTE) : TAKE_DONE;
+}
+
 static void to_primary(void *self, unsigned lane, struct lane_item *item, struct slice bytes,
                        uint32_t replies, int32_t db, int32_t db_after) {
     struct dual *d = self;
     struct backend *b = line_of(d, LANE_P, lane)->backend;
     struct client *c = item->client;
+    if (c != NULL) use_proto(b, c->proto);
     backend_use_db(b, db);
     backend_write(b, bytes);
     if (item->barrier && c != NULL) c->barrier_item = NULL;

@@ -14,7 +14,7 @@
  * The journal is run_dir/NAME.journal (lanes_journal.h). Old connections are graves, as elsewhere:
  * nothing is copied before they are known to be gone (C21).
  *
- * What it does not do is refused with a sentence: RESP3, CLIENT TRACKING, SELECT inside MULTI, a
+ * What it does not do is refused with a sentence: CLIENT TRACKING, SELECT inside MULTI, a
  * Cluster; it needs a gateway without state and with one loop (config.c).
  */
 #ifndef GATEWAY_DUAL_H
@@ -64,6 +64,8 @@ void dual_tick(struct dual *dual); /* from the worker's timer */
 /* Whether the request goes by the lanes. */
 bool dual_takes(const struct client *client, const struct command *command);
 enum take dual_request(struct client *client, const struct command *command);
+/* Whether the primary side SPEAKS RESP3; TAKE_WAIT while it was never reached. */
+enum take dual_hello3(struct client *client, bool *speaks);
 /* BLOCK: the requests between MULTI and EXEC, COUNT of them. */
 enum take dual_exec(struct client *client, struct slice block, size_t count);
 /* Why COMMAND cannot stand in a block; NULL: it can. */

@@ -289,7 +289,8 @@ void dual_waits_turn(struct dual *d) {
         struct client *c = wait->client;
         if (wait->trying) continue;
         if (wait->deadline_us != 0 && wait->deadline_us <= now_us) {
-            if (c->stream != NULL && c->reply_mode == REPLY_ON) stream_write(c->stream, SLICE("*-1\r\n"));
+            struct slice nothing = c->proto == 3 ? SLICE("_\r\n") : SLICE("*-1\r\n");
+            if (c->stream != NULL && c->reply_mode == REPLY_ON) stream_write(c->stream, nothing);
             dual_wait_end(c);
             continue;
         }

@@ -257,9 +257,8 @@ static void command_answered(struct lane *l, struct lane_item *item, struct slic
     effect_tell(e, answer, &l->outcome);
     if (wrote_something(l)) l->ops->wrote(l, e);
     if (item->barrier) {
-        uint64_t id = item->id;
-        l->ops->settled(l, item, &l->outcome); /* now its fence is in the journal, or all is dirty */
-        l->journal->forget(l->journal->self, id);
+        l->journal->forget(l->journal->self, item->id);
+        l->ops->settled(l, item, &l->outcome);
     } else if (item->outside) {
         outside_answered(l, item);
     } else {

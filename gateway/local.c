@@ -1,6 +1,7 @@
 /* local.c -- commands that concern the connection itself are answered here: PING, ECHO, AUTH,
  * HELLO, SELECT, QUIT, RESET; see client.h. */
 #include "gateway/backend.h"
+#include "gateway/dual.h"
 #include "gateway/client.h"
 #include "gateway/multi.h"
 #include "gateway/subs.h"
@@ -117,8 +118,10 @@ static enum take hello(struct client *c) {
         client_reply_errorf(c, "NOPROTO unsupported protocol version");
         return TAKE_DONE;
     }
-    if (proto == 3 && c->worker->dual != NULL) {
-        client_reply_errorf(c, "NOPROTO drawbridge: with capture lane, clients speak RESP2");
+    bool speaks = true;
+    if (proto == 3 && c->worker->dual != NULL && dual_hello3(c, &speaks) != TAKE_DONE) return TAKE_WAIT;
+    if (!speaks) {
+        client_reply_errorf(c, "NOPROTO unsupported protocol version");
         return TAKE_DONE;
     }
     if (proto != c->proto && (c->leased || c->outstanding > 0)) {

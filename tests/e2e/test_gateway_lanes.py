@@ -16,7 +16,8 @@ import time
 
 import redis
 
-from servers import Folder, Ours, PROGRAM, RedisServer, free_port, run_tests, wait_until
+from gwtest import Raw
+from servers import Folder, Ours, PROGRAM, RedisServer, Relay, free_port, run_tests, wait_until
 from walk import differences, walk
 
 HIDDEN = [word for name in ("PSYNC", "SYNC", "CONFIG", "DEBUG") for word in ("--rename-command", name, "secret-" + name.lower())]
@@ -176,7 +177,9 @@ def with_load(folder, target_class, disturb):
     target = target_class(folder, "target")
     fill(legacy.port, rng, 300)
     target.client().set("junk", "must go")
-    gateway = Gateway(folder, legacy, target)
+    to_legacy, to_target = Relay(legacy.port), Relay(target.port)
+    gateway = Gateway(folder, to_legacy, to_target)
+    gateway.relays = to_legacy, to_target
     writers = [Writer(gateway, folder.seed + i) for i in range(4)]
     for writer in writers:
         writer.start()
@@ -232,6 +235,15 @@ def gateway_dies(gateway):
     assert passes > 0 and gateway.lanes()["passes_total"] == 0, "the journal knew the dirty keys, and yet all were listed"
 
 
+def cuts(gateway, side, times):
+    """The servers live on, and may still execute what was on its way."""
+    for _ in range(times):
+        gateway.relays[side].cut()
+        time.sleep(0.2)
+        gateway.relays[side].open()
+        time.sleep(0.8)
+
+
 def flushes(gateway):
     r = gateway.client()
     for _ in range(3):
@@ -244,6 +256,7 @@ def flushes(gateway):
 def test_the_bundled_server_as_target_with_deaths_of_all_but_legacy():
     def disturb(gateway, target, writers):
         calm(gateway)
+        cuts(gateway, 1, 3)
         follower_trouble(target, writers)
         time.sleep(3)
         gateway_dies(gateway)
@@ -255,8 +268,12 @@ def test_the_bundled_server_as_target_with_deaths_of_all_but_legacy():
 def test_a_redis_as_target_and_flushes_in_their_place():
     def disturb(gateway, target, writers):
         calm(gateway)
+        cuts(gateway, 1, 4)
         flushes(gateway)
-        follower_trouble(target, writers)
+        cuts(gateway, 0, 3)
+        assert any(w.broken for w in writers)
+        calm(gateway)
+        cuts(gateway, 1, 2)
 
     with Folder("lanes-redis") as folder:
         with_load(folder, RedisServer, disturb)
@@ -267,18 +284,40 @@ def test_what_lanes_cannot_do_is_said():
         legacy, target = RedisServer(folder, "legacy", *HIDDEN), Ours(folder, "target")
         gateway = Gateway(folder, legacy, target)
         r = gateway.client()
-        for words, said in ((("HELLO", "3"), "capture lane"), (("CLIENT", "TRACKING", "ON"), "capture lane")):
-            try:
-                r.execute_command(*words)
-                raise AssertionError(f"{words} was taken")
-            except redis.ResponseError as err:
-                assert said in str(err), err
+        try:
+            r.execute_command("CLIENT", "TRACKING", "ON")
+            raise AssertionError("tracking was taken")
+        except redis.ResponseError as err:
+            assert "capture lane" in str(err), err
         assert r.blpop("nothing", timeout=1) is None
         other = gateway.client()
         threading.Timer(0.3, lambda: other.rpush("queue", "job")).start()
         assert r.blpop("queue", timeout=5) == (b"queue", b"job")
         wrong = subprocess.run([PROGRAM, "gateway", gateway.file, "--standalone", "no"], capture_output=True, text=True, check=False)
         assert wrong.returncode == 2 and "gateway.capture: lane needs" in wrong.stderr, wrong
+
+
+def test_clients_of_both_protocols_share_a_lane():
+    with Folder("lanes-resp3") as folder:
+        legacy, target = RedisServer(folder, "legacy", *HIDDEN), Ours(folder, "target")
+        gateway = Gateway(folder, legacy, target, lanes=1)
+        new, old = Raw(gateway.port), Raw(gateway.port)
+        assert isinstance(new.call("HELLO", 3), dict)
+        for i in range(50):
+            new.send("ZADD", "z", "INCR", 0.5, "m")
+            old.send("HSET", "h", i, i)
+            assert new.read() == (i + 1) / 2 and old.read() == 1, i
+        assert isinstance(new.call("HGETALL", "h"), dict) and isinstance(old.call("HGETALL", "h"), list)
+        assert new.call("BLPOP", "none", "0.1") is None and old.call("BLPOP", "none", "0.1") is None
+        new.send("MULTI")
+        new.send("HGETALL", "h")
+        new.send("INCR", "n")
+        new.send("EXEC")
+        assert [new.read() for _ in range(3)] == ["OK", "QUEUED", "QUEUED"]
+        block = new.read()
+        assert isinstance(block[0], dict) and block[1] == 1, block
+        gateway.wait_level()
+        assert not differences(walk(legacy.port), walk(target.port))
 
 
 if __name__ == "__main__":

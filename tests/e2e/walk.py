@@ -58,12 +58,7 @@ def read_value(r, kind, key):
         return read_zset(r, key)
     if kind == b"stream":
         with connect(r.connection_pool.connection_kwargs["port"], r.connection_pool.connection_kwargs["db"]) as raw:
-            try:
-                return read_stream(raw, key)
-            except redis.ResponseError as error:
-                if "no such key" in str(error):  # its time has come
-                    return None
-                raise
+            return read_stream(raw, key)
     raise ValueError(f"{key!r}: what is a {kind!r}?")
 
 
