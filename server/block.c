@@ -12,6 +12,7 @@
 #include "server/multi.h"
 #include "server/net.h"
 #include "server/reply.h"
+#include "server/slowlog.h"
 
 struct wait {
     struct client *c;
@@ -195,6 +196,7 @@ bool block_unblock(struct client *c, bool with_error) {
         c->engine->uses[c->command->index].failed++;
     } else
         c->block->how->timed_out(c);
+    slowlog_note(c, 0);
     block_end(c);
     return true;
 }
@@ -205,6 +207,7 @@ void block_check_timeouts(struct engine *engine) {
         next = c->block->next;
         if (c->block->deadline_ms == 0 || c->block->deadline_ms > engine->now_ms) continue;
         c->block->how->timed_out(c);
+        slowlog_note(c, 0);
         block_end(c);
     }
 }
@@ -267,6 +270,7 @@ static bool serve(struct client *c, struct slice key, struct entry *e) {
     uint64_t took_us = clock_mono_us(engine->clock) - began_us;
     use->micros += took_us;
     latency_record(engine, c->command, took_us);
+    slowlog_note(c, took_us);
     if (c->flags & CLIENT_FAILED) use->failed++;
     c->flags &= ~(uint64_t)(CLIENT_PREVENT_PROP | CLIENT_FORCE_REPL | CLIENT_FAILED);
     block_end(c);

@@ -38,10 +38,13 @@ static const struct table_type ids = {id_of};
 static void link_in(struct client *c) {
     if (c->engine->client_ids.type == NULL) table_init(&c->engine->client_ids, &ids);
     table_add(&c->engine->client_ids, c);
-    c->prev = NULL;
-    c->next = c->engine->clients;
-    if (c->next) c->next->prev = c;
-    c->engine->clients = c;
+    c->next = NULL;
+    c->prev = c->engine->last_client;
+    if (c->prev)
+        c->prev->next = c;
+    else
+        c->engine->clients = c;
+    c->engine->last_client = c;
 }
 
 static void link_out(struct client *c) {
@@ -50,7 +53,10 @@ static void link_out(struct client *c) {
         c->prev->next = c->next;
     else
         c->engine->clients = c->next;
-    if (c->next) c->next->prev = c->prev;
+    if (c->next)
+        c->next->prev = c->prev;
+    else
+        c->engine->last_client = c->prev;
     c->next = c->prev = NULL;
 }
 

@@ -41,6 +41,16 @@ void command_bind(struct engine *engine, const struct command_binding *bindings,
 /* The row of a request, if it is bound; NULL with the error replied. The arity fits. */
 const struct command *command_resolve(struct client *c, int argc, const struct slice *argv);
 
+/* rename-command: from now on FROM is called TO; empty: it cannot be called. */
+MUST_CHECK enum err command_rename(struct engine *engine, struct slice from, struct slice to,
+                                   struct why *why);
+const struct command *command_lookup_named(const struct engine *engine, size_t argc,
+                                           const struct slice *argv);
+/* command_lookup() by the names that commands have here. */
+#define command_lookup_here(engine, argc, argv)                                                    \
+    ((engine)->renames == NULL ? command_lookup((argc), (argv))                                    \
+                               : command_lookup_named((engine), (argc), (argv)))
+
 /* All groups and parts, in groups.c. */
 void command_groups_bind(struct engine *engine);
 

@@ -198,6 +198,11 @@ enum err config_set(struct engine *engine, struct slice name, int argc, const st
                     struct why *why) {
     const struct config_option *option = config_find(engine, name);
     if (arg_is(name, "user")) return acl_config_user(engine, argc, argv, why);
+    if (arg_is(name, "rename-command")) {
+        if (argc == 1 && argv[0].size == 0) return OK;
+        if (argc != 2) return why_set(why, ERR_CONFIG, "wrong number of arguments");
+        return command_rename(engine, argv[0], argv[1], why);
+    }
     if (option) {
         struct buf room = {0};
         struct slice words[LINE_WORDS_MAX];
@@ -282,15 +287,47 @@ static bool is_option(const char *arg) {
     return arg[0] == '-' && arg[1] == '-';
 }
 
+/* The option as it stands on the command line, for a mistake in it. */
+static enum err bad_option(struct slice name, int count, const struct slice *words, enum err err,
+                           struct why *why) {
+    struct buf text = {0};
+    buf_byte(&text, '\'');
+    buf_add(&text, name);
+    for (int i = 0; i < count; i++)
+        buf_printf(&text, " \"%.*s\"", (int)words[i].size, (const char *)words[i].data);
+    buf_byte(&text, '\'');
+    err = why_add(why, err, "%s", buf_text(&text));
+    buf_close(&text);
+    return err;
+}
+
+/* --name value ..., or all of it in one argument: "--name value". What follows a name at once is
+ * its value, even if it begins with --. */
 static enum err read_option(struct engine *engine, int argc, char **argv, int *at,
                             struct why *why) {
-    struct slice name = slice_text(argv[*at] + 2), words[LINE_WORDS_MAX];
-    int count = 0;
-    for ((*at)++; *at < argc && count < LINE_WORDS_MAX && (!is_option(argv[*at]) || count == 0);
-         (*at)++)
-        words[count++] = slice_text(argv[*at]);
-    if (count == 0) return why_set(why, ERR_CONFIG, "--%s has no value", (const char *)name.data);
-    return config_set(engine, name, count, words, why);
+    struct slice words[LINE_WORDS_MAX], whole = slice_text(argv[*at]);
+    struct buf room = {0};
+    int count = config_split(is_option(argv[*at]) ? slice_drop(whole, 2) : whole, &room, words, 2);
+    (*at)++;
+    if (count < 1) {
+        buf_close(&room);
+        return why_set(why, ERR_CONFIG, "'%s' is not an option", argv[*at - 1]);
+    }
+    struct slice name = words[0];
+    bool alone = count == 1, save = arg_is(name, "save");
+    bool none = save && (*at == argc || is_option(argv[*at])); /* --save alone: never */
+    for (count--; *at < argc && count < LINE_WORDS_MAX - 1; (*at)++) {
+        bool first = alone && count == 0;
+        if (is_option(argv[*at]) && (!first || none)) break;
+        words[1 + count++] = slice_text(argv[*at]);
+    }
+    bool empty = count == 0 && !none && arg_is(name, "shutdown-on-sigint") == false &&
+                 arg_is(name, "shutdown-on-sigterm") == false;
+    enum err err = empty ? why_set(why, ERR_CONFIG, "wrong number of arguments")
+                         : config_set(engine, name, count, words + 1, why);
+    if (err != OK) err = bad_option(name, count, words + 1, err, why);
+    buf_close(&room);
+    return err;
 }
 
 enum err config_read_all(struct engine *engine, int argc, char **argv, struct why *why) {
@@ -307,8 +344,6 @@ enum err config_read_all(struct engine *engine, int argc, char **argv, struct wh
         at = 2;
     }
     while (err == OK && at < argc) {
-        if (!is_option(argv[at]))
-            return why_set(why, ERR_CONFIG, "'%s' is not an option: they begin with --", argv[at]);
         err = read_option(engine, argc, argv, &at, why);
     }
     return err;

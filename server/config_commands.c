@@ -52,6 +52,7 @@ static void run_get(struct client *c) {
         for (size_t i = 0; i < config->tables[t].count; i++) {
             const struct config_option *option = &config->tables[t].options[i];
             if (option->flags & CONFIG_HIDDEN && !named(c, option->name)) continue;
+            if (option->flags & CONFIG_HIDDEN && !named(c, option->name)) continue;
             if (matches_any(c, option->name)) reply_option(c, option->name, option), count++;
             if (option->alias && matches_any(c, option->alias))
                 reply_option(c, option->alias, option), count++;
@@ -76,6 +77,13 @@ struct change {
     struct buf before;
 };
 
+static bool may_change_protected(const struct client *c) {
+    int64_t setting = c->engine->settings.enable_protected_configs; /* no, yes, local */
+    bool local = c->flags & CLIENT_UNIX || strncmp(c->peer, "127.", 4) == 0 ||
+                 strncmp(c->peer, "[::1]", 5) == 0;
+    return setting == 1 || (setting == 2 && local);
+}
+
 static bool find_changes(struct client *c, struct change *changes, int count) {
     for (int i = 0; i < count; i++) {
         struct change *change = &changes[i];
@@ -91,7 +99,7 @@ static bool find_changes(struct client *c, struct change *changes, int count) {
         }
         unsigned flags = change->option ? change->option->flags : 0;
         const char *wrong = flags & CONFIG_FIXED ? "can't set immutable config" : NULL;
-        if (flags & CONFIG_PROTECTED && c->engine->settings.enable_protected_configs == 0)
+        if (flags & CONFIG_PROTECTED && !may_change_protected(c))
             wrong = "can't set protected config";
         if (!wrong && flags & CONFIG_SETTLED && c->engine->loading) {
             reply_error(c, "LOADING Redis is loading the dataset in memory");
@@ -178,6 +186,8 @@ static void run_set(struct client *c) {
     } else
         reply_ok(c);
     for (int i = 0; i < done; i++) buf_close(&changes[i].before);
+    for (int i = 0; i < count; i++)
+        if (changes[i].option && changes[i].option->flags & CONFIG_SECRET) acl_redact(c, 3 + i * 2);
 }
 
 static void run_resetstat(struct client *c) {
@@ -226,6 +236,30 @@ static bool is_default(struct engine *engine, const struct config_option *option
     return same;
 }
 
+static void write_kept(struct engine *engine, size_t kept, struct buf *out) {
+    buf_printf(out, "%s ", config_kept[kept].name);
+    quote_add(out, slice_text(engine->config->kept[kept]));
+    buf_byte(out, '\n');
+}
+
+/* The place of an option among all: those of the tables, then those that are only remembered. */
+static size_t option_count(const struct engine_config *config) {
+    size_t count = 0;
+    for (size_t t = 0; t < config->table_count; t++) count += config->tables[t].count;
+    return count;
+}
+
+static size_t option_index(const struct engine_config *config, const struct config_option *option) {
+    size_t index = 0;
+    for (size_t t = 0; t < config->table_count; t++) {
+        const struct config_option *first = config->tables[t].options;
+        if (option >= first && option < first + config->tables[t].count)
+            return index + (size_t)(option - first);
+        index += config->tables[t].count;
+    }
+    return index;
+}
+
 /* Each line that sets an option that we know gets its value of now, once; all others stay. */
 static void rewrite_line(struct engine *engine, struct slice line, bool *written, struct buf *out) {
     struct slice words[64];
@@ -233,50 +267,60 @@ static void rewrite_line(struct engine *engine, struct slice line, bool *written
     int count = line.size > 0 && line.data[0] != '#'
                     ? config_split(line, &room, words, (int)COUNT(words))
                     : 0;
-    const struct config_option *option = count > 1 ? config_find(engine, words[0]) : NULL;
-    size_t index = 0;
-    for (size_t t = 0; option && t < engine->config->table_count; t++) {
-        const struct config_option *first = engine->config->tables[t].options;
-        if (option >= first && option < first + engine->config->tables[t].count) {
-            index += (size_t)(option - first);
-            break;
-        }
-        index += engine->config->tables[t].count;
-    }
+    const struct config_option *option = count > 0 ? config_find(engine, words[0]) : NULL;
+    bool repeats = count > 0 && arg_is(words[0], "loadmodule"); /* one line does not replace all */
+    int kept = count > 1 && option == NULL && !repeats ? config_find_kept(words[0]) : -1;
+    size_t index = option      ? option_index(engine->config, option)
+                   : kept >= 0 ? option_count(engine->config) + (size_t)kept
+                               : 0;
     if (count > 1 && arg_is(words[0], "user")) {
         /* all of them are written anew */
-    } else if (option == NULL) {
+    } else if (option == NULL && kept < 0) {
         buf_add(out, line);
         buf_byte(out, '\n');
     } else if (!written[index]) {
         written[index] = true;
-        write_line(engine, option, out);
+        if (option)
+            write_line(engine, option, out);
+        else
+            write_kept(engine, (size_t)kept, out);
     }
     buf_close(&room);
 }
 
-static void rewrite_text(struct engine *engine, struct slice old, struct buf *out) {
-    size_t total = 0;
-    for (size_t t = 0; t < engine->config->table_count; t++)
-        total += engine->config->tables[t].count;
-    bool *written = NEW_ARRAY(bool, total);
-    while (old.size > 0) {
-        const uint8_t *end = memchr(old.data, '\n', old.size);
-        size_t size = end ? (size_t)(end - old.data) : old.size;
-        rewrite_line(engine, slice_take(old, size), written, out);
-        old = slice_drop(old, end ? size + 1 : size);
-    }
+/* What no line of the old file named and is not as it would be without the file. */
+static void write_rest(struct engine *engine, bool all, const bool *written, struct buf *out) {
     size_t index = 0;
     bool headed = false;
-    acl_write_users(engine, out);
+    struct buf rest = {0};
     for (size_t t = 0; t < engine->config->table_count; t++)
         for (size_t i = 0; i < engine->config->tables[t].count; i++, index++) {
             const struct config_option *option = &engine->config->tables[t].options[i];
-            if (written[index] || is_default(engine, option)) continue;
-            if (!headed) buf_printf(out, "# Generated by CONFIG REWRITE\n");
-            headed = true;
-            write_line(engine, option, out);
+            if (!written[index] && (all || !is_default(engine, option)))
+                write_line(engine, option, &rest);
         }
+    for (size_t i = 0; i < config_kept_count; i++, index++) {
+        bool same = strcmp(engine->config->kept[i], config_kept[i].fallback) == 0;
+        if (!written[index] && (all || !same)) write_kept(engine, i, &rest);
+    }
+    acl_write_users(engine, &rest);
+    headed = buf_size(&rest) > 0;
+    if (headed) buf_printf(out, "# Generated by CONFIG REWRITE\n");
+    buf_add(out, buf_slice(&rest));
+    buf_close(&rest);
+}
+
+static void rewrite_text(struct engine *engine, struct slice old, bool all, struct buf *out) {
+    bool *written = NEW_ARRAY(bool, option_count(engine->config) + config_kept_count);
+    while (old.size > 0) {
+        const uint8_t *end = memchr(old.data, '\n', old.size);
+        size_t size = end ? (size_t)(end - old.data) : old.size;
+        struct slice line = slice_take(old, size);
+        if (!slice_equal(line, SLICE("# Generated by CONFIG REWRITE")))
+            rewrite_line(engine, line, written, out);
+        old = slice_drop(old, end ? size + 1 : size);
+    }
+    write_rest(engine, all, written, out);
     mem_free(written);
 }
 
@@ -297,27 +341,36 @@ static enum err replace_file(const char *path, struct slice text, struct why *wh
     return err;
 }
 
-enum err config_rewrite(struct engine *engine, struct why *why) {
+enum err config_rewrite(struct engine *engine, bool all, struct why *why) {
     struct buf old = {0}, new = {0};
     FILE *file = fopen(engine->config_file, "r");
     size_t got;
     while (file && (got = fread(buf_room(&old, 4096), 1, 4096, file)) > 0) buf_filled(&old, got);
     if (file) fclose(file);
-    rewrite_text(engine, buf_slice(&old), &new);
+    rewrite_text(engine, buf_slice(&old), all, &new);
     enum err err = replace_file(engine->config_file, buf_slice(&new), why);
     buf_close(&old);
     buf_close(&new);
     return err;
 }
 
-static void run_rewrite(struct client *c) {
+static void rewrite(struct client *c, bool all) {
     struct why why = {{0}};
     if (c->engine->config_file == NULL)
         reply_error(c, "ERR The server is running without a config file");
-    else if (config_rewrite(c->engine, &why) != OK)
+    else if (config_rewrite(c->engine, all, &why) != OK)
         reply_error(c, "ERR Rewriting config file: %s", why.text);
     else
         reply_ok(c);
+}
+
+static void run_rewrite(struct client *c) {
+    rewrite(c, false);
+}
+
+/* DEBUG CONFIG-REWRITE-FORCE-ALL */
+static void debug_rewrite_all(struct client *c) {
+    rewrite(c, true);
 }
 
 static void run_help(struct client *c) {
@@ -340,4 +393,6 @@ void config_commands_bind(struct engine *engine) {
                                                       {"config|rewrite", run_rewrite},
                                                       {"config|help", run_help}};
     command_bind(engine, bindings, COUNT(bindings));
+    engine_debug_add(engine, "config-rewrite-force-all", debug_rewrite_all,
+                     "CONFIG-REWRITE-FORCE-ALL");
 }

@@ -42,6 +42,6 @@ void config_write_value(struct engine *engine, const struct config_option *optio
 int config_split(struct slice text, struct buf *room, struct slice *words, int max);
 bool config_read_memory(struct slice text, int64_t *bytes); /* 100, 1k, 1mb */
 void config_commands_bind(struct engine *engine);
-MUST_CHECK enum err config_rewrite(struct engine *engine, struct why *why);
+MUST_CHECK enum err config_rewrite(struct engine *engine, bool all, struct why *why);
 
 #endif

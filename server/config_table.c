@@ -1,5 +1,5 @@
 /* config_table.c -- the core's options, and those that are only remembered. */
-#include "server/config_inside.h"
+#include "server/config_forms.h"
 
 #include "lib/base/mem.h"
 #include "server/acl.h"
@@ -46,188 +46,7 @@ static const char *const fsyncs[] = {"no", "always", "everysec", NULL};
 static const char *const pubsub_defaults[] = {"allchannels", "resetchannels", NULL};
 static const char *const protections[] = {"no", "yes", "local", NULL};
 
-/* ---- options with a form of their own ---- */
-
-static const struct {
-    char letter;
-    int64_t bits;
-} event_letters[] = {{'g', NOTIFY_GENERIC}, {'$', NOTIFY_STRING},   {'l', NOTIFY_LIST},
-                     {'s', NOTIFY_SET},     {'h', NOTIFY_HASH},     {'z', NOTIFY_ZSET},
-                     {'x', NOTIFY_EXPIRED}, {'e', NOTIFY_EVICTED},  {'t', NOTIFY_STREAM},
-                     {'d', NOTIFY_MODULE},  {'K', NOTIFY_KEYSPACE}, {'E', NOTIFY_KEYEVENT},
-                     {'m', NOTIFY_MISS},    {'n', NOTIFY_NEW}};
-#define ALL_EVENTS                                                                                 \
-    (NOTIFY_GENERIC | NOTIFY_STRING | NOTIFY_LIST | NOTIFY_SET | NOTIFY_HASH | NOTIFY_ZSET |       \
-     NOTIFY_EXPIRED | NOTIFY_EVICTED | NOTIFY_STREAM | NOTIFY_MODULE)
-
-static enum err read_events(struct engine *engine, int argc, const struct slice *argv,
-                            struct why *why) {
-    int64_t bits = 0;
-    for (size_t i = 0; argc > 0 && i < argv[0].size; i++) {
-        int64_t found = argv[0].data[i] == 'A' ? ALL_EVENTS : 0;
-        for (size_t n = 0; n < COUNT(event_letters); n++)
-            if (event_letters[n].letter == (char)argv[0].data[i]) found = event_letters[n].bits;
-        if (found == 0)
-            return why_set(why, ERR_CONFIG,
-                           "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
-        bits |= found;
-    }
-    engine->settings.notify_keyspace_events = bits;
-    return OK;
-}
-
-static void write_events(struct engine *engine, struct buf *out) {
-    int64_t bits = engine->settings.notify_keyspace_events;
-    bool all = (bits & ALL_EVENTS) == ALL_EVENTS;
-    if (all) buf_byte(out, 'A');
-    for (size_t i = 0; i < COUNT(event_letters); i++)
-        if (bits & event_letters[i].bits && !(all && ALL_EVENTS & event_letters[i].bits))
-            buf_byte(out, (uint8_t)event_letters[i].letter);
-}
-
-/* Passwords are bytes, not text. */
-static enum err put_secret(char **text, size_t *size, int argc, const struct slice *argv,
-                           struct why *why) {
-    if (argc != 1) return why_set(why, ERR_CONFIG, "wrong number of arguments");
-    mem_free(*text);
-    *text = mem_zalloc(argv[0].size + 1);
-    if (argv[0].size) memcpy(*text, argv[0].data, argv[0].size);
-    *size = argv[0].size;
-    return OK;
-}
-
-static enum err read_password(struct engine *engine, int argc, const struct slice *argv,
-                              struct why *why) {
-    return put_secret(&engine->settings.requirepass, &engine->settings.requirepass_size, argc, argv,
-                      why);
-}
-
-static void write_password(struct engine *engine, struct buf *out) {
-    buf_append(out, engine->settings.requirepass, engine->settings.requirepass_size);
-}
-
-static enum err read_masterauth(struct engine *engine, int argc, const struct slice *argv,
-                                struct why *why) {
-    return put_secret(&engine->settings.masterauth, &engine->settings.masterauth_size, argc, argv,
-                      why);
-}
-
-static void write_masterauth(struct engine *engine, struct buf *out) {
-    buf_append(out, engine->settings.masterauth, engine->settings.masterauth_size);
-}
-
-/* In a file each line adds a point; the first one replaces the defaults. */
-static enum err read_save(struct engine *engine, int argc, const struct slice *argv,
-                          struct why *why) {
-    struct settings *s = &engine->settings;
-    struct save_point points[SAVE_POINTS_MAX];
-    int count = 0;
-    bool none = argc == 0 || (argc == 1 && argv[0].size == 0);
-    if (!none && (argc % 2 || argc / 2 > SAVE_POINTS_MAX))
-        return why_set(why, ERR_CONFIG, "Invalid save parameters");
-    for (int i = 0; !none && i < argc; i += 2, count++)
-        if (!slice_to_int(argv[i], &points[count].seconds) ||
-            !slice_to_int(argv[i + 1], &points[count].changes) || points[count].seconds < 1 ||
-            points[count].changes < 0)
-            return why_set(why, ERR_CONFIG, "Invalid save parameters");
-    if (!engine->save_was_set || none) s->save_count = 0;
-    engine->save_was_set = true;
-    if (s->save_count + count > SAVE_POINTS_MAX)
-        return why_set(why, ERR_CONFIG, "more than %d save points", SAVE_POINTS_MAX);
-    for (int i = 0; i < count; i++) s->save_points[s->save_count++] = points[i];
-    return OK;
-}
-
-static void write_save(struct engine *engine, struct buf *out) {
-    const struct settings *s = &engine->settings;
-    for (int i = 0; i < s->save_count; i++)
-        buf_printf(out, "%s%lld %lld", i ? " " : "", (long long)s->save_points[i].seconds,
-                   (long long)s->save_points[i].changes);
-}
-
-static const char *const class_names[OUTPUT_CLASSES] = {"normal", "slave", "pubsub"};
-
-static enum err read_limits(struct engine *engine, int argc, const struct slice *argv,
-                            struct why *why) {
-    struct output_limit limits[OUTPUT_CLASSES];
-    memcpy(limits, engine->settings.output_limits, sizeof limits);
-    if (argc == 0 || argc % 4)
-        return why_set(why, ERR_CONFIG, "Wrong number of arguments in buffer limit configuration.");
-    for (int i = 0; i < argc; i += 4) {
-        int class = 0;
-        while (class < OUTPUT_CLASSES && !arg_is(argv[i], class_names[class])) class ++;
-        if (arg_is(argv[i], "replica")) class = OUTPUT_REPLICA;
-        if (class == OUTPUT_CLASSES)
-            return why_set(why, ERR_CONFIG,
-                           "Invalid client class specified in buffer limit configuration.");
-        struct output_limit *l = &limits[class];
-        if (!config_read_memory(argv[i + 1], &l->hard_bytes) ||
-            !config_read_memory(argv[i + 2], &l->soft_bytes) ||
-            !slice_to_int(argv[i + 3], &l->soft_seconds) || l->soft_seconds < 0)
-            return why_set(
-                why, ERR_CONFIG,
-                "Error in hard, soft or soft_seconds setting in buffer limit configuration.");
-    }
-    memcpy(engine->settings.output_limits, limits, sizeof limits);
-    return OK;
-}
-
-static void write_limits(struct engine *engine, struct buf *out) {
-    for (int i = 0; i < OUTPUT_CLASSES; i++) {
-        const struct output_limit *l = &engine->settings.output_limits[i];
-        buf_printf(out, "%s%s %lld %lld %lld", i ? " " : "", class_names[i],
-                   (long long)l->hard_bytes, (long long)l->soft_bytes, (long long)l->soft_seconds);
-    }
-}
-
-static enum err read_percentiles(struct engine *engine, int argc, const struct slice *argv,
-                                 struct why *why) {
-    double values[LATENCY_PERCENTILES_MAX];
-    if (argc == 1 && argv[0].size == 0) argc = 0;
-    if (argc > LATENCY_PERCENTILES_MAX)
-        return why_set(why, ERR_CONFIG, "more than %d percentiles", LATENCY_PERCENTILES_MAX);
-    for (int i = 0; i < argc; i++) {
-        if (!number_read_double(argv[i], &values[i]))
-            return why_set(why, ERR_CONFIG, "Invalid latency-tracking-info-percentiles parameters");
-        if (!(values[i] >= 0 && values[i] <= 100))
-            return why_set(why, ERR_CONFIG,
-                           "latency-tracking-info-percentiles parameters should sit between "
-                           "[0.0,100.0]");
-    }
-    memcpy(engine->settings.latency_percentiles, values, sizeof values);
-    engine->settings.latency_percentile_count = argc;
-    return OK;
-}
-
-static void write_percentiles(struct engine *engine, struct buf *out) {
-    for (int i = 0; i < engine->settings.latency_percentile_count; i++)
-        buf_printf(out, "%s%.15g", i ? " " : "", engine->settings.latency_percentiles[i]);
-}
-
-static enum err read_maxmemory_clients(struct engine *engine, int argc, const struct slice *argv,
-                                       struct why *why) {
-    int64_t value;
-    if (argc != 1) return why_set(why, ERR_CONFIG, "wrong number of arguments");
-    struct slice text = argv[0];
-    if (text.size > 0 && text.data[text.size - 1] == '%') {
-        text.size--;
-        if (!slice_to_int(text, &value) || value < 0)
-            return why_set(why, ERR_CONFIG, "argument must be a memory or percent value");
-        if (value > 100)
-            return why_set(why, ERR_CONFIG, "percentage argument must be less or equal to 100");
-        engine->settings.maxmemory_clients = -value;
-        return OK;
-    }
-    if (!config_read_memory(text, &value) || value < 0)
-        return why_set(why, ERR_CONFIG, "argument must be a memory or percent value");
-    engine->settings.maxmemory_clients = value;
-    return OK;
-}
-
-static void write_maxmemory_clients(struct engine *engine, struct buf *out) {
-    int64_t value = engine->settings.maxmemory_clients;
-    buf_printf(out, "%lld%s", (long long)(value < 0 ? -value : value), value < 0 ? "%" : "");
-}
+/* ---- after a change ---- */
 
 static enum err apply_maxmemory_clients(struct engine *engine, struct why *why) {
     (void)why;
@@ -256,6 +75,13 @@ static enum err apply_port(struct engine *engine, struct why *why) {
                                             : "Failed to bind to specified addresses.");
 }
 
+static enum err apply_bind(struct engine *engine, struct why *why) {
+    struct why reason = {{0}};
+    net_close_listeners(engine, false);
+    if (net_listen(engine, &reason) == OK) return OK;
+    return why_set(why, ERR_IO, "Failed to bind to specified addresses.");
+}
+
 static enum err apply_tls_port(struct engine *engine, struct why *why) {
     enum err err = transport_configure(engine, why);
     return err ? err : apply_port(engine, why);
@@ -276,14 +102,6 @@ static enum err apply_maxmemory(struct engine *engine, struct why *why) {
     engine->memory_seen_us = 0;
     (void)evict_until_under(engine);
     return OK;
-}
-
-static enum err apply_loglevel(struct engine *engine, struct why *why) {
-    static const char *const levels[] = {"debug", "verbose", "notice", "warning"};
-    for (size_t i = 0; i < COUNT(levels); i++)
-        if (strcmp(engine->settings.loglevel, levels[i]) == 0) return OK;
-    return why_set(why, ERR_CONFIG,
-                   "argument(s) must be one of the following: debug, verbose, notice, warning");
 }
 
 static const struct config_option options[] = {
@@ -326,7 +144,7 @@ static const struct config_option options[] = {
      .flags = CONFIG_MULTI,
      .offset = AT(bind),
      .fallback = "* -::*",
-     .apply = apply_port},
+     .apply = apply_bind},
     {.name = "unixsocket",
      .kind = CONFIG_TEXT,
      .flags = CONFIG_FIXED,
@@ -351,8 +169,8 @@ static const struct config_option options[] = {
     {.name = "requirepass",
      .kind = CONFIG_CUSTOM,
      .flags = CONFIG_SECRET,
-     .read = read_password,
-     .write = write_password,
+     .read = config_read_password,
+     .write = config_write_password,
      .fallback = "",
      .apply = apply_password},
     {.name = "aclfile",
@@ -367,15 +185,15 @@ static const struct config_option options[] = {
     MEMORY_OPTION("proto-max-bulk-len", proto_max_bulk_len, 1 << 20, LONG_MAX, "512mb"),
     {.name = "maxmemory-clients",
      .kind = CONFIG_CUSTOM,
-     .read = read_maxmemory_clients,
-     .write = write_maxmemory_clients,
+     .read = config_read_maxmemory_clients,
+     .write = config_write_maxmemory_clients,
      .fallback = "0",
      .apply = apply_maxmemory_clients},
     {.name = "client-output-buffer-limit",
      .kind = CONFIG_CUSTOM,
      .flags = CONFIG_MULTI,
-     .read = read_limits,
-     .write = write_limits,
+     .read = config_read_limits,
+     .write = config_write_limits,
      .fallback = "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60"},
     {.name = "daemonize",
      .kind = CONFIG_BOOL,
@@ -393,10 +211,10 @@ static const struct config_option options[] = {
      .offset = AT(logfile),
      .fallback = ""},
     {.name = "loglevel",
-     .kind = CONFIG_TEXT,
-     .offset = AT(loglevel),
-     .fallback = "notice",
-     .apply = apply_loglevel},
+     .kind = CONFIG_CUSTOM,
+     .read = config_read_loglevel,
+     .write = config_write_loglevel,
+     .fallback = "notice"},
     {.name = "dir",
      .kind = CONFIG_TEXT,
      .flags = CONFIG_PROTECTED | CONFIG_SETTLED,
@@ -405,9 +223,22 @@ static const struct config_option options[] = {
      .apply = apply_dir},
     {.name = "metrics",
      .kind = CONFIG_TEXT,
-     .flags = CONFIG_FIXED,
+     .flags = CONFIG_FIXED | CONFIG_HIDDEN,
      .offset = AT(metrics),
      .fallback = ""},
+    TEXT_OPTION("bind-source-addr", bind_source_addr, ""),
+    {.name = "shutdown-on-sigint",
+     .kind = CONFIG_CUSTOM,
+     .flags = CONFIG_MULTI,
+     .read = config_read_on_sigint,
+     .write = config_write_on_sigint,
+     .fallback = "default"},
+    {.name = "shutdown-on-sigterm",
+     .kind = CONFIG_CUSTOM,
+     .flags = CONFIG_MULTI,
+     .read = config_read_on_sigterm,
+     .write = config_write_on_sigterm,
+     .fallback = "default"},
     INT_OPTION("hz", hz, 1, 500, "10"),
     {.name = "io-threads",
      .kind = CONFIG_INT,
@@ -494,8 +325,8 @@ static const struct config_option options[] = {
      .fallback = "-2"},
     {.name = "notify-keyspace-events",
      .kind = CONFIG_CUSTOM,
-     .read = read_events,
-     .write = write_events,
+     .read = config_read_events,
+     .write = config_write_events,
      .fallback = ""},
     BOOL_OPTION("import-mode", import_mode, "no"),
     {.name = "key-load-delay",
@@ -524,8 +355,8 @@ static const struct config_option options[] = {
     {.name = "latency-tracking-info-percentiles",
      .kind = CONFIG_CUSTOM,
      .flags = CONFIG_MULTI,
-     .read = read_percentiles,
-     .write = write_percentiles,
+     .read = config_read_percentiles,
+     .write = config_write_percentiles,
      .fallback = "50 99 99.9"},
     INT_OPTION("latency-monitor-threshold", latency_monitor_threshold_ms, 0, LLONG_MAX, "0"),
     /* persistence and replication */
@@ -570,15 +401,16 @@ static const struct config_option options[] = {
     MEMORY_OPTION("auto-aof-rewrite-min-size", auto_aof_rewrite_min_size, 0, LONG_MAX, "64mb"),
     {.name = "replicaof",
      .alias = "slaveof",
-     .kind = CONFIG_TEXT,
+     .kind = CONFIG_CUSTOM,
      .flags = CONFIG_FIXED | CONFIG_MULTI,
-     .offset = AT(replicaof),
+     .read = config_read_replicaof,
+     .write = config_write_replicaof,
      .fallback = ""},
     {.name = "masterauth",
      .kind = CONFIG_CUSTOM,
      .flags = CONFIG_SECRET,
-     .read = read_masterauth,
-     .write = write_masterauth,
+     .read = config_read_masterauth,
+     .write = config_write_masterauth,
      .fallback = ""},
     TEXT_OPTION("masteruser", masteruser, ""),
     {.name = "replica-serve-stale-data",
@@ -637,8 +469,8 @@ static const struct config_option options[] = {
     {.name = "save",
      .kind = CONFIG_CUSTOM,
      .flags = CONFIG_MULTI,
-     .read = read_save,
-     .write = write_save,
+     .read = config_read_save,
+     .write = config_write_save,
      .fallback = "3600 1 300 100 60 10000"},
 };
 
@@ -657,7 +489,6 @@ const struct config_kept config_kept[] = {
     {"bgsave_cpulist", ""},
     {"bio_cpulist", ""},
     {"server_cpulist", ""},
-    {"bind-source-addr", ""},
     {"cluster-allow-pubsubshard-when-down", "yes"},
     {"cluster-allow-reads-when-down", "no"},
     {"cluster-allow-replica-migration", "yes"},
@@ -693,7 +524,6 @@ const struct config_kept config_kept[] = {
     {"propagation-error-behavior", "ignore"},
     {"rdb-key-save-delay", "0"},
     {"loading-process-events-interval-bytes", "2097152"},
-    {"rename-command", ""},
     {"repl-diskless-load", "disabled"},
     {"replica-announced", "yes"},
     {"replica-ignore-maxmemory", "yes"},
@@ -701,8 +531,6 @@ const struct config_kept config_kept[] = {
     {"replica-ignore-disk-write-errors", "no"},
     {"sanitize-dump-payload", "no"},
     {"set-proc-title", "yes"},
-    {"shutdown-on-sigint", "default"},
-    {"shutdown-on-sigterm", "default"},
     {"shutdown-timeout", "10"},
     {"socket-mark-id", "0"},
     {"supervised", "no"},

@@ -206,7 +206,9 @@ static void on_signal(uv_signal_t *handle, int number) {
     struct why why = {{0}};
     engine_log(engine, '#', "Received %s scheduling shutdown...",
                number == SIGINT ? "SIGINT" : "SIGTERM");
-    if (engine_shutdown(engine, 0, &why) != OK) engine_log(engine, '#', "%s", why.text);
+    int64_t flags = number == SIGINT ? engine->settings.shutdown_on_sigint
+                                     : engine->settings.shutdown_on_sigterm;
+    if (engine_shutdown(engine, (unsigned)flags, &why) != OK) engine_log(engine, '#', "%s", why.text);
 }
 
 enum err engine_shutdown(struct engine *engine, unsigned flags, struct why *why) {

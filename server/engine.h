@@ -72,7 +72,7 @@ struct engine {
     int64_t started_ms;
     char *config_file; /* absolute, or NULL */
 
-    struct client *clients; /* all with a socket */
+    struct client *clients, *last_client; /* all with a socket, oldest first */
     uint64_t client_count, next_client_id;
     struct client *current; /* whose command runs now, or NULL */
     int nesting;            /* of executions: EXEC, scripts */
@@ -93,6 +93,7 @@ struct engine {
     struct engine_pause *pause;
     struct engine_errors *errors;
     struct engine_client_memory *client_memory;
+    struct rename *renames; /* rename.c; NULL: none */
     struct engine_acl *acl;
     struct engine_tracking *tracking; /* NULL: nobody ever asked for it */
     struct table client_ids;          /* clients by id */

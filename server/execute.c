@@ -94,10 +94,10 @@ static bool looks_like_http(const struct client *c, int argc, const struct slice
 }
 
 const struct command *command_resolve(struct client *c, int argc, const struct slice *argv) {
-    const struct command *spec = command_lookup((size_t)argc, argv);
+    const struct command *spec = command_lookup_here(c->engine, (size_t)argc, argv);
     if (spec == NULL &&
         argc > 1) { /* a container that we bound as a whole may know more subcommands */
-        const struct command *container = command_find(argv[0]);
+        const struct command *container = command_lookup_here(c->engine, 1, argv);
         if (container != NULL && c->engine->uses[container->index].run != NULL) return container;
         bool some = false;
         for (size_t i = 0; container && i < command_count; i++)
@@ -313,7 +313,8 @@ static void count_time(struct client *c, const struct command *spec, uint64_t be
         latency_note(engine, spec->flags & COMMAND_FAST ? "fast-command" : "command",
                      took_us / 1000);
     }
-    if (!(spec->flags & COMMAND_SKIP_SLOWLOG)) slowlog_note(c, took_us);
+    if (!(spec->flags & COMMAND_SKIP_SLOWLOG) && !(c->flags & CLIENT_BLOCKED))
+        slowlog_note(c, took_us);
 }
 
 void execute_call(struct client *c) {

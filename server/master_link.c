@@ -363,9 +363,25 @@ static void socket_ready(uv_poll_t *poll, int status, int events) {
     } while (transport_has_more(t) && poll == link->poll);
 }
 
+/* bind-source-addr: which of our addresses the master sees. */
+static void bind_source(struct master_link *link, int family) {
+    const char *text = link->engine->settings.bind_source_addr;
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    int status = 0;
+    if (text[0] == '\0') return;
+    if (family == AF_INET && inet_pton(AF_INET, text, &in.sin_addr) == 1)
+        status = bind(link->fd, (struct sockaddr *)&in, sizeof in);
+    else if (family == AF_INET6 && inet_pton(AF_INET6, text, &in6.sin6_addr) == 1)
+        status = bind(link->fd, (struct sockaddr *)&in6, sizeof in6);
+    if (status)
+        engine_log(link->engine, '#', "bind-source-addr %s: %s", text, strerror(errno));
+}
+
 static void dial(struct master_link *link, const struct sockaddr *address, socklen_t size) {
     int yes = 1;
     link->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (link->fd >= 0) bind_source(link, address->sa_family);
     if (link->fd < 0 || (connect(link->fd, address, size) && errno != EINPROGRESS)) {
         struct why why;
         (void)why_set(&why, ERR_IO, "Unable to connect to MASTER: %s", strerror(errno));

@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 static const struct command *resolve(struct engine *engine, int argc, const struct slice *argv) {
-    const struct command *spec = command_lookup((size_t)argc, argv);
+    const struct command *spec = command_lookup_here(engine, (size_t)argc, argv);
     if (spec == NULL && argc > 1)
         spec = command_find(argv[0]); /* bound as a whole, it may know more */
     if (spec == NULL) return NULL;

@@ -121,7 +121,7 @@ static void parse_client(struct batch *b, struct client *c) {
 
 static void find_key(struct batch *b, struct pending *p) {
     struct slice *argv = b->argv + p->first;
-    p->spec = command_lookup((size_t)p->argc, argv);
+    p->spec = command_lookup_here(p->c->engine, (size_t)p->argc, argv);
     if (p->spec == NULL || p->spec->specs[0].begin != COMMAND_BEGIN_INDEX) return;
     int at = p->spec->specs[0].at;
     if (at <= 0 || at >= p->argc || argv[at].size == 0 || argv[at].size > KEY_HASHED_MAX) return;
