@@ -45,7 +45,7 @@ HELPERS := $(wildcard tests/support/*.c) $(filter-out tests/sim/sim_%,$(wildcard
 HELPER_OBJECTS := $(HELPERS:%.c=$(B)/obj/%.o)
 TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/tools/*.c))
 
-.PHONY: build-unit build-sim all deps unit sim e2e test test-long demo bench bench-pause asan fuzz tidy format layers tools help clean
+.PHONY: tidy-files build-unit build-sim all deps unit sim e2e test test-long demo bench bench-pause asan fuzz tidy format layers tools help clean
 .SECONDARY:
 all: $(B)/drawbridge
 
@@ -107,9 +107,22 @@ bench-pause:
 	@sh tests/bench/bench.sh pause
 fuzz:
 	@sh tests/fuzz/fuzz.sh
+# A file is looked at again when its object is newer, so when it, a header of it or .clang-tidy changed.
+TIDY := $(SOURCES:%.c=$(B)/tidy/%.ok) $(B)/tidy/main.ok
 tidy:
-	@clang-tidy --quiet $(SOURCES) -- $(CPPFLAGS) -std=c11 -D_GNU_SOURCE
+	@sh deploy/deps.sh clang-tidy
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all
+	@$(MAKE) --no-print-directory -s -k -j$$(nproc) tidy-files 2> /dev/null || true
+	@sh tests/tidy.sh $(TIDY)
+tidy-files: $(TIDY)
+$(B)/tidy/%.ok: $(B)/obj/%.o .clang-tidy
+	@mkdir -p $(@D)
+	@echo "tidy $*.c"
+	@rm -f $@
+	@clang-tidy --quiet --warnings-as-errors='*' $*.c -- $(CPPFLAGS) -std=c11 -D_GNU_SOURCE > $(@:.ok=.txt) 2>&1
+	@mv $(@:.ok=.txt) $@
 format:
+	@sh deploy/deps.sh clang-format
 	@clang-format -i $$(git ls-files '*.c' '*.h')
 clean:
 	rm -rf $(BUILD_ROOT)

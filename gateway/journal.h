@@ -78,8 +78,8 @@ void journal_forget(struct journal *journal, uint64_t id);
 void journal_key(struct journal *journal, int32_t db, struct slice name, bool dirty);
 void journal_slot(struct journal *journal, unsigned slot, bool dirty);
 
-/* A key with this hash may vanish at DEADLINE_MS; 0: it does not. */
-void journal_deadline(struct journal *journal, uint64_t hash, int64_t deadline_ms);
+/* The key whose hash is ID may vanish at DEADLINE_MS; 0: it does not. */
+void journal_deadline(struct journal *journal, uint64_t id, int64_t deadline_ms);
 
 /* Every key may have a deadline that is not here. It stays so. */
 void journal_deadlines_lost(struct journal *journal);

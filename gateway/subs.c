@@ -226,10 +226,10 @@ static void subscribe_to_all(struct client *c, struct backend *b) {
     buf_close(&out);
 }
 
-void subs_on_shadow_ready(struct backend *b) {
-    struct client *c = b->shadow_of;
-    if (c->proto == 2) b->mode = MODE_PUBSUB;
-    subscribe_to_all(c, b);
+void subs_on_shadow_ready(struct backend *shadow) {
+    struct client *c = shadow->shadow_of;
+    if (c->proto == 2) shadow->mode = MODE_PUBSUB;
+    subscribe_to_all(c, shadow);
 }
 
 void subs_forget_shadow(struct client *c) {

@@ -155,7 +155,7 @@ void engine_debug_add(struct engine *engine, const char *name, command_run *run,
 typedef bool command_gate(struct client *c, const struct command *command);
 void engine_gate_add(struct engine *engine, command_gate *gate);
 
-uint32_t engine_command_flags(struct client *c, const struct command *command);
+uint32_t engine_command_flags(struct client *c, const struct command *spec);
 /* Refuse the client's command: the error is replied, and a transaction that is being queued is
  * spoilt. */
 void engine_refuse(struct client *c, const char *fmt, ...) PRINTF(2, 3);

@@ -43,10 +43,10 @@ void *idtree_remove(struct idtree *tree, struct stream_id id);
 void idtree_replace(struct idtree *tree, struct stream_id id, void *item);
 
 void *idtree_find(const struct idtree *tree, struct stream_id id);
-/* The first item with an id of at least FROM, or the last with one of at most UP_TO; *FOUND is its
+/* The first item with an id of at least ID, or the last with one of at most ID; *FOUND is its
  * id. NULL: there is none. */
-void *idtree_from(const struct idtree *tree, struct stream_id from, struct stream_id *found);
-void *idtree_up_to(const struct idtree *tree, struct stream_id up_to, struct stream_id *found);
+void *idtree_from(const struct idtree *tree, struct stream_id id, struct stream_id *found);
+void *idtree_up_to(const struct idtree *tree, struct stream_id id, struct stream_id *found);
 
 size_t idtree_bytes(const struct idtree *tree); /* O(1), estimated from the count */
 void idtree_check(const struct idtree *tree);   /* panics if the structure is broken; for tests */

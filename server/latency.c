@@ -15,11 +15,11 @@ static struct event *event_named(struct engine_latency *l, const char *name) {
     return &l->events[l->count++];
 }
 
-void latency_note(struct engine *engine, const char *name, uint64_t ms) {
+void latency_note(struct engine *engine, const char *event, uint64_t ms) {
     int64_t limit = engine->settings.latency_monitor_threshold_ms;
     if (limit == 0 || ms < (uint64_t)limit) return;
     if (engine->latency == NULL) engine->latency = NEW(struct engine_latency);
-    struct event *e = event_named(engine->latency, name);
+    struct event *e = event_named(engine->latency, event);
     if (e == NULL) return;
     int64_t at_s = engine->now_ms / 1000;
     if (ms > e->max_ms) e->max_ms = ms;

@@ -19,7 +19,7 @@ void tracking_start(struct client *c, const struct client_tracking *options,
 struct slice tracking_prefix_text(const struct prefix *prefix);
 
 /* tracking_bcast.c */
-void tracking_bcast_changed(struct engine *engine, uint64_t changer, struct slice key);
+void tracking_bcast_changed(struct engine *engine, uint64_t changer, struct slice name);
 void tracking_bcast_join(struct client *c, struct slice text);
 void tracking_bcast_leave(struct client *c);
 void tracking_bcast_flush(struct engine *engine);

@@ -34,9 +34,9 @@ void typed_edit(struct client *c, struct typed *t);
 /* The value may have got another encoding or pointer: put it back into its entry. */
 void typed_store(struct typed *t);
 
-/* The result of a command with a destination: RESULT becomes the value of KEY with EVENT, or, if it
+/* The result of a command with a destination: VALUE becomes the value of KEY with EVENT, or, if it
  * is empty, is freed and KEY is deleted. Replies the length. */
-void typed_replace(struct client *c, struct slice key, const struct value *result,
+void typed_replace(struct client *c, struct slice key, const struct value *value,
                    enum notify_class class, const char *event);
 
 static inline const struct type_limits *limits_of(const struct client *c) {

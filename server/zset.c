@@ -73,7 +73,7 @@ static double lp_score(const uint8_t *lp, uint32_t at) {
 }
 
 bool zset_score_as_int(double score, int64_t *number) {
-    if (!(score >= (double)(-INT64_MAX / 2) && score <= (double)(INT64_MAX / 2))) return false;
+    if (!(score >= -0x1p62 && score <= 0x1p62)) return false;
     *number = (int64_t)score;
     return (double)*number == score;
 }
@@ -205,7 +205,7 @@ static bool add_to_big(struct zset *big, struct slice member, double score) {
         big_insert(big, item_new(member, score));
         return true;
     }
-    if (memcmp(&item->score, &score, sizeof score) == 0) return false; /* 0 and -0 differ */
+    if (zscore_same(item->score, score)) return false;
     table_edit(&big->members, item);
     ztree_remove(&big->order, item);
     item->score = score;

@@ -357,7 +357,7 @@ static size_t check_below(const struct znode *node, const struct zitem **last, s
     ++*nodes;
     for (unsigned i = 0; i < node->used; i++) {
         const struct zslot *slot = &node->slots[i];
-        ASSERT(memcmp(&slot->score, &slot->item->score, sizeof slot->score) == 0);
+        ASSERT(zscore_same(slot->score, slot->item->score));
         if (node->height == 0) {
             struct zslot before = {*last ? (*last)->score : 0, NULL};
             before.item = (struct zitem *)(uintptr_t)*last;

@@ -26,6 +26,14 @@ static inline struct slice zitem_member(const struct zitem *item) {
     return slice_from(item->member, item->size);
 }
 
+/* The same bits: 0 and -0 differ. */
+static inline bool zscore_same(double a, double b) {
+    uint64_t bits_of_a, bits_of_b;
+    memcpy(&bits_of_a, &a, sizeof a);
+    memcpy(&bits_of_b, &b, sizeof b);
+    return bits_of_a == bits_of_b;
+}
+
 struct znode;
 
 struct ztree { /* all-zero: empty */

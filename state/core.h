@@ -191,8 +191,8 @@ void core_start(struct core *core, const struct core_asker *asker, core_done *do
 /* ---- core_status.c ---- */
 json_t *core_status(struct core *core);
 json_t *core_members_json(struct core *core);
-json_t *core_barrier_json(const struct barrier_row *row);
-json_t *core_audit_json(const struct audit_row *row);
+json_t *core_barrier_json(const struct barrier_row *barrier);
+json_t *core_audit_json(const struct audit_row *audit);
 json_t *core_event_json(const struct event *event);
 json_t *core_next_steps(struct core *core);
 

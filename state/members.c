@@ -310,20 +310,20 @@ enum err members_open(struct members **out, struct loop *loop, const struct endp
     return OK;
 }
 
-void members_close(struct members *ms) {
-    if (!ms) return;
-    ms->closing = true;
-    loop_timer_stop(&ms->tick);
-    listener_close(ms->listener);
+void members_close(struct members *members) {
+    if (!members) return;
+    members->closing = true;
+    loop_timer_stop(&members->tick);
+    listener_close(members->listener);
     /* What waits for a member's answer is told; the members themselves are not looked at again. */
-    while (ms->first) {
-        struct member *m = ms->first;
+    while (members->first) {
+        struct member *m = members->first;
         unlink_member(m);
         give_up_pending(m, "state is ending");
         stream_drop(m->stream);
         free_member(m);
     }
-    mem_free(ms);
+    mem_free(members);
 }
 
 /* ---- commands to a member ---- */
@@ -390,15 +390,15 @@ static struct member *task_from(struct member *m, enum member_role role) {
     return m;
 }
 
-struct member *members_first(const struct members *ms, enum member_role role) {
-    return ms ? task_from(ms->first, role) : NULL;
+struct member *members_first(const struct members *members, enum member_role role) {
+    return members ? task_from(members->first, role) : NULL;
 }
 struct member *members_next(const struct member *m) {
     return task_from(m->next, m->role);
 }
 
-struct member *members_find(const struct members *ms, enum member_role role, const char *name) {
-    for (struct member *m = members_first(ms, role); m; m = members_next(m))
+struct member *members_find(const struct members *members, enum member_role role, const char *name) {
+    for (struct member *m = members_first(members, role); m; m = members_next(m))
         if (strcmp(m->row.name, name) == 0) return m;
     return NULL;
 }

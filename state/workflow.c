@@ -8,7 +8,7 @@
 
 /* One row for each event, one column for each phase: the next phase, STAY, or NO. */
 /* clang-format off */
-static const signed char moves[WORKFLOW_EVENTS][PHASES] = {
+static const int moves[WORKFLOW_EVENTS][PHASES] = {
 #define P(name) PHASE_##name
     /*                           planned     checked     copying       following    level            cutting-over  guarded          rolling-back  completed  aborted */
     [WORKFLOW_CHECK_PASSED]   = {P(CHECKED), STAY,       STAY,         STAY,        STAY,            STAY,         STAY,            STAY,         STAY,      STAY},

@@ -199,8 +199,8 @@ MUST_CHECK enum err link_activate(struct link *link, uint64_t epoch, const char 
 MUST_CHECK enum err link_discard(struct link *link, uint64_t offset, struct why *why);
 
 /* ---- for the threads ---- */
-void *link_receive_main(void *link);
-void *link_apply_main(void *link);
+void *link_receive_main(void *self);
+void *link_apply_main(void *self);
 
 /* ERROR NULL or "": none. */
 void link_set_state(struct link *link, enum link_state state, const char *error);

@@ -172,22 +172,22 @@ static enum err converse(struct steer *c, bool (*ended)(void *), void *self, str
     return err;
 }
 
-void steer_run(struct steer *c, bool (*ended)(void *self), void *self) {
+void steer_run(struct steer *steer, bool (*ended)(void *self), void *self) {
     while (!ended(self)) {
         struct why why = {0};
-        enum err err = converse(c, ended, self, &why);
-        wire_close(c->wire);
-        c->wire = NULL;
-        buf_clear(&c->in);
-        buf_clear(&c->out);
-        resp_request_close(&c->request);
-        c->request = (struct resp_request){0};
+        enum err err = converse(steer, ended, self, &why);
+        wire_close(steer->wire);
+        steer->wire = NULL;
+        buf_clear(&steer->in);
+        buf_clear(&steer->out);
+        resp_request_close(&steer->request);
+        steer->request = (struct resp_request){0};
         if (err == OK) continue;
-        if (!c->complained) log_warn("control.lost", LOG_WHY(&why));
-        c->complained = true;
+        if (!steer->complained) log_warn("control.lost", LOG_WHY(&why));
+        steer->complained = true;
         for (uint64_t until = now_ms() + REDIAL_MS; now_ms() < until && !ended(self);) {
-            steer_go_on(c);
-            hand_over(c);
+            steer_go_on(steer);
+            hand_over(steer);
             usleep(POLL_MS * 1000);
         }
     }
@@ -223,20 +223,20 @@ enum err steer_open(struct steer **steer, const struct drawbridge_config *config
     return OK;
 }
 
-void steer_close(struct steer *c) {
-    if (!c) return;
-    steer_wait_ended(c);
-    wire_close(c->wire);
-    buf_close(&c->in);
-    buf_close(&c->out);
-    resp_request_close(&c->request);
-    pthread_mutex_destroy(&c->lock);
-    mem_free(c);
+void steer_close(struct steer *steer) {
+    if (!steer) return;
+    steer_wait_ended(steer);
+    wire_close(steer->wire);
+    buf_close(&steer->in);
+    buf_close(&steer->out);
+    resp_request_close(&steer->request);
+    pthread_mutex_destroy(&steer->lock);
+    mem_free(steer);
 }
 
-void steer_metrics(struct steer *c, struct metrics *metrics) {
-    pthread_mutex_lock(&c->lock);
+void steer_metrics(struct steer *steer, struct metrics *metrics) {
+    pthread_mutex_lock(&steer->lock);
     for (size_t i = 0; i < STEER_LINKS; i++)
-        if (c->links[i].link) report_metrics(c->links[i].link, metrics);
-    pthread_mutex_unlock(&c->lock);
+        if (steer->links[i].link) report_metrics(steer->links[i].link, metrics);
+    pthread_mutex_unlock(&steer->lock);
 }

@@ -98,7 +98,7 @@ static uint16_t address_port(const struct sockaddr_storage *address) {
 }
 
 static void learn_port(struct listener *listener) {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t size = sizeof address;
     if (listener->endpoint.kind != ENDPOINT_TCP || listener->endpoint.port != 0) return;
     if (getsockname(listener->fd, (struct sockaddr *)&address, &size) == 0)

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/../.."
 seconds=${1:-${SECONDS_EACH:-60}}
 [ $# -gt 0 ] && shift
 names=${*:-$(ls tests/fuzz/fuzz_*.c | sed 's|.*/fuzz_||; s|\.c$||')}
+sh deploy/deps.sh clang
 cc=clang
 command -v ccache > /dev/null && cc="ccache clang"
 root=${BUILD_ROOT:-build}-fuzz
