@@ -43,6 +43,7 @@ struct end {
     enum err err;
     struct why why;
     int64_t ahead_ms; /* its clock minus ours */
+    bool counts_streams;
 };
 
 struct audit {
@@ -88,6 +89,8 @@ static enum err read_end(struct end *end, struct why *why) {
     struct rdb_limits limits = RDB_LIMITS_DEFAULT;
     limits.skip_empty = true;
     struct digester *digester = digester_new(take_key, end, slot_of);
+    bool both = end->audit->source.counts_streams && end->audit->target.counts_streams;
+    digester_streams(digester, both ? DIGEST_STREAM_CARRIED : DIGEST_STREAM_OLD);
     struct rdb_reader *reader = rdb_reader_open(&end->snapshot.source, limits, digester_handler(digester));
     enum err err = rdb_reader_run(reader, why);
     rdb_reader_close(reader);
@@ -101,7 +104,7 @@ static void *read_source(void *self) {
     return NULL;
 }
 
-static void learn_clock(struct end *end) {
+static void learn(struct end *end) {
     struct rblock *conn = NULL;
     const struct resp_reply *reply = NULL;
     struct why why;
@@ -111,6 +114,7 @@ static void learn_clock(struct end *end) {
         reply->kind == RESP_ARRAY && reply->count == 2 && resp_reply_to_int(&reply->child[0], &seconds) &&
         resp_reply_to_int(&reply->child[1], &micros))
         end->ahead_ms = seconds * 1000 + micros / 1000 - began;
+    if (conn) end->counts_streams = side_counts_streams(conn);
     rblock_close(conn);
 }
 
@@ -328,8 +332,8 @@ static void *run(void *self) {
     struct why why = {0};
     log_info("audit.start", LOG_S("id", a->id), LOG_S("link", a->link->name));
     wait_clean(a);
-    learn_clock(&a->source);
-    learn_clock(&a->target);
+    learn(&a->source);
+    learn(&a->target);
     enum err err = capture(a, &why);
     if (err == OK) err = compare(a, &why);
     snapshot_close(&a->source.snapshot);

@@ -48,16 +48,18 @@ static enum err take_digest(void *self, const struct digest_key *key, struct why
 }
 
 /* The expiry takes no part: before 7.0 it cannot be read exactly, and audits look at it. */
-static void digest_of(const struct key *k, struct slice payload, struct seen *seen) {
+static void digest_of(const struct key *k, struct slice payload, enum digest_streams streams, struct seen *seen) {
     struct why why;
     struct rdb_key key = {.db = (uint32_t)k->db, .key = k->key, .expire_at_ms = -1, .idle_s = -1, .freq = -1};
     struct digester *digester = digester_new(take_digest, &seen->digest, NULL);
+    digester_streams(digester, streams);
     seen->told = dump_read(payload, RDB_LIMITS_DEFAULT, &key, digester_handler(digester), &why) == OK;
     seen->present = true;
     digester_free(digester);
 }
 
-static enum err ask(struct rblock *conn, const struct key *keys, size_t count, struct seen *seen, struct why *why) {
+static enum err ask(struct rblock *conn, const struct key *keys, size_t count, enum digest_streams streams, struct seen *seen,
+                    struct why *why) {
     const struct resp_reply *reply = NULL;
     enum err err = OK;
     for (size_t i = 0; i < count; i++) {
@@ -76,7 +78,7 @@ static enum err ask(struct rblock *conn, const struct key *keys, size_t count, s
         err = rblock_read(conn, &reply, why);
         if (err != OK) return err;
         if (reply->kind == RESP_NULL) seen[i].told = true;
-        else if (reply->kind == RESP_BULK) digest_of(&keys[i], reply->text, &seen[i]);
+        else if (reply->kind == RESP_BULK) digest_of(&keys[i], reply->text, streams, &seen[i]);
     }
     return err;
 }
@@ -109,12 +111,14 @@ static enum err work(struct compare *c, const struct key *keys, size_t count, st
     uint64_t until = clock_mono_ms(clock_real()) + c->budget_ms;
     enum err err = rblock_open(&source, &c->link->from->endpoint, &from, why);
     if (err == OK) err = rblock_open(&target, &c->link->to->endpoint, &to, why);
+    bool both = err == OK && side_counts_streams(source) && side_counts_streams(target);
+    enum digest_streams streams = both ? DIGEST_STREAM_CARRIED : DIGEST_STREAM_OLD;
     size_t at = 0;
     while (err == OK && at < count && clock_mono_ms(clock_real()) < until) {
         struct seen a[BATCH], b[BATCH];
         size_t part = count - at < BATCH ? count - at : BATCH;
-        err = ask(source, keys + at, part, a, why);
-        if (err == OK) err = ask(target, keys + at, part, b, why);
+        err = ask(source, keys + at, part, streams, a, why);
+        if (err == OK) err = ask(target, keys + at, part, streams, b, why);
         for (size_t i = 0; i < part && err == OK; i++) judge(c, &keys[at + i], &a[i], &b[i]);
         at += part;
     }

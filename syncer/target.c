@@ -37,6 +37,14 @@ static unsigned parse_version(struct slice text) {
     return part[0] << 16 | (part[1] & 255) << 8 | (part[2] & 255);
 }
 
+bool side_counts_streams(struct rblock *conn) {
+    const struct resp_reply *reply = NULL;
+    struct slice version;
+    struct why why;
+    return rblock_words(conn, &reply, &why, "INFO server") == OK && reply->kind == RESP_BULK &&
+           resp_info_field(reply->text, "redis_version", &version) && parse_version(version) >= 0x070000;
+}
+
 /* RDB versions as the table in protocol-facts.md has them. */
 static unsigned rdb_version_of(unsigned version, bool valkey) {
     if (valkey) return 11;

@@ -48,6 +48,10 @@ MUST_CHECK enum err target_remove_checkpoint(struct target *target, const char *
 /* Keys in all databases, without checkpoints. */
 MUST_CHECK enum err target_count_keys(struct target *target, uint64_t *keys, struct why *why);
 
+/* Whether the server of CONN counts what was ever added to streams and deleted from them (7.0 and later); false if it does
+ * not tell its version. */
+bool side_counts_streams(struct rblock *conn);
+
 /* An option set for rblock_open() to SIDE. */
 struct rblock_options side_options(const struct config_side *side, const char *name);
 

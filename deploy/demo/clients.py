@@ -28,7 +28,7 @@ class Client:
         self.name = f"live:{number}"
         self.pause_s = 1.0 / ops_per_s
         self.random = random.Random(number)
-        self.counter = self.listed = self.field = self.score = self.pushed = 0
+        self.counter = self.listed = self.field = self.score = self.pushed = self.told = self.heard = 0
         self.appended = ""
         self.strings = {}
         self.taken = []
@@ -105,6 +105,22 @@ class Client:
             _, number = self.jobs.blpop([self.name + ":queue"], timeout=20)
             self.taken.append(int(number))
 
+    def event(self):
+        """A stream with a group of one worker: events come in order, once, and leave the pending ones when confirmed."""
+        stream = self.name + ":stream"
+        self.redis.xadd(stream, {"event": self.told}, maxlen=5000)
+        self.told += 1
+        if self.told == 1:
+            self.redis.xgroup_create(stream, "workers", id="0")
+        if self.random.random() < 0.5:
+            return
+        for _, entries in self.redis.xreadgroup("workers", "worker", {stream: ">"}, count=20):
+            for entry, fields in entries:
+                self.expect("event", int(fields["event"]), self.heard)
+                self.heard = int(fields["event"]) + 1
+                if self.redis.xack(stream, "workers", entry) != 1:
+                    self.say("lost", f"event {entry} was not pending")
+
     def read_wordnet(self):
         letter = self.random.choice("abcdefghijklmnoprstuvw")
         self.redis.zrangebylex("senses:n", f"[{letter}", f"[{letter}z", start=0, num=3)
@@ -112,7 +128,7 @@ class Client:
     def step(self):
         what = self.random.choices(
             (self.incr, self.rpush, self.hincrby, self.zincrby, self.append, self.set, self.get, self.transaction,
-             self.job, self.read_wordnet), (4, 4, 2, 2, 2, 4, 6, 2, 2, 1))[0]
+             self.job, self.event, self.read_wordnet), (4, 4, 2, 2, 2, 4, 6, 2, 2, 2, 1))[0]
         began = time.monotonic()
         try:
             self.report["commands"] += 1
@@ -150,6 +166,20 @@ class Client:
             self.strings = {key: value for key, value in self.strings.items() if self.redis.get(key) == value or key != self.setting}
         if what == "job":
             self.unsure = True
+        if what == "event":
+            self.find_events()
+
+    def find_events(self):
+        """What was told is in the stream; what was heard is before the group's place or pending."""
+        stream = self.name + ":stream"
+        last = self.redis.xrevrange(stream, count=1)
+        self.told = int(last[0][1]["event"]) + 1 if last else 0
+        if self.told and not any(g["name"] == "workers" for g in self.redis.xinfo_groups(stream)):
+            self.redis.xgroup_create(stream, "workers", id="0")
+        for _, entries in self.redis.xreadgroup("workers", "worker", {stream: "0"}) if self.told else ():
+            for entry, fields in entries:
+                self.heard = max(self.heard, int(fields["event"]) + 1)
+                self.redis.xack(stream, "workers", entry)
 
     def compare(self):
         self.expect("counter at the end", int(self.redis.get(self.name + ":counter") or 0), self.counter)
@@ -167,6 +197,9 @@ class Client:
                 self.say("lost", f"{number} of the {what} is gone")
             for _ in range(len(numbers) - len(set(numbers))):
                 self.say("doubled", f"an element of the {what} is there twice")
+        events = [int(fields["event"]) for _, fields in self.redis.xrange(self.name + ":stream")]
+        if events != list(range(self.told))[-len(events) or None:]:
+            self.say("lost", f"of {self.told} events the stream ends with {events[-3:]}, and has {len(events)}")
         if listed != sorted(listed):
             self.say("wrong", "the list is not in order")
         for key, value in self.strings.items():

@@ -30,6 +30,7 @@ struct digester {
     XXH3_state_t *state; /* of what has one */
     struct rdb_stream stream;
     struct digest group, consumer; /* names of the current ones */
+    enum digest_streams streams;
 };
 
 void digest_add(struct digest *sum, struct digest more) {
@@ -157,6 +158,11 @@ static enum err on_stream(void *self, const struct rdb_stream *s, struct why *wh
     (void)why;
     struct digester *d = self;
     struct digest entries = from_xxh(XXH3_128bits_digest(d->state));
+    if (d->streams == DIGEST_STREAM_OLD) {
+        d->sum = of_numbers(
+            (uint64_t[]){entries.low, entries.high, s->last_id.ms, s->last_id.seq, 0, 0, 0}, 7);
+        return OK;
+    }
     d->sum = of_numbers((uint64_t[]){entries.low, entries.high, s->last_id.ms, s->last_id.seq,
                                      s->max_deleted_id.ms, s->max_deleted_id.seq, s->entries_added},
                         7);
@@ -167,8 +173,9 @@ static enum err on_group(void *self, const struct rdb_group *group, struct why *
     (void)why;
     struct digester *d = self;
     d->group = of_bytes(group->name);
+    uint64_t entries_read = d->streams == DIGEST_STREAM_WHOLE ? (uint64_t)group->entries_read : 0;
     digest_add(&d->sum, of_numbers((uint64_t[]){1, d->group.low, d->group.high, group->last_id.ms,
-                                                group->last_id.seq, (uint64_t)group->entries_read},
+                                                group->last_id.seq, entries_read},
                                    6));
     return OK;
 }
@@ -177,6 +184,7 @@ static enum err on_consumer(void *self, const struct rdb_consumer *consumer, str
     (void)why;
     struct digester *d = self;
     d->consumer = of_bytes(consumer->name);
+    if (d->streams != DIGEST_STREAM_WHOLE) return OK; /* pending entries name their owners */
     digest_add(&d->sum, of_numbers((uint64_t[]){2, d->group.low, d->group.high, d->consumer.low,
                                                 d->consumer.high},
                                    5));
@@ -234,6 +242,10 @@ void digester_free(struct digester *d) {
     if (d == NULL) return;
     XXH3_freeState(d->state);
     mem_free(d);
+}
+
+void digester_streams(struct digester *d, enum digest_streams what) {
+    d->streams = what;
 }
 
 const struct rdb_handler *digester_handler(struct digester *d) {

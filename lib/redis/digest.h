@@ -2,7 +2,8 @@
  *
  * Covers database, key, type, value and expiry time; of a stream the entries, last id, max deleted
  * id, entries added, groups with entries read, who owns which pending entry, and consumers. Not:
- * encodings, borders of nodes, delivery times and counts, seen times, LRU and LFU.
+ * encodings, borders of nodes, delivery times and counts, seen times, LRU and LFU. (Of streams less
+ * where the servers cannot know it of each other: digester_streams().)
  *
  * The order of elements counts in lists and streams only. A slot's digest is the sum of its keys'
  * digests, so it can be kept up to date and does not depend on order. Built on XXH3-128: finds
@@ -41,6 +42,16 @@ struct digester *
 digester_new(enum err (*emit)(void *self, const struct digest_key *key, struct why *why),
              void *self, uint32_t (*slot_of)(struct slice key)) __attribute__((returns_nonnull));
 void digester_free(struct digester *digester);
+
+/* How much of a stream counts. Two servers that follow each other exactly may still differ in what
+ * nobody told them. */
+enum digest_streams {
+    DIGEST_STREAM_WHOLE,   /* all of it; how a digester begins */
+    DIGEST_STREAM_CARRIED, /* not what Redis 7.0 tells no replica when XREADGROUP gives entries: a
+                            * group's entries read, consumers that own no pending entry */
+    DIGEST_STREAM_OLD, /* nor what versions before 7.0 do not have: max deleted id, entries added */
+};
+void digester_streams(struct digester *digester, enum digest_streams what);
 
 /* Lives as long as the digester. */
 const struct rdb_handler *digester_handler(struct digester *digester);

@@ -27,9 +27,12 @@ static uint32_t slot_is_size(struct slice key) {
     return (uint32_t)key.size;
 }
 
+static enum digest_streams streams; /* what counts of them in the current test */
+
 /* The digest of a serialised value, under a key with these properties. */
 static struct digest of_key(struct rdb_key key, uint8_t rdb_type, struct slice value) {
     struct digester *digester = digester_new(keep, NULL, slot_is_size);
+    digester_streams(digester, streams);
     struct buf dump = {0};
     struct why why = {""};
     dump_put(&dump, rdb_type, value);
@@ -198,6 +201,35 @@ static void test_of_streams_all_counts_but_times_and_counts_of_delivery(void **s
     p = good, p.consumers[1].name = SLICE("c"), differ(digest, of_stream(p, RDB_STREAM_2));
 }
 
+static void test_of_streams_less_counts_where_nobody_tells_it(void **state) {
+    (void)state;
+    const struct stream_parts good = {
+        .value = "v",
+        .stream = {.length = 1, .last_id = {9, 9}, .first_id = {1, 1}, .entries_added = 4},
+        .group = {.name = SLICE("g"), .last_id = {1, 1}, .entries_read = 1},
+        .pending = {.id = {1, 1}, .delivered_ms = 5, .deliveries = 6},
+        .consumers = {{.name = SLICE("a"), .seen_ms = 7}, {.name = SLICE("b"), .seen_ms = 8}}};
+    for (streams = DIGEST_STREAM_CARRIED; streams <= DIGEST_STREAM_OLD; streams++) {
+        struct digest digest = of_stream(good, RDB_STREAM_2);
+        struct stream_parts p = good;
+        p.group.entries_read = -1, equal(digest, of_stream(p, RDB_STREAM_2));
+        p = good, p.consumers[1].name = SLICE("c"), equal(digest, of_stream(p, RDB_STREAM_2));
+        p = good, p.consumers[0].name = SLICE("c"), differ(digest, of_stream(p, RDB_STREAM_2));
+        p = good, p.owner = 1, differ(digest, of_stream(p, RDB_STREAM_2));
+        p = good, p.group.last_id.ms = 2, differ(digest, of_stream(p, RDB_STREAM_2));
+        p = good, p.value = "w", differ(digest, of_stream(p, RDB_STREAM_2));
+        p = good, p.stream.last_id.seq = 8, differ(digest, of_stream(p, RDB_STREAM_2));
+        p = good, p.stream.max_deleted_id.ms = 1;
+        bool counts = !digest_equal(digest, of_stream(p, RDB_STREAM_2));
+        assert_int_equal(counts, streams == DIGEST_STREAM_CARRIED);
+        p = good, p.stream.entries_added = 5;
+        counts = !digest_equal(digest, of_stream(p, RDB_STREAM_2));
+        assert_int_equal(counts, streams == DIGEST_STREAM_CARRIED);
+        if (streams == DIGEST_STREAM_OLD) equal(digest, of_stream(good, RDB_STREAM));
+    }
+    streams = DIGEST_STREAM_WHOLE;
+}
+
 static void test_a_sum_can_be_kept_up_to_date(void **state) {
     (void)state;
     struct digest a = {UINT64_MAX, 5}, b = {3, UINT64_MAX}, sum = {0};
@@ -217,6 +249,7 @@ int main(void) {
         cmocka_unit_test(test_order_of_lists_counts_and_borders_of_nodes_do_not),
         cmocka_unit_test(test_name_database_type_and_expiry_count),
         cmocka_unit_test(test_of_streams_all_counts_but_times_and_counts_of_delivery),
+        cmocka_unit_test(test_of_streams_less_counts_where_nobody_tells_it),
         cmocka_unit_test(test_a_sum_can_be_kept_up_to_date),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
