@@ -50,35 +50,30 @@ bool arg_timeout(struct client *c, struct slice arg, bool milliseconds, int64_t 
         if (!arg_long_double(c, arg, &seconds, "timeout is not a float or out of range"))
             return false;
         long double ms = ceill(seconds * 1000);
-        if (ms > (long double)INT64_MAX || ms < (long double)INT64_MIN) {
-            reply_error(c, "ERR timeout is out of range");
-            return false;
-        }
-        span = (int64_t)ms;
+        bool fits = ms <= (long double)INT64_MAX && ms >= (long double)INT64_MIN;
+        span = fits ? (int64_t)ms : INT64_MIN; /* refused below, in the words of Redis 7.0 */
     }
     if (span < 0) {
         reply_error(c, "ERR timeout is negative");
         return false;
     }
-    if (span > 0 && __builtin_add_overflow(span, c->engine->now_ms, &span)) {
-        reply_error(c, "ERR timeout is out of range");
-        return false;
-    }
+    if (span > 0 && __builtin_add_overflow(span, c->engine->now_ms, &span)) span = INT64_MAX;
     *deadline_ms = span;
     return true;
 }
 
 bool arg_cursor(struct client *c, struct slice arg, uint64_t *cursor) {
     uint64_t sum = 0;
-    bool good = arg.size > 0 && arg.size <= 20;
-    for (size_t i = 0; good && i < arg.size; i++) {
+    bool good = true, is_signed = arg.size > 0 && (arg.data[0] == '-' || arg.data[0] == '+');
+    for (size_t i = is_signed; good && i < arg.size; i++) {
         uint8_t digit = (uint8_t)(arg.data[i] - '0');
         good = digit <= 9 && !__builtin_mul_overflow(sum, 10u, &sum) &&
                !__builtin_add_overflow(sum, digit, &sum);
     }
+    good = good && !(is_signed && arg.size == 1);
     if (!good)
         reply_error(c, "ERR invalid cursor");
     else
-        *cursor = sum;
+        *cursor = is_signed && arg.data[0] == '-' ? 0 - sum : sum;
     return good;
 }

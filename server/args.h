@@ -23,7 +23,8 @@ MUST_CHECK bool arg_long_double(struct client *c, struct slice arg, long double 
  * (WAIT). */
 MUST_CHECK bool arg_timeout(struct client *c, struct slice arg, bool milliseconds,
                             int64_t *deadline_ms);
-/* A SCAN cursor: an unsigned 64-bit number. "invalid cursor". */
+/* A SCAN cursor: an unsigned 64-bit number as strtoul() reads it: empty is 0, and a minus wraps.
+ * "invalid cursor". */
 MUST_CHECK bool arg_cursor(struct client *c, struct slice arg, uint64_t *cursor);
 
 static inline bool arg_is(struct slice arg, const char *word) {

@@ -55,7 +55,7 @@ static void run_list(struct client *c) {
         }
     } else if (c->argc > 3 && arg_is(c->argv[2], "id")) {
         for (int i = 3; i < c->argc; i++) {
-            if (slice_to_int(c->argv[i], &id) && id >= 1) continue;
+            if (slice_to_int(c->argv[i], &id)) continue;
             reply_error(c, "ERR Invalid client ID");
             return;
         }
@@ -231,6 +231,10 @@ static void run_unpause(struct client *c) {
 static void run_unblock(struct client *c) {
     int64_t id;
     bool with_error = false;
+    if (c->argc > 4) {
+        reply_unknown_subcommand(c);
+        return;
+    }
     if (c->argc == 4) {
         with_error = arg_is(c->argv[3], "error");
         if (!with_error && !arg_is(c->argv[3], "timeout")) {

@@ -204,12 +204,13 @@ static bool mpop_read(struct client *c, int at, struct mpop *m) {
     int i = m->first_key + m->keys;
     if (!end_read(c, c->argv[i++], &m->end)) return false;
     if (i == c->argc) return true;
-    if (c->argc - i != 2 || !arg_is(c->argv[i], "count")) {
-        reply_syntax_error(c);
+    bool is_count = c->argc - i >= 2 && arg_is(c->argv[i], "count");
+    if (is_count && !arg_int_range(c, c->argv[i + 1], 1, INT64_MAX, &m->most,
+                                   "count should be greater than 0"))
         return false;
-    }
-    return arg_int_range(c, c->argv[i + 1], 1, INT64_MAX, &m->most,
-                         "count should be greater than 0");
+    if (is_count && c->argc - i == 2) return true;
+    reply_syntax_error(c);
+    return false;
 }
 
 static void mpop_give(struct client *c, struct slice key, struct list *list, const struct mpop *m,

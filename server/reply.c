@@ -178,9 +178,14 @@ void reply_later_set(struct client *c, size_t mark, size_t count) {
 
 /* ---- errors ---- */
 
+static bool ends_line(uint8_t byte) {
+    return byte == '\r' || byte == '\n';
+}
+
 static void write_error(struct client *c, struct buf *text, bool count) {
+    while (text->end > text->start && ends_line(text->data[text->end - 1])) text->end--;
     for (size_t i = text->start; i < text->end; i++)
-        if (text->data[i] == '\r' || text->data[i] == '\n') text->data[i] = ' ';
+        if (ends_line(text->data[i])) text->data[i] = ' ';
     if (count)
         errors_count(c, buf_slice(text));
     else

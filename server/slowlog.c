@@ -78,6 +78,10 @@ void slowlog_note(struct client *c, uint64_t took_us) {
 static void run_get(struct client *c) {
     struct engine_slowlog *log = of(c->engine);
     int64_t count = 10;
+    if (c->argc > 3) {
+        reply_unknown_subcommand(c);
+        return;
+    }
     if (c->argc == 3 && !arg_int_range(c, c->argv[2], -1, INT64_MAX, &count,
                                        "count should be greater than or equal to -1"))
         return;

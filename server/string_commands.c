@@ -86,8 +86,9 @@ static void run_getdel(struct client *c) {
 
 struct set_options {
     bool only_new, only_old, keep_expiry, get, persist;
-    int64_t expiry_ms; /* -1: none given */
-    bool has_expiry;
+    int64_t expiry_ms; /* -1: none given, or not read yet */
+    bool has_expiry, in_seconds, is_absolute;
+    struct slice expiry; /* as it was given; read when all words are known to be right */
 };
 
 static const struct {
@@ -96,25 +97,29 @@ static const struct {
 } expiry_words[] = {
     {"ex", false, true}, {"px", false, false}, {"exat", true, true}, {"pxat", true, false}};
 
-/* EX, PX, EXAT, PXAT with its number; false: not one of them, or (*STOP) an error was replied. */
-static bool read_expiry_option(struct client *c, int *at, struct set_options *o, bool *stop) {
+/* EX, PX, EXAT, PXAT with its number; false: not one of them. */
+static bool read_expiry_option(struct client *c, int *at, struct set_options *o) {
     for (size_t i = 0; i < COUNT(expiry_words); i++) {
         if (!arg_is(c->argv[*at], expiry_words[i].word) || *at + 1 >= c->argc) continue;
         if (o->has_expiry || o->keep_expiry || o->persist) return false;
         o->has_expiry = true;
-        (*at)++;
-        *stop = !expiry_read(c, c->argv[*at], expiry_words[i].seconds, expiry_words[i].absolute,
-                             true, &o->expiry_ms);
+        o->in_seconds = expiry_words[i].seconds;
+        o->is_absolute = expiry_words[i].absolute;
+        o->expiry = c->argv[++*at];
         return true;
     }
     return false;
+}
+
+static bool read_deadline(struct client *c, struct set_options *o) {
+    return !o->has_expiry ||
+           expiry_read(c, o->expiry, o->in_seconds, o->is_absolute, true, &o->expiry_ms);
 }
 
 static bool read_set_options(struct client *c, int from, bool for_getex, struct set_options *o) {
     *o = (struct set_options){.expiry_ms = -1};
     for (int i = from; i < c->argc; i++) {
         struct slice word = c->argv[i];
-        bool stop = false;
         if (!for_getex && arg_is(word, "nx") && !o->only_old)
             o->only_new = true;
         else if (!for_getex && arg_is(word, "xx") && !o->only_new)
@@ -125,11 +130,10 @@ static bool read_set_options(struct client *c, int from, bool for_getex, struct 
             o->keep_expiry = true;
         else if (for_getex && arg_is(word, "persist") && !o->has_expiry)
             o->persist = true;
-        else if (!read_expiry_option(c, &i, o, &stop)) {
+        else if (!read_expiry_option(c, &i, o)) {
             reply_syntax_error(c);
             return false;
         }
-        if (stop) return false;
     }
     return true;
 }
@@ -176,7 +180,7 @@ static void set_string(struct client *c, struct slice key, struct slice text,
 
 static void run_set(struct client *c) {
     struct set_options o = {.expiry_ms = -1};
-    if (c->argc > 3 && !read_set_options(c, 3, false, &o)) return;
+    if (c->argc > 3 && (!read_set_options(c, 3, false, &o) || !read_deadline(c, &o))) return;
     set_string(c, c->argv[1], c->argv[2], &o);
 }
 
@@ -222,8 +226,11 @@ static void run_getex(struct client *c) {
     struct set_options o;
     if (!read_set_options(c, 2, true, &o)) return;
     struct slice key = c->argv[1];
-    struct entry *e = get_or_reply(c, key);
-    if (e == NULL) return;
+    bool wrong;
+    struct entry *e = key_read_typed(c, key, TYPE_STRING, &wrong);
+    if (e == NULL && !wrong) reply_null(c);
+    if (e == NULL || !read_deadline(c, &o)) return;
+    reply_entry(c, e);
     if (o.has_expiry && expiry_deletes_now(c, o.expiry_ms)) {
         delete_propagated(c, key);
     } else if (o.has_expiry) {

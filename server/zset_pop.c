@@ -134,9 +134,11 @@ static bool mpop_read(struct client *c, int at, struct mpop *m) {
         bool good = m->pop.from_top || arg_is(c->argv[i], "min");
         i++;
         if (good && i == c->argc) return true;
-        if (good && c->argc - i == 2 && arg_is(c->argv[i], "count"))
-            return arg_int_range(c, c->argv[i + 1], 1, INT64_MAX, &m->pop.most,
-                                 "count should be greater than 0");
+        bool is_count = good && c->argc - i >= 2 && arg_is(c->argv[i], "count");
+        if (is_count && !arg_int_range(c, c->argv[i + 1], 1, INT64_MAX, &m->pop.most,
+                                       "count should be greater than 0"))
+            return false;
+        if (is_count && c->argc - i == 2) return true;
     }
     reply_syntax_error(c);
     return false;

@@ -34,6 +34,8 @@ sanitized() {
 
 part "build with sanitizers" make -s -j"$(nproc)" SANITIZE=address,undefined all tools
 part "end to end, under ASan and UBSan" sanitized
+part "every command, a million times" /usr/bin/python3 tests/e2e/test_every_command.py 1000000
+part "payloads of RESTORE, 400000" /usr/bin/python3 tests/e2e/test_restore_differential.py 400000
 part "a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_bridge_steps.py --long
 for round in $(seq 1 "${SIM_ROUNDS:-30}"); do
     part "simulations, seed $round" env SEED="$round" sh tests/run-binaries.sh build/san-address/tests/sim
