@@ -17,24 +17,27 @@ static unsigned use_of(unsigned flags) {
     return EFFECT_READ_WRITE;
 }
 
-/* Where the table, which says what Redis says, does not say what a lane must know. */
-static unsigned use_corrected(const struct effect_draft *draft, size_t at, unsigned use) {
-    const char *name = draft->command->name;
+static unsigned use_corrected(const struct effect_draft *draft, enum effect_keys keys, size_t at,
+                              unsigned use) {
+    unsigned options = draft->options;
     if (draft->reads_only) return EFFECT_READ;
-    if (strcmp(name, "xreadgroup") == 0) return EFFECT_READ_WRITE;
-    if (strcmp(name, "sinterstore") == 0 && at == 1) return EFFECT_REPLACE;
-    if (strcmp(name, "getset") == 0 || strcmp(name, "getdel") == 0) return EFFECT_REPLACE;
-    if (strcmp(name, "rename") == 0 || strcmp(name, "renamenx") == 0)
-        return at == 1 ? EFFECT_READ_WRITE : use;
-    if (strcmp(name, "set") == 0) {
-        bool depends = draft->options & (OPTION_NX | OPTION_XX | OPTION_KEEPTTL);
-        return depends || draft->unsure ? EFFECT_READ_WRITE : EFFECT_REPLACE;
+    switch (keys) {
+    case KEYS_REPLACED: return EFFECT_REPLACE;
+    case KEYS_FIRST_REPLACED: return at == 1 ? EFFECT_REPLACE : use;
+    case KEYS_FIRST_MOVED: return at == 1 ? EFFECT_READ_WRITE : use;
+    case KEYS_WRITTEN: return EFFECT_READ_WRITE;
+    case KEYS_OF_SET:
+        if (draft->unsure) return EFFECT_READ_WRITE;
+        return options & (OPTION_NX | OPTION_XX | OPTION_KEEPTTL) ? EFFECT_READ_WRITE
+                                                                  : EFFECT_REPLACE;
+    case KEYS_OF_RESTORE:
+    case KEYS_OF_COPY:
+        return use != EFFECT_READ && !(options & OPTION_REPLACE) ? EFFECT_READ_WRITE : use;
+    case KEYS_AS_TOLD:
+    case KEYS_OF_MOVE:
+    case KEYS_OF_PFMERGE:
+    default: return use;
     }
-    if (strncmp(name, "restore", 7) == 0 || strcmp(name, "copy") == 0) {
-        bool depends = !(draft->options & OPTION_REPLACE);
-        return use != EFFECT_READ && depends ? EFFECT_READ_WRITE : use;
-    }
-    return use;
 }
 
 static int key_order(const void *left, const void *right) {
@@ -78,19 +81,20 @@ static size_t keys_unite(struct effect_key *keys, size_t count) {
 
 static void fill_keys(struct effect *effect, const struct effect_draft *draft,
                       const struct command_key *found, size_t count) {
-    const char *name = draft->command->name;
+    const struct effect_rule *rule = effect->inside->rule;
+    enum effect_keys special = rule != NULL ? rule->keys : KEYS_AS_TOLD;
     /* One more: MOVE writes its key in another database too. */
     struct effect_key *keys = NEW_ARRAY(struct effect_key, count + 1);
     for (size_t i = 0; i < count; i++) {
-        unsigned use = use_corrected(draft, found[i].at, use_of(found[i].flags));
+        unsigned use = use_corrected(draft, special, found[i].at, use_of(found[i].flags));
         keys[i] = (struct effect_key){.name = effect->inside->argv[found[i].at],
                                       .db = effect->db,
                                       .use = (uint8_t)use,
                                       .expiry = use & EFFECT_WHOLE ? EFFECT_EXPIRY_NONE
                                                                    : EFFECT_EXPIRY_KEPT};
     }
-    if (strcmp(name, "copy") == 0 && count == 2) keys[1].db = draft->db_other;
-    if (strcmp(name, "move") == 0 && count == 1) {
+    if (special == KEYS_OF_COPY && count == 2) keys[1].db = draft->db_other;
+    if (special == KEYS_OF_MOVE && count == 1) {
         keys[1] = keys[0];
         keys[1].db = draft->db_other;
         count = 2;
@@ -114,8 +118,8 @@ static void find_keys(struct effect *effect, const struct effect_draft *draft) {
         err = command_keys(effect->command, draft->keys_argc, draft->keys_argv, found,
                            draft->keys_argc, &count, &why);
     }
-    if (err == ERR_PROTO && strcmp(effect->command->name, "pfmerge") == 0) {
-        /* Without a source Redis cannot name its keys, but does it. */
+    const struct effect_rule *rule = effect->inside->rule;
+    if (err == ERR_PROTO && rule != NULL && rule->keys == KEYS_OF_PFMERGE) {
         found[0] = (struct command_key){.at = 1, .flags = COMMAND_KEY_RW};
         count = 1;
         err = OK;
@@ -197,8 +201,12 @@ static uint8_t needed(const struct effect *effect) {
 }
 
 static struct effect *effect_blank(const struct effect_facts *facts, int32_t db) {
-    struct effect *effect = NEW(struct effect);
-    effect->inside = NEW(struct effect_inside);
+    struct {
+        struct effect effect;
+        struct effect_inside inside;
+    } *both = mem_zalloc(sizeof *both);
+    struct effect *effect = &both->effect;
+    effect->inside = &both->inside;
     effect->inside->primary_version = facts->primary_version;
     effect->inside->follower_version = facts->follower_version;
     effect->db = effect->db_after = db;
@@ -257,8 +265,7 @@ void effect_free(struct effect *effect) {
     mem_free(in->keys);
     mem_free(in->argv);
     buf_close(&in->bytes);
-    mem_free(in);
-    mem_free(effect);
+    mem_free(effect); /* and IN with it */
 }
 
 /* ---- blocks ---- */

@@ -37,12 +37,28 @@ enum effect_nothing {
 struct effect_draft;
 struct effect_teller;
 
+/* Where the command table, which says what Redis says of keys, does not say what a lane must know.
+ */
+enum effect_keys {
+    KEYS_AS_TOLD,
+    KEYS_REPLACED,       /* RW there, but the old value does not matter: GETSET, GETDEL */
+    KEYS_FIRST_REPLACED, /* only of the first one: SINTERSTORE */
+    KEYS_FIRST_MOVED,    /* RM there, but its value goes elsewhere: RENAME */
+    KEYS_WRITTEN,        /* RO there: XREADGROUP */
+    KEYS_OF_SET,         /* by the options */
+    KEYS_OF_RESTORE,
+    KEYS_OF_COPY,   /* the second one in another database */
+    KEYS_OF_MOVE,   /* one more, in another database */
+    KEYS_OF_PFMERGE /* without a source Redis cannot tell them, but does it */
+};
+
 struct effect_rule {
     const char *name;
     uint8_t nothing;                             /* enum effect_nothing */
     uint8_t needs;                               /* enum effect_needs */
     void (*prepare)(struct effect_draft *draft); /* NULL: it goes as it is */
     void (*tell)(struct effect_teller *teller);
+    enum effect_keys keys;
 };
 
 /* NULL: the command never writes. */
