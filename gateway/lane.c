@@ -257,8 +257,9 @@ static void command_answered(struct lane *l, struct lane_item *item, struct slic
     effect_tell(e, answer, &l->outcome);
     if (wrote_something(l)) l->ops->wrote(l, e);
     if (item->barrier) {
-        l->journal->forget(l->journal->self, item->id);
-        l->ops->settled(l, item, &l->outcome);
+        uint64_t id = item->id;
+        l->ops->settled(l, item, &l->outcome); /* now its fence is in the journal, or all is dirty */
+        l->journal->forget(l->journal->self, id);
     } else if (item->outside) {
         outside_answered(l, item);
     } else {

@@ -5,12 +5,15 @@
 
 /* The end of an item whose effect F may not have: what it writes is dirty. */
 static void give_up(struct lane *l, struct lane_item *item, bool sent) {
+    uint64_t id = item->id;
     lane_mark_keys(l, item->keys, item->key_count, true);
     l->figures.dropped++;
-    if (item->kind == LANE_FENCE)
-        l->ops->lost_fence(l, item, sent);
-    else
+    if (item->kind != LANE_FENCE) {
         lane_forget(l, item);
+        return;
+    }
+    l->ops->lost_fence(l, item, sent); /* everything is dirty now */
+    l->journal->forget(l->journal->self, id);
 }
 
 /* C20: the whole unsent tail, never single items from the middle. */
@@ -52,6 +55,9 @@ void lane_follow(struct lane *l, struct lane_item *item) {
 bool lane_fence(struct lane *l, struct lane_item *fence) {
     if (!l->follower_up) return false;
     ASSERT(fence->kind == LANE_FENCE);
+    /* Until F has done what P did, no key is known to be the same: so it is after a crash, too. */
+    fence->id = l->next_id++;
+    if (fence->replies > 0 && !fence->harmless) l->journal->entry_all(l->journal->self, fence->id);
     lane_follow(l, fence);
     return true;
 }
@@ -64,7 +70,7 @@ void lane_fence_pass(struct lane *l) {
     } else {
         (void)lane_queue_pop(&l->tail);
         l->done++;
-        lane_item_free(fence);
+        lane_forget(l, fence);
     }
     pump(l);
 }
@@ -143,6 +149,7 @@ void lane_follower_answered(struct lane *l, struct slice replies) {
     struct lane_item *item = lane_queue_pop(&l->sent);
     ASSERT(item != NULL);
     l->done++;
+    uint64_t id = item->id;
     bool bad = is_refused(item, replies);
     if (bad) refused(l, item);
     if (item->kind == LANE_FENCE && bad && !item->harmless)
@@ -150,6 +157,7 @@ void lane_follower_answered(struct lane *l, struct slice replies) {
     else if (item->kind == LANE_FENCE)
         l->ops->passed_fence(l, item);
     else
-        lane_forget(l, item);
+        lane_item_free(item);
+    l->journal->forget(l->journal->self, id);
     pump(l);
 }

@@ -1,6 +1,8 @@
 /* lane_world.c -- lanes between simulated clients and servers. See lane_world.h. */
 #include "tests/sim/lane_world.h"
 
+#include "tests/sim/world_journal.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,24 +119,38 @@ static void journal_add(struct world *w, uint64_t id, int db, char key) {
     w->entries[w->entry_count++] = (struct journal_entry){id, db, key};
 }
 static void j_entry(void *self, uint64_t id, const struct lane_journal_key *keys, size_t count) {
-    for (size_t i = 0; i < count; i++) journal_add(self, id, keys[i].db, (char)keys[i].name.data[0]);
+    struct world *w = self;
+    for (size_t i = 0; i < count; i++) {
+        struct journal_key key = {keys[i].name, keys[i].db};
+        journal_entry(&w->journal, id, &key, 1);
+        journal_add(w, id, keys[i].db, (char)keys[i].name.data[0]);
+    }
 }
-static void j_entry_all(void *self, uint64_t id) { journal_add(self, id, 0, 0); }
+static void j_entry_all(void *self, uint64_t id) {
+    journal_entry_all(&((struct world *)self)->journal, id);
+    journal_add(self, id, 0, 0);
+}
 static void j_forget(void *self, uint64_t id) {
     struct world *w = self;
     int kept = 0;
+    journal_forget(&w->journal, id);
     for (int i = 0; i < w->entry_count; i++)
         if (w->entries[i].id != id) w->entries[kept++] = w->entries[i];
     w->entry_count = kept;
 }
-static void j_key(void *self, int32_t db, struct slice name, bool dirty) { ((struct world *)self)->dirty[db][key_of(name)] = dirty; }
+static void j_key(void *self, int32_t db, struct slice name, bool dirty) {
+    journal_key(&((struct world *)self)->journal, db, name, dirty);
+    ((struct world *)self)->dirty[db][key_of(name)] = dirty;
+}
 static void j_slot(void *self, unsigned slot, bool dirty) {
     uint64_t *word = &((struct world *)self)->dirty_slots[slot / 64], bit = UINT64_C(1) << (slot % 64);
     *word = dirty ? *word | bit : *word & ~bit;
+    journal_slot(&((struct world *)self)->journal, slot, dirty);
 }
 static void j_deadline(void *self, uint64_t hash, int64_t at_ms) {
     struct world *w = self;
     int i = 0;
+    journal_deadline(&w->journal, hash, at_ms);
     while (i < w->deadline_count && w->deadlines[i].hash != hash) i++;
     if (at_ms == 0) {
         if (i < w->deadline_count) w->deadlines[i] = w->deadlines[--w->deadline_count];
@@ -606,6 +622,7 @@ static void connect(struct world *w) {
 /* What the journal says (lane_journal.h), in a world of one-letter keys. */
 static void recover(struct world *w) {
     struct world was = *w;
+    no_journal(w); /* the next one begins empty, and the lanes fill it again */
     for (int i = 0; i < was.deadline_count; i++)
         for (unsigned n = 0; n < w->lane_count; n++) lane_deadlines_set(&w->lanes.lane[n].deadlines, was.deadlines[i].hash, was.deadlines[i].at_ms, 0);
     for (unsigned slot = 0; slot < LANE_SLOTS; slot++)
@@ -621,7 +638,6 @@ static void recover(struct world *w) {
         if (was.entries[i].key == 0) lanes_mark_all(&w->lanes);
         else lane_mark(&w->lanes.lane[lane_of(w->lane_count, key)], was.entries[i].db, key);
     }
-    w->entry_count = 0;
 }
 
 static void leave_wires(struct world *w) {
@@ -646,6 +662,8 @@ void world_crash(struct world *w, bool host) {
     lanes_close(&w->lanes);
     memset(w->clients, 0, sizeof w->clients);
     if (host) no_journal(w);
+    else world_journal_read(w);
+    if (host) world_journal_close(w), world_journal_open(w);
     open_gateway(w);
     for (struct wire *wire = w->zombies; wire; wire = wire->next)
         for (unsigned i = 0; i < w->lane_count; i++) lane_buried(&w->lanes.lane[i], wire->side);
@@ -688,6 +706,7 @@ void world_open(struct world *w, uint64_t seed, unsigned lanes, bool import) {
     w->rules.clock_difference_ms = 400;
     w->rules.follower_keeps_expired = import;
     w->rules.copy_interval_ms = 0;
+    world_journal_open(w);
     w->facts = (struct effect_facts){.primary_version = 70015, .follower_version = 70015, .databases = MINI_DBS};
 }
 
@@ -710,6 +729,7 @@ void world_close(struct world *w) {
     lanes_close(&w->lanes);
     free_wires(&w->zombies);
     free_wires(&w->ghosts);
+    world_journal_close(w);
 }
 
 static bool idle(const struct world *w) {

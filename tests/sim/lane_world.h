@@ -11,6 +11,7 @@
 #ifndef TESTS_SIM_LANE_WORLD_H
 #define TESTS_SIM_LANE_WORLD_H
 
+#include "gateway/journal.h"
 #include "gateway/lanes.h"
 #include "tests/sim/mini_redis.h"
 
@@ -119,6 +120,8 @@ struct world {
         int64_t at_ms;
     } deadlines[64];
     int deadline_count;
+    struct journal journal; /* the real one, beside it (world_journal.h) */
+    uint8_t *journal_memory;
     uint64_t figures[8]; /* executed, clean keys compared, crashes, breaks ... */
     char failed[256];
 };
