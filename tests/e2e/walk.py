@@ -58,7 +58,12 @@ def read_value(r, kind, key):
         return read_zset(r, key)
     if kind == b"stream":
         with connect(r.connection_pool.connection_kwargs["port"], r.connection_pool.connection_kwargs["db"]) as raw:
-            return read_stream(raw, key)
+            try:
+                return read_stream(raw, key)
+            except redis.ResponseError as error:
+                if "no such key" in str(error):  # its time has come
+                    return None
+                raise
     raise ValueError(f"{key!r}: what is a {kind!r}?")
 
 
