@@ -123,6 +123,14 @@ void engine_serve_once(struct engine *engine);
 /* A replica whose master is away, and that may not answer with old data. */
 bool engine_is_stale(const struct engine *engine);
 
+/* What the replication stream costs; replication answers. `unsent`: the memory of what is only
+ * there because replicas have not been sent it. */
+struct stream_memory {
+    size_t backlog, unsent;
+    uint64_t on_disk;
+};
+void engine_stream_memory(const struct engine *engine, struct stream_memory *memory);
+
 /* A line in the log, in Redis's form. LEVEL: '.' debug, '-' verbose, '*' notice, '#' warning. */
 void engine_log(struct engine *engine, char level, const char *fmt, ...) PRINTF(3, 4);
 

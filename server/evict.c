@@ -19,11 +19,20 @@ size_t memory_used(struct engine *engine) {
     return used;
 }
 
+/* What is held for replicas that lag is not counted: evicting keys makes more of it. */
+static size_t memory_counted(struct engine *engine) {
+    struct stream_memory stream;
+    size_t used = memory_used(engine);
+    engine_stream_memory(engine, &stream);
+    engine->memory_seen = used > stream.unsent ? used - stream.unsent : 0;
+    return engine->memory_seen;
+}
+
 /* Asking the allocator takes some microseconds, so not for every command. */
 static size_t memory_used_lately(struct engine *engine) {
     bool exact = engine->settings.maxmemory < EXACT_BELOW; /* a small limit is soon passed by far */
     if (exact || engine->memory_seen_us == 0 || engine->now_us - engine->memory_seen_us > LATELY_US)
-        return memory_used(engine);
+        return memory_counted(engine);
     return engine->memory_seen;
 }
 
@@ -79,11 +88,11 @@ static bool evict_one(struct engine *engine) {
 
 bool evict_until_under(struct engine *engine) {
     size_t limit = (size_t)engine->settings.maxmemory;
-    if (engine->role == ROLE_REPLICA || engine->loading || engine->settings.import_mode)
-        return true;
+    bool obeys = engine->role == ROLE_REPLICA && engine->settings.replica_ignore_maxmemory;
+    if (obeys || engine->loading || engine->settings.import_mode) return true;
     if (limit == 0 || memory_used_lately(engine) <= limit) return true;
     for (int i = 0;; i++) {
-        if (memory_used(engine) <= limit) return true;
+        if (memory_counted(engine) <= limit) return true;
         if (engine->settings.maxmemory_policy == EVICT_NOTHING || pause_is_active(engine))
             return false;
         if (i == EVICTIONS_PER_COMMAND) return true; /* going on with the next command */

@@ -121,12 +121,12 @@ static void info_memory(struct engine *engine, struct buf *out) {
                LL(r.resident) - LL(r.active), memory_ratio(r.rss, r.resident),
                LL(r.rss) - LL(r.resident), memory_ratio(r.rss, r.used), LL(r.rss) - LL(r.used));
     buf_printf(out,
-               "mem_not_counted_for_evict:0\r\nmem_replication_backlog:%zu\r\n"
+               "mem_not_counted_for_evict:%zu\r\nmem_replication_backlog:%zu\r\n"
                "mem_total_replication_buffers:%zu\r\nmem_clients_slaves:%zu\r\n"
                "mem_clients_normal:%zu\r\nmem_cluster_links:0\r\nmem_aof_buffer:0\r\n"
                "mem_allocator:jemalloc\r\nactive_defrag_running:0\r\n"
                "lazyfree_pending_objects:%zu\r\nlazyfreed_objects:%llu\r\n",
-               r.backlog, r.backlog + r.replicas, r.replicas, r.clients, helper_pending(),
+               r.unsent, r.backlog, r.backlog + r.unsent, r.replicas, r.clients, helper_pending(),
                (unsigned long long)engine->stats.lazyfreed);
 }
 

@@ -36,7 +36,11 @@ void memory_report(struct engine *engine, struct memory_report *r) {
     for (const struct client *c = engine->clients; c; c = c->next)
         *(c->flags & CLIENT_REPLICA && !(c->flags & CLIENT_MONITOR) ? &r->replicas : &r->clients) +=
             client_memory(c);
-    if (engine->replication) r->backlog = backlog_memory(&replication_of(engine)->backlog);
+    struct stream_memory stream;
+    engine_stream_memory(engine, &stream);
+    r->backlog = stream.backlog;
+    r->unsent = stream.unsent;
+    r->replicas += stream.unsent;
     for (int i = 0; i < engine->db_count; i++) {
         r->index += index_bytes(&engine->dbs[i]);
         r->keys += db_size(&engine->dbs[i]);

@@ -4,8 +4,10 @@
  *     QUEUED -> SNAPSHOT -> WAIT_ACK (mark) -> ONLINE
  *                  \------- ONLINE (length)
  *
- * From SNAPSHOT on its place pins the backlog: what it has not been sent is kept there, up to the
- * hard limit of its class (client-output-buffer-limit replica), and never copied.
+ * From SNAPSHOT on its place pins the backlog: what it has not been sent is kept there, in memory or
+ * on disk, and never copied. The limit of its class (client-output-buffer-limit replica) counts what
+ * it makes us hold in memory beyond repl-backlog-memory: it is passed only when the disk is full, or
+ * slower than the writes. Who reads nothing at all is dropped after repl-timeout.
  */
 #include "server/replication.h"
 
@@ -95,7 +97,17 @@ static void send_stream(struct replica *replica) {
     struct replication *r = replication_of(replica->client->engine);
     struct buf *out = &replica->client->out;
     while (buf_size(out) < SEND_BYTES && replica->next_offset < r->backlog.end) {
+        if (replica->next_offset < r->backlog.begin) { /* lost by the disk */
+            engine_log(r->engine, '#', "Replica %s needs what cannot be read back: %s",
+                       replica->client->peer, r->backlog.disk_why.text);
+            client_close_later(replica->client);
+            return;
+        }
         struct slice bytes = backlog_at(&r->backlog, replica->next_offset);
+        if (bytes.size == 0) { /* woken when it is there */
+            backlog_want(&r->backlog, replica->next_offset);
+            return;
+        }
         buf_add(out, bytes);
         replica->next_offset += bytes.size;
     }
@@ -295,13 +307,23 @@ void replica_continue(struct replica *replica, uint64_t next_offset) {
 
 /* ---- once a second ---- */
 
+/* What the replica makes us hold, beyond what is held anyway. */
+static uint64_t held_bytes(const struct replica *replica) {
+    const struct replication *r = replication_of(replica->client->engine);
+    const struct settings *s = &r->engine->settings;
+    uint64_t lag = r->backlog.end - replica->next_offset;
+    if (lag <= (uint64_t)s->repl_backlog_size) return 0; /* the backlog has it */
+    if (!s->repl_backlog_memory) return lag;
+    uint64_t memory = backlog_memory(&r->backlog), may = (uint64_t)s->repl_backlog_memory;
+    uint64_t over = memory > may ? memory - may : 0;
+    return over < lag ? over : lag;
+}
+
 static bool is_over_limit(struct replica *replica) {
     struct replication *r = replication_of(replica->client->engine);
     const struct output_limit *limit = &r->engine->settings.output_limits[OUTPUT_REPLICA];
     if (replica->rdb_only || replica->state == REPLICA_QUEUED) return false;
-    uint64_t lag = r->backlog.end - replica->next_offset, now_ms = replication_now_ms(r);
-    if (lag <= (uint64_t)r->engine->settings.repl_backlog_size)
-        return false; /* costs nothing: the backlog has it anyway */
+    uint64_t lag = held_bytes(replica), now_ms = replication_now_ms(r);
     if (limit->hard_bytes && lag > (uint64_t)limit->hard_bytes) return true;
     if (!limit->soft_bytes || lag <= (uint64_t)limit->soft_bytes) {
         replica->soft_since_ms = 0;
@@ -309,6 +331,15 @@ static bool is_over_limit(struct replica *replica) {
     }
     if (!replica->soft_since_ms) replica->soft_since_ms = now_ms;
     return now_ms - replica->soft_since_ms > (uint64_t)limit->soft_seconds * 1000;
+}
+
+/* There is something for it, and its socket has taken none of it for so long. */
+static bool takes_nothing(struct replica *replica, uint64_t now_ms, uint64_t timeout_ms) {
+    size_t unsent_bytes = buf_size(&replica->client->out);
+    bool same = unsent_bytes && unsent_bytes == replica->unsent_bytes;
+    replica->unsent_bytes = unsent_bytes;
+    if (!same || !replica->progress_ms) replica->progress_ms = now_ms;
+    return now_ms - replica->progress_ms > timeout_ms;
 }
 
 void replica_tick(struct replica *replica) {
@@ -326,8 +357,12 @@ void replica_tick(struct replica *replica) {
     /* While it loads it acknowledges nothing, but sends empty lines. */
     uint64_t heard_ms = (uint64_t)replica->ack_ms;
     if (c->active_ms > heard_ms) heard_ms = c->active_ms;
-    if (replica->state == REPLICA_ONLINE && !replica->old_sync && now_ms - heard_ms > timeout_ms) {
+    bool is_online = replica->state == REPLICA_ONLINE;
+    if (is_online && !replica->old_sync && now_ms - heard_ms > timeout_ms) {
         engine_log(c->engine, '#', "Disconnecting timedout replica (streaming sync): %s", c->peer);
+        client_close_later(c);
+    } else if (!is_online && takes_nothing(replica, now_ms, timeout_ms)) {
+        engine_log(c->engine, '#', "Disconnecting timedout replica (full sync): %s", c->peer);
         client_close_later(c);
     } else if (is_over_limit(replica)) {
         engine_log(c->engine, '#',
@@ -343,6 +378,15 @@ void replica_tick(struct replica *replica) {
  * can only go on with replicas that have everything. Give it all, then wait for the replica to hang
  * up, because a socket that is closed with something unread in it takes back what was sent. Bounded
  * in time. */
+static void fetch_now(struct replica *replica) {
+    struct backlog *backlog = &replication_of(replica->client->engine)->backlog;
+    if (!backlog->store || replica->next_offset == backlog->end) return;
+    backlog_store_wait(backlog->store);
+    (void)backlog_poll(backlog);
+    backlog_settle(backlog, 0, 1);
+    send_stream(replica);
+}
+
 static void drain(struct replica *replica) {
     struct client *c = replica->client;
     struct timeval patience = {.tv_sec = 1};
@@ -352,6 +396,7 @@ static void drain(struct replica *replica) {
     (void)setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     for (;;) {
         if (buf_size(&c->out) == 0) send_stream(replica);
+        if (buf_size(&c->out) == 0) fetch_now(replica);
         struct slice bytes = buf_slice(&c->out);
         if (bytes.size == 0) break;
         ssize_t sent = send(c->fd, bytes.data, bytes.size, MSG_NOSIGNAL);

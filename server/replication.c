@@ -78,6 +78,52 @@ void replication_flush(struct replication *r) {
         if (replica->state == REPLICA_ONLINE) client_wake_writer(replica->client);
     }
     backlog_trim(&r->backlog, (uint64_t)r->engine->settings.repl_backlog_size, pinned);
+    backlog_settle(&r->backlog, (uint64_t)r->engine->settings.repl_backlog_memory,
+                   r->replica_count);
+}
+
+/* The backlog's thread has done something. */
+static void take_news(uv_async_t *news) {
+    struct replication *r = news->data;
+    engine_read_clock(r->engine);
+    if (backlog_poll(&r->backlog)) {
+        for (struct replica *replica = r->replicas; replica; replica = replica->next)
+            if (replica->state == REPLICA_ONLINE) client_wake_writer(replica->client);
+    }
+    backlog_settle(&r->backlog, (uint64_t)r->engine->settings.repl_backlog_memory,
+                   r->replica_count);
+}
+
+/* On the thread. */
+static void tell_news(void *owner) {
+    struct replication *r = owner;
+    (void)uv_async_send(&r->news);
+}
+
+static void open_store(struct replication *r) {
+    (void)uv_async_init(r->engine->loop, &r->news, take_news);
+    r->news.data = r;
+    uv_unref((uv_handle_t *)&r->news);
+    r->backlog.store = backlog_store_open(tell_news, r);
+}
+
+static void check_disk(struct replication *r) {
+    if (r->backlog.disk_fails && !r->disk_failed)
+        engine_log(r->engine, '#', "What replicas have not been sent stays in memory: %s",
+                   r->backlog.disk_why.text);
+    r->disk_failed = r->backlog.disk_fails;
+    backlog_retry(&r->backlog);
+}
+
+void engine_stream_memory(const struct engine *engine, struct stream_memory *memory) {
+    const struct replication *r = replication_of(engine);
+    *memory = (struct stream_memory){0};
+    if (!r) return;
+    size_t held = backlog_memory(&r->backlog),
+           backlog = (size_t)engine->settings.repl_backlog_size;
+    memory->backlog = held < backlog || !r->replica_count ? held : backlog;
+    memory->unsent = held - memory->backlog;
+    memory->on_disk = r->backlog.file_bytes;
 }
 
 static void before_reply(struct engine *engine) {
@@ -120,6 +166,7 @@ static void tick(struct engine *engine) {
     if (replication_now_ms(r) - last_second < 1000) return;
     last_second = replication_now_ms(r);
     check_ping(r);
+    check_disk(r);
     for (struct replica *replica = r->replicas, *next; replica; replica = next) {
         next = replica->next;
         replica_tick(replica);
@@ -288,6 +335,8 @@ static void info(struct engine *engine, struct buf *out) {
                (long long)engine->settings.repl_backlog_size,
                (unsigned long long)(backlog->exists ? backlog->begin : 0),
                (unsigned long long)(backlog->exists ? backlog_size(backlog) : 0));
+    buf_printf(out, "repl_backlog_memory:%zu\r\nrepl_backlog_disk:%llu\r\n",
+               backlog_memory(backlog), (unsigned long long)backlog->file_bytes);
 }
 
 static void info_stats(struct engine *engine, struct buf *out) {
@@ -375,6 +424,7 @@ void replication_open(struct engine *engine) {
     engine_info_add(engine, "replication", info);
     engine_info_add(engine, "stats", info_stats);
     command_bind(engine, bindings, COUNT(bindings));
+    open_store(r);
     replconf_open(engine);
     master_link_open(r);
 }

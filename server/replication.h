@@ -41,6 +41,8 @@ struct replica {
     int64_t ack_offset, aof_ack_offset;
     int64_t ack_ms; /* monotonic */
     uint64_t soft_since_ms;
+    size_t unsent_bytes;  /* at the last tick */
+    uint64_t progress_ms; /* monotonic: when the socket took something of it */
 
     struct snapshot *snapshot; /* NULL: none, or over */
     struct buf rdb;            /* a batch that waits for the socket */
@@ -91,6 +93,8 @@ struct replication {
     struct engine *engine;
     struct history history;
     struct backlog backlog;
+    uv_async_t news; /* of the backlog's thread */
+    bool disk_failed; /* said in the log */
     struct replica *replicas;
     unsigned replica_count;
     int selected_db;    /* in the stream; -1: say it again */

@@ -120,8 +120,8 @@ static bool begin(struct engine *engine) {
     head->id2_end = r->history.id2_end;
     head->ring_bytes = ring_bytes;
     head->role = engine->role;
-    head->base = r->backlog.begin;
-    atomic_store(&head->end, r->backlog.begin);
+    head->base = backlog_hot_begin(&r->backlog);
+    atomic_store(&head->end, head->base);
     note_present(r);
     return true;
 }
@@ -142,6 +142,10 @@ static void put_stream(const struct backlog *backlog) {
     atomic_store(&head->end, backlog->end);
     while (at < backlog->end) {
         struct slice bytes = backlog_at(backlog, at);
+        if (bytes.size == 0) { /* more came in one turn than stays in memory */
+            at = head->base = backlog_hot_begin(backlog);
+            continue;
+        }
         uint64_t place = at % head->ring_bytes, room = head->ring_bytes - place;
         size_t size = bytes.size < room ? bytes.size : (size_t)room;
         memcpy(resume->ring + place, bytes.data, size);

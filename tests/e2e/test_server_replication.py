@@ -213,7 +213,7 @@ def dial(server, *commands):
 
 def test_a_replica_that_does_not_read_is_cut_off():
     with Folder("replication-lag") as folder:
-        master = Ours(folder, "master")
+        master = Ours(folder, "master", "--repl-backlog-memory", "0")  # all in memory, as in Redis
         r = master.client()
         r.execute_command("CONFIG", "SET", "client-output-buffer-limit", "replica 8mb 0 0")
         sock, file = dial(master, ("REPLCONF", "capa", "eof"), ("PSYNC", "?", "-1"))

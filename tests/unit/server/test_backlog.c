@@ -11,7 +11,8 @@
 #include <cmocka.h>
 
 static uint8_t byte_at(uint64_t offset) {
-    return (uint8_t)(offset * 2654435761u >> 13);
+    uint64_t mixed = (offset ^ offset >> 7) * UINT64_C(0x9E3779B97F4A7C15); /* hard to pack */
+    return (uint8_t)((mixed ^ mixed >> 29) * UINT64_C(0xBF58476D1CE4E5B9) >> 50);
 }
 
 static void test_every_held_offset_gives_its_byte(void **state) {
@@ -103,8 +104,69 @@ static void test_a_promoted_replica_lets_its_siblings_continue_up_to_its_promoti
     backlog_close(&backlog);
 }
 
+static void hear_nothing(void *owner) {
+    (void)owner;
+}
+
+/* Whatever was packed, spilled, fetched and dropped between: an offset gives its byte, now or after
+ * it was asked for, and memory stays small. */
+static void test_what_lies_on_disk_comes_back(void **state) {
+    (void)state;
+    uint64_t seed = rand_test_seed();
+    printf("seed %llu\n", (unsigned long long)seed);
+    struct rng rng = rng_from(seed);
+    struct backlog backlog = {.store = backlog_store_open(hear_nothing, NULL)};
+    static uint8_t bytes[200000];
+    const uint64_t memory = (uint64_t)3 << 20;
+    for (int life = 0; life < 3; life++) {
+        uint64_t pinned = 5001, most_on_disk = 0;
+        backlog_open(&backlog, pinned);
+        for (int round = 0; round < 300; round++) {
+            size_t size = rng_below(&rng, sizeof bytes);
+            for (size_t i = 0; i < size; i++) bytes[i] = byte_at(backlog.end + i);
+            backlog_append(&backlog, slice_from(bytes, size));
+            if (round % 100 > 50) pinned += rng_below(&rng, backlog.end - pinned + 1) / 10;
+            backlog_trim(&backlog, 100000, pinned);
+            if (rng_below(&rng, 2)) backlog_store_wait(backlog.store);
+            (void)backlog_poll(&backlog);
+            backlog_settle(&backlog, memory, 1);
+            uint64_t offset = backlog.begin + rng_below(&rng, backlog_size(&backlog));
+            struct slice got = backlog_at(&backlog, offset);
+            for (int tries = 0; got.size == 0; tries++) {
+                assert_true(tries < 3);
+                backlog_want(&backlog, offset);
+                backlog_store_wait(backlog.store);
+                (void)backlog_poll(&backlog);
+                got = backlog_at(&backlog, offset);
+            }
+            for (size_t i = 0; i < got.size; i += 7)
+                assert_int_equal(got.data[i], byte_at(offset + i));
+            if (backlog.file_bytes > most_on_disk) most_on_disk = backlog.file_bytes;
+        }
+        for (int i = 0; i < 100; i++) {
+            backlog_store_wait(backlog.store);
+            (void)backlog_poll(&backlog);
+            backlog_settle(&backlog, memory, 1);
+        }
+        assert_false(backlog.disk_fails);
+        assert_true(most_on_disk > 0);
+        assert_true(backlog_memory(&backlog) < memory * 2);
+        assert_true(backlog_hot_begin(&backlog) + BACKLOG_HOT_BYTES <= backlog.end);
+        backlog_close(&backlog);
+    }
+    backlog_store_wait(backlog.store);
+    (void)backlog_poll(&backlog);
+    assert_int_equal(backlog.raw_blocks, 0);
+    assert_int_equal(backlog.packed_bytes, 0);
+    assert_int_equal(backlog.file_blocks, 0);
+    assert_int_equal(backlog.file_bytes, 0);
+    assert_int_equal(backlog.jobs, 0);
+    backlog_store_close(backlog.store);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_lies_on_disk_comes_back),
         cmocka_unit_test(test_every_held_offset_gives_its_byte),
         cmocka_unit_test(test_the_edges_of_the_backlog_are_exact),
         cmocka_unit_test(test_a_promoted_replica_lets_its_siblings_continue_up_to_its_promotion),
