@@ -137,6 +137,7 @@ static void on_tick(uv_timer_t *timer) {
     if (engine->tick_paused || engine->busy) return;
     expire_cycle_run(engine);
     (void)evict_until_under(engine);
+    block_serve_ready(engine); /* streams that have expired or were evicted */
     block_check_timeouts(engine);
     pause_check(engine);
     close_idle_clients(engine);
@@ -208,7 +209,8 @@ static void on_signal(uv_signal_t *handle, int number) {
                number == SIGINT ? "SIGINT" : "SIGTERM");
     int64_t flags = number == SIGINT ? engine->settings.shutdown_on_sigint
                                      : engine->settings.shutdown_on_sigterm;
-    if (engine_shutdown(engine, (unsigned)flags, &why) != OK) engine_log(engine, '#', "%s", why.text);
+    if (engine_shutdown(engine, (unsigned)flags, &why) != OK)
+        engine_log(engine, '#', "%s", why.text);
 }
 
 enum err engine_shutdown(struct engine *engine, unsigned flags, struct why *why) {

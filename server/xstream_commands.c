@@ -70,8 +70,8 @@ static bool options_fit(struct client *c, struct options *o, bool adds, bool lim
         error = "LIMIT cannot be used without specifying a trimming strategy";
     else if (!adds && !o->trims)
         error = "XTRIM must be called with a trimming strategy";
-    else if (c->flags & (CLIENT_MASTER | CLIENT_LOADING))
-        o->trim.limit = 0;
+    else if (c->flags & (CLIENT_MASTER | CLIENT_LOADING | CLIENT_IMPORT_SOURCE))
+        o->trim.limit = 0; /* what a source says has been limited already */
     else if (limited && !o->trim.approximately)
         error = "LIMIT cannot be used without the special ~ option";
     else if (!limited && o->trim.approximately) {

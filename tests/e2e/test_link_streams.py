@@ -55,6 +55,9 @@ def work(r, rnd, rounds):
                 r.xclaim(key, name, "d", 0, pending)
         if rnd.random() < .1:
             r.xautoclaim(key, "g0", "e", 0, count=3) if r.exists(key) and any(g["name"] == b"g0" for g in r.xinfo_groups(key)) else None
+        if rnd.random() < .2: # leaves as "= n LIMIT m", which Redis takes from a master only
+            r.execute_command("XADD", key, "MAXLEN", "~", 20, "LIMIT", rnd.randrange(300), "*", "n", n)
+            r.execute_command("XTRIM", key, "MINID", "~", r.xrange(key, count=30)[-1][0], "LIMIT", rnd.randrange(300))
         if rnd.random() < .1:
             r.xdel(key, *[e for e, _ in r.xrange(key, count=2)])
         if rnd.random() < .05:
@@ -62,7 +65,7 @@ def work(r, rnd, rounds):
 
 
 def main():
-    with Link("streams", bundled=True) as link:
+    with Link("streams", bundled=True, source_options=("--stream-node-max-entries", "7")) as link:
         rnd = random.Random(link.seed)
         source, target = link.client("source"), link.client("target")
         for db in (0, 3):
@@ -85,6 +88,7 @@ def main():
             names = [c["name"] for c in target.xinfo_consumers(f"{prefix}:stream", "group")]
             assert b"idle" in names and b"anna" in names, names
         assert link.log().count("copy.done") == 1
+        assert target.info("errorstats") == {}, target.info("errorstats")
 
 
 main()
