@@ -68,4 +68,6 @@ void aof_attach(struct aof *aof, enum aof_state state);
 void aof_rewrite_tick(struct aof *aof);
 void aof_rewrite_abort(struct aof *aof);
 
+#define AOF_FOLLOWS "#FOLLOWS:" /* an annotation: how long the file before was when this one began */
+
 #endif

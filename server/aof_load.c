@@ -2,8 +2,11 @@
  *
  * A file that ends in the middle of a command or of a MULTI block is what a crash leaves behind: of
  * the last file, with aof-load-truncated, the broken end is cut off. Anywhere else it is an error,
- * and so is anything that is no command. Source: loadAppendOnlyFiles and loadSingleAppendOnlyFile
- * in aof.c of Redis 7.0.
+ * and so is anything that is no command. A power cut can leave such files: what was not synced may
+ * be there in part. If that is a file that is not the last one, it counts as the last, and those
+ * behind it are set aside (lost_its_end). For all else the way out is aof-load-to-the-break:
+ * everything up to the break is loaded, and what lies behind it is set aside, in files NAME.aside.
+ * Source: loadAppendOnlyFiles and loadSingleAppendOnlyFile in aof.c of Redis 7.0.
  */
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
@@ -12,10 +15,15 @@
 #include "server/resume.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define READ_BYTES LOADING_PIECE_BYTES
+
+#define TO_THE_BREAK                                                                               \
+    "Or start with 'aof-load-to-the-break yes': what lies before the break is loaded, what lies "  \
+    "behind it is set aside in files whose names end in .aside."
 
 struct reading {
     struct aof *aof;
@@ -25,7 +33,7 @@ struct reading {
     struct buf bytes;
     uint64_t read_offset;  /* of the next byte to read from the file */
     uint64_t valid_offset; /* behind the last whole command that stands outside of a MULTI block */
-    bool is_last;
+    bool is_last, is_broken; /* the latter: the files behind it do not count */
 };
 
 static void close_reading(struct reading *r) {
@@ -54,15 +62,56 @@ static enum err read_more(struct reading *r, size_t wanted, bool *at_end, struct
     return err;
 }
 
+/* The file's bytes from the last whole command on go to a file of their own. */
+static enum err set_tail_aside(struct reading *r, struct why *why) {
+    struct buf name = {0}, tail = {0};
+    uint64_t size = 0;
+    char *path = aof_path(r->aof, r->name);
+    buf_printf(&name, "%s.aside", path);
+    enum err err = fs_size(path, &size, why);
+    size_t rest = size > r->valid_offset ? (size_t)(size - r->valid_offset) : 0, got = 0;
+    if (!err && rest)
+        err = fs_read_at(r->fd, buf_room(&tail, rest), rest, r->valid_offset, &got, path, why);
+    if (!err) {
+        buf_filled(&tail, got);
+        err = fs_replace(buf_text(&name), buf_slice(&tail), why);
+    }
+    if (!err)
+        engine_log(r->aof->engine, '#',
+                   "%zu bytes of the AOF %s from offset %llu on are set aside in %s", got, r->name,
+                   (unsigned long long)r->valid_offset, buf_text(&name));
+    buf_close(&name);
+    buf_close(&tail);
+    mem_free(path);
+    return err;
+}
+
+static enum err cut_at_break(struct reading *r, struct why *why) {
+    enum err err = set_tail_aside(r, why);
+    int fd;
+    if (err) return err;
+    char *path = aof_path(r->aof, r->name);
+    err = fs_open(path, O_WRONLY, &fd, why);
+    if (!err) {
+        err = fs_truncate(fd, r->valid_offset, r->name, why);
+        close(fd);
+    }
+    mem_free(path);
+    r->is_broken = true;
+    return err;
+}
+
 static enum err cut_tail(struct reading *r, struct why *why) {
     struct engine *engine = r->aof->engine;
+    if (engine->settings.aof_load_to_the_break) return cut_at_break(r, why);
     if (!r->is_last || !engine->settings.aof_load_truncated)
         return why_set(
             why, ERR_CORRUPT,
             "Unexpected end of file reading the append only file %s. You can: 1) Make a backup of "
             "your AOF "
             "file, then use ./redis-check-aof --fix <filename>. 2) Alternatively you can set the "
-            "'aof-load-truncated' configuration option to yes and restart the server.",
+            "'aof-load-truncated' configuration option to yes and restart the "
+            "server. " TO_THE_BREAK,
             r->name);
     engine_log(engine, '#', "!!! Warning: short read while loading the AOF file %s !!!", r->name);
     engine_log(engine, '#', "Truncating the AOF %s at offset %llu", r->name,
@@ -106,7 +155,7 @@ static enum err run_commands(struct reading *r, uint64_t start, struct why *why)
             err = why_add(why, ERR_CORRUPT,
                           "Bad file format reading the append only file %s, at offset %llu: make a "
                           "backup of your AOF "
-                          "file, then use ./redis-check-aof --fix <filename>",
+                          "file, then use ./redis-check-aof --fix <filename>. " TO_THE_BREAK,
                           r->name, (unsigned long long)at);
         } else if (step == STEP_DONE) {
             err = run_command(r, &command, at, why);
@@ -120,12 +169,14 @@ static enum err run_commands(struct reading *r, uint64_t start, struct why *why)
         }
     }
     aof_command_close(&command);
+    if (err == ERR_CORRUPT && r->aof->engine->settings.aof_load_to_the_break)
+        return cut_at_break(r, why);
     if (!err && (r->valid_offset != at || buf_size(&r->bytes))) err = cut_tail(r, why);
     return err;
 }
 
 static enum err load_file(struct aof *aof, const struct aof_file *file, bool is_last,
-                          struct why *why) {
+                          bool *is_broken, struct why *why) {
     struct reading r = {.aof = aof, .name = file->name, .fd = -1, .is_last = is_last};
     char *path = aof_path(aof, file->name);
     uint64_t rdb_bytes = 0;
@@ -146,6 +197,7 @@ static enum err load_file(struct aof *aof, const struct aof_file *file, bool is_
         r.client = client_new_fake(aof->engine, CLIENT_FAKE | CLIENT_MUTE | CLIENT_LOADING);
         err = run_commands(&r, rdb_bytes, why);
     }
+    *is_broken = r.is_broken;
     close_reading(&r);
     return err;
 }
@@ -159,6 +211,54 @@ static uint64_t size_of(struct aof *aof, const struct aof_file *file) {
     return size;
 }
 
+/* A file behind the break: under another name, and out of the manifest. */
+static enum err set_file_aside(struct aof *aof, size_t index, struct why *why) {
+    struct aof_file *file = &aof->manifest.files[index];
+    struct buf name = {0};
+    char *path = aof_path(aof, file->name);
+    buf_printf(&name, "%s.aside", path);
+    enum err err = fs_rename(path, buf_text(&name), why);
+    if (!err)
+        engine_log(aof->engine, '#', "The AOF %s lies behind the break: it is set aside as %s",
+                   file->name, buf_text(&name));
+    buf_close(&name);
+    mem_free(path);
+    if (!err) aof_manifest_remove(&aof->manifest, index);
+    return err;
+}
+
+/* How long the file before FILE was when FILE began; 0: it does not say. */
+static uint64_t size_before(struct aof *aof, const struct aof_file *file) {
+    char line[64] = "";
+    struct why why;
+    int fd;
+    size_t got = 0, skip = sizeof AOF_FOLLOWS - 1;
+    char *path = aof_path(aof, file->name);
+    if (fs_open(path, O_RDONLY, &fd, &why) == OK) {
+        if (fs_read_at(fd, line, sizeof line - 1, 0, &got, path, &why)) got = 0;
+        close(fd);
+    }
+    mem_free(path);
+    bool says = got > skip && memcmp(line, AOF_FOLLOWS, skip) == 0;
+    return says ? strtoull(line + skip, NULL, 10) : 0;
+}
+
+/* Whether a power cut took the end of the incr file at INDEX. Files are synced in their order: of
+ * those behind it nothing was promised to anybody then, and there is a gap in between. */
+static bool lost_its_end(struct aof *aof, size_t index) {
+    for (size_t next = index + 1; next < aof->manifest.count; next++) {
+        if (aof->manifest.files[next].type != AOF_INCR) continue;
+        const struct aof_file *file = &aof->manifest.files[index];
+        bool lost = size_of(aof, file) < size_before(aof, &aof->manifest.files[next]);
+        if (lost)
+            engine_log(aof->engine, '#',
+                       "The AOF %s is shorter than it was when %s began: a power cut took its end",
+                       file->name, aof->manifest.files[next].name);
+        return lost;
+    }
+    return false;
+}
+
 enum err aof_load_files(struct aof *aof, struct why *why) {
     struct engine *engine = aof->engine;
     struct persistence *p = persistence_of(engine);
@@ -170,14 +270,25 @@ enum err aof_load_files(struct aof *aof, struct why *why) {
         if (aof->manifest.files[i].type != AOF_HISTORY)
             total_bytes += size_of(aof, &aof->manifest.files[i]);
     loading_begin(engine, total_bytes);
-    enum err err = base ? load_file(aof, base, base == last, why) : OK;
-    for (size_t i = 0; i < aof->manifest.count && !err; i++)
-        if (aof->manifest.files[i].type == AOF_INCR)
-            err = load_file(aof, &aof->manifest.files[i], &aof->manifest.files[i] == last, why);
+    bool is_broken = false;
+    enum err err = base ? load_file(aof, base, base == last, &is_broken, why) : OK;
+    for (size_t i = 0; i < aof->manifest.count && !err; i++) {
+        const struct aof_file *file = &aof->manifest.files[i];
+        if (file->type != AOF_INCR) continue;
+        if (is_broken) {
+            err = set_file_aside(aof, i--, why);
+            continue;
+        }
+        bool is_short = lost_its_end(aof, i);
+        err = load_file(aof, file, file == last || is_short, &is_broken, why);
+        is_broken |= is_short;
+    }
+    if (!err && is_broken) err = aof_write_manifest(aof, &aof->manifest, why);
     loading_end(engine);
     if (!err)
         engine_log(engine, '*', "DB loaded from append only file: %.3f seconds",
                    (double)(engine->now_ms - p->loading_began_ms) / 1000);
+    base = aof_manifest_base(&aof->manifest);
     aof->base_size = base ? size_of(aof, base) : 0;
     return err;
 }

@@ -109,6 +109,17 @@ static enum err start_snapshot(struct aof *aof, struct why *why) {
     return err;
 }
 
+/* The file before may not be on the disk yet. If a power cut takes its end, what this file has must
+ * not be taken for what came next: so it begins with the size that the other one had. */
+static enum err write_beginning(int fd, uint64_t size_before, uint64_t *size, struct why *why) {
+    struct buf line = {0};
+    buf_printf(&line, AOF_FOLLOWS "%llu\r\n", (unsigned long long)size_before);
+    *size = buf_size(&line);
+    enum err err = fs_write(fd, buf_slice(&line), "AOF", why);
+    buf_close(&line);
+    return err;
+}
+
 /* What happens from here on goes into a file of its own. */
 static enum err open_next_incr(struct aof *aof, struct why *why) {
     struct aof_manifest manifest;
@@ -122,6 +133,8 @@ static enum err open_next_incr(struct aof *aof, struct why *why) {
                        ? why_set(why, ERR_STATE, "the AOF cannot be written: %s", aof->fault)
                        : OK;
     if (!err) err = fs_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, &fd, why);
+    uint64_t size = 0;
+    if (!err) err = write_beginning(fd, aof->file_size, &size, why);
     if (!err) err = aof_write_manifest(aof, &manifest, why);
     mem_free(path);
     if (err) {
@@ -131,7 +144,7 @@ static enum err open_next_incr(struct aof *aof, struct why *why) {
     }
     aof_manifest_close(&aof->manifest);
     aof->manifest = manifest;
-    aof_use_file(aof, fd, 0);
+    aof_use_file(aof, fd, size);
     return OK;
 }
 

@@ -392,6 +392,7 @@ static const struct config_option options[] = {
      .flags = CONFIG_FIXED,
      .offset = AT(appenddirname),
      .fallback = "appendonlydir"},
+    BOOL_OPTION("aof-load-to-the-break", aof_load_to_the_break, "no"),
     BOOL_OPTION("aof-load-truncated", aof_load_truncated, "yes"),
     BOOL_OPTION("aof-use-rdb-preamble", aof_use_rdb_preamble, "yes"),
     BOOL_OPTION("aof-timestamp-enabled", aof_timestamp_enabled, "no"),

@@ -62,6 +62,8 @@ const struct aof_file *aof_manifest_new_incr(struct aof_manifest *manifest, cons
  */
 void aof_manifest_adopt_base(struct aof_manifest *manifest, const char *name);
 
+/* Forget the file at INDEX < count; the order of the others stays. */
+void aof_manifest_remove(struct aof_manifest *manifest, size_t index);
 /* All incr files but the last KEPT become history. */
 void aof_manifest_retire_incr(struct aof_manifest *manifest, size_t kept);
 

@@ -6,13 +6,21 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-#define LINE_SIZE_MAX 1024 /* bytes, as in Redis */
+#define LINE_SIZE_MAX 1024      /* bytes, as in Redis */
 #define SEQ_MAX (INT64_MAX / 2) /* numbers go on from there */
 
 void aof_manifest_close(struct aof_manifest *manifest) {
     for (size_t i = 0; i < manifest->count; i++) mem_free(manifest->files[i].name);
     mem_free(manifest->files);
     *manifest = (struct aof_manifest){0};
+}
+
+void aof_manifest_remove(struct aof_manifest *manifest, size_t index) {
+    ASSERT(index < manifest->count);
+    struct aof_file *file = &manifest->files[index];
+    mem_free(file->name);
+    manifest->count--;
+    memmove(file, file + 1, (manifest->count - index) * sizeof *file);
 }
 
 void aof_manifest_copy(struct aof_manifest *to, const struct aof_manifest *from) {
