@@ -182,6 +182,44 @@ static void test_a_command_that_left_makes_its_key_dirty(void **state) {
     assert_int_equal(journal_file_remove(folder, "loop-0", &why), OK);
 }
 
+/* Between P's answer to a FLUSHDB and F's, no key is known to be the same on both sides. */
+static void test_what_emptied_a_database_at_P_only_makes_everything_dirty(void **state) {
+    (void)state;
+    struct process p;
+    struct effect_facts facts = {.now_ms = 1, .primary_version = 70015, .follower_version = 70015};
+    struct slice argv[] = {SLICE("FLUSHDB")};
+    for (int confirmed = 0; confirmed < 2; confirmed++) {
+        start(&p, 2);
+        lanes_unbury_others(&p.lanes, &p.file.journal);
+        for (unsigned i = 0; i < 2; i++) {
+            lane_primary_up(&p.lanes.lane[i], 70015);
+            lane_follower_up(&p.lanes.lane[i]);
+            lane_keys_pass_begin(&p.lanes.lane[i].keys);
+            lane_keys_pass_end(&p.lanes.lane[i].keys);
+        }
+        struct lanes_place place = {0};
+        struct lane_item *item;
+        (void)lanes_send(&p.lanes, &place, effect_new(&facts, 0, command_lookup(1, argv), 1, argv),
+                         NULL, &item);
+        lanes_turn(&p.lanes);
+        struct lane *home = &p.lanes.lane[0];
+        assert_int_equal(home->flight.count, 1);
+        lane_primary_answered(home, SLICE("+OK\r\n"));
+        for (int i = 0; i < 4; i++) lanes_turn(&p.lanes);
+        if (confirmed) {
+            assert_int_equal(home->sent.count, 1);
+            lane_follower_answered(home, SLICE("+OK\r\n"));
+        }
+        die(&p);
+        start(&p, 1);
+        assert_int_equal(p.recovered.found, JOURNAL_GOOD);
+        assert_int_equal(p.lanes.lane[0].keys.dirty_slot_count, confirmed ? 0 : LANE_SLOTS);
+        die(&p);
+        struct why why;
+        assert_int_equal(journal_file_remove(folder, "loop-0", &why), OK);
+    }
+}
+
 static void test_a_table_of_deadlines_without_room_is_so_afterwards_too(void **state) {
     (void)state;
     struct process p;
@@ -228,6 +266,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dirty_keys_slots_and_deadlines_come_back_to_any_number_of_lanes),
         cmocka_unit_test(test_a_command_that_left_makes_its_key_dirty),
+        cmocka_unit_test(test_what_emptied_a_database_at_P_only_makes_everything_dirty),
         cmocka_unit_test(test_a_table_of_deadlines_without_room_is_so_afterwards_too),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
