@@ -203,6 +203,8 @@ static void check_run_id(struct dual *d, enum lane_side side, const char *run_id
     if (run_id[0] != '\0' && strcmp(d->run_id[side], run_id) == 0) return;
     log_info("lanes.server", LOG_S("side", gateway_side_name(dual_side(d, side))), LOG_S("run_id", run_id),
              LOG_S("before", d->run_id[side]));
+    /* Others may still be connected to the old one: they all dial again. */
+    if (d->run_id[side][0] != '\0') d->worker->drop_side[dual_side(d, side)] = true;
     memcpy(d->run_id[side], run_id, sizeof d->run_id[side]);
     lanes_mark_all(&d->lanes);
     lane_scan_restart(&d->lanes.scan);
@@ -230,6 +232,16 @@ void dual_on_ready(struct backend *b) {
 
 static enum lane_side lane_side_of(const struct dual *d, enum side side) {
     return side == d->worker->side ? LANE_P : LANE_F;
+}
+
+/* RESTORE takes absolute times since 5.0; MOVED and ASK (C22b) are not built. */
+const char *dual_unfit_server(const struct backend *b, struct slice info) {
+    struct slice mode;
+    bool cluster = resp_info_field(info, "redis_mode", &mode) && slice_equal(mode, SLICE("cluster"));
+    if (cluster) return "capture lane cannot work with a Cluster yet";
+    bool old = version_number(b->worker->version[b->side]) < EFFECT_VERSION(5, 0, 0);
+    if (b->side != b->worker->side && old) return "capture lane needs a target of 5.0 or newer";
+    return NULL;
 }
 
 static void tell_lost(struct dual_line *line) {
@@ -366,6 +378,7 @@ void dual_close(struct dual *d) {
 /* ---- turns ---- */
 
 void dual_turn(struct dual *d) {
+    for (unsigned i = 0; i < d->lanes.count; i++) d->lanes.lane[i].hurry = d->worker->held;
     lanes_turn(&d->lanes);
     list_page(d);
     dual_waits_turn(d);

@@ -74,6 +74,8 @@ const char *dual_unfit(const struct command *command);
 void dual_forget(struct client *client);
 
 /* ---- connections ---- */
+/* From the answer to INFO server: why lanes cannot use it; NULL: they can. */
+const char *dual_unfit_server(const struct backend *backend, struct slice info);
 void dual_on_ready(struct backend *backend);
 void dual_on_lost(struct backend *backend, bool was_ready); /* any backend; its queue is empty */
 void dual_on_gone(struct worker *worker, struct grave *grave);

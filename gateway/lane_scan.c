@@ -1,6 +1,8 @@
 /* lane_scan.c -- a pass over both sides. See lane_scan.h. */
 #include "gateway/lane_scan.h"
 
+#include "gateway/filter.h"
+
 #include "lib/redis/resp.h"
 
 #include <errno.h>
@@ -106,6 +108,7 @@ static bool take_page(struct lane_scan *s, struct slice answer, uint64_t *cursor
     if (!take_cursor(&answer, cursor) || !take(&answer, RESP_ARRAY, &t)) return false;
     for (int64_t i = t.number; i > 0; i--) {
         if (!take(&answer, RESP_BULK, &t)) return false;
+        if (filter_is_hidden(t.text)) continue; /* a link's, which is nobody's data (C5a) */
         lane_pass_name(&s->lanes[lane_of(s->count, t.text)], s->db, t.text);
         s->names++;
     }

@@ -1,6 +1,7 @@
 /* stats.c -- the gateway's counters, summed over its loops. See stats.h. */
 #include "gateway/stats.h"
 
+#include "gateway/dual.h"
 #include "gateway/worker.h"
 
 #include "lib/base/mem.h"
@@ -192,6 +193,19 @@ static void add_loop(struct metrics *m, const struct worker *w) {
     }
 }
 
+/* Capture `lane`: the figures of GATEWAY LANES. */
+static void add_lanes(struct gateway *gw, struct metrics *m) {
+#define LANE_METRIC(name, text)                                                                    \
+    {"drawbridge_lanes_" text, METRIC_GAUGE, "See GATEWAY LANES: " text ".", 0, 0},
+    static const struct metric table[DUAL_FIGURES] = {DUAL_FIGURE_LIST(LANE_METRIC)};
+#undef LANE_METRIC
+    for (unsigned i = 0; i < DUAL_FIGURES; i++) {
+        uint64_t sum = 0;
+        for (unsigned n = 0; n < gw->loops; n++) sum += counter_get(&gw->workers[n]->counters.lanes[i]);
+        metrics_add(m, &table[i], (double)sum, METRIC_LABELS_END);
+    }
+}
+
 void stats_add_metrics(void *self, struct metrics *m) {
     struct gateway *gw = self;
     struct hist *request_us = NEW(struct hist), *held_us = NEW(struct hist);
@@ -202,6 +216,7 @@ void stats_add_metrics(void *self, struct metrics *m) {
         hist_merge(held_us, &gw->workers[i]->counters.held_us);
         hist_merge(overhead_us, &gw->workers[i]->counters.overhead_us);
     }
+    if (gw->config->gateway.capture == CAPTURE_LANE) add_lanes(gw, m);
     struct metric_label none[] = {METRIC_LABELS_END};
     metrics_add_hist(m, &duration_metric, request_us, NULL, 0, none);
     metrics_add_hist(m, &overhead_metric, overhead_us, NULL, 0, none);

@@ -85,7 +85,7 @@ class Writer(threading.Thread):
 
     def one(self, r):
         rng, word = self.rng, "w%d" % self.rng.randrange(40)
-        kind = rng.choice("slehz")
+        kind = rng.choice("slehzxp")
         k, k2 = self.key(kind), self.key(kind)
         common = [("DEL", k), ("RENAME", k, k2), ("PEXPIRE", k, rng.choice((100, 900000))), ("PERSIST", k), ("COPY", k, k2, "REPLACE"),
                   ("UNLINK", k, k2), ("EXPIRE", k, 900)]
@@ -98,6 +98,11 @@ class Writer(threading.Thread):
                   ("BLMOVE", k, k2, "LEFT", "LEFT", "0.05")],
             "e": [("SADD", k, word, "a"), ("SREM", k, word), ("SPOP", k), ("SPOP", k, 2), ("SMOVE", k, k2, word), ("SUNIONSTORE", k, k2, self.key("e")),
                   ("SDIFFSTORE", k, k2, self.key("e"))],
+            "x": [("XADD", k, "*", "f", word), ("XADD", k, "MAXLEN", "~", 50, "*", "f", word), ("XADD", k, "MAXLEN", 20, "*", "f", word),
+                  ("XTRIM", k, "MAXLEN", 10), ("XGROUP", "CREATE", k, "g", "0", "MKSTREAM"), ("XREADGROUP", "GROUP", "g", word, "COUNT", 2, "STREAMS", k, ">"),
+                  ("XREADGROUP", "GROUP", "g", "c", "COUNT", 1, "BLOCK", 20, "STREAMS", k, ">"), ("XACK", k, "g", "0-1"), ("XSETID", k, "9999999999999-0"),
+                  ("XAUTOCLAIM", k, "g", "other", 0, "0"), ("XGROUP", "DELCONSUMER", k, "g", word)],
+            "p": [("PFADD", k, word), ("PFMERGE", k, k2), ("PFCOUNT", k)],
             "h": [("HSET", k, word, 1), ("HDEL", k, word), ("HINCRBY", k, "n", 2), ("HINCRBYFLOAT", k, "f", "0.3"), ("HSETNX", k, word, 7)],
             "z": [("ZADD", k, rng.random(), word), ("ZINCRBY", k, "0.1", word), ("ZREM", k, word), ("ZPOPMIN", k), ("ZADD", k, "INCR", 2, word),
                   ("ZUNIONSTORE", k, 2, k, k2), ("ZREMRANGEBYRANK", k, 0, 0), ("BZPOPMIN", k, "0.05"), ("ZRANGESTORE", k, k2, 0, 3)],
@@ -295,6 +300,34 @@ def test_what_lanes_cannot_do_is_said():
         assert r.blpop("queue", timeout=5) == (b"queue", b"job")
         wrong = subprocess.run([PROGRAM, "gateway", gateway.file, "--standalone", "no"], capture_output=True, text=True, check=False)
         assert wrong.returncode == 2 and "gateway.capture: lane needs" in wrong.stderr, wrong
+
+
+def test_a_hold_by_hand_keeps_the_clients_and_drains_the_lanes():
+    with Folder("lanes-hold") as folder:
+        legacy, target = RedisServer(folder, "legacy", *HIDDEN), Ours(folder, "target")
+        gateway = Gateway(folder, legacy, target)
+        writers = [Writer(gateway, folder.seed + i) for i in range(3)]
+        for writer in writers:
+            writer.start()
+        wait_until("both sides were listed", lambda: gateway.lanes()["passes_total"] > 0, 60)
+        with redis.Redis(unix_socket_path=gateway.admin) as admin:
+            assert admin.execute_command("GATEWAY", "HOLD") == b"OK"
+            gateway.wait_level(30)
+            assert not differences(walk(legacy.port), walk(target.port))
+            done = sum(w.done for w in writers)
+            try:
+                admin.execute_command("GATEWAY", "RELEASE", "target")
+                raise AssertionError("the primary side was changed")
+            except redis.ResponseError as err:
+                assert "cannot be changed yet" in str(err), err
+            assert sum(w.done for w in writers) == done
+            admin.execute_command("GATEWAY", "RELEASE")
+        wait_until("the clients go on", lambda: sum(w.done for w in writers) > done + 100)
+        for writer in writers:
+            writer.stopping = True
+            writer.join(60)
+        gateway.wait_level()
+        compare(legacy, target)
 
 
 def test_clients_of_both_protocols_share_a_lane():
