@@ -1,11 +1,12 @@
 /* command_commands.c -- COMMAND: the table of commands, of those that are bound here. */
 #include "lib/base/mem.h"
 #include "server/args.h"
+#include "server/command_docs.h"
 #include "server/engine.h"
 #include "server/groups.h"
 #include "server/reply.h"
 
-static bool is_there(const struct engine *engine, const struct command *spec) {
+bool command_is_there(const struct engine *engine, const struct command *spec) {
     if (engine->uses[spec->index].run) return true;
     for (size_t i = 0; i < command_count; i++)
         if (command_at(i)->parent == spec->index && engine->uses[i].run) return true;
@@ -103,7 +104,7 @@ static void reply_command(struct client *c, const struct command *spec) {
     size_t mark = reply_later(c), subs = 0;
     for (size_t i = 0; i < command_count; i++) {
         if (command_at(i)->parent != spec->index || i == spec->index ||
-            !is_there(c->engine, command_at(i)))
+            !command_is_there(c->engine, command_at(i)))
             continue;
         reply_command(c, command_at(i));
         subs++;
@@ -120,13 +121,13 @@ static const struct command *named(const struct client *c, struct slice name) {
         if (container) spec = command_find_sub(container, slice_drop(name, size + 1));
     } else
         spec = command_find(name);
-    return spec && is_there(c->engine, spec) ? spec : NULL;
+    return spec && command_is_there(c->engine, spec) ? spec : NULL;
 }
 
 static void run_command(struct client *c) {
     size_t mark = reply_later(c), count = 0;
     for (size_t i = 0; i < command_count; i++) {
-        if (!is_top(command_at(i)) || !is_there(c->engine, command_at(i))) continue;
+        if (!is_top(command_at(i)) || !command_is_there(c->engine, command_at(i))) continue;
         reply_command(c, command_at(i));
         count++;
     }
@@ -151,7 +152,7 @@ static void run_info(struct client *c) {
 static void run_count(struct client *c) {
     int64_t count = 0;
     for (size_t i = 0; i < command_count; i++)
-        count += is_top(command_at(i)) && is_there(c->engine, command_at(i));
+        count += is_top(command_at(i)) && command_is_there(c->engine, command_at(i));
     reply_int(c, count);
 }
 
@@ -179,7 +180,7 @@ static void run_list(struct client *c) {
     size_t mark = reply_later(c), count = 0;
     for (size_t i = 0; i < command_count; i++) {
         const struct command *spec = command_at(i);
-        if (!is_there(c->engine, spec) || filter == MODULE) continue;
+        if (!command_is_there(c->engine, spec) || filter == MODULE) continue;
         if (filter == PATTERN && !pattern_matches(c->argv[4], slice_text(spec->name), true))
             continue;
         if (filter == CATEGORY && !in_category(spec, c->argv[4])) continue;
@@ -194,7 +195,7 @@ static void get_keys(struct client *c, bool with_flags) {
     size_t argc = (size_t)c->argc - 2, count = 0;
     const struct command *spec = command_lookup(argc, argv);
     struct why why;
-    if (spec == NULL || !is_there(c->engine, spec)) {
+    if (spec == NULL || !command_is_there(c->engine, spec)) {
         reply_error(c, "ERR Invalid command specified");
         return;
     }
@@ -230,26 +231,15 @@ static void run_getkeysandflags(struct client *c) {
     get_keys(c, true);
 }
 
-static void reply_doc(struct client *c, const struct command *spec) {
-    reply_bulk_text(c, spec->name);
-    reply_map(c, 3);
-    reply_bulk_text(c, "summary");
-    reply_bulk_text(c, "");
-    reply_bulk_text(c, "since");
-    reply_bulk_text(c, spec->since);
-    reply_bulk_text(c, "group");
-    reply_bulk_text(c, command_group_name(spec->group));
-}
-
 static void run_docs(struct client *c) {
     size_t mark = reply_later(c), count = 0;
     for (int i = 2; i < c->argc; i++) {
         const struct command *spec = named(c, c->argv[i]);
-        if (spec) reply_doc(c, spec), count++;
+        if (spec) command_reply_doc(c, spec), count++;
     }
     for (size_t i = 0; c->argc == 2 && i < command_count; i++)
-        if (is_top(command_at(i)) && is_there(c->engine, command_at(i)))
-            reply_doc(c, command_at(i)), count++;
+        if (is_top(command_at(i)) && command_is_there(c->engine, command_at(i)))
+            command_reply_doc(c, command_at(i)), count++;
     reply_later_map(c, mark, count);
 }
 

@@ -33,6 +33,7 @@ void command_groups_bind(struct engine *engine) {
     object_commands_bind(engine);
     memory_commands_bind(engine);
     server_commands_bind(engine);
+    lolwut_bind(engine);
     info_commands_bind(engine);
     command_commands_bind(engine);
     debug_commands_bind(engine);

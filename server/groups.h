@@ -14,6 +14,7 @@ void client_commands_bind(struct engine *engine);
 void server_commands_bind(struct engine *engine);
 void command_commands_bind(struct engine *engine);
 void debug_commands_bind(struct engine *engine);
+void lolwut_bind(struct engine *engine);
 void info_commands_bind(struct engine *engine);
 void object_commands_bind(struct engine *engine);
 

@@ -1,0 +1,14 @@
+/* command_docs.h -- what commands are for. */
+#ifndef SERVER_COMMAND_DOCS_H
+#define SERVER_COMMAND_DOCS_H
+
+#include "server/engine.h"
+
+/* A sentence; empty: we have none. */
+const char *command_summary(const struct command *command);
+/* Its name and its map of COMMAND DOCS, subcommands and all. */
+void command_reply_doc(struct client *c, const struct command *command);
+/* Whether the command, or some subcommand of it, can be called here. */
+bool command_is_there(const struct engine *engine, const struct command *command);
+
+#endif
