@@ -10,12 +10,14 @@
 
 #include <stdio.h>
 
+/* The row of the table that runs, or that says why it may not: known commands that this server does
+ * not have are unknown, unless no script could call them anyway. */
 static const struct command *resolve(struct engine *engine, int argc, const struct slice *argv) {
-    const struct command *spec = command_lookup_here(engine, (size_t)argc, argv);
+    const struct command *spec = command_lookup((size_t)argc, argv);
     if (spec == NULL && argc > 1)
         spec = command_find(argv[0]); /* bound as a whole, it may know more */
-    if (spec == NULL) return NULL;
-    if (engine->uses[spec->index].run || (argc == 1 && command_is_container(spec))) return spec;
+    if (spec == NULL || engine->uses[spec->index].run) return spec;
+    if ((argc == 1 && command_is_container(spec)) || spec->flags & COMMAND_NOSCRIPT) return spec;
     const struct command *whole = command_at(spec->parent);
     return engine->uses[whole->index].run ? whole : NULL;
 }
@@ -62,8 +64,10 @@ static const char *refusal(struct script_run *run, const struct command *spec, i
     if (spec == NULL) return "ERR Unknown Redis command called from script";
     if (!command_arity_fits(spec, (size_t)argc))
         return "ERR Wrong number of args calling Redis command from script";
-    bool runs_scripts = spec->group == COMMAND_GROUP_SCRIPTING; /* never, whatever DEBUG says */
-    if (spec->flags & COMMAND_NOSCRIPT && (runs_scripts || !engine->scripts->deny_nothing))
+    /* DEBUG may allow them, but not what would run a script in a script. */
+    bool may = engine->scripts->deny_nothing && spec->group != COMMAND_GROUP_SCRIPTING &&
+               engine->uses[spec->index].run;
+    if (spec->flags & COMMAND_NOSCRIPT && !may)
         return "ERR This Redis command is not allowed from script";
     if (engine_is_stale(engine) && !(spec->flags & COMMAND_STALE))
         return "ERR Can not execute the command on a stale replica";
