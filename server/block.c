@@ -226,6 +226,7 @@ void block_end_all(struct engine *engine, const char *error) {
         next = c->block->next;
         reply_error(c, "%s", error);
         block_end(c);
+        client_close_after_reply(c);
     }
 }
 

@@ -55,8 +55,8 @@ int block_type(const struct client *c); /* enum type, or -1 */
 /* CLIENT UNBLOCK; false when the client is not blocked in a way that can time out. */
 bool block_unblock(struct client *c, bool with_error);
 int64_t block_next_deadline(struct engine *engine); /* 0: none */
-/* SWAPDB, FLUSHALL and role changes. */
-void block_scan_db(struct db *db);
+void block_scan_db(struct db *db); /* SWAPDB, FLUSHALL */
+/* Their connections are closed behind ERROR: a master became a replica. */
 void block_end_all(struct engine *engine, const char *error);
 
 size_t block_memory(const struct client *c); /* bytes */

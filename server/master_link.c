@@ -12,6 +12,7 @@
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
 #include "server/aof.h"
+#include "server/block.h"
 #include "server/function.h"
 #include "server/loading.h"
 #include "server/multi.h"
@@ -255,8 +256,14 @@ static bool obey_event(struct master_link *link, enum psync_event event, struct 
     switch (event) {
     case PSYNC_EV_MORE: return true;
     case PSYNC_EV_SEND: master_link_send(link); return true;
-    case PSYNC_EV_FULL: err = begin_transfer(link, why); break;
-    case PSYNC_EV_CONTINUE: continued(link); return true;
+    case PSYNC_EV_FULL:
+        failover_answered(of(link), true);
+        err = begin_transfer(link, why);
+        break;
+    case PSYNC_EV_CONTINUE:
+        failover_answered(of(link), true);
+        continued(link);
+        return true;
     case PSYNC_EV_BYTES:
         link->transfer_bytes += link->psync.rdb.size;
         err = fs_write(link->temp_fd, link->psync.rdb, link->temp, why);
@@ -266,6 +273,7 @@ static bool obey_event(struct master_link *link, enum psync_event event, struct 
     case PSYNC_EV_REFUSED: err = ERR_REFUSED; break;
     }
     if (err) master_link_lost(link, why->text);
+    if (err == ERR_REFUSED) failover_answered(of(link), false);
     return !err;
 }
 
@@ -290,6 +298,7 @@ static void start_handshake(struct master_link *link) {
         .password = slice_from(s->masterauth, s->masterauth_size),
         .listening_port = (uint16_t)(s->replica_announce_port ? s->replica_announce_port : s->port),
         .address = s->replica_announce_ip[0] ? s->replica_announce_ip : NULL,
+        .failover = r->failover.state == FAILOVER_IN_PROGRESS,
         .version = "8.1.0"};
     if (link->may_continue) {
         memcpy(config.replid, r->history.id, sizeof config.replid);
@@ -460,6 +469,8 @@ void master_link_set_master(struct replication *r, struct slice host, int64_t po
     tell_settings(link);
     r->engine->role = ROLE_REPLICA;
     if (was_master) {
+        block_end_all(r->engine, "UNBLOCKED force unblock from blocking operation, instance state "
+                                 "changed (master -> replica?)");
         /* What we have may be the beginning of what the new master has: ask for the rest. */
         link->may_continue = true;
         replication_need_backlog(r);

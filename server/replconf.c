@@ -131,6 +131,14 @@ static void replconf_command(struct client *c) {
 
 /* ---- PSYNC ---- */
 
+/* PSYNC id offset FAILOVER. False: an error was replied. */
+static bool take_failover(struct client *c) {
+    int64_t wanted;
+    if (c->argc < 4 || !arg_is(c->argv[3], "failover")) return true;
+    if (!arg_int(c, c->argv[2], &wanted, NULL)) return false;
+    return failover_take_request(c, c->argv[1], wanted);
+}
+
 static bool may_sync(struct client *c) {
     struct replication *r = replication_of(c->engine);
     struct replica *replica = replica_of(c);
@@ -160,6 +168,8 @@ static const char *verdict_words(enum psync_verdict verdict) {
 static void psync_command(struct client *c) {
     struct replication *r = replication_of(c->engine);
     int64_t wanted;
+    const struct replica *known = replica_of(c);
+    if (!(known && known->is_linked) && !take_failover(c)) return;
     if (!may_sync(c)) return;
     if (!arg_int(c, c->argv[2], &wanted, NULL)) return;
     struct replica *replica = replica_made(c);

@@ -129,6 +129,7 @@ void engine_stream_memory(const struct engine *engine, struct stream_memory *mem
 static void before_reply(struct engine *engine) {
     struct replication *r = replication_of(engine);
     master_link_check_killed(r);
+    failover_check(r);
     replication_flush(r);
 }
 
@@ -150,6 +151,7 @@ static void check_ping(struct replication *r) {
     uint64_t now_ms = replication_now_ms(r);
     if (!r->replicas || r->engine->role != ROLE_MASTER || now_ms - r->last_ping_ms < period_ms)
         return;
+    if (r->failover.state != FAILOVER_NONE) return; /* the target would never have everything */
     r->last_ping_ms = now_ms;
     replication_feed(r, SLICE("*1\r\n$4\r\nPING\r\n"));
 }
@@ -162,6 +164,7 @@ static void tick(struct engine *engine) {
     struct replication *r = replication_of(engine);
     static uint64_t last_second; /* one engine in a process */
     master_link_tick(r);
+    failover_check(r);
     replication_flush(r);
     if (replication_now_ms(r) - last_second < 1000) return;
     last_second = replication_now_ms(r);
@@ -301,8 +304,8 @@ static void info_link(const struct replication *r, struct buf *out) {
                    (long long)(link->down_since_ms
                                    ? (r->engine->now_ms - link->down_since_ms) / 1000
                                    : -1));
-    buf_printf(out, "slave_priority:%lld\r\nslave_read_only:%d\r\nreplica_announced:1\r\n",
-               (long long)s->replica_priority, s->replica_read_only);
+    buf_printf(out, "slave_priority:%lld\r\nslave_read_only:%d\r\nreplica_announced:%d\r\n",
+               (long long)s->replica_priority, s->replica_read_only, s->replica_announced);
 }
 
 static void info(struct engine *engine, struct buf *out) {
@@ -326,12 +329,12 @@ static void info(struct engine *engine, struct buf *out) {
                    (long long)replica->ack_offset, (unsigned long long)(lag_ms / 1000));
     }
     buf_printf(out,
-               "master_failover_state:no-failover\r\nmaster_replid:%s\r\nmaster_replid2:%"
+               "master_failover_state:%s\r\nmaster_replid:%s\r\nmaster_replid2:%"
                "s\r\nmaster_repl_offset:%lld\r\n"
                "second_repl_offset:%lld\r\nrepl_backlog_active:%d\r\nrepl_backlog_size:%lld\r\n"
                "repl_backlog_first_byte_offset:%llu\r\nrepl_backlog_histlen:%llu\r\n",
-               r->history.id, r->history.id2, (long long)r->history.offset,
-               (long long)r->history.id2_end, backlog->exists,
+               failover_state_name(r), r->history.id, r->history.id2,
+               (long long)r->history.offset, (long long)r->history.id2_end, backlog->exists,
                (long long)engine->settings.repl_backlog_size,
                (unsigned long long)(backlog->exists ? backlog->begin : 0),
                (unsigned long long)(backlog->exists ? backlog_size(backlog) : 0));
@@ -383,6 +386,10 @@ static void role_command(struct client *c) {
 static void replicaof_command(struct client *c) {
     struct replication *r = replication_of(c->engine);
     int64_t port;
+    if (r->failover.state != FAILOVER_NONE) {
+        reply_error(c, "ERR REPLICAOF not allowed while failing over.");
+        return;
+    }
     if (arg_is(c->argv[1], "no") && arg_is(c->argv[2], "one")) {
         if (r->link.host) {
             master_link_unset_master(r);
@@ -409,7 +416,7 @@ static void replicaof_command(struct client *c) {
 
 void replication_open(struct engine *engine) {
     static const struct command_binding bindings[] = {
-        {"role", role_command}, {"replicaof", replicaof_command}, {"slaveof", replicaof_command}};
+        {"role", role_command}, {"failover", failover_command}, {"replicaof", replicaof_command}, {"slaveof", replicaof_command}};
     static const struct engine_acks acks = {acks_offset, acks_confirmed, acks_ask};
     struct replication *r = NEW(struct replication);
     r->engine = engine;

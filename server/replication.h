@@ -4,6 +4,7 @@
  *     master's bytes --> parser --> execute, and the same bytes --> backlog --> replicas of ours
  *
  *     replication.c  the stream, roles, INFO and ROLE     replica.c      what one replica is sent
+ *     failover.c     FAILOVER
  *     replconf.c     PSYNC, SYNC, REPLCONF                master_link.c  from REPLICAOF to the
  * stream master_stream.c  obey the master's stream
  *
@@ -89,6 +90,16 @@ struct master_link {
     unsigned generation; /* answers of an older name lookup are dropped */
 };
 
+enum failover_state { FAILOVER_NONE, FAILOVER_WAIT_FOR_SYNC, FAILOVER_IN_PROGRESS };
+
+struct failover {
+    enum failover_state state;
+    char *host; /* of the target; owned; NULL: the first that has everything */
+    int64_t port;
+    int64_t end_ms; /* wall clock; 0: never */
+    bool force;     /* at the end of the time, even if the target has not got everything */
+};
+
 struct replication {
     struct engine *engine;
     struct history history;
@@ -105,6 +116,7 @@ struct replication {
     uint64_t no_replicas_since_ms, last_ping_ms; /* monotonic */
     uint64_t full_syncs, partial_syncs, refused_partial_syncs;
     struct master_link link;
+    struct failover failover;
 };
 
 static inline struct replication *replication_of(const struct engine *engine) {
@@ -127,6 +139,15 @@ void replication_drop_backlog(struct replication *r);
 void replication_read_settings(struct engine *engine); /* replicaof, at start */
 /* What an RDB file said about the stream, at start. */
 void replication_take_place(struct engine *engine, const struct rdb_place *place);
+
+/* ---- failover.c ---- */
+void failover_command(struct client *c);
+void failover_check(struct replication *r); /* each turn */
+/* What the target of a failover that is in progress says to our PSYNC. */
+void failover_answered(struct replication *r, bool is_accepted);
+/* Our master asks by PSYNC that we take its place. False: an error was replied. */
+bool failover_take_request(struct client *c, struct slice id, int64_t wanted);
+const char *failover_state_name(const struct replication *r);
 
 /* ---- replconf.c ---- */
 void replconf_open(struct engine *engine);

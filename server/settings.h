@@ -95,7 +95,7 @@ struct settings {
     char *replicaof; /* "host port", or empty */
     char *masterauth, *masteruser;
     size_t masterauth_size; /* bytes; it may hold any */
-    bool replica_serve_stale_data, replica_read_only, replica_ignore_maxmemory, repl_diskless_sync, repl_disable_tcp_nodelay;
+    bool replica_serve_stale_data, replica_read_only, replica_ignore_maxmemory, replica_announced, repl_diskless_sync, repl_disable_tcp_nodelay;
     int64_t repl_diskless_sync_delay_s, repl_diskless_sync_max_replicas, repl_ping_replica_period_s,
         repl_timeout_s, repl_backlog_size, repl_backlog_memory, repl_backlog_ttl_s, replica_priority,
         min_replicas_to_write, min_replicas_max_lag_s;

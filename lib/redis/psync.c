@@ -41,7 +41,8 @@ static void write_ask(const struct psync *psync, struct buf *out) {
         return;
     }
     (void)snprintf(offset, sizeof offset, "%" PRId64, c->next_offset);
-    resp_write_words(out, psync_name(psync), c->replid, offset, NULL);
+    resp_write_words(out, psync_name(psync), c->replid, offset, c->failover ? "FAILOVER" : NULL,
+                     NULL);
 }
 
 static void write_auth(const struct psync *psync, struct buf *out) {

@@ -35,6 +35,7 @@ struct psync_config {
     const char *version;       /* NULL: not told; "8.1.0" makes Valkey 9 send what Redis can read */
     bool rdb_only;             /* REPLCONF rdb-only 1: the RDB, and the master hangs up */
     const char *rdb_filter;    /* NULL: whole RDB; "": an RDB without keys and functions */
+    bool failover;             /* the one asked is to become the master: PSYNC id offset FAILOVER */
     bool need_filter;          /* refuse a master that does not know what was asked of the RDB */
     /* Where to go on; replid "?" or empty: from nothing. */
     char replid[PSYNC_ID_BYTES + 1];

@@ -9,8 +9,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 
+import redis
 import walk
 from servers import Folder, Load, Ours, RedisServer, Relay, run_tests, wait_until
 
@@ -327,6 +329,46 @@ def test_a_block_that_breaks_off_comes_again():
             assert got[:2] == [b"REPLCONF", b"ACK"] and int(got[2]) < at, got
         assert ours.client(2).get("n") == b"2" and ours.client(2).lrange("l", 0, -1) == [b"x"]
         master.close()
+
+
+def test_failover_hands_the_role_over_and_back():
+    """FAILOVER under load: ours to a redis-server, that one to ours, and back: nothing is lost, no full sync."""
+    with Folder("replication-failover") as folder:
+        nodes = [Ours(folder, "a"), RedisServer(folder, "b"), Ours(folder, "c")]
+        for node in nodes[1:]:
+            node.client().replicaof("127.0.0.1", nodes[0].port)
+            wait_linked(node)
+        for old, new in ((0, 1), (1, 2), (2, 0)):
+            master, target = nodes[old], nodes[new]
+            wait_until("it is online", lambda: all(master.info("replication").get(f"slave{i}", {}).get("state") == "online" for i in (0, 1)))
+            load = Load(master, folder.seed + old, pause=0.002)
+            load.start()
+            waiting = redis.Redis(port=master.port, socket_timeout=60)
+            answers = []
+            blocked = threading.Thread(target=lambda: answers.append(outcome(waiting.blpop, "nothing", 0)), daemon=True)
+            blocked.start()
+            time.sleep(0.3)
+            assert master.client().execute_command("FAILOVER", "TO", "127.0.0.1", target.port) == b"OK"
+            wait_until("it is over", lambda: master.info("replication")["master_failover_state"] == "no-failover")
+            load.stopping.set()
+            load.join()  # it ends with the first -READONLY
+            blocked.join(10)
+            assert "UNBLOCKED" in str(answers), f"who was blocked at the old master: {answers}"
+            assert target.info("replication")["role"] == "master"
+            third = nodes[3 - old - new]
+            third.client().replicaof("127.0.0.1", target.port)
+            for node in (master, third):
+                wait_linked(node)
+                wait_until("it follows", lambda: node.info("replication")["master_port"] == target.port)
+            check_equal(target, master, third)
+            assert target.info("stats")["sync_full"] == (2 if new == 0 else 0), target.info("stats")
+
+
+def outcome(call, *words):
+    try:
+        return call(*words)
+    except redis.RedisError as error:
+        return error
 
 
 def test_wait_and_gates():
