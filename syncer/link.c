@@ -269,6 +269,7 @@ void link_undrain(struct link *link) {
         link->orders.drain = false;
         link->orders.role = LINK_ACTIVE;
         link->status.drained = false;
+        foreign_forget(&link->foreign); /* what clients wrote since: the link goes on in front of it */
     }
     pthread_mutex_unlock(&link->lock);
     link_wake(link);

@@ -192,7 +192,8 @@ static void look_at(struct standby *s, const struct unit *unit) {
     struct link *link = s->a->link;
     bool known = true, theirs = is_the_others(s, unit);
     pthread_mutex_lock(&link->lock);
-    bool own = unit->end <= link->own_until; /* of the time when this side was the primary one */
+    /* Of the time when this side was the primary one, or is again: an UNDRAIN came meanwhile. */
+    bool own = unit->end <= link->own_until || link->orders.role == LINK_ACTIVE;
     pthread_mutex_unlock(&link->lock);
     if (!theirs && !s->copying && !own) {
         enum whose whose = whose_is(&s->a->apply.keys, unit, &known);
