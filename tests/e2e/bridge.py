@@ -199,5 +199,5 @@ class Bridge(Stage):
 
     def check_equal(self):
         """Both sides at rest: an independent walk finds no difference."""
-        found = walk.differences(walk.walk(self.ports["legacy"]), walk.walk(self.ports["target"]))
+        found = walk.differences(*(walk.told(walk.walk(self.ports[side])) for side in ("legacy", "target")))
         assert not found, "legacy | target\n" + "\n".join(found)

@@ -96,12 +96,27 @@ def walk(port):
     return everything
 
 
+def told(everything):
+    """A walk without what Redis 7.0 tells no replica: how much a group has read, and consumers that own nothing."""
+    known = {}
+    for name, value in everything.items():
+        if isinstance(value, tuple) and value[0] == b"stream" and isinstance(value[1], tuple):
+            (head, entries, groups), rest = value[1], value[2:]
+            groups = [(group[0], group[1], group[3], [consumer for consumer in group[4] if consumer[1]]) for group in groups]
+            value = (value[0], (head, entries, groups), *rest)
+        known[name] = value
+    return known
+
+
 def differences(a, b, most=20):
     """What differs between two walks, as sentences; keys that expired between the walks are not told apart from lost ones."""
     found = []
     for name in sorted(set(a) | set(b)):
         if a.get(name) != b.get(name):
-            found.append(f"db {name[0]} key {name[1]!r}: {str(a.get(name))[:200]} | {str(b.get(name))[:200]}")
+            x, y = str(a.get(name)), str(b.get(name))
+            same = next((at for at in range(min(len(x), len(y))) if x[at] != y[at]), 0)  # from just before the difference on
+            from_ = max(0, same - 80)
+            found.append(f"db {name[0]} key {name[1]!r}: {x[:60]} … {x[from_:from_ + 200]} | {y[from_:from_ + 200]}")
             if len(found) >= most:
                 break
     return found
