@@ -80,6 +80,8 @@ struct entry *db_add(struct db *db, struct slice key, const struct value *value,
 static void drop(struct db *db, struct entry *e, bool shell) {
     if (entry_expires(e)) db->expires--;
     if (entry_type(e) == TYPE_STREAM) block_key_ready(db, entry_key(e));
+    struct value value = entry_value(e);
+    if (!shell && value_is_big(&value)) db->engine->stats.lazyfreed++;
     struct db_observer *observer = db->engine->observer;
     if (observer && observer->dropped(observer->ctx, db, e, shell)) return;
     if (shell)
@@ -236,6 +238,7 @@ uint64_t db_clear(struct db *db, bool lazy) {
     block_scan_db(db);
     struct db_observer *observer = db->engine->observer;
     if (observer && observer->cleared(observer->ctx, db, tables)) return count;
+    if (lazy) db->engine->stats.lazyfreed += count;
     db_free_tables(tables, lazy);
     return count;
 }

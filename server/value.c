@@ -66,15 +66,21 @@ struct value_watch **value_watches(const struct value *value) {
     return value_ops(value->type)->watch(value->encoding, value->ptr);
 }
 
+bool value_is_big(const struct value *value) {
+    return value->type != TYPE_STRING &&
+           value_ops(value->type)->effort(value->encoding, value->ptr) > EFFORT_ON_HELPER;
+}
+
 void value_free(const struct value *value) {
     if (value->type == TYPE_STRING) return; /* borrowed bytes */
     struct value_watch **watches = value_watches(value);
     if (watches && *watches) {
-        for (struct value_watch *watch = *watches; watch; watch = watch->next) watch->orphaned(watch);
+        for (struct value_watch *watch = *watches; watch; watch = watch->next)
+            watch->orphaned(watch);
         return;
     }
     const struct value_ops *ops = value_ops(value->type);
-    if (ops->effort(value->encoding, value->ptr) <= EFFORT_ON_HELPER) {
+    if (!value_is_big(value)) {
         ops->free(value->encoding, value->ptr);
         return;
     }

@@ -80,6 +80,8 @@ const char *encoding_name(enum encoding encoding); /* as OBJECT ENCODING of 7.0 
 
 struct value_watch **value_watches(const struct value *value); /* NULL: it cannot be watched */
 
+/* Whether freeing it is the helper's work. */
+bool value_is_big(const struct value *value);
 /* Free a value that never reached an entry (or was detached from one); big ones on the helper. */
 void value_free(const struct value *value);
 
