@@ -49,6 +49,7 @@ static struct script **place_of(struct scripts *s, const uint8_t *sha) {
 
 static void drop(struct scripts *s, struct script **at) {
     struct script *script = *at;
+    ASSERT(script);
     *at = script->next;
     list_remove(&script->age);
     if (script->known) {

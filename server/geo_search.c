@@ -179,6 +179,7 @@ static void keep(struct search *s, struct slice member, struct found_place place
         s->room = s->room ? s->room * 2 : 16;
         s->places = mem_realloc(s->places, s->room * sizeof *s->places);
     }
+    ASSERT(s->places);
     place.member_at = buf_size(&s->members);
     place.member_size = member.size;
     buf_add(&s->members, member);

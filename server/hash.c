@@ -204,13 +204,11 @@ void hash_random(const struct value *hash, struct rng *rng, struct slice *field,
 struct scan {
     hash_visit_fn *visit;
     void *ctx;
-    size_t seen;
 };
 
 static void scan_item(void *ctx, void *item) {
     struct scan *scan = ctx;
     const struct field *f = item;
-    scan->seen++;
     scan->visit(scan->ctx, field_name(f), field_value(f));
 }
 
@@ -223,24 +221,14 @@ uint64_t hash_scan(const struct value *hash, uint64_t cursor, size_t want, hash_
         while (hash_next(&iter, &field, &value)) visit(ctx, field, value);
         return 0;
     }
-    struct scan scan = {visit, ctx, 0};
-    for (size_t steps = 0; steps / 10 <= want && scan.seen < want; steps++) {
-        cursor = table_scan(hash->ptr, cursor, scan_item, &scan);
-        if (cursor == 0) break;
-    }
-    return cursor;
+    struct scan scan = {visit, ctx};
+    return table_scan_many(hash->ptr, cursor, want, scan_item, &scan);
 }
 
 /* ---- what every type must be able to do */
 
 static void ops_free(enum encoding encoding, void *ptr) {
-    if (encoding == ENC_HASHTABLE) {
-        struct table_iter iter;
-        void *item;
-        table_iter_init(&iter, ptr);
-        while ((item = table_iter_next(&iter))) mem_free(item);
-        table_close(ptr);
-    }
+    if (encoding == ENC_HASHTABLE) table_close_items(ptr);
     mem_free(ptr);
 }
 

@@ -7,6 +7,7 @@
  */
 #include "server/block.h"
 #include "server/list_commands.h"
+#include "server/mpop.h"
 #include "server/typed.h"
 #include "server/types.h"
 
@@ -14,10 +15,6 @@
 
 static struct slice pop_name(enum list_end end) {
     return end == LIST_HEAD ? SLICE("LPOP") : SLICE("RPOP");
-}
-
-static struct slice number_slice(char text[NUMBER_TEXT], size_t number) {
-    return slice_from(text, number_write_int(text, (int64_t)number));
 }
 
 /* ---- BLPOP, BRPOP */
@@ -184,88 +181,25 @@ static void brpoplpush(struct client *c) {
 
 /* ---- LMPOP, BLMPOP */
 
-struct mpop {
-    int first_key, keys;
-    enum list_end end;
-    int64_t most;
-};
-
-/* numkeys key [key ...] LEFT|RIGHT [COUNT count], from argument AT on. */
-static bool mpop_read(struct client *c, int at, struct mpop *m) {
-    int64_t keys;
-    *m = (struct mpop){.first_key = at + 1, .most = 1};
-    if (!arg_int_range(c, c->argv[at], 1, INT64_MAX, &keys, "numkeys should be greater than 0"))
-        return false;
-    if (keys >= c->argc - at - 1) {
-        reply_syntax_error(c);
-        return false;
-    }
-    m->keys = (int)keys;
-    int i = m->first_key + m->keys;
-    if (!end_read(c, c->argv[i++], &m->end)) return false;
-    if (i == c->argc) return true;
-    bool is_count = c->argc - i >= 2 && arg_is(c->argv[i], "count");
-    if (is_count && !arg_int_range(c, c->argv[i + 1], 1, INT64_MAX, &m->most,
-                                   "count should be greater than 0"))
-        return false;
-    if (is_count && c->argc - i == 2) return true;
-    reply_syntax_error(c);
-    return false;
+static void mpop_give(struct client *c, struct slice key, struct typed *t, int end, size_t count) {
+    enum list_end from = end ? LIST_TAIL : LIST_HEAD;
+    list_reply_popped(c, t->value.ptr, from, (int64_t)count);
+    list_popped(c, key, t->value.ptr, from, count);
 }
 
-static void mpop_give(struct client *c, struct slice key, struct list *list, const struct mpop *m,
-                      bool instead) {
-    char text[NUMBER_TEXT];
-    reply_array(c, 2);
-    reply_bulk(c, key);
-    size_t count = list_reply_popped(c, list, m->end, m->most);
-    if (instead) {
-        PROPAGATE_INSTEAD(c, pop_name(m->end), key, number_slice(text, count));
-    } else {
-        PROPAGATE_ALSO(c, pop_name(m->end), key, number_slice(text, count));
-    }
-    list_popped(c, key, list, m->end, count);
-}
+static const struct mpop_kind lists = {TYPE_LIST, {"left", "right"}, {"LPOP", "RPOP"}, mpop_give};
 
 static bool bmpop_serve(struct client *c, struct slice key, struct entry *e) {
-    struct mpop m;
-    if (entry_type(e) != TYPE_LIST) return false;
-    if (!mpop_read(c, 2, &m)) return true;
-    db_edit(c->db, e);
-    mpop_give(c, key, entry_ptr(e), &m, false);
-    return true;
+    return mpop_serve(c, key, e, &lists);
 }
 
 static const struct block_how bmpop_how = {bmpop_serve, reply_null_array, TYPE_LIST};
 
-/* True when a reply was written. */
-static bool mpop_try(struct client *c, const struct mpop *m) {
-    for (int i = 0; i < m->keys; i++) {
-        struct typed t;
-        struct slice key = c->argv[m->first_key + i];
-        enum found found = typed_write(c, key, TYPE_LIST, &t);
-        if (found == ABSENT) continue;
-        if (found == FOUND) mpop_give(c, key, t.value.ptr, m, true);
-        return true;
-    }
-    return false;
-}
-
 static void lmpop(struct client *c) {
-    struct mpop m;
-    if (mpop_read(c, 1, &m) && !mpop_try(c, &m)) reply_null_array(c);
+    mpop_run(c, &lists);
 }
-
 static void blmpop(struct client *c) {
-    struct mpop m;
-    int64_t deadline_ms;
-    if (!mpop_read(c, 2, &m) || !arg_timeout(c, c->argv[1], false, &deadline_ms)) return;
-    if (mpop_try(c, &m)) return;
-    if (block_is_denied(c)) {
-        reply_null_array(c);
-    } else {
-        block_on_keys(c, c->argv + m.first_key, m.keys, deadline_ms, &bmpop_how);
-    }
+    mpop_run_blocking(c, &lists, &bmpop_how);
 }
 
 void list_block_bind(struct engine *engine) {

@@ -340,7 +340,7 @@ static bool start_tls(struct client *c) {
 static void welcome(struct engine *engine, int fd, bool is_unix, bool is_tls) {
     struct client *c = client_new(engine, fd, is_unix);
     if (is_tls && !start_tls(c)) return;
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t size = sizeof address;
     if (is_unix) {
         snprintf(c->peer, sizeof c->peer, "%.50s:0", engine->settings.unixsocket);

@@ -147,12 +147,10 @@ struct slice set_random(const struct value *set, struct rng *rng, char scratch[S
 struct scan {
     set_visit_fn *visit;
     void *ctx;
-    size_t seen;
 };
 
 static void scan_item(void *ctx, void *item) {
     struct scan *scan = ctx;
-    scan->seen++;
     scan->visit(scan->ctx, member_bytes(item));
 }
 
@@ -165,24 +163,14 @@ uint64_t set_scan(const struct value *set, uint64_t cursor, size_t want, set_vis
         while (set_next(&iter, &member)) visit(ctx, member);
         return 0;
     }
-    struct scan scan = {visit, ctx, 0};
-    for (size_t steps = 0; steps / 10 <= want && scan.seen < want; steps++) {
-        cursor = table_scan(set->ptr, cursor, scan_item, &scan);
-        if (cursor == 0) break;
-    }
-    return cursor;
+    struct scan scan = {visit, ctx};
+    return table_scan_many(set->ptr, cursor, want, scan_item, &scan);
 }
 
 /* ---- what every type must be able to do */
 
 static void ops_free(enum encoding encoding, void *ptr) {
-    if (encoding == ENC_HASHTABLE) {
-        struct table_iter iter;
-        void *item;
-        table_iter_init(&iter, ptr);
-        while ((item = table_iter_next(&iter))) mem_free(item);
-        table_close(ptr);
-    }
+    if (encoding == ENC_HASHTABLE) table_close_items(ptr);
     mem_free(ptr);
 }
 

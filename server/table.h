@@ -47,6 +47,8 @@ void table_seed(uint64_t seed); /* before the first item of the process is added
 void table_init(struct table *table, const struct table_type *type);
 /* Frees the table's own memory, not the items: walk them first. It is then empty and usable. */
 void table_close(struct table *table);
+/* The same, with every item by mem_free(). */
+void table_close_items(struct table *table);
 static inline uint64_t table_count(const struct table *table) {
     return table->count;
 }
@@ -81,6 +83,11 @@ const void *table_peek(const struct table *table, uint64_t hash);
  * the item that it is given out of the table, and nothing else. The cursor's low 16 bits are 0. */
 uint64_t table_scan(struct table *table, uint64_t cursor, void (*fn)(void *ctx, void *item),
                     void *ctx);
+
+/* table_scan() again and again, until FN had WANT items or there were ten times as many calls: what
+ * a step of HSCAN, SSCAN and ZSCAN is. */
+uint64_t table_scan_many(struct table *table, uint64_t cursor, size_t want,
+                         void (*fn)(void *ctx, void *item), void *ctx);
 
 /* Walk all items of a table that does not change meanwhile. */
 struct table_iter {

@@ -4,8 +4,9 @@
 
 #include "lib/base/mem.h"
 
-#define PAIR_USUAL 64 /* items of a pair that need no memory of their own while they are visited   \
-                       */
+#define PAIR_USUAL                                                                                 \
+    64 /* items of a pair that need no memory of their own while they are visited                  \
+        */
 
 /* The first hash behind the pair of S that begins at bucket FIRST; PREFIX: any hash in S. 0: the
  * end. */
@@ -33,6 +34,28 @@ uint64_t table_scan(struct table *t, uint64_t cursor, void (*fn)(void *ctx, void
     for (size_t i = 0; i < count; i++) fn(ctx, items[i]);
     if (items != usual) mem_free(items);
     return next;
+}
+
+struct counted {
+    void (*fn)(void *ctx, void *item);
+    void *ctx;
+    size_t items;
+};
+
+static void count_item(void *ctx, void *item) {
+    struct counted *counted = ctx;
+    counted->items++;
+    counted->fn(counted->ctx, item);
+}
+
+uint64_t table_scan_many(struct table *t, uint64_t cursor, size_t want,
+                         void (*fn)(void *ctx, void *item), void *ctx) {
+    struct counted counted = {fn, ctx, 0};
+    for (size_t calls = 0; calls / 10 <= want && counted.items < want; calls++) {
+        cursor = table_scan(t, cursor, count_item, &counted);
+        if (cursor == 0) break;
+    }
+    return cursor;
 }
 
 /* ---- iterating ---- */
@@ -73,6 +96,13 @@ void *table_iter_next(struct table_iter *iter) {
         if (!iter_advance(iter)) iter->at = NULL;
     }
     return NULL;
+}
+
+void table_close_items(struct table *t) {
+    struct table_iter iter;
+    table_iter_init(&iter, t);
+    for (void *item; (item = table_iter_next(&iter)) != NULL;) mem_free(item);
+    table_close(t);
 }
 
 /* ---- at random ---- */

@@ -388,13 +388,11 @@ struct slice zset_random(const struct value *zset, struct rng *rng, double *scor
 struct scan {
     zset_visit_fn *visit;
     void *ctx;
-    size_t seen;
 };
 
 static void scan_item(void *ctx, void *item) {
     struct scan *scan = ctx;
     const struct zitem *i = item;
-    scan->seen++;
     scan->visit(scan->ctx, zitem_member(i), i->score);
 }
 
@@ -409,12 +407,8 @@ uint64_t zset_scan(const struct value *zset, uint64_t cursor, size_t want, zset_
         return 0;
     }
     struct zset *big = zset->ptr;
-    struct scan scan = {visit, ctx, 0};
-    for (size_t steps = 0; steps / 10 <= want && scan.seen < want; steps++) {
-        cursor = table_scan(&big->members, cursor, scan_item, &scan);
-        if (cursor == 0) break;
-    }
-    return cursor;
+    struct scan scan = {visit, ctx};
+    return table_scan_many(&big->members, cursor, want, scan_item, &scan);
 }
 
 /* ---- what every type must be able to do */
@@ -422,12 +416,8 @@ uint64_t zset_scan(const struct value *zset, uint64_t cursor, size_t want, zset_
 static void ops_free(enum encoding encoding, void *ptr) {
     if (encoding == ENC_SKIPLIST) {
         struct zset *big = ptr;
-        struct table_iter iter;
-        void *item;
         ztree_close(&big->order);
-        table_iter_init(&iter, &big->members);
-        while ((item = table_iter_next(&iter))) mem_free(item);
-        table_close(&big->members);
+        table_close_items(&big->members);
     }
     mem_free(ptr);
 }

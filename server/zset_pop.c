@@ -2,6 +2,7 @@
  * Redis 7.0 (t_zset.c, blocked.c). What leaves for replicas is always ZPOPMIN or ZPOPMAX.
  */
 #include "server/block.h"
+#include "server/mpop.h"
 #include "server/typed.h"
 #include "server/types.h"
 #include "server/zset.h"
@@ -116,90 +117,25 @@ static void bzpop(struct client *c) {
 
 /* ---- ZMPOP, BZMPOP */
 
-struct mpop {
-    struct pop pop;
-    int first_key, keys;
-};
-
-/* numkeys key [key ...] MIN|MAX [COUNT count], from argument AT on. */
-static bool mpop_read(struct client *c, int at, struct mpop *m) {
-    int64_t keys;
-    *m = (struct mpop){.first_key = at + 1, .pop = {.most = 1, .nested = true}};
-    if (!arg_int_range(c, c->argv[at], 1, INT64_MAX, &keys, "numkeys should be greater than 0"))
-        return false;
-    if (keys < c->argc - at - 1) {
-        m->keys = (int)keys;
-        int i = m->first_key + m->keys;
-        m->pop.from_top = arg_is(c->argv[i], "max");
-        bool good = m->pop.from_top || arg_is(c->argv[i], "min");
-        i++;
-        if (good && i == c->argc) return true;
-        bool is_count = good && c->argc - i >= 2 && arg_is(c->argv[i], "count");
-        if (is_count && !arg_int_range(c, c->argv[i + 1], 1, INT64_MAX, &m->pop.most,
-                                       "count should be greater than 0"))
-            return false;
-        if (is_count && c->argc - i == 2) return true;
-    }
-    reply_syntax_error(c);
-    return false;
-}
-
-static void mpop_give(struct client *c, struct slice key, struct typed *t, const struct mpop *m,
-                      bool instead) {
-    char text[NUMBER_TEXT];
-    size_t count = pop_size(&m->pop, &t->value);
-    struct slice number = slice_from(text, number_write_int(text, (int64_t)count));
-    if (instead) {
-        PROPAGATE_INSTEAD(c, pop_name(&m->pop), key, number);
-    } else {
-        PROPAGATE_ALSO(c, pop_name(&m->pop), key, number);
-    }
-    reply_array(c, 2);
-    reply_bulk(c, key);
+static void mpop_give(struct client *c, struct slice key, struct typed *t, int end, size_t count) {
     reply_array(c, count);
-    pop_pairs(c, &m->pop, key, t, count);
+    pop_pairs(c, &(struct pop){.from_top = end, .nested = true}, key, t, count);
 }
+
+static const struct mpop_kind zsets = {
+    TYPE_ZSET, {"min", "max"}, {"ZPOPMIN", "ZPOPMAX"}, mpop_give};
 
 static bool bzmpop_serve(struct client *c, struct slice key, struct entry *e) {
-    struct mpop m;
-    if (entry_type(e) != TYPE_ZSET) return false;
-    if (!mpop_read(c, 2, &m)) return true;
-    struct typed t = {e, entry_value(e)};
-    typed_edit(c, &t);
-    mpop_give(c, key, &t, &m, false);
-    return true;
+    return mpop_serve(c, key, e, &zsets);
 }
 
 static const struct block_how bzmpop_how = {bzmpop_serve, reply_null_array, TYPE_ZSET};
 
-/* True when a reply was written. */
-static bool mpop_try(struct client *c, const struct mpop *m) {
-    for (int i = 0; i < m->keys; i++) {
-        struct typed t;
-        struct slice key = c->argv[m->first_key + i];
-        enum found found = typed_write(c, key, TYPE_ZSET, &t);
-        if (found == ABSENT) continue;
-        if (found == FOUND) mpop_give(c, key, &t, m, true);
-        return true;
-    }
-    return false;
-}
-
 static void zmpop(struct client *c) {
-    struct mpop m;
-    if (mpop_read(c, 1, &m) && !mpop_try(c, &m)) reply_null_array(c);
+    mpop_run(c, &zsets);
 }
-
 static void bzmpop(struct client *c) {
-    struct mpop m;
-    int64_t deadline_ms;
-    if (!mpop_read(c, 2, &m) || !arg_timeout(c, c->argv[1], false, &deadline_ms)) return;
-    if (mpop_try(c, &m)) return;
-    if (block_is_denied(c)) {
-        reply_null_array(c);
-    } else {
-        block_on_keys(c, c->argv + m.first_key, m.keys, deadline_ms, &bzmpop_how);
-    }
+    mpop_run_blocking(c, &zsets, &bzmpop_how);
 }
 
 void zset_pop_bind(struct engine *engine) {

@@ -38,6 +38,7 @@ static bool table_take(struct twins *twins, size_t size) {
         if (twins->slots == NULL) return false;
         twins->allocated = size;
     }
+    ASSERT(twins->slots);
     memset(twins->slots, 0, size * sizeof *twins->slots);
     twins->size = size;
     return true;

@@ -108,6 +108,22 @@ class Bridge(Stage):
             process.send_signal(signal.SIGKILL)
         process.wait()
 
+    def settled(self, timeout_s=60):
+        """Wait until no barrier runs and every gate that matters is open; the status then."""
+        until = time.monotonic() + timeout_s
+        status = {}
+        while time.monotonic() < until:
+            try:
+                status = self.status()
+            except SystemExit:
+                time.sleep(0.1)
+                continue
+            if not status["barrier_running"] and status["phase"] in ("level", "guarded") and status["gates_open"]:
+                return status
+            time.sleep(0.05)
+        closed = [(g["id"], g["observed"]) for g in status.get("gates", []) if g["matters"] and g["state"] not in ("pass", "warn")]
+        raise AssertionError(f"not settled: {status.get('phase')} {status.get('summary')} {closed}")
+
     def pause(self, role):
         self.processes[role].send_signal(signal.SIGSTOP)
 

@@ -11,23 +11,6 @@ from stage import PROGRAM, Clients
 ROUNDS = 10
 
 
-def settled(b, timeout_s=30):
-    """No barrier runs, and every gate that matters is open."""
-    until = time.monotonic() + timeout_s
-    status = {}
-    while time.monotonic() < until:
-        try:
-            status = b.status()
-        except SystemExit:
-            time.sleep(0.1)
-            continue
-        if not status["barrier_running"] and status["phase"] in ("level", "guarded") and status["gates_open"]:
-            return status
-        time.sleep(0.05)
-    closed = [(g["id"], g["observed"]) for g in status.get("gates", []) if g["matters"] and g["state"] not in ("pass", "warn")]
-    raise AssertionError(f"not settled: {status.get('phase')} {status.get('summary')} {closed}")
-
-
 def disturb(b, number):
     """Begin a barrier, and hit state between its begin and a tenth of a second later."""
     verb = "cutover" if b.status()["primary"] == "legacy" else "rollback"
@@ -42,7 +25,7 @@ def disturb(b, number):
         time.sleep(b.random.random() * 0.5)
         b.restart("state")
     process.wait(60)
-    status = settled(b)
+    status = b.settled()
     print(f"  {verb}, {'stopped' if number % 3 == 2 else 'killed'}: {(status['barrier'] or {}).get('outcome')}, "
           f"{status['primary']}, epoch {status['epoch']}", flush=True)
     return (status["barrier"] or {}).get("outcome")
@@ -55,7 +38,7 @@ def main():
         clients = [b.clients(2), Clients(b, b.ports["gateway2"], 1, 150, first=2)]
         b.verb("start", "--yes")
         b.wait_phase("level", audit=True)
-        settled(b)
+        b.settled()
         outcomes = [disturb(b, number) for number in range(rounds)]
         assert all(o in (None, "aborted", "completed") for o in outcomes), outcomes
         b.audit()

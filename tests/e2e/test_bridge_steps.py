@@ -35,22 +35,6 @@ class Steps(Bridge):
         with open(f"/proc/{self.processes['state'].pid}/stat", encoding="utf-8") as stat:
             return stat.read().rsplit(")", 1)[1].split()[0] == "T"
 
-    def settled(self, timeout_s=60):
-        """No barrier runs, and every gate is open."""
-        until = time.monotonic() + timeout_s
-        status = {}
-        while time.monotonic() < until:
-            try:
-                status = self.status()
-            except SystemExit:
-                time.sleep(0.1)
-                continue
-            if not status["barrier_running"] and status["phase"] in ("level", "guarded") and status["gates_open"]:
-                return status
-            time.sleep(0.05)
-        closed = [(g["id"], g["observed"]) for g in status.get("gates", []) if g["matters"] and g["state"] not in ("pass", "warn")]
-        raise AssertionError(f"not settled: {status.get('phase')} {status.get('summary')} {closed}")
-
     def kill_inside(self, victim, step, when):
         """One barrier with VICTIM killed in it. Returns its outcome and who is the primary side now."""
         before = self.settled()
