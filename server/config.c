@@ -63,7 +63,9 @@ const struct config_option *config_find(struct engine *engine, struct slice name
 
 int config_find_kept(struct slice name) {
     for (size_t i = 0; i < config_kept_count; i++)
-        if (arg_is(name, config_kept[i].name)) return (int)i;
+        if (arg_is(name, config_kept[i].name) ||
+            (config_kept[i].alias && arg_is(name, config_kept[i].alias)))
+            return (int)i;
     return -1;
 }
 

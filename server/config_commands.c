@@ -28,13 +28,14 @@ static bool named(struct client *c, const char *name) {
     return false;
 }
 
-/* Those that Redis shows only to who knows their names. */
+/* Those that Redis 7.0 shows only to who knows their names, or does not know. */
 static bool is_hidden(const char *name) {
     return strstr(name, "-delay") != NULL ||
            strcmp(name, "loading-process-events-interval-bytes") == 0 ||
            strcmp(name, "maxmemory-eviction-tenacity") == 0 ||
            strcmp(name, "use-exit-on-panic") == 0 || strcmp(name, "watchdog-period") == 0 ||
-           strcmp(name, "socket-mark-id") == 0;
+           strcmp(name, "socket-mark-id") == 0 || strcmp(name, "loadmodule") == 0 ||
+           strcmp(name, "locale-collate") == 0 || strcmp(name, "tcp-user-timeout") == 0;
 }
 
 static void reply_option(struct client *c, const char *name, const struct config_option *option) {
@@ -62,6 +63,12 @@ static void run_get(struct client *c) {
             (is_hidden(config_kept[i].name) && !named(c, config_kept[i].name)))
             continue;
         reply_bulk_text(c, config_kept[i].name);
+        reply_bulk_text(c, config->kept[i]);
+        count++;
+    }
+    for (size_t i = 0; i < config_kept_count; i++) {
+        if (config_kept[i].alias == NULL || !matches_any(c, config_kept[i].alias)) continue;
+        reply_bulk_text(c, config_kept[i].alias);
         reply_bulk_text(c, config->kept[i]);
         count++;
     }

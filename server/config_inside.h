@@ -23,7 +23,7 @@ struct engine_config {
 
 /* Options that Redis has, that mean nothing here, and that files and tools set nevertheless. */
 struct config_kept {
-    const char *name, *fallback;
+    const char *name, *fallback, *alias; /* alias: NULL or the old name */
 };
 extern const struct config_kept config_kept[];
 extern const size_t config_kept_count;
