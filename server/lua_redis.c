@@ -42,14 +42,13 @@ static struct slice *bad_arguments(lua_State *lua, const char *error) {
 }
 
 /* The arguments as bytes. They stay on the stack, so the strings stay where they are; numbers are
- * written into a block of Lua's own, pushed on top (there may be 8,000 arguments, and then no more
- * room than the 20 places that every function has). NULL: an error was pushed instead. */
+ * written behind the array. NULL: an error was pushed instead. */
 static struct slice *read_arguments(lua_State *lua, int *count) {
     int argc = *count = lua_gettop(lua);
     if (argc == 0)
         return bad_arguments(lua,
                              "ERR Please specify at least one argument for this redis lib call");
-    struct slice *argv = lua_newuserdata(lua, (size_t)argc * (sizeof *argv + NUMBER_TEXT_BYTES));
+    struct slice *argv = script_vm_argv(lua, (size_t)argc, NUMBER_TEXT_BYTES);
     char *text = (char *)(argv + argc);
     for (int i = 0; i < argc; i++, text += NUMBER_TEXT_BYTES) {
         size_t size;

@@ -6,6 +6,7 @@
 #include "server/evict.h"
 #include "server/replication.h"
 #include "server/reply.h"
+#include "server/script.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -100,8 +101,10 @@ static void run_stats(struct client *c) {
     number(c, "clients.normal", r.clients);
     number(c, "cluster.links", 0);
     number(c, "aof.buffer", 0);
-    number(c, "lua.caches", 0);
-    number(c, "functions.caches", 0);
+    struct script_totals scripts;
+    script_count(engine, &scripts);
+    number(c, "lua.caches", scripts.cache_bytes);
+    number(c, "functions.caches", scripts.function_bytes);
     for (int i = 0; i < engine->db_count; i++)
         if (db_size(&engine->dbs[i]) > 0) reply_db(c, &engine->dbs[i]);
     number(c, "overhead.total", r.overhead);

@@ -127,6 +127,10 @@ bool script_hint(struct client *c, bool by_sha, char *sha);
 void script_forget_hint(struct engine *engine);
 struct script_entry *script_find(struct engine *engine, const char *sha);
 void script_info(struct engine *engine, struct buf *out);
+struct script_totals {
+    size_t cache_bytes, function_bytes; /* without the interpreters */
+};
+void script_count(const struct engine *engine, struct script_totals *totals);
 
 /* ---- lua_redis.c, lua_reply.c ---- */
 

@@ -7,7 +7,6 @@
 #include "server/monitor.h"
 #include "server/reply.h"
 
-#include <ctype.h>
 #include <openssl/sha.h>
 
 /* ---- names of scripts ---- */
@@ -23,12 +22,16 @@ void script_sha(struct slice bytes, char *sha) {
     sha[40] = '\0';
 }
 
+static char lower(uint8_t c) {
+    return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+}
+
 bool script_hint(struct client *c, bool by_sha, char *sha) {
     struct engine_scripts *all = c->engine->scripts;
     struct slice text = c->argv[1];
     if (by_sha) {
         if (text.size != 40) return false;
-        for (int i = 0; i < 40; i++) sha[i] = (char)tolower(text.data[i]);
+        for (int i = 0; i < 40; i++) sha[i] = lower(text.data[i]);
         sha[40] = '\0';
         return true;
     }
@@ -189,7 +192,7 @@ static void run_exists(struct client *c) {
             reply_int(c, 0);
             continue;
         }
-        for (int n = 0; n < 40; n++) sha[n] = (char)tolower(c->argv[i].data[n]);
+        for (int n = 0; n < 40; n++) sha[n] = lower(c->argv[i].data[n]);
         reply_int(c, script_find(c->engine, sha) != NULL);
     }
 }
@@ -253,6 +256,14 @@ static void human(struct buf *out, const char *name, size_t bytes) {
         buf_printf(out, "%s:%zuB\r\n", name, bytes);
     else
         buf_printf(out, "%s:%.2f%c\r\n", name, value, units[unit]);
+}
+
+void script_count(const struct engine *engine, struct script_totals *totals) {
+    const struct engine_scripts *all = engine->scripts;
+    struct function_totals functions;
+    function_count(engine, &functions);
+    totals->cache_bytes = all->eval ? all->cache_bytes + table_memory(&all->cache) : 0;
+    totals->function_bytes = functions.bytes;
 }
 
 void script_info(struct engine *engine, struct buf *out) {

@@ -82,6 +82,7 @@ void script_vm_close(struct script_vm *vm) {
     lua_close(vm->lua);
     client_free_fake(vm->client);
     buf_close(&vm->scratch);
+    mem_free(vm->argv);
     mem_free(vm);
 }
 
@@ -118,6 +119,16 @@ void script_vm_room(lua_State *lua, const struct buf *scratch, size_t size) {
 void script_vm_push(lua_State *lua, struct buf *scratch) {
     struct slice bytes = buf_slice(scratch);
     lua_pushlstring(lua, bytes.data ? (const char *)bytes.data : "", bytes.size);
+}
+
+struct slice *script_vm_argv(lua_State *lua, size_t count, size_t extra) {
+    struct script_vm *vm = script_vm_of(lua);
+    size_t bytes = count * (sizeof *vm->argv + extra); /* at most 8,000: they were on Lua's stack */
+    if (bytes > vm->argv_bytes) {
+        vm->argv = mem_realloc(vm->argv, bytes);
+        vm->argv_bytes = bytes;
+    }
+    return vm->argv;
 }
 
 /* ---- compiling ---- */

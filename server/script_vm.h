@@ -31,10 +31,12 @@ struct script_vm {
     struct script_run *run; /* what runs now, or NULL; see script.h */
     void *load;             /* the library that is being loaded, or NULL; see function_lua.c */
     struct buf scratch;     /* what libraries build their results in; valid within one call */
-    unsigned loop_steps;    /* see script_vm_tick() */
-    bool is_tidying;        /* memory is collected: no limit */
-    bool in_command;        /* inside redis.call() */
-    unsigned runs;          /* since memory was last collected */
+    struct slice *argv;     /* see script_vm_argv() */
+    size_t argv_bytes;
+    unsigned loop_steps; /* see script_vm_tick() */
+    bool is_tidying;     /* memory is collected: no limit */
+    bool in_command;     /* inside redis.call() */
+    unsigned runs;       /* since memory was last collected */
 };
 
 struct script_vm *script_vm_open(struct engine *engine);
@@ -65,6 +67,10 @@ struct buf *script_vm_scratch(lua_State *lua);
 void script_vm_room(lua_State *lua, const struct buf *scratch, size_t size);
 /* Push what is in the scratch as a string. */
 void script_vm_push(lua_State *lua, struct buf *scratch);
+
+/* An array for COUNT arguments of a command, with EXTRA bytes for each behind it; valid until the
+ * next call. */
+struct slice *script_vm_argv(lua_State *lua, size_t count, size_t extra);
 
 /* Compile TEXT, never bytecode; pushes the function, or the message. As lua_load(). */
 int script_vm_compile(lua_State *lua, const char *text, size_t size, const char *name);
