@@ -82,6 +82,10 @@ class Demo:
             out.write(CONFIG.format(server=server, **self.ports))
         self.stage.start("up", PROGRAM, "up", "drawbridge.yaml")
         wait_for_redis(self.ports["gateway"])
+        for _ in range(100): # 9: state does not listen yet
+            if self.stage.verb("status", wanted=(0, 1, 3, 5, 9)).get("exit_code") != 9:
+                break
+            time.sleep(0.1)
         say("drawbridge up: gateway, syncer, state" + (", server" if server else ""))
 
     def status(self):
