@@ -180,10 +180,12 @@ void preflight_judge_both(struct preflight *p, const struct preflight_side *lega
     if (skew >= CLOCK_LIMIT_MS)
         add(p, FINDING_FAIL, "clock", "synchronise the clocks of both hosts",
             "the clocks are %" PRId64 " ms apart", skew);
-    if (target->bundled && legacy->functions > 0)
+    if (legacy->functions > 0 && target->functions < 0)
         add(p, FINDING_FAIL, "target.functions",
-            "take a redis-server as target, or remove the functions",
-            "legacy has %" PRId64 " function libraries, which the bundled server does not have yet",
+            "take a target that knows functions (Redis 7.0, the bundled server), allow it "
+            "FUNCTION, or remove them",
+            "legacy has %" PRId64
+            " function libraries, and the target does not answer FUNCTION LIST",
             legacy->functions);
 }
 
