@@ -1,7 +1,5 @@
-/* allocator.c -- asking jemalloc. */
+/* allocator.c -- asking jemalloc, or the sanitizers' own allocator. */
 #include "server/allocator.h"
-
-#include <malloc.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define HAVE_JEMALLOC 0
@@ -15,6 +13,8 @@
 #endif
 #if HAVE_JEMALLOC
 #include <jemalloc/jemalloc.h>
+#else
+#include <sanitizer/allocator_interface.h>
 #endif
 
 #if HAVE_JEMALLOC
@@ -57,7 +57,7 @@ void allocator_purge(void) {
 #else
 
 size_t allocator_used(void) {
-    return mallinfo2().uordblks;
+    return __sanitizer_get_current_allocated_bytes();
 }
 
 void allocator_sizes(size_t *allocated, size_t *active, size_t *resident) {

@@ -8,7 +8,7 @@ import time
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 HERE = os.path.dirname(os.path.abspath(__file__))
-PROGRAM = os.environ.get("DRAWBRIDGE_PROGRAM", os.path.join(TOP, "build", "drawbridge"))
+PROGRAM = os.environ.get("DRAWBRIDGE", os.path.join(os.environ.get("BUILD", os.path.join(TOP, "build")), "drawbridge"))
 
 
 def free_port():

@@ -209,8 +209,7 @@ def with_load(folder, target_class, disturb):
 def calm(gateway):
     """Effects go to the target, and not only copies."""
     before = gateway.lanes()["effects_total"]
-    time.sleep(2)
-    assert gateway.lanes()["effects_total"] > before + 100, gateway.lanes()
+    wait_until("a hundred effects went", lambda: gateway.lanes()["effects_total"] > before + 100)
 
 
 def follower_trouble(target, writers):
