@@ -30,12 +30,15 @@ static bool named(struct client *c, const char *name) {
 
 /* Those that Redis 7.0 shows only to who knows their names, or does not know. */
 static bool is_hidden(const char *name) {
-    return strstr(name, "-delay") != NULL ||
-           strcmp(name, "loading-process-events-interval-bytes") == 0 ||
-           strcmp(name, "maxmemory-eviction-tenacity") == 0 ||
-           strcmp(name, "use-exit-on-panic") == 0 || strcmp(name, "watchdog-period") == 0 ||
-           strcmp(name, "socket-mark-id") == 0 || strcmp(name, "loadmodule") == 0 ||
-           strcmp(name, "locale-collate") == 0 || strcmp(name, "tcp-user-timeout") == 0;
+    static const char *const names[] = {"loading-process-events-interval-bytes",
+                                        "use-exit-on-panic",
+                                        "watchdog-period",
+                                        "loadmodule",
+                                        "locale-collate",
+                                        "tcp-user-timeout"};
+    for (size_t i = 0; i < COUNT(names); i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return strstr(name, "-delay") != NULL;
 }
 
 static void reply_option(struct client *c, const char *name, const struct config_option *option) {
