@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define JOURNAL_BYTES (16u << 20)
+#define SCAN_AGAIN_US 500000u
 
 static struct dual_line *line_of(struct dual *d, enum lane_side side, unsigned lane) {
     return &d->line[side][lane];
@@ -159,16 +160,16 @@ static void on_keyspace(struct req *req, struct backend *b, struct slice reply) 
 static void on_page(struct req *req, struct backend *b, struct slice reply) {
     struct dual *d = b->worker->dual;
     if (d == NULL) return;
-    if (reply.size == 0)
-        lane_scan_restart(&d->lanes.scan);
-    else if (!lane_scan_page(&d->lanes.scan, req->arg, reply))
-        log_warn("lanes.no_page", LOG_S("side", gateway_side_name(b->side)));
+    if (reply.size > 0 && lane_scan_page(&d->lanes.scan, req->arg, reply)) return;
+    lane_scan_restart(&d->lanes.scan);
+    d->scan.not_before_us = d->worker->now_us + SCAN_AGAIN_US; /* it loads its data, perhaps */
+    log_warn("lanes.no_page", LOG_S("side", gateway_side_name(b->side)));
 }
 
 static void list_page(struct dual *d) {
     char cursor[24];
     struct buf out = {0};
-    if (!d->scan.wanted) return;
+    if (!d->scan.wanted || d->worker->now_us < d->scan.not_before_us) return;
     struct backend *b = dispatch_shared(d->worker, dual_side(d, d->scan.side), 2, 0);
     if (b == NULL) return; /* being dialled; asked again at the next turn */
     d->scan.wanted = false;

@@ -47,6 +47,7 @@ struct dual {
         enum lane_side side;
         int32_t db;
         uint64_t cursor, round;
+        uint64_t not_before_us;
     } scan;
     uint64_t others_since_ms; /* of the grace time for unnamed connections; 0: it does not run */
     struct list waits;

@@ -746,6 +746,14 @@ static void all_wires(struct world *w) {
         }
 }
 
+void world_rest(struct world *w) {
+    for (int i = 0; i < 100 && !w->failed[0] && !idle(w); i++) {
+        w->world_ms += 1;
+        world_turn(w);
+        all_wires(w);
+    }
+}
+
 bool world_settle(struct world *w, char what[256]) {
     w->server[LANE_F].refuse = 0;
     w->server[LANE_F].loading = w->server[LANE_P].loading = false;

@@ -145,7 +145,9 @@ void world_remember(struct world *w, enum lane_side side);
 unsigned world_busy_wire(struct world *w, enum lane_side side, bool answered, unsigned from);
 unsigned world_wires(const struct world *w, enum lane_side side);
 
-/* Everything is answered and copied; then both sides are the same, or WHAT says what is not. */
+/* Everything is answered and copied. */
+void world_rest(struct world *w);
+/* Likewise, and old connections are gone; then both sides are the same, or WHAT says what is not. */
 bool world_settle(struct world *w, char what[256]);
 
 #endif
