@@ -210,6 +210,7 @@ static void run_resetstat(struct client *c) {
         struct command_use *use = &engine->uses[i];
         use->calls = use->micros = use->rejected = use->failed = 0;
     }
+    engine_stream_reset_stats(engine);
     latency_forget_histograms(engine);
     errors_reset(engine);
     reply_ok(c);

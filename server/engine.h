@@ -130,6 +130,7 @@ struct stream_memory {
     uint64_t on_disk;
 };
 void engine_stream_memory(const struct engine *engine, struct stream_memory *memory);
+void engine_stream_reset_stats(struct engine *engine); /* CONFIG RESETSTAT */
 
 /* A line in the log, in Redis's form. LEVEL: '.' debug, '-' verbose, '*' notice, '#' warning. */
 void engine_log(struct engine *engine, char level, const char *fmt, ...) PRINTF(3, 4);

@@ -21,7 +21,9 @@ enum err persistence_load_rdb(struct engine *engine, struct why *why) {
     struct stat about;
     if (stat(path, &about) && errno == ENOENT) return OK;
     loading_begin(engine, (uint64_t)about.st_size);
-    unsigned flags = engine->role == ROLE_REPLICA ? RDB_LOAD_KEEP_EXPIRED : 0;
+    p->expired_db = -1;
+    unsigned flags =
+        engine->role == ROLE_REPLICA ? RDB_LOAD_KEEP_EXPIRED : RDB_LOAD_NOTE_EXPIRED;
     enum err err = rdb_load_file(engine, path, flags, &place, NULL, why);
     loading_end(engine);
     if (err) return err;
@@ -29,7 +31,8 @@ enum err persistence_load_rdb(struct engine *engine, struct why *why) {
                (long long)p->keys_loaded, (long long)p->keys_expired_on_load);
     engine_log(engine, '*', "DB loaded from disk: %.3f seconds",
                (double)(engine->now_ms - p->loading_began_ms) / 1000);
-    replication_take_place(engine, &place);
+    replication_take_place(engine, &place, &p->expired_deletions);
+    buf_close(&p->expired_deletions);
     return OK;
 }
 

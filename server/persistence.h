@@ -31,6 +31,8 @@ struct persistence {
         last_bgsave_took_ms; /* the last: -1 none */
     uint64_t dirty_at_bgsave, saves;
     int64_t keys_loaded, keys_expired_on_load;
+    struct buf expired_deletions; /* of a load that knows its place in the stream; then empty */
+    int64_t expired_db;           /* selected in them */
 
     /* loading */
     int64_t loading_began_ms;
@@ -80,6 +82,7 @@ MUST_CHECK enum err rdb_save_file(struct engine *engine, const char *path,
 enum rdb_load_flag {
     RDB_LOAD_KEEP_EXPIRED = 1, /* a replica, or what the AOF goes on from */
     RDB_LOAD_MERGE = 2,        /* a key that is there is replaced */
+    RDB_LOAD_NOTE_EXPIRED = 4, /* into expired_deletions */
 };
 /* Add everything in the file to the databases, in slices, between loading_begin() and
  * loading_end(). On failure they hold what came before it. *PLACE is

@@ -3,6 +3,7 @@
 
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
+#include "lib/redis/resp.h"
 #include "server/loading.h"
 #include "server/function.h"
 #include "server/value_rdb.h"
@@ -183,6 +184,20 @@ static bool is_to_be_dropped(const struct loader *loader, const struct rdb_key *
            !loader->engine->settings.import_mode && key->expire_at_ms < loader->engine->now_ms;
 }
 
+/* The replicas that may go on from here have the key, and must hear that it is gone. */
+static void note_dropped(struct loader *loader, const struct rdb_key *key) {
+    struct persistence *p = persistence_of(loader->engine);
+    bool is_noted = loader->flags & RDB_LOAD_NOTE_EXPIRED;
+    if (!is_noted || !loader->place->id[0] || loader->place->offset < 0) return;
+    char number[24];
+    (void)snprintf(number, sizeof number, "%u", (unsigned)key->db);
+    if (p->expired_db != (int64_t)key->db)
+        resp_write_words(&p->expired_deletions, "SELECT", number, NULL);
+    p->expired_db = (int64_t)key->db;
+    struct slice words[] = {SLICE("DEL"), key->key};
+    resp_write_command(&p->expired_deletions, COUNT(words), words);
+}
+
 static enum err load_value(void *self, const struct rdb_key *key, const struct value *value,
                            struct why *why) {
     struct loader *loader = self;
@@ -191,6 +206,7 @@ static enum err load_value(void *self, const struct rdb_key *key, const struct v
     if (is_to_be_dropped(loader, key)) {
         if (value->type != TYPE_STRING) value_free(value);
         p->keys_expired_on_load++;
+        note_dropped(loader, key);
         return OK;
     }
     struct db *db = &engine->dbs[key->db];

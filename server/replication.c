@@ -115,6 +115,11 @@ static void check_disk(struct replication *r) {
     backlog_retry(&r->backlog);
 }
 
+void engine_stream_reset_stats(struct engine *engine) {
+    struct replication *r = replication_of(engine);
+    if (r) r->full_syncs = r->partial_syncs = r->refused_partial_syncs = 0;
+}
+
 void engine_stream_memory(const struct engine *engine, struct stream_memory *memory) {
     const struct replication *r = replication_of(engine);
     *memory = (struct stream_memory){0};
@@ -188,7 +193,8 @@ void replication_read_settings(struct engine *engine) {
     r->link.may_continue = false; /* what we have is nobody's yet */
 }
 
-void replication_take_place(struct engine *engine, const struct rdb_place *place) {
+void replication_take_place(struct engine *engine, const struct rdb_place *place,
+                            const struct buf *expired) {
     struct replication *r = replication_of(engine);
     if (!place->known) return;
     struct history *history = &r->history;
@@ -203,6 +209,11 @@ void replication_take_place(struct engine *engine, const struct rdb_place *place
         history->id2_end = place->offset + 1;
     }
     replication_need_backlog(r);
+    if (engine->role == ROLE_MASTER && buf_size(expired)) {
+        replication_feed(r, buf_slice(expired));
+        r->selected_db = -1;
+        replication_flush(r);
+    }
 }
 
 struct rdb_place persistence_place(const struct engine *engine) {

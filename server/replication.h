@@ -137,8 +137,10 @@ void replication_flush(struct replication *r); /* wake replicas, trim the backlo
 void replication_need_backlog(struct replication *r);
 void replication_drop_backlog(struct replication *r);
 void replication_read_settings(struct engine *engine); /* replicaof, at start */
-/* What an RDB file said about the stream, at start. */
-void replication_take_place(struct engine *engine, const struct rdb_place *place);
+/* What an RDB file said about the stream, at start. EXPIRED: commands that delete what was not taken
+ * from the file because its time had passed; who goes on from there has it still. */
+void replication_take_place(struct engine *engine, const struct rdb_place *place,
+                            const struct buf *expired);
 
 /* ---- failover.c ---- */
 void failover_command(struct client *c);
