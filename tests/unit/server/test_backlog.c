@@ -1,12 +1,14 @@
 /* test_backlog.c -- the backlog gives back what went in, and only those continue who may. */
 #include "server/history.h"
 
+#include "lib/base/fault.h"
 #include "lib/base/rand.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -164,8 +166,89 @@ static void test_what_lies_on_disk_comes_back(void **state) {
     backlog_store_close(backlog.store);
 }
 
+static void fill(struct backlog *backlog, size_t bytes) {
+    static uint8_t piece[65536];
+    for (size_t done = 0; done < bytes; done += sizeof piece) {
+        for (size_t i = 0; i < sizeof piece; i++) piece[i] = byte_at(backlog->end + i);
+        backlog_append(backlog, slice_from(piece, sizeof piece));
+    }
+}
+
+/* Until the thread has nothing more to do. */
+static void settle(struct backlog *backlog, uint64_t memory) {
+    for (int i = 0; i < 50; i++) {
+        backlog_settle(backlog, memory, 1);
+        backlog_store_wait(backlog->store);
+        (void)backlog_poll(backlog);
+    }
+}
+
+static void test_a_disk_that_fails_costs_memory_and_is_tried_again(void **state) {
+    (void)state;
+    const uint64_t memory = (uint64_t)2 << 20;
+    for (uint64_t n = 1; n < 6; n++) {
+        struct backlog backlog = {.store = backlog_store_open(hear_nothing, NULL)};
+        backlog_open(&backlog, 1);
+        fill(&backlog, 8 << 20);
+        fault_arm(FAULT_WRITE, n);
+        settle(&backlog, memory);
+        assert_true(fault_fired(FAULT_WRITE));
+        fault_arm(FAULT_WRITE, 0);
+        assert_true(backlog.disk_fails);
+        assert_true(backlog_memory(&backlog) > memory);
+        backlog_retry(&backlog);
+        settle(&backlog, memory);
+        assert_false(backlog.disk_fails);
+        assert_true(backlog_memory(&backlog) <= memory);
+        for (uint64_t offset = 1; offset < backlog.end; offset += 50000) {
+            backlog_want(&backlog, offset);
+            backlog_store_wait(backlog.store);
+            (void)backlog_poll(&backlog);
+            struct slice got = backlog_at(&backlog, offset);
+            assert_true(got.size > 0);
+            assert_int_equal(got.data[0], byte_at(offset));
+        }
+        backlog_close(&backlog);
+        backlog_store_close(backlog.store);
+    }
+}
+
+/* Empty the file without a name under the backlog's feet. */
+static void lose_the_file(void) {
+    for (int fd = 3; fd < 64; fd++) {
+        char link[64], name[256] = "";
+        (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        if (readlink(link, name, sizeof name - 1) > 0 && strstr(name, "temp-stream"))
+            assert_int_equal(ftruncate(fd, 0), 0);
+    }
+}
+
+static void test_what_cannot_be_read_back_is_lost_and_nothing_else(void **state) {
+    (void)state;
+    struct backlog backlog = {.store = backlog_store_open(hear_nothing, NULL)};
+    backlog_open(&backlog, 1);
+    fill(&backlog, 8 << 20);
+    settle(&backlog, (uint64_t)2 << 20);
+    assert_true(backlog.file_bytes > 0);
+    lose_the_file();
+    backlog_want(&backlog, 1);
+    backlog_store_wait(backlog.store);
+    assert_true(backlog_poll(&backlog));
+    assert_true(backlog.begin >= 1 + BACKLOG_AHEAD * BACKLOG_BLOCK_SIZE);
+    assert_true(backlog.begin < backlog.end);
+    uint64_t hot = backlog_hot_begin(&backlog);
+    struct slice got = backlog_at(&backlog, hot);
+    assert_true(got.size > 0);
+    assert_int_equal(got.data[0], byte_at(hot));
+    backlog_trim(&backlog, UINT64_MAX, UINT64_MAX);
+    backlog_close(&backlog);
+    backlog_store_close(backlog.store);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_disk_that_fails_costs_memory_and_is_tried_again),
+        cmocka_unit_test(test_what_cannot_be_read_back_is_lost_and_nothing_else),
         cmocka_unit_test(test_what_lies_on_disk_comes_back),
         cmocka_unit_test(test_every_held_offset_gives_its_byte),
         cmocka_unit_test(test_the_edges_of_the_backlog_are_exact),
