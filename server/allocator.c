@@ -14,7 +14,8 @@
 #if HAVE_JEMALLOC
 #include <jemalloc/jemalloc.h>
 #else
-#include <sanitizer/allocator_interface.h>
+/* Of the sanitizers' run-time library; gcc brings no header for it. */
+size_t __sanitizer_get_current_allocated_bytes(void);
 #endif
 
 #if HAVE_JEMALLOC

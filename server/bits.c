@@ -43,6 +43,7 @@ bool bits_find(struct slice bytes, uint64_t first, uint64_t last, bool bit, uint
 
 uint64_t bits_get(struct slice bytes, uint64_t at, unsigned width, bool is_signed) {
     uint64_t value = 0;
+    ASSERT(width >= 1 && width <= 64);
     for (unsigned i = 0; i < width; i++, at++) {
         uint64_t byte = at >> 3;
         unsigned bit = byte < bytes.size ? bytes.data[byte] >> (7 - (at & 7)) & 1u : 0;

@@ -307,7 +307,7 @@ static enum err bad_option(struct slice name, int count, const struct slice *wor
  * its value, even if it begins with --. */
 static enum err read_option(struct engine *engine, int argc, char **argv, int *at,
                             struct why *why) {
-    struct slice words[LINE_WORDS_MAX], whole = slice_text(argv[*at]);
+    struct slice words[LINE_WORDS_MAX] = {0}, whole = slice_text(argv[*at]);
     struct buf room = {0};
     int count = config_split(is_option(argv[*at]) ? slice_drop(whole, 2) : whole, &room, words, 2);
     (*at)++;

@@ -34,10 +34,11 @@ struct registration {
     int callback; /* index on the stack; 0: none */
 };
 
-static int refuse(lua_State *lua, const char *why) {
+_Noreturn static int refuse(lua_State *lua, const char *why) {
     lua_pushfstring(lua, "ERR %s", why);
     script_push_error(lua, lua_tostring(lua, -1), false);
-    return lua_error(lua);
+    lua_error(lua);
+    UNREACHABLE("lua_error() does not return");
 }
 
 static void read_flags(lua_State *lua, int table, uint32_t *flags) {

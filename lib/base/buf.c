@@ -15,7 +15,7 @@ void buf_close(struct buf *buf) {
 uint8_t *buf_room(struct buf *buf, size_t size) {
     if (buf->cap - buf->end >= size && buf->data) return buf->data + buf->end;
     size_t unread = buf->end - buf->start;
-    ASSERT(buf->data || buf->end == 0);
+    ASSERT(buf->data || (buf->start == 0 && buf->end == 0));
     ASSERT(size < SIZE_MAX / 4 && unread < SIZE_MAX / 4);
     if (buf->start > 0 && buf->start >= unread && buf->cap - unread >= size) {
         memmove(buf->data, buf->data + buf->start, unread);
