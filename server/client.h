@@ -58,6 +58,8 @@ enum client_flag {
     CLIENT_FAILED = 1 << 25,       /* this command replied an error */
     CLIENT_READ_PAUSED = 1 << 26,
     CLIENT_SCRIPT = 1 << 27,
+    CLIENT_ASKING = 1 << 28,   /* the next command may use a slot that is coming (cluster.h) */
+    CLIENT_READONLY = 1 << 29, /* may read of a replica what its master serves */
 };
 
 struct client {

@@ -21,7 +21,7 @@ static void reply_hello(struct client *c) {
     reply_bulk_text(c, "id");
     reply_int(c, (int64_t)c->id);
     reply_bulk_text(c, "mode");
-    reply_bulk_text(c, "standalone");
+    reply_bulk_text(c, c->engine->cluster ? "cluster" : "standalone");
     reply_bulk_text(c, "role");
     reply_bulk_text(c, c->engine->role == ROLE_MASTER ? "master" : "replica");
     reply_bulk_text(c, "modules");
@@ -103,6 +103,10 @@ static void run_echo(struct client *c) {
 static void run_select(struct client *c) {
     int64_t id;
     if (!arg_int_range(c, c->argv[1], INT32_MIN, INT32_MAX, &id, NULL)) return;
+    if (c->engine->cluster && id != 0) {
+        reply_error(c, "ERR SELECT is not allowed in cluster mode");
+        return;
+    }
     if (id < 0 || id >= c->engine->db_count) {
         reply_error(c, "ERR DB index is out of range");
         return;
@@ -126,7 +130,8 @@ static void run_reset(struct client *c) {
     multi_discard(c);
     pubsub_unsubscribe_all(c);
     const uint64_t gone = CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT |
-                          CLIENT_NO_EVICT | CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE;
+                          CLIENT_NO_EVICT | CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE |
+                          CLIENT_ASKING | CLIENT_READONLY;
     c->flags &= ~gone;
     c->db = &c->engine->dbs[0];
     c->resp = 2;

@@ -3,6 +3,7 @@
  *
  * docs/CONTROL.md has the words; checkpoints.h how they travel.
  */
+#include "server/cluster.h"
 #include "server/drawbridge.h"
 #include "lib/base/mem.h"
 #include "server/aof.h"
@@ -135,6 +136,8 @@ static void drawbridge_command(struct client *c) {
         epoch(c);
     else if (arg_is(c->argv[1], "join") && c->argc == 4)
         join(c);
+    else if (arg_is(c->argv[1], "topology") && c->argc >= 3)
+        cluster_topology_command(c);
     else
         reply_unknown_subcommand(c);
 }

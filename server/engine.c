@@ -51,7 +51,8 @@ struct engine *engine_new(void) {
 }
 
 void engine_make_dbs(struct engine *engine) {
-    engine->db_count = (int)engine->settings.databases;
+    /* Cluster mode has slots instead of databases. */
+    engine->db_count = engine->settings.cluster_enabled ? 1 : (int)engine->settings.databases;
     engine->dbs = NEW_ARRAY(struct db, (size_t)engine->db_count);
     for (int i = 0; i < engine->db_count; i++) db_init(&engine->dbs[i], engine, i);
 }

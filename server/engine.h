@@ -104,6 +104,7 @@ struct engine {
     struct engine_scripts *scripts;
     /* Those of the other groups, set by them. */
     void *persistence, *replication;
+    struct cluster *cluster; /* NULL: not in cluster mode (cluster.h) */
 };
 
 static inline int64_t engine_now_ms(const struct engine *engine) {

@@ -7,6 +7,7 @@
  * The order of the checks is that of processCommand in Redis 7.0 server.c: which error a client
  * sees when two apply is part of the behaviour.
  */
+#include "server/cluster.h"
 #include "server/execute.h"
 
 #include "lib/base/mem.h"
@@ -221,6 +222,7 @@ static bool admit(struct client *c, const struct command *spec) {
         return false;
     }
     if (!acl_admits_all(c) && !may_run(c, spec)) return false;
+    if (engine->cluster && !obeyed(c) && !cluster_admits(c, spec)) return false;
     if (!check_memory(c, spec)) return false;
     if (!gates_admit(c, spec)) return false;
     if (engine->role == ROLE_REPLICA && engine->settings.replica_read_only && !obeyed(c) &&
@@ -264,7 +266,10 @@ bool execute_request(struct client *c, int argc, struct slice *argv, const struc
     }
     c->command = c->last_command = spec;
     if (!(c->flags & CLIENT_LOADING)) {
-        if (!admit(c, spec)) return true;
+        bool admitted = admit(c, spec);
+        if (c->flags & CLIENT_ASKING && !is(spec, "asking"))
+            c->flags &= ~(uint64_t)CLIENT_ASKING;
+        if (!admitted) return true;
         if (pause_applies(c, engine_command_flags(c, spec), is_exec(spec))) return false;
     }
     if (c->engine->tracking) tracking_limit(c->engine);

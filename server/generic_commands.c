@@ -129,6 +129,10 @@ static struct entry *lookup_in(struct client *c, struct db *db, struct slice key
 static void run_move(struct client *c) {
     struct db *to;
     struct slice key = c->argv[1];
+    if (c->engine->cluster) {
+        reply_error(c, "ERR MOVE is not allowed in cluster mode");
+        return;
+    }
     if (!read_db(c, c->argv[2], &to, NULL)) return;
     if (to == c->db) {
         reply_error(c, "ERR source and destination objects are the same");
@@ -171,6 +175,10 @@ static void run_copy(struct client *c) {
     bool replace;
     struct slice from = c->argv[1], key = c->argv[2];
     if (!read_copy_options(c, &to, &replace)) return;
+    if (to != c->db && c->engine->cluster) {
+        reply_error(c, "ERR Copying to another database is not allowed in cluster mode");
+        return;
+    }
     if (to == c->db && slice_equal(from, key)) {
         reply_error(c, "ERR source and destination objects are the same");
         return;

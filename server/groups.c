@@ -3,6 +3,7 @@
 
 #include "server/acl.h"
 #include "server/client_memory.h"
+#include "server/cluster.h"
 #include "server/command.h"
 #include "server/config_inside.h"
 #include "server/latency.h"
@@ -32,6 +33,8 @@ void command_groups_bind(struct engine *engine) {
     scan_commands_bind(engine);
     object_commands_bind(engine);
     memory_commands_bind(engine);
+    cluster_commands_bind(engine);
+    migrate_commands_bind(engine);
     server_commands_bind(engine);
     lolwut_bind(engine);
     info_commands_bind(engine);

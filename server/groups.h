@@ -17,5 +17,6 @@ void debug_commands_bind(struct engine *engine);
 void lolwut_bind(struct engine *engine);
 void info_commands_bind(struct engine *engine);
 void object_commands_bind(struct engine *engine);
+void migrate_commands_bind(struct engine *engine);
 
 #endif

@@ -36,11 +36,11 @@ static void info_server(struct engine *engine, struct buf *out) {
     buf_printf(
         out,
         "redis_version:%s\r\nredis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:"
-        "0\r\nredis_mode:standalone\r\n"
+        "0\r\nredis_mode:%s\r\n"
         "os:%s %s "
         "%s\r\narch_bits:64\r\nmonotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:epoll\r\n"
         "atomicvar_api:c11-builtin\r\n",
-        SERVER_VERSION, name.sysname, name.release, name.machine);
+        SERVER_VERSION, engine->cluster ? "cluster" : "standalone", name.sysname, name.release, name.machine);
     buf_printf(out,
                "gcc_version:%d.%d.%d\r\nprocess_id:%d\r\nprocess_supervised:no\r\nrun_id:%s\r\ntcp_"
                "port:%d\r\n",
@@ -239,8 +239,7 @@ static void info_commandstats(struct engine *engine, struct buf *out) {
 }
 
 static void info_cluster(struct engine *engine, struct buf *out) {
-    (void)engine;
-    buf_printf(out, "cluster_enabled:0\r\n");
+    buf_printf(out, "cluster_enabled:%d\r\n", engine->cluster != NULL);
 }
 
 static void info_keyspace(struct engine *engine, struct buf *out) {

@@ -68,6 +68,7 @@ static struct entry *add_at(struct db *db, struct where w, struct slice key,
     access_start(db->engine, e);
     e->colours = db->engine->snapshot_polarity;
     table_add_hashed(w.table, e, w.hash);
+    if (db->slot_counts) db->slot_counts[slot_cluster(key)]++;
     note_expiry(db, w, expiry_ms);
     return e;
 }
@@ -121,6 +122,7 @@ bool db_delete(struct db *db, struct slice key) {
     struct where w = where(db, key);
     struct entry *e = table_take_hashed(w.table, key, w.hash);
     if (e == NULL) return false;
+    if (db->slot_counts) db->slot_counts[slot_cluster(key)]--;
     drop(db, e, false);
     return true;
 }
@@ -130,6 +132,7 @@ bool db_take(struct db *db, struct slice key, struct value *value, int64_t *expi
     struct where w = where(db, key);
     struct entry *e = table_take_hashed(w.table, key, w.hash);
     if (e == NULL) return false;
+    if (db->slot_counts) db->slot_counts[slot_cluster(key)]--;
     *value = entry_value(e);
     *expiry_ms = entry_expiry(e);
     *text = NULL;
@@ -235,6 +238,8 @@ uint64_t db_clear(struct db *db, bool lazy) {
     db->expires = 0;
     db->avg_ttl_ms = 0;
     db->expire_cursor = 0;
+    if (db->slot_counts)
+        memset(db->slot_counts, 0, SLOT_CLUSTER_COUNT * sizeof *db->slot_counts);
     block_scan_db(db);
     struct db_observer *observer = db->engine->observer;
     if (observer && observer->cleared(observer->ctx, db, tables)) return count;

@@ -32,6 +32,7 @@ struct db {
     struct table blocking; /* keys that clients wait for (block.c) */
     double avg_ttl_ms;
     uint64_t expire_cursor; /* where the active cycle goes on */
+    uint32_t *slot_counts; /* keys of each slot, in cluster mode; else NULL */
 };
 
 /* What a snapshot (or whoever needs a point in time) is told. One observer at most:

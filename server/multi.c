@@ -90,6 +90,15 @@ uint32_t multi_flags(const struct client *c, uint32_t own) {
     return (own | (m->some & ~of_all)) & (m->all | ~of_all);
 }
 
+void multi_visit(const struct client *c,
+                 void (*fn)(void *ctx, const struct command *command, int argc,
+                            const struct slice *argv),
+                 void *ctx) {
+    const struct client_multi *m = c->multi;
+    for (size_t i = 0; m && i < m->count; i++)
+        fn(ctx, m->queue[i].command, m->queue[i].argc, m->queue[i].argv);
+}
+
 size_t multi_queued(const struct client *c) {
     return c->multi ? c->multi->count : 0;
 }

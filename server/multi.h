@@ -4,6 +4,8 @@
 
 #include "server/keyspace.h"
 
+struct command;
+
 void multi_commands_bind(struct engine *engine);
 /* Queue the client's command; the bytes are copied. */
 void multi_queue(struct client *c);
@@ -19,6 +21,11 @@ void multi_key_changed(struct db *db, struct slice key);
 void multi_db_changes(struct db *db, struct db *other);
 void multi_forget(struct client *c);
 size_t multi_memory(const struct client *c); /* bytes: of queued commands and watches */
+/* Call FN for each queued command. */
+void multi_visit(const struct client *c,
+                 void (*fn)(void *ctx, const struct command *command, int argc,
+                            const struct slice *argv),
+                 void *ctx);
 size_t multi_queued(const struct client *c); /* commands; for CLIENT LIST */
 /* A copy of arguments in one block, bytes and all; mem_free(). */
 struct slice *args_copy(int argc, const struct slice *argv);

@@ -3,6 +3,7 @@
 
 #include "lib/base/version.h"
 #include "server/acl.h"
+#include "server/cluster.h"
 #include "server/start.h"
 
 #include <errno.h>
@@ -66,6 +67,7 @@ int server_main(int argc, char **argv) {
     if (acl_start(engine, &why) != OK) return fail_later(engine, &why);
     engine_make_dbs(engine);
     command_groups_bind(engine);
+    if (cluster_open(engine, &why) != OK) return fail_later(engine, &why);
     write_pid(engine);
     engine_log(engine, '#',
                "Drawbridge " DRAWBRIDGE_VERSION " (behaves as Redis " SERVER_VERSION "), PID: %d",

@@ -50,6 +50,10 @@ static void run_flushall(struct client *c) {
 
 static void run_swapdb(struct client *c) {
     int64_t a, b;
+    if (c->engine->cluster) {
+        reply_error(c, "ERR SWAPDB is not allowed in cluster mode");
+        return;
+    }
     if (!arg_int_range(c, c->argv[1], INT32_MIN, INT32_MAX, &a, "invalid first DB index") ||
         !arg_int_range(c, c->argv[2], INT32_MIN, INT32_MAX, &b, "invalid second DB index"))
         return;

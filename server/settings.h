@@ -72,6 +72,11 @@ struct settings {
     int64_t hll_sparse_max_bytes;
     int64_t notify_keyspace_events; /* bits of notify_class */
     bool import_mode;
+    /* cluster */
+    bool cluster_enabled, cluster_require_full_coverage, cluster_allow_reads_when_down,
+        cluster_allow_pubsubshard_when_down;
+    char *cluster_config_file, *cluster_announce_ip;
+    int64_t cluster_announce_port;
     /* observation */
     int64_t busy_reply_threshold_ms, lua_memory_limit;
     int64_t slowlog_log_slower_than_us, slowlog_max_len, latency_monitor_threshold_ms;

@@ -1,0 +1,51 @@
+/* cluster.h -- cluster mode: which requests this server answers, and where it sends the others.
+ *
+ * With cluster-enabled the server knows a topology (topology.h), kept in cluster-config-file and
+ * changed by CLUSTER commands and by DRAWBRIDGE TOPOLOGY SET. There is no bus: each server is told
+ * for itself. Every change is written (fs_replace) before it is answered; if that fails the server
+ * says so in its log, and goes on with what it was told.
+ *
+ * How a request goes (cluster_admits), as getNodeByQuery() of Redis 7.0 decides:
+ *
+ *     no keys ........................................ here
+ *     keys of two slots .............................. CROSSSLOT
+ *     slot without owner, or the cluster is down ..... CLUSTERDOWN
+ *     slot is ours and leaves; some keys are gone .... TRYAGAIN (others are here), else ASK
+ *     slot comes, and the client said ASKING ......... here (TRYAGAIN: several keys, some missing)
+ *     slot of our master, READONLY, no write ......... here
+ *     slot of another ................................ MOVED
+ */
+#ifndef SERVER_CLUSTER_H
+#define SERVER_CLUSTER_H
+
+#include "server/client.h"
+#include "server/topology.h"
+
+struct cluster {
+    struct topology *topology; /* owned; replaced whole by DRAWBRIDGE TOPOLOGY SET */
+};
+
+/* Reads or makes the file, binds the commands. Harmless without cluster-enabled. */
+MUST_CHECK enum err cluster_open(struct engine *engine, struct why *why);
+void cluster_commands_bind(struct engine *engine);
+
+/* May the client's command run here? False with the error replied. Only in cluster mode. */
+bool cluster_admits(struct client *c, const struct command *command);
+/* Every slot has an owner, or cluster-require-full-coverage is off. */
+bool cluster_is_ok(const struct engine *engine);
+
+/* The topology has changed: write it, and send blocked clients where their keys are now. */
+void cluster_changed(struct engine *engine);
+/* Keys in a slot: counted all the time in cluster mode, O(1). */
+uint64_t cluster_count_keys(const struct engine *engine, unsigned slot);
+
+/* DRAWBRIDGE TOPOLOGY ... */
+void cluster_topology_command(struct client *c);
+void cluster_info_put(struct engine *engine, struct buf *out); /* of CLUSTER INFO */
+
+/* ---- cluster_reports.c ---- */
+void cluster_reply_slots(struct client *c);
+void cluster_reply_shards(struct client *c);
+void cluster_reply_replicas(struct client *c, const struct node *master);
+
+#endif
