@@ -170,8 +170,7 @@ static void head_is_done(struct backend *b) {
     pop(b);
     flush_texts(b);
     bool forgotten = b->dedicated && b->head == NULL && b->lessee == NULL && b->shadow_of == NULL &&
-                     b->line == NULL &&
-                     !list_is_linked(&b->idle);
+                     b->line == NULL && !list_is_linked(&b->idle);
     if (forgotten) backend_abort(b);
 }
 

@@ -50,7 +50,8 @@ static uint64_t read_timeout(struct slice text, bool milliseconds) {
 uint64_t blocked_timeout_us(const struct command *command, const struct resp_request *r) {
     size_t at = 0;
     bool milliseconds = false;
-    return find_timeout(command, r, &at, &milliseconds) ? read_timeout(r->argv[at], milliseconds) : 0;
+    return find_timeout(command, r, &at, &milliseconds) ? read_timeout(r->argv[at], milliseconds)
+                                                        : 0;
 }
 
 static bool is_empty(struct slice reply) {

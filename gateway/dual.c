@@ -150,7 +150,8 @@ static void on_keyspace(struct req *req, struct backend *b, struct slice reply) 
     for (size_t i = 0; i + 3 < reply.size; i++) {
         if ((i > 0 && reply.data[i - 1] != '\n') || memcmp(reply.data + i, "db", 2) != 0) continue;
         int32_t db = 0;
-        for (size_t k = i + 2; k < reply.size && reply.data[k] >= '0' && reply.data[k] <= '9' && db < 100000; k++)
+        for (size_t k = i + 2;
+             k < reply.size && reply.data[k] >= '0' && reply.data[k] <= '9' && db < 100000; k++)
             db = db * 10 + (reply.data[k] - '0');
         if (db > highest) highest = db;
     }
@@ -193,7 +194,8 @@ static void list_page(struct dual *d) {
 
 static void dial(struct dual *d, struct dual_line *line) {
     enum side side = dual_side(d, line->side);
-    if (line->backend != NULL || loop_now_ms(d->worker->loop) < d->worker->retry_at_ms[side]) return;
+    if (line->backend != NULL || loop_now_ms(d->worker->loop) < d->worker->retry_at_ms[side])
+        return;
     struct backend *b = backend_open(d->worker, side, 2, true);
     b->line = line;
     line->backend = b;
@@ -202,8 +204,8 @@ static void dial(struct dual *d, struct dual_line *line) {
 /* C22a: another process, which may have other data. */
 static void check_run_id(struct dual *d, enum lane_side side, const char *run_id) {
     if (run_id[0] != '\0' && strcmp(d->run_id[side], run_id) == 0) return;
-    log_info("lanes.server", LOG_S("side", gateway_side_name(dual_side(d, side))), LOG_S("run_id", run_id),
-             LOG_S("before", d->run_id[side]));
+    log_info("lanes.server", LOG_S("side", gateway_side_name(dual_side(d, side))),
+             LOG_S("run_id", run_id), LOG_S("before", d->run_id[side]));
     /* Others may still be connected to the old one: they all dial again. */
     if (d->run_id[side][0] != '\0') d->worker->drop_side[dual_side(d, side)] = true;
     memcpy(d->run_id[side], run_id, sizeof d->run_id[side]);
@@ -238,7 +240,8 @@ static enum lane_side lane_side_of(const struct dual *d, enum side side) {
 /* RESTORE takes absolute times since 5.0; MOVED and ASK (C22b) are not built. */
 const char *dual_unfit_server(const struct backend *b, struct slice info) {
     struct slice mode;
-    bool cluster = resp_info_field(info, "redis_mode", &mode) && slice_equal(mode, SLICE("cluster"));
+    bool cluster =
+        resp_info_field(info, "redis_mode", &mode) && slice_equal(mode, SLICE("cluster"));
     if (cluster) return "capture lane cannot work with a Cluster yet";
     bool old = version_number(b->worker->version[b->side]) < EFFECT_VERSION(5, 0, 0);
     if (b->side != b->worker->side && old) return "capture lane needs a target of 5.0 or newer";
@@ -277,7 +280,8 @@ void dual_on_lost(struct backend *b, bool was_ready) {
             tell_gone(d, side, line->lane);
         }
     }
-    if (b->grave == NULL && b->journaled) d->table.gone(d->table.self, side, b->server_id, b->run_id);
+    if (b->grave == NULL && b->journaled)
+        d->table.gone(d->table.self, side, b->server_id, b->run_id);
     b->grave = NULL;
 }
 
@@ -328,17 +332,20 @@ static void bury_recovered(struct dual *d) {
         grave->server_id = buried->server_id;
         grave->buried = buried;
         (void)snprintf(grave->run_id, sizeof grave->run_id, "%s", buried->run_id);
-        (void)snprintf(d->run_id[buried->side], sizeof d->run_id[buried->side], "%s", buried->run_id);
+        (void)snprintf(d->run_id[buried->side], sizeof d->run_id[buried->side], "%s",
+                       buried->run_id);
     }
 }
 
 static enum err open_journal(struct dual *d, struct why *why) {
     const struct drawbridge_config *config = d->worker->gw->config;
     struct lane_rules rules = lane_rules_default;
-    enum err err = journal_file_open(&d->file, config->run_dir, d->worker->gw->name, JOURNAL_BYTES, why);
+    enum err err =
+        journal_file_open(&d->file, config->run_dir, d->worker->gw->name, JOURNAL_BYTES, why);
     if (err != OK) return err;
     lanes_journal_bind(&d->table, &d->file.journal);
-    lanes_init(&d->lanes, &ops, d, &d->table, loop_clock(d->worker->loop), &rules, (unsigned)config->gateway.lanes);
+    lanes_init(&d->lanes, &ops, d, &d->table, loop_clock(d->worker->loop), &rules,
+               (unsigned)config->gateway.lanes);
     lanes_recover(&d->lanes, &d->file, d->worker->gw->name, &d->recovered);
     err = journal_file_commit(&d->file, why);
     if (err == OK) return OK;
@@ -359,7 +366,8 @@ enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
     }
     for (unsigned side = 0; side < 2; side++)
         for (unsigned i = 0; i < d->lanes.count; i++)
-            d->line[side][i] = (struct dual_line){.dual = d, .side = (enum lane_side)side, .lane = i};
+            d->line[side][i] =
+                (struct dual_line){.dual = d, .side = (enum lane_side)side, .lane = i};
     bury_recovered(d);
     log_info("lanes.recovered", LOG_S("journal", journal_found_text(d->recovered.found)),
              LOG_U("keys", d->recovered.keys), LOG_U("slots", d->recovered.slots),
@@ -437,7 +445,8 @@ static void watch_others(struct dual *d) {
 void dual_tick(struct dual *d) {
     if (d->worker->routed)
         for (unsigned side = 0; side < 2; side++)
-            for (unsigned i = 0; i < d->lanes.count; i++) dial(d, line_of(d, (enum lane_side)side, i));
+            for (unsigned i = 0; i < d->lanes.count; i++)
+                dial(d, line_of(d, (enum lane_side)side, i));
     watch_others(d);
     show_figures(d);
 }
@@ -448,7 +457,8 @@ void dual_write_json(struct gateway *gw, struct buf *out) {
 #undef DUAL_NAME
     for (unsigned i = 0; i < DUAL_FIGURES; i++) {
         uint64_t sum = 0;
-        for (unsigned n = 0; n < gw->loops; n++) sum += counter_get(&gw->workers[n]->counters.lanes[i]);
+        for (unsigned n = 0; n < gw->loops; n++)
+            sum += counter_get(&gw->workers[n]->counters.lanes[i]);
         buf_printf(out, "%s\"%s\":%" PRIu64, i ? "," : "{", names[i], sum);
     }
     buf_printf(out, "}");

@@ -52,7 +52,8 @@ struct grave;
 enum dual_figure { DUAL_FIGURE_LIST(DUAL_FIGURE_ENUM) DUAL_FIGURES };
 #undef DUAL_FIGURE_ENUM
 
-/* In the loop's own thread, before anything is connected. Reads the journal of the process before. */
+/* In the loop's own thread, before anything is connected. Reads the journal of the process before.
+ */
 MUST_CHECK enum err dual_open(struct dual **dual, struct worker *worker, struct why *why);
 void dual_close(struct dual *dual); /* NULL is fine; its backends are closed already */
 

@@ -1,5 +1,5 @@
-/* dual_client.c -- dual write: clients' requests, by the lanes or pinned on their own connection, and
- * blocking commands that are tried. See dual.h. */
+/* dual_client.c -- dual write: clients' requests, by the lanes or pinned on their own connection,
+ * and blocking commands that are tried. See dual.h. */
 #include "gateway/dual_inside.h"
 
 #include "gateway/blocked.h"
@@ -71,8 +71,9 @@ static enum take send_own(struct client *c, struct effect *effect) {
     }
     if (effect->blocking || (effect->replies != 1 && !effect->is_block)) {
         effect_free(effect);
-        client_reply_errorf(c, "ERR drawbridge: with capture lane this command cannot stand between "
-                               "WATCH and EXEC");
+        client_reply_errorf(c,
+                            "ERR drawbridge: with capture lane this command cannot stand between "
+                            "WATCH and EXEC");
         return TAKE_DONE;
     }
     if (effect->writes) {
@@ -163,7 +164,8 @@ enum take dual_request(struct client *c, const struct command *command) {
     struct effect_facts facts = dual_facts(c->worker->dual);
     enum take take = TAKE_DONE;
     if (command != NULL && policy_of(command) == POLICY_TRACKING) {
-        client_reply_errorf(c, "ERR drawbridge: '%s' cannot be done with capture lane", command->name);
+        client_reply_errorf(c, "ERR drawbridge: '%s' cannot be done with capture lane",
+                            command->name);
         return TAKE_DONE;
     }
     if (!dispatch_may_leave(c, &take)) return take;
@@ -205,7 +207,8 @@ enum take dual_exec(struct client *c, struct slice block, size_t count) {
         add_words(&words, &r);
         block = slice_drop(block, used);
     }
-    for (size_t i = 0, at = 0; i < count; at += requests[i++].argc) requests[i].argv = words.argv + at;
+    for (size_t i = 0, at = 0; i < count; at += requests[i++].argc)
+        requests[i].argv = words.argv + at;
     take = send_effect(c, effect_block_new(&facts, c->db, count, requests));
 out:
     resp_request_close(&r);
@@ -238,7 +241,8 @@ void dual_wait_on(struct dual *d, struct client *c) {
     if (wait == NULL) return;
     wait->trying = false;
     wait->next_us = d->worker->now_us + TRY_AGAIN_US;
-    if (wait->deadline_us != 0 && wait->deadline_us < wait->next_us) wait->next_us = wait->deadline_us;
+    if (wait->deadline_us != 0 && wait->deadline_us < wait->next_us)
+        wait->next_us = wait->deadline_us;
     if (wait->next_us < d->waits_next_us) d->waits_next_us = wait->next_us;
 }
 
@@ -269,9 +273,11 @@ static void try_again(struct dual *d, struct dual_wait *wait) {
     struct lanes_place place = {0};
     struct lane_item *item = NULL;
     struct client *c = wait->client;
-    enum step step = resp_request_next(&r, &resp_request_limits_open, buf_slice(&wait->request), &used, &why);
+    enum step step =
+        resp_request_next(&r, &resp_request_limits_open, buf_slice(&wait->request), &used, &why);
     ASSERT(step == STEP_DONE && c->outstanding == 0); /* we wrote it ourselves; it is busy */
-    struct effect *effect = effect_new(&facts, c->db, command_lookup(r.argc, r.argv), r.argc, r.argv);
+    struct effect *effect =
+        effect_new(&facts, c->db, command_lookup(r.argc, r.argv), r.argc, r.argv);
     resp_request_close(&r);
     if (lanes_send(&d->lanes, &place, effect, c, &item) == LANES_SENT)
         wait->trying = true;

@@ -20,8 +20,8 @@ struct dual_line {
 struct dual_wait {
     struct list link; /* dual->waits, in the order in which they came */
     struct client *client;
-    struct buf request; /* as an array of bulk strings */
-    struct effect *keys; /* of its last try: what may wake it */
+    struct buf request;   /* as an array of bulk strings */
+    struct effect *keys;  /* of its last try: what may wake it */
     uint64_t deadline_us; /* 0: never */
     uint64_t next_us;     /* when it is tried again at the latest */
     bool trying;          /* it is in its lane now */
@@ -40,7 +40,7 @@ struct dual {
     struct journal_file file;
     struct lanes_recovered recovered;
     struct dual_line line[2][LANES_MAX];
-    char run_id[2][41]; /* of the servers that the lanes know; "": not known */
+    char run_id[2][41];    /* of the servers that the lanes know; "": not known */
     struct req *answering; /* whose answer a lane is being told */
     struct {
         bool wanted;
@@ -53,7 +53,7 @@ struct dual {
     struct list waits;
     size_t wait_count;
     uint64_t waits_next_us; /* when the next of them is due */
-    bool stood_still; /* some lane could not send when a client wanted to */
+    bool stood_still;       /* some lane could not send when a client wanted to */
 };
 
 static inline enum side dual_side(const struct dual *dual, enum lane_side side) {

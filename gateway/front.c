@@ -106,8 +106,7 @@ static enum take act(struct client *c, const struct command *command, struct sli
     case POLICY_MULTI: return multi_request(c, command);
     case POLICY_WATCH: return watch_request(c, command);
     case POLICY_BLOCKING:
-        if (!policy_blocks(command, c->request.argc, c->request.argv))
-            return forward_raw(c, raw);
+        if (!policy_blocks(command, c->request.argc, c->request.argv)) return forward_raw(c, raw);
         return blocked_request(c, command);
     case POLICY_WAIT: return blocked_wait(c);
     case POLICY_SUBSCRIBE: return subs_request(c, command);

@@ -19,8 +19,13 @@ void lane_init(struct lane *l, const struct lane_ops *ops, void *self,
                const struct lane_journal *journal, const struct clock *clock,
                const struct lane_rules *rules, unsigned number, unsigned lanes) {
     ASSERT(lanes > 0 && lanes <= LANES_MAX && number < lanes);
-    *l = (struct lane){.ops = ops, .self = self, .journal = journal, .clock = clock,
-                       .rules = *rules, .number = number, .lanes = lanes};
+    *l = (struct lane){.ops = ops,
+                       .self = self,
+                       .journal = journal,
+                       .clock = clock,
+                       .rules = *rules,
+                       .number = number,
+                       .lanes = lanes};
     l->next_id = ((uint64_t)number << 56) + 1;
     lane_keys_init(&l->keys, journal, rules->keys_max, number, lanes);
     lane_deadlines_init(&l->deadlines, journal, rules->deadlines_max);
@@ -216,7 +221,8 @@ static void copy_answered(struct lane *l, struct lane_item *item, struct slice a
         return;
     }
     item->keys = NEW(struct effect_key);
-    item->keys[0] = (struct effect_key){.name = name, .db = item->db, .use = EFFECT_WRITE | EFFECT_WHOLE};
+    item->keys[0] =
+        (struct effect_key){.name = name, .db = item->db, .use = EFFECT_WRITE | EFFECT_WHOLE};
     item->key_count = 1;
     item->replies = 1;
     if (copied == LANE_COPY_ABSENT)
@@ -258,7 +264,8 @@ static void command_answered(struct lane *l, struct lane_item *item, struct slic
     if (wrote_something(l)) l->ops->wrote(l, e);
     if (item->barrier) {
         uint64_t id = item->id;
-        l->ops->settled(l, item, &l->outcome); /* now its fence is in the journal, or all is dirty */
+        l->ops->settled(l, item,
+                        &l->outcome); /* now its fence is in the journal, or all is dirty */
         l->journal->forget(l->journal->self, id);
     } else if (item->outside) {
         outside_answered(l, item);
@@ -341,7 +348,8 @@ bool lane_pass_begin(struct lane *l) {
 }
 
 void lane_pass_name(struct lane *l, int32_t db, struct slice name) {
-    if (lane_keys_in_pass(&l->keys, slot_cluster(name))) lane_keys_mark(&l->keys, db, name, false, 0);
+    if (lane_keys_in_pass(&l->keys, slot_cluster(name)))
+        lane_keys_mark(&l->keys, db, name, false, 0);
 }
 
 bool lane_pass_may_name(const struct lane *l) {

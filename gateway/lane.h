@@ -14,10 +14,10 @@
  *
  *     connected        lane_primary_up(), lane_follower_up()
  *     answered         lane_primary_answered(), lane_follower_answered(), in the order sent
- *     broke            lane_primary_lost(), lane_follower_lost(): what it sent may still be executed
- *     known to be gone lane_primary_gone(), lane_follower_gone() (C21), once for each that was lost
- *     another process  lane_mark_all() on every lane (C22a)
- *     some time passed lane_tick(): copies leave
+ *     broke            lane_primary_lost(), lane_follower_lost(): what it sent may still be
+ * executed known to be gone lane_primary_gone(), lane_follower_gone() (C21), once for each that was
+ * lost another process  lane_mark_all() on every lane (C22a) some time passed lane_tick(): copies
+ * leave
  *
  * Commands come as items: lane_item_new() of a prepared effect, then lane_send(). The lane owns the
  * item from then on. A command that also touches other lanes' keys, or that runs on a connection of
@@ -46,10 +46,10 @@ struct lane_rules {
     bool follower_keeps_expired; /* F is in import mode (C8) */
     size_t keys_max;             /* not clean ones, by name */
     size_t deadlines_max;
-    size_t queue_items_max, queue_bytes_max; /* for F, not sent yet */
+    size_t queue_items_max, queue_bytes_max;   /* for F, not sent yet */
     size_t window_items_max, window_bytes_max; /* sent to F and not confirmed */
-    size_t copies_max;                       /* under way at P */
-    uint64_t copy_interval_ms;               /* of one key (C14) */
+    size_t copies_max;                         /* under way at P */
+    uint64_t copy_interval_ms;                 /* of one key (C14) */
 };
 
 extern const struct lane_rules lane_rules_default;
@@ -100,12 +100,13 @@ struct lane_ops {
     void (*answered)(struct lane *lane, struct lane_item *item, struct slice answer);
     /* Of a blocking command: there was nothing, its client waits (C17). */
     void (*nothing_there)(struct lane *lane, struct lane_item *item);
-    /* Its connection broke before the answer: its client is to be closed (C21). A barrier's lanes may
-     * go on. */
+    /* Its connection broke before the answer: its client is to be closed (C21). A barrier's lanes
+     * may go on. */
     void (*lost)(struct lane *lane, struct lane_item *item);
     /* An outside or a barrier item is answered (its effect told in OUTCOME), or its connection is
      * known to be gone (OUTCOME is NULL). It is the owner's from now on. */
-    void (*settled)(struct lane *lane, struct lane_item *item, const struct effect_outcome *outcome);
+    void (*settled)(struct lane *lane, struct lane_item *item,
+                    const struct effect_outcome *outcome);
     /* Keys of EFFECT were written: what waits for them may be tried again. */
     void (*wrote)(struct lane *lane, const struct effect *effect);
     /* Every key of every lane becomes dirty: call lane_mark_all() on all, now. */
@@ -135,8 +136,8 @@ struct lane {
     bool primary_up, follower_up; /* connected, and what was lost before is gone */
     bool follower_open;
     unsigned primary_lost, follower_lost; /* connections not known to be gone */
-    bool stopped; /* nothing leaves for P (C19) */
-    bool hurry;   /* a barrier was announced: copies are not put off (C23) */
+    bool stopped;                         /* nothing leaves for P (C19) */
+    bool hurry; /* a barrier was announced: copies are not put off (C23) */
     struct lane_queue flight, tail, sent;
     struct lane_item *lost; /* outside items whose connection is not known to be gone */
     size_t copies;          /* under way at P */

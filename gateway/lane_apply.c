@@ -49,7 +49,8 @@ static void set_deadlines(struct lane *l, const struct effect_key *keys, size_t 
         int64_t at_ms = LANE_DEADLINE_NONE;
         if (keys[i].expiry == EFFECT_EXPIRY_KEPT) continue;
         if (keys[i].expiry == EFFECT_EXPIRY_AT)
-            at_ms = keys[i].deadline_ms == LANE_DEADLINE_NONE ? LANE_DEADLINE_NONE - 1 : keys[i].deadline_ms;
+            at_ms = keys[i].deadline_ms == LANE_DEADLINE_NONE ? LANE_DEADLINE_NONE - 1
+                                                              : keys[i].deadline_ms;
         if (keys[i].expiry == EFFECT_EXPIRY_OF) at_ms = i < 2 ? moved[i] : 1;
         lane_deadlines_set(&l->deadlines, hash_of(&keys[i]), at_ms, gone_ms);
     }
@@ -91,9 +92,11 @@ static void seal(struct lane_item *item, const struct block *b) {
     item->replies = (uint32_t)b->requests + 2;
 }
 
-static void apply_one(struct lane *l, struct lane_item *item, const struct effect_item *did, struct block *b) {
+static void apply_one(struct lane *l, struct lane_item *item, const struct effect_item *did,
+                      struct block *b) {
     const struct effect_key *keys = l->outcome.keys + did->key_at;
-    if (did->kind == EFFECT_DIRTY_ALL || (did->kind == EFFECT_REQUEST && did->scope != EFFECT_SCOPE_KEYS)) {
+    if (did->kind == EFFECT_DIRTY_ALL ||
+        (did->kind == EFFECT_REQUEST && did->scope != EFFECT_SCOPE_KEYS)) {
         l->ops->mark_everything(l); /* in a barrier such a request has its place */
         return;
     }
@@ -108,7 +111,8 @@ static void apply_one(struct lane *l, struct lane_item *item, const struct effec
 
 void lane_apply(struct lane *l, struct lane_item *item) {
     struct block block = {0};
-    for (size_t i = 0; i < l->outcome.item_count; i++) apply_one(l, item, &l->outcome.items[i], &block);
+    for (size_t i = 0; i < l->outcome.item_count; i++)
+        apply_one(l, item, &l->outcome.items[i], &block);
     if (block.requests == 0) {
         lane_forget(l, item);
         return;

@@ -10,7 +10,8 @@ void lane_barrier_init(struct lane_barrier *b, struct lane *lanes, unsigned coun
 }
 
 void lane_barrier_close(struct lane_barrier *b) {
-    for (struct lane_item *item = lane_queue_pop(&b->waiting); item != NULL; item = lane_queue_pop(&b->waiting))
+    for (struct lane_item *item = lane_queue_pop(&b->waiting); item != NULL;
+         item = lane_queue_pop(&b->waiting))
         lane_item_free(item);
 }
 
@@ -49,7 +50,8 @@ static void go_on(struct lane_barrier *b) {
 static bool may_fence(const struct lane_barrier *b, const struct effect_outcome *outcome) {
     if (b->at_f != LANE_FENCE_IDLE || outcome->item_count != 1) return false;
     const struct effect_item *did = &outcome->items[0];
-    if (did->kind != EFFECT_REQUEST || did->scope == EFFECT_SCOPE_KEYS || did->scope == EFFECT_SCOPE_SWAP)
+    if (did->kind != EFFECT_REQUEST || did->scope == EFFECT_SCOPE_KEYS ||
+        did->scope == EFFECT_SCOPE_SWAP)
         return false;
     for (unsigned i = 0; i < b->count; i++)
         if (!b->lanes[i].follower_up) return false;
@@ -76,7 +78,8 @@ static void put_fences(struct lane_barrier *b, const struct effect_outcome *outc
     }
 }
 
-void lane_barrier_settled(struct lane_barrier *b, struct lane_item *item, const struct effect_outcome *outcome) {
+void lane_barrier_settled(struct lane_barrier *b, struct lane_item *item,
+                          const struct effect_outcome *outcome) {
     if (outcome == NULL) { /* it may have been done until now; what could still do it is gone */
         mark_all(b);
         lane_item_free(item);

@@ -1,10 +1,9 @@
 /* lane_barrier.h -- FLUSHALL, FLUSHDB, SWAPDB, SCRIPT and FUNCTION over all lanes (C19).
  *
- *   at P   IDLE --begin--> STOPPING --all is answered--> ASKED --answered, lost--> IDLE, lanes go on
- *   at F   IDLE --done at P--> FENCING --every lane's fence is reached--> PASSING --confirmed--> IDLE
- *                                  | a queue was lost                        | its connection broke
- *                                  v                                         v
- *                             everything is dirty                 BURIED: until it is known to be gone
+ *   at P   IDLE --begin--> STOPPING --all is answered--> ASKED --answered, lost--> IDLE, lanes go
+ * on at F   IDLE --done at P--> FENCING --every lane's fence is reached--> PASSING --confirmed-->
+ * IDLE | a queue was lost                        | its connection broke v v everything is dirty
+ * BURIED: until it is known to be gone
  *
  * The request goes to F when everything before it is confirmed there, and nothing after it leaves
  * before it is confirmed. The two machines are apart, so that no client waits for F: when F is not
@@ -34,9 +33,9 @@ struct lane_barrier {
     struct lane_queue waiting; /* items; each leaves alone, down lane 0 */
     enum lane_barrier_at_p at_p;
     enum lane_barrier_at_f at_f;
-    uint64_t closed;  /* lanes with a fence in their queue, as bits */
-    uint64_t reached; /* of those, the ones where all before it is confirmed */
-    bool broken;      /* a fence was lost: let the others through, send nothing */
+    uint64_t closed;               /* lanes with a fence in their queue, as bits */
+    uint64_t reached;              /* of those, the ones where all before it is confirmed */
+    bool broken;                   /* a fence was lost: let the others through, send nothing */
     uint64_t done, fenced, marked; /* figures: barriers, and how F got them */
 };
 
@@ -52,7 +51,8 @@ void lane_barrier_settled(struct lane_barrier *barrier, struct lane_item *item,
 void lane_barrier_unanswered(struct lane_barrier *barrier); /* its connection broke */
 void lane_barrier_at_fence(struct lane_barrier *barrier, unsigned lane);
 void lane_barrier_passed(struct lane_barrier *barrier, struct lane_item *fence);
-void lane_barrier_lost(struct lane_barrier *barrier, unsigned lane, struct lane_item *fence, bool sent);
+void lane_barrier_lost(struct lane_barrier *barrier, unsigned lane, struct lane_item *fence,
+                       bool sent);
 
 void lane_barrier_turn(struct lane_barrier *barrier);
 

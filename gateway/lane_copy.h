@@ -1,7 +1,8 @@
 /* lane_copy.h -- a copy in the lane: what P is asked for, and what its answer makes of F (C13, C3).
  *
  *     MULTI; PEXPIRETIME key; DUMP key; EXEC        (before 7.0: TIME and PTTL)
- *     --> RESTORE key deadline payload REPLACE ABSTTL, or DEL when both say that there is no such key
+ *     --> RESTORE key deadline payload REPLACE ABSTTL, or DEL when both say that there is no such
+ * key
  *
  * Pure. Hostile input: the answer may be anything; what is not understood is a failed copy.
  * Source: Redis 7.0, PEXPIRETIME and RESTORE (ABSTTL since 5.0).

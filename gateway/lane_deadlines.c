@@ -93,7 +93,10 @@ static void unset(struct lane_deadlines *d, uint64_t hash) {
 void lane_deadlines_set(struct lane_deadlines *d, uint64_t hash, int64_t at_ms, int64_t gone_ms) {
     if (d->lost) {
         /* The journal has bounds of its own: after a restart there may be room again. */
-        d->journal->deadline(d->journal->self, hash, at_ms == LANE_DEADLINE_NONE ? 0 : at_ms > 0 ? at_ms : 1);
+        d->journal->deadline(d->journal->self, hash,
+                             at_ms == LANE_DEADLINE_NONE ? 0
+                             : at_ms > 0                 ? at_ms
+                                                         : 1);
         return;
     }
     if (at_ms == LANE_DEADLINE_NONE) {

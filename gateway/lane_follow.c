@@ -18,7 +18,8 @@ static void give_up(struct lane *l, struct lane_item *item, bool sent) {
 
 /* C20: the whole unsent tail, never single items from the middle. */
 static void drop_tail(struct lane *l) {
-    for (struct lane_item *item = lane_queue_pop(&l->tail); item != NULL; item = lane_queue_pop(&l->tail)) {
+    for (struct lane_item *item = lane_queue_pop(&l->tail); item != NULL;
+         item = lane_queue_pop(&l->tail)) {
         l->queued--;
         give_up(l, item, false);
     }
@@ -49,7 +50,8 @@ void lane_follow(struct lane *l, struct lane_item *item) {
     l->queued++;
     lane_queue_push(&l->tail, item);
     pump(l);
-    if (l->tail.count > l->rules.queue_items_max || l->tail.bytes > l->rules.queue_bytes_max) drop_tail(l);
+    if (l->tail.count > l->rules.queue_items_max || l->tail.bytes > l->rules.queue_bytes_max)
+        drop_tail(l);
 }
 
 bool lane_fence(struct lane *l, struct lane_item *fence) {
@@ -91,7 +93,8 @@ void lane_follower_lost(struct lane *l) {
     l->follower_open = l->follower_up = false;
     l->follower_lost++;
     drop_tail(l);
-    for (struct lane_item *item = lane_queue_pop(&l->sent); item != NULL; item = lane_queue_pop(&l->sent)) {
+    for (struct lane_item *item = lane_queue_pop(&l->sent); item != NULL;
+         item = lane_queue_pop(&l->sent)) {
         l->done++;
         give_up(l, item, true);
     }
@@ -121,7 +124,8 @@ static bool touches_stamp(const struct lane *l, const struct lane_item *item, ui
     for (size_t i = 0; i < item->key_count; i++) {
         const struct lane_key *key = lane_keys_find(&l->keys, item->keys[i].db, item->keys[i].name);
         if (key != NULL && key->stamp == stamp) return true;
-        if (key == NULL && lane_keys_is_dirty(&l->keys, item->keys[i].db, item->keys[i].name)) return true;
+        if (key == NULL && lane_keys_is_dirty(&l->keys, item->keys[i].db, item->keys[i].name))
+            return true;
     }
     return false;
 }
@@ -141,7 +145,8 @@ static void refused(struct lane *l, const struct lane_item *item) {
     l->figures.refused++;
     mark_stamped(l, item, stamp);
     for (const struct lane_item *later = l->sent.head; later != NULL; later = later->next)
-        if (later->kind != LANE_COPY && touches_stamp(l, later, stamp)) mark_stamped(l, later, stamp);
+        if (later->kind != LANE_COPY && touches_stamp(l, later, stamp))
+            mark_stamped(l, later, stamp);
     drop_tail(l);
 }
 

@@ -5,11 +5,10 @@
  * the death of the process) when they return. None may call the lane.
  *
  * After a crash the owner reads it back and tells the lane, before anything else:
- *   each connection that was open  lane_buried() on its side: no copies until it is known to be gone
- *   each entry not forgotten       lane_mark() for its keys; entry_all: lane_mark_all()
- *   each dirty key, dirty slot     lane_mark(), lane_mark_slot()
- *   each deadline                  lane_deadlines_set()
- * A journal that is not of this boot, or missing: lane_mark_all(), and nothing else (C20).
+ *   each connection that was open  lane_buried() on its side: no copies until it is known to be
+ * gone each entry not forgotten       lane_mark() for its keys; entry_all: lane_mark_all() each
+ * dirty key, dirty slot     lane_mark(), lane_mark_slot() each deadline lane_deadlines_set() A
+ * journal that is not of this boot, or missing: lane_mark_all(), and nothing else (C20).
  */
 #ifndef GATEWAY_LANE_JOURNAL_H
 #define GATEWAY_LANE_JOURNAL_H

@@ -12,7 +12,8 @@ static uint64_t hash_of(int32_t db, struct slice name) {
 
 void lane_keys_init(struct lane_keys *k, const struct lane_journal *journal, size_t keys_max,
                     unsigned number, unsigned lanes) {
-    *k = (struct lane_keys){.journal = journal, .keys_max = keys_max, .number = number, .lanes = lanes};
+    *k = (struct lane_keys){
+        .journal = journal, .keys_max = keys_max, .number = number, .lanes = lanes};
     list_init(&k->soon);
     list_init(&k->later);
     k->bucket_count = BUCKETS_FIRST;
@@ -34,7 +35,8 @@ struct lane_key *lane_keys_find(const struct lane_keys *k, int32_t db, struct sl
     if (k->count == 0) return NULL;
     uint64_t hash = hash_of(db, name);
     struct lane_key *key = k->buckets[hash & (k->bucket_count - 1)];
-    while (key != NULL && (key->hash != hash || key->db != db || !slice_equal(lane_key_name(key), name)))
+    while (key != NULL &&
+           (key->hash != hash || key->db != db || !slice_equal(lane_key_name(key), name)))
         key = key->next;
     return key;
 }
@@ -98,7 +100,8 @@ bool lane_keys_is_dirty(const struct lane_keys *k, int32_t db, struct slice name
 static void want(struct lane_keys *k, struct lane_key *key, uint64_t due_ms) {
     if (!key->dirty || key->copying || key->pins > 0) return;
     if (list_is_linked(&key->want)) {
-        if (due_ms != 0 || key->due_ms == 0) return; /* it waits already, and not longer than this */
+        if (due_ms != 0 || key->due_ms == 0)
+            return; /* it waits already, and not longer than this */
         list_remove(&key->want);
     }
     key->due_ms = due_ms;
@@ -112,7 +115,8 @@ static void make_dirty(struct lane_keys *k, struct lane_key *key) {
     k->dirty_count++;
 }
 
-void lane_keys_mark(struct lane_keys *k, int32_t db, struct slice name, bool outside, uint64_t due_ms) {
+void lane_keys_mark(struct lane_keys *k, int32_t db, struct slice name, bool outside,
+                    uint64_t due_ms) {
     struct lane_key *key = lane_keys_find(k, db, name);
     if (key == NULL) {
         unsigned slot = slot_cluster(name);
@@ -139,7 +143,8 @@ void lane_keys_mark_slot(struct lane_keys *k, unsigned slot) {
 
 /* Copies that are under way read what may not last: their keys get a new generation, too. */
 void lane_keys_mark_all(struct lane_keys *k) {
-    for (unsigned slot = k->number; slot < LANE_SLOTS; slot += k->lanes) lane_keys_mark_slot(k, slot);
+    for (unsigned slot = k->number; slot < LANE_SLOTS; slot += k->lanes)
+        lane_keys_mark_slot(k, slot);
     uint64_t gen = ++k->gens;
     for (size_t i = 0; i < k->bucket_count; i++)
         for (struct lane_key *key = k->buckets[i]; key != NULL; key = key->next) key->gen = gen;

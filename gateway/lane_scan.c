@@ -84,7 +84,8 @@ static void next_database(struct lane_scan *s) {
 static bool take(struct slice *rest, enum resp_kind kind, struct resp_token *t) {
     size_t used = 0;
     struct why why;
-    if (resp_next(&resp_limits_server, *rest, t, &used, &why) != STEP_DONE || t->kind != kind) return false;
+    if (resp_next(&resp_limits_server, *rest, t, &used, &why) != STEP_DONE || t->kind != kind)
+        return false;
     *rest = slice_drop(*rest, used);
     return true;
 }

@@ -67,8 +67,8 @@ static void lost_fence(struct lane *l, struct lane_item *fence, bool sent) {
     lane_barrier_lost(&of(l)->barrier, l->number, fence, sent);
 }
 
-static const struct lane_ops ops = {to_primary, to_follower, answered,     nothing_there,
-                                    lost,       settled,     wrote,        mark_everything,
+static const struct lane_ops ops = {to_primary, to_follower,  answered,  nothing_there,
+                                    lost,       settled,      wrote,     mark_everything,
                                     at_fence,   passed_fence, lost_fence};
 
 /* ---- what the owner asks for ---- */

@@ -6,8 +6,8 @@
  * copied. Nothing waits for a pin. EXEC under WATCH runs on a connection of its client's own, which
  * is in no lane's order at all: lanes_pin() and lanes_unpin() around it.
  *
- * A command leaves only when its client's earlier commands in other lanes are answered: lanes_take()
- * says so.
+ * A command leaves only when its client's earlier commands in other lanes are answered:
+ * lanes_take() says so.
  *
  * Everything that a lane is told (lane.h) is told to lanes->lane[n]; at the end of each callback
  * call lanes_turn(), which sends copies, goes on with barriers, and asks for pages of a pass.

@@ -130,6 +130,11 @@ void world_open(struct world *w, uint64_t seed, unsigned lanes, bool import);
 void world_start(struct world *w, bool baseline); /* after the first data are there */
 void world_close(struct world *w);
 
+/* lane_world_journal.c */
+struct lane_journal world_journal(struct world *w);
+void world_no_journal(struct world *w);
+void world_recover(struct world *w); /* a new gateway reads it (lane_journal.h) */
+
 /* What can happen. WIRE: 0..: lanes, then WORLD_CLIENTS own ones, then the one that lists. */
 void world_issue(struct world *w, int client, int db, const char *text, bool own);
 void world_execute(struct world *w, enum lane_side side, unsigned wire);
