@@ -154,6 +154,7 @@ static bool base(struct client *c, struct search *s, int *first) {
 }
 
 static bool arguments_fit(struct client *c, const struct search *s) {
+    ASSERT(c->argv);
     if (s->store && (s->with_distance || s->with_hash || s->with_point)) {
         reply_error(c, "ERR %s is not compatible with WITHDIST, WITHHASH and WITHCOORD options",
                     s->form == SEARCH_STORE ? "GEOSEARCHSTORE" : "STORE option in GEORADIUS");
