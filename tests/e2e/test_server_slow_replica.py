@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from servers import Folder, Ours, RedisServer, Relay, run_tests, wait_until
+from servers import PROGRAM, Folder, Ours, RedisServer, Relay, run_tests, wait_until
 from test_server_replication import check_equal, command, wait_linked
 
 RATE = 100_000  # bytes a second
@@ -77,7 +77,8 @@ def test_a_slow_full_sync_is_never_dropped():
             assert master.info("replication")["connected_slaves"] == 1, "it was dropped"
             time.sleep(0.2)
         data = 200 * 20000 + 600_000  # and what was written over once
-        assert most - before < 40_000_000 + 2 * data, f"the master grew by {most - before} bytes"
+        sanitized = "san-" in PROGRAM  # keeps what was freed
+        assert sanitized or most - before < 40_000_000 + 2 * data, f"the master grew by {most - before} bytes"
         print(f"  80 MB of writes beside a slow sync: {(most - before) >> 20} MB more memory, {info['repl_backlog_disk'] >> 20} MB on disk")
         relay.fast.set()
         wait_linked(replica)
