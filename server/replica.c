@@ -399,7 +399,7 @@ static void drain(struct replica *replica) {
         if (buf_size(&c->out) == 0) fetch_now(replica);
         struct slice bytes = buf_slice(&c->out);
         if (bytes.size == 0) break;
-        ssize_t sent = send(c->fd, bytes.data, bytes.size, MSG_NOSIGNAL);
+        ssize_t sent = transport_write(&c->transport, c->fd, bytes.data, bytes.size);
         if (sent <= 0) return;
         buf_consume(&c->out, (size_t)sent);
     }
