@@ -168,7 +168,7 @@ static void put_key(const struct migrate *m, struct slice key, const struct entr
     int64_t left_ms = entry_expires(e) ? entry_expiry(e) - engine->now_ms : 0;
     if (entry_expires(e) && left_ms < 1) left_ms = 1;
     value_put(&body, &value, engine->settings.rdbcompression);
-    dump_put(&payload, value_rdb_type(&value), buf_slice(&body));
+    dump_put_as_redis(&payload, value_rdb_type(&value), buf_slice(&body));
     const struct slice words[] = {engine->cluster ? SLICE("RESTORE-ASKING") : SLICE("RESTORE"), key,
                                   slice_from(ttl, number_write_int(ttl, left_ms)),
                                   buf_slice(&payload), SLICE("REPLACE")};

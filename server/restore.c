@@ -24,7 +24,7 @@ static void dump_command(struct client *c) {
     struct value value = entry_value(e);
     struct buf body = {0}, payload = {0};
     value_put(&body, &value, c->engine->settings.rdbcompression);
-    dump_put(&payload, value_rdb_type(&value), buf_slice(&body));
+    dump_put_as_redis(&payload, value_rdb_type(&value), buf_slice(&body));
     reply_bulk(c, buf_slice(&payload));
     buf_close(&body);
     buf_close(&payload);

@@ -8,16 +8,24 @@
 #define FOOT_BYTES 10u
 #define VERSION_MIN 6u /* that of Redis 2.6, the first with DUMP */
 
-void dump_put(struct buf *out, uint8_t rdb_type, struct slice value) {
-    unsigned version = rdb_type_version(rdb_type);
+static void put(struct buf *out, uint8_t rdb_type, struct slice value, unsigned version) {
     size_t start = buf_size(out);
     buf_byte(out, rdb_type);
     buf_add(out, value);
-    bytes_put_le(buf_room(out, FOOT_BYTES), version > VERSION_MIN ? version : VERSION_MIN, 2);
+    bytes_put_le(buf_room(out, FOOT_BYTES), version, 2);
     buf_filled(out, 2);
     uint64_t sum = crc64_add(0, slice_drop(buf_slice(out), start));
     bytes_put_le(buf_room(out, 8), sum, 8);
     buf_filled(out, 8);
+}
+
+void dump_put(struct buf *out, uint8_t rdb_type, struct slice value) {
+    unsigned version = rdb_type_version(rdb_type);
+    put(out, rdb_type, value, version > VERSION_MIN ? version : VERSION_MIN);
+}
+
+void dump_put_as_redis(struct buf *out, uint8_t rdb_type, struct slice value) {
+    put(out, rdb_type, value, RDB_VERSION_WRITTEN);
 }
 
 enum err dump_open(struct slice payload, uint8_t *rdb_type, struct slice *value, struct why *why) {

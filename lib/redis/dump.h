@@ -15,6 +15,8 @@
 
 /* Append a payload of VALUE, the serialised form as value_raw() gives it. */
 void dump_put(struct buf *out, uint8_t rdb_type, struct slice value);
+/* The same with the version that Redis 7.0 writes, whatever the type: for whom bytes must be equal. */
+void dump_put_as_redis(struct buf *out, uint8_t rdb_type, struct slice value);
 
 /* Append a payload of VALUE, as value_raw() gives it, that a server knows which reads RDB up to
  * VERSION_MAX (6: Redis 2.6 and 2.8, 7: 3.2, 8: 4.0, 9: 5.0 to 6.2, 10: 7.0, 11: 7.2). A newer type
