@@ -45,7 +45,7 @@ HELPERS := $(wildcard tests/support/*.c) $(filter-out tests/sim/sim_%,$(wildcard
 HELPER_OBJECTS := $(HELPERS:%.c=$(B)/obj/%.o)
 TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/tools/*.c))
 
-.PHONY: tidy-files build-unit build-sim all deps unit sim e2e test test-long demo bench bench-pause asan fuzz tidy format layers tools help clean
+.PHONY: tidy-files build-unit build-sim all deps unit sim e2e test test-long demo bench bench-pause asan tsan fuzz tidy format layers tools help clean
 .SECONDARY:
 all: $(B)/drawbridge
 
@@ -54,7 +54,7 @@ help:
 	@echo 'make demo     move a live Redis, and back, on this machine'
 	@echo 'make test     everything that CI runs (under 15 minutes); make test-long: the rest'
 	@echo 'make bench    side by side with redis-server, nutcracker and haproxy'
-	@echo 'make asan | fuzz | tidy | format | layers | unit | sim | e2e | clean'
+	@echo 'make asan | tsan | fuzz | tidy | format | layers | unit | sim | e2e | clean'
 
 deps:
 	@sh deploy/deps.sh
@@ -93,6 +93,10 @@ e2e: all tools
 	@$(PYTHON) tests/e2e/run.py
 layers:
 	@sh tests/layers.sh
+# What has threads: the unit tests, and the simulation whose helper reads a snapshot while the engine writes.
+tsan:
+	@$(MAKE) --no-print-directory SANITIZE=thread all build-unit $(BUILD_ROOT)/san-thread/tests/sim/sim_snapshot
+	@sh tests/run-binaries.sh $(BUILD_ROOT)/san-thread/tests/unit $(BUILD_ROOT)/san-thread/tests/sim
 asan:
 	@$(MAKE) --no-print-directory $(SAN) all
 test:

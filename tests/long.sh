@@ -27,17 +27,17 @@ part() {
 }
 
 # Every test takes its programs from $BUILD, $DRAWBRIDGE or $SERVER. The sanitizers' programs are
-# slow: one after the other. What was freed is kept in quarantine, and tests of how much memory something takes see it;
-# and a test may preload a library of its own.
+# slow: one after the other. What was freed is kept in quarantine, and tests of how much memory something takes see it.
 sanitized() {
     BUILD=$PWD/build/san-address DRAWBRIDGE=$PWD/build/san-address/drawbridge SERVER=$PWD/build/san-address/drawbridge \
-        ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8:verify_asan_link_order=0 E2E_JOBS=1 /usr/bin/python3 tests/e2e/run.py "$@"
+        ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 E2E_JOBS=1 /usr/bin/python3 tests/e2e/run.py "$@"
 }
 
 part "build with sanitizers" make -s -j"$(nproc)" SANITIZE=address,undefined all tools
 part "end to end, under ASan and UBSan" sanitized
 part "every command, a million times" /usr/bin/python3 tests/e2e/test_every_command.py 1000000
 part "payloads of RESTORE, 400000" /usr/bin/python3 tests/e2e/test_restore_differential.py 400000
+part "unit tests and snapshots, under TSan" make -s -j"$(nproc)" tsan
 part "a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_bridge_steps.py --long
 for round in $(seq 1 "${SIM_ROUNDS:-30}"); do
     part "simulations, seed $round" env SEED="$round" sh tests/run-binaries.sh build/san-address/tests/sim

@@ -172,8 +172,11 @@ static void test_lists_rings_and_pools(void **state) {
     assert_false(list_is_linked(&items[2].link));
     list_push_front(&a, &items[2].link);
     static const int order[] = {2, 0, 1, 3, 4, 5};
-    for (int i = 0; i < 6; i++)
-        assert_int_equal(LIST_OWNER(list_pop(&a), struct item, link)->number, order[i]);
+    for (int i = 0; i < 6; i++) {
+        struct list *first = list_pop(&a);
+        ASSERT(first);
+        assert_int_equal(LIST_OWNER(first, struct item, link)->number, order[i]);
+    }
     assert_null(list_pop(&a));
 
     struct ring ring;
