@@ -26,7 +26,8 @@ static void run_keys(struct client *c) {
 
 struct scan {
     struct client *c;
-    struct slice pattern; /* size 0: all */
+    bool has_pattern; /* else all */
+    struct slice pattern;
     const char *type;     /* NULL: all */
     struct entry **found;
     size_t count, room;
@@ -57,10 +58,8 @@ static bool read_options(struct client *c, struct scan *scan, int64_t *count) {
                 return false;
             }
         } else if (arg_is(word, "match")) {
-            scan->pattern = slice_equal(value, SLICE("*")) ? SLICE("") : value;
-            if (value.size == 0)
-                scan->pattern =
-                    SLICE("[]"); /* the empty pattern matches no key but the empty one */
+            scan->pattern = value;
+            scan->has_pattern = !slice_equal(value, SLICE("*"));
         } else if (arg_is(word, "type")) {
             size_t size = value.size < sizeof type ? value.size : sizeof type - 1;
             memcpy(type, value.data, size);
@@ -75,7 +74,7 @@ static bool read_options(struct client *c, struct scan *scan, int64_t *count) {
 }
 
 static bool wanted(const struct scan *scan, const struct entry *e) {
-    if (scan->pattern.size > 0 && !pattern_matches(scan->pattern, entry_key(e), false))
+    if (scan->has_pattern && !pattern_matches(scan->pattern, entry_key(e), false))
         return false;
     if (scan->type &&
         !slice_equal_nocase(slice_text(scan->type), slice_text(type_name(entry_type(e)))))

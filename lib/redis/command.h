@@ -170,6 +170,7 @@ enum command_key_rule {
     COMMAND_KEYS_SORT_RO,
     COMMAND_KEYS_MIGRATE,
     COMMAND_KEYS_GEORADIUS,
+    COMMAND_KEYS_STREAMS, /* specs; if they fail, the options are gone through */
 };
 
 struct command {

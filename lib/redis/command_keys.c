@@ -114,6 +114,23 @@ static void counted_keys(struct finder *f) {
     if (store != 0) found(f, store, 0);
 }
 
+/* STREAMS may also be the name of a group or a stream: the first one that is an option counts. */
+static void streams_keys(struct finder *f) {
+    size_t i = 1;
+    while (i < f->argc && !arg_is(f, i, "streams")) {
+        if (arg_is(f, i, "block") || arg_is(f, i, "count"))
+            i += 2;
+        else if (arg_is(f, i, "group"))
+            i += 3;
+        else if (arg_is(f, i, "noack"))
+            i++;
+        else
+            return;
+    }
+    if (i >= f->argc || (f->argc - i - 1) % 2 != 0) return;
+    for (size_t count = (f->argc - i - 1) / 2; count > 0; count--) found(f, ++i, 0);
+}
+
 static void set_keys(struct finder *f) {
     unsigned flags = COMMAND_KEY_OW | COMMAND_KEY_UPDATE;
     for (size_t i = 3; i < f->argc; i++)
@@ -190,6 +207,7 @@ static void own_keys(struct finder *f) {
     case COMMAND_KEYS_SORT_RO: found(f, 1, COMMAND_KEY_RO | COMMAND_KEY_ACCESS); break;
     case COMMAND_KEYS_MIGRATE: migrate_keys(f); break;
     case COMMAND_KEYS_GEORADIUS: georadius_keys(f); break;
+    case COMMAND_KEYS_STREAMS: streams_keys(f); break;
     default: UNREACHABLE("key rule");
     }
 }

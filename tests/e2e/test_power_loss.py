@@ -258,7 +258,7 @@ def cut_everywhere(folder, server, model, rng, options, at_least, reorder):
             helped += more
             number = int(state.get("count", "0"))
             assert state == model.states[number], f"no state that there ever was, {number} blocks"
-            begin = all_records[index - 1][0]
+            begin = all_records[index - 1][0] if index else 0
             answered = max(count for size, count in server.made if size <= begin)
             needed = min(answered, at_least(begin, disk, answered))
             assert number >= needed, f"{number} blocks are left, {needed} were promised ({answered} answered)"
