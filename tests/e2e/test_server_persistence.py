@@ -193,7 +193,7 @@ def test_an_aof_that_has_grown_is_rewritten():
         r = ours.client()
         for i in range(3000):
             r.set("k", f"{i}" + "x" * 1000)
-        wait_until("it is rewritten", lambda: ours.info("persistence")["aof_current_size"] < 1000000)
+        wait_until("it is rewritten", lambda: ours.info("persistence")["aof_current_size"] < 1 << 20)
         assert ours.said("Starting automatic rewriting of AOF")
         want = r.get("k")
         ours.kill()

@@ -124,7 +124,8 @@ def test_a_chain_and_a_promotion():
         top = RedisServer(folder, "top")
         load = Load(top, folder.seed)
         load.start()
-        middle = Ours(folder, "middle", "--replicaof", "127.0.0.1", str(top.port))
+        # A PING of its own would put it ahead of the one that it goes back to: then no server can go on without a copy.
+        middle = Ours(folder, "middle", "--replicaof", "127.0.0.1", str(top.port), "--repl-ping-replica-period", "3600")
         wait_linked(middle)
         bottom = RedisServer(folder, "bottom", "--replicaof", "127.0.0.1", str(middle.port))
         wait_linked(bottom)
