@@ -54,10 +54,11 @@ static void copy_rest(const json_t *copy, char *text, size_t size) {
 
 static int draw_copy(const json_t *s, FILE *out) {
     const json_t *copy = json_object_get(s, "copy");
-    char keys[32], bytes[32], rest[64], bar[BAR * 3 + 1] = "";
+    char keys[32], bytes[32], rest[64], bar[BAR * 3 + 1];
     double share = json_double(copy, "share");
     if (json_number(copy, "keys") == 0 && !json_truth(copy, "done")) return 0;
-    for (int i = 0; i < BAR; i++) strcat(bar, i < (int)(share * BAR + 0.5) ? "█" : "░");
+    for (int i = 0; i < BAR; i++)
+        memcpy(bar + i * 3, i < (int)(share * BAR + 0.5) ? "█" : "░", 4); /* three bytes and the NUL */
     copy_rest(copy, rest, sizeof rest);
     fprintf(out, "  copy    %s %.0f %%   %s keys  %s  %s\n", bar, share * 100,
             cli_count(json_number(copy, "keys"), keys),

@@ -236,7 +236,6 @@ static enum err capture_target(struct audit *a, struct why *why) {
 /* Both ends at the same offset. The link is let go in any case. */
 static enum err capture(struct audit *a, struct why *why) {
     pthread_t reader;
-    int64_t held = wall_ms();
     atomic_store(&a->part, PART_SOURCE);
     enum err err = hold(a, why);
     if (err == OK) err = begin_end(a, &a->source, true, why);
@@ -245,7 +244,7 @@ static enum err capture(struct audit *a, struct why *why) {
         return err;
     }
     a->offset = a->source.snapshot.offset;
-    held = wall_ms();
+    int64_t held = wall_ms();
     if (pthread_create(&reader, NULL, read_source, &a->source) != 0) check_failed("pthread_create", __FILE__, __LINE__, __func__);
     err = capture_target(a, why);
     let_go(a->link);

@@ -80,6 +80,7 @@ static void take_answers(struct applier *a, struct dirty_key *const *keys, size_
     char replid[REPLID_SIZE + 1];
     uint64_t offset = 0;
     size_t each = a->source_version >= 7 ? 3 : 4;
+    ASSERT(exec);
     if (exec->kind != RESP_ARRAY || exec->count != 1 + each * count || !place_of(&exec->child[0], replid, &offset)) {
         const char *reason = "the source does not carry out MULTI, INFO, DUMP, EXEC";
         for (size_t i = 0; i < count; i++) apply_copy_failed(&a->apply, keys[i]->entry.db, keys[i]->entry.key, reason, now_ms());

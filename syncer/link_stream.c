@@ -253,7 +253,7 @@ static enum err suspects(struct applier *a, struct place from, struct why *why) 
 static enum err resume(struct applier *a, const struct checkpoint *checkpoint, struct why *why) {
     char path[4352];
     struct buf log = {0}, deadlines = {0};
-    struct place from;
+    struct place from = {0};
     size_t good = 0;
     enum err err = applier_open_files(a, false, why);
     snprintf(path, sizeof path, "%s/dirty", a->link->folder);

@@ -94,7 +94,9 @@ static uint16_t address_port(const struct sockaddr_storage *address) {
     _Static_assert(offsetof(struct sockaddr_in, sin_port) ==
                        offsetof(struct sockaddr_in6, sin6_port),
                    "one place for the port");
-    return ntohs(((const struct sockaddr_in *)(const void *)address)->sin_port);
+    uint16_t port;
+    memcpy(&port, (const char *)address + offsetof(struct sockaddr_in, sin_port), sizeof port);
+    return ntohs(port);
 }
 
 static void learn_port(struct listener *listener) {

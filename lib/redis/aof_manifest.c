@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define LINE_SIZE_MAX 1024      /* bytes, as in Redis */
+#define LINE_REST_MAX 64        /* of them, all but the name as it is written */
 #define SEQ_MAX (INT64_MAX / 2) /* numbers go on from there */
 
 void aof_manifest_close(struct aof_manifest *manifest) {
@@ -104,7 +105,8 @@ void aof_manifest_drop_history(struct aof_manifest *manifest) {
 static bool name_needs_quotes(const char *name) {
     if (!*name) return true;
     for (const char *c = name; *c; c++)
-        if (*c == '\\' || *c == '"' || !isprint((unsigned char)*c) || isspace((unsigned char)*c))
+        if (*c == '\\' || *c == '"' || *c == '\'' || !isprint((unsigned char)*c) ||
+            isspace((unsigned char)*c))
             return true;
     return false;
 }
@@ -262,6 +264,15 @@ static const char *parse_line(struct slice text, struct line *line) {
     return fault;
 }
 
+/* Can the name be written again, with all its escapes? */
+static bool name_fits(const char *name) {
+    struct buf written = {0};
+    format_name(&written, name);
+    bool fits = buf_size(&written) <= LINE_SIZE_MAX - LINE_REST_MAX;
+    buf_close(&written);
+    return fits;
+}
+
 static const char *add_line(struct aof_manifest *manifest, struct line *line) {
     if (line->type == AOF_BASE) {
         if (aof_manifest_base(manifest)) return "Found duplicate base file information";
@@ -270,6 +281,7 @@ static const char *add_line(struct aof_manifest *manifest, struct line *line) {
     } else if (line->type != AOF_HISTORY) {
         return "Unknown AOF file type";
     }
+    if (!name_fits(buf_text(&line->name))) return "The name of a file is too long";
     add(manifest, mem_strdup(buf_text(&line->name)), line->seq, (enum aof_type)line->type);
     return NULL;
 }

@@ -49,6 +49,31 @@ static void test_a_manifest_comes_back_as_it_was_written(void **state) {
     buf_close(&again);
 }
 
+static void test_a_name_that_could_not_be_written_again_is_refused(void **state) {
+    (void)state;
+    for (size_t size = 240; size <= 241; size++) {
+        struct aof_manifest read = {0}, again = {0};
+        struct buf text = {0};
+        struct why why;
+        buf_add(&text, SLICE("file '"));
+        for (size_t i = 0; i < size - 1; i++) buf_byte(&text, 0xff); /* four bytes when escaped */
+        buf_add(&text, SLICE("a' seq 1 type b\n"));
+        bool fits = size == 240;
+        assert_int_equal(aof_manifest_parse(buf_slice(&text), &read, &why), fits ? OK : ERR_CORRUPT);
+        if (fits) {
+            buf_clear(&text);
+            aof_manifest_format(&read, &text);
+            assert_int_equal(aof_manifest_parse(buf_slice(&text), &again, &why), OK);
+            assert_string_equal(read.files[0].name, again.files[0].name);
+        } else {
+            assert_non_null(strstr(why.text, "line 1: The name of a file is too long"));
+        }
+        aof_manifest_close(&read);
+        aof_manifest_close(&again);
+        buf_close(&text);
+    }
+}
+
 static void test_comments_unknown_fields_and_quotes_are_read(void **state) {
     (void)state;
     struct aof_manifest read = {0};
@@ -147,6 +172,7 @@ static void test_what_is_no_aof_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_manifest_comes_back_as_it_was_written),
+        cmocka_unit_test(test_a_name_that_could_not_be_written_again_is_refused),
         cmocka_unit_test(test_comments_unknown_fields_and_quotes_are_read),
         cmocka_unit_test(test_a_wrong_manifest_is_refused_with_its_line),
         cmocka_unit_test(test_any_prefix_of_a_command_asks_for_more),
