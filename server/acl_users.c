@@ -158,7 +158,7 @@ static enum err apply_rules(struct engine *engine, struct acl_user *user,
         struct slice rule = acl_word_slice(&rules->items[i]);
         enum err err = acl_user_rule(user, rule, acl_channels_by_default(engine), why);
         if (err == OK) continue;
-        int shown = (int)(rule.size < 200 ? rule.size : 200);
+        int shown = (int)(rule.size < 400 ? rule.size : 400);
         return why_add(why, err, "Error in ACL SETUSER modifier '%.*s'", shown,
                        (const char *)rule.data);
     }

@@ -159,7 +159,8 @@ def exchange(servers, batch, resp):
 
 def main():
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 50000
-    seed = int(os.environ.get("SEED") or random.randrange(1 << 32))
+    # A change is judged by what it broke: `make test` asks the same every time, a long run something new.
+    seed = int(os.environ.get("SEED") or (random.randrange(1 << 32) if len(sys.argv) > 1 else 2084075961))
     print(f"seed {seed} (repeat with SEED={seed})", flush=True)
     servers = [Server([OURS, "server"]), Server([THEIRS])]
     found, sent, began = {}, 0, time.time()
