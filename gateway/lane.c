@@ -235,7 +235,10 @@ static void copy_answered(struct lane *l, struct lane_item *item, struct slice a
     item->key = NULL;
     set_deadline(l, item, value.deadline_ms);
     l->figures.copies++;
+    struct lane_item *behind =
+        lane_read_behind(l, item, copied == LANE_COPY_ABSENT ? NULL : &value);
     lane_follow(l, item);
+    if (behind != NULL) lane_read_follow_copy(l, behind);
 }
 
 static bool wrote_something(const struct lane *l) {
@@ -279,6 +282,8 @@ void lane_primary_answered(struct lane *l, struct slice answer) {
     ASSERT(item != NULL);
     if (item->kind == LANE_COPY)
         copy_answered(l, item, answer);
+    else if (item->kind == LANE_READ)
+        lane_read_answered(l, item, answer);
     else
         command_answered(l, item, answer);
 }
@@ -291,6 +296,10 @@ static void lose(struct lane *l, struct lane_item *item) {
     if (item->kind == LANE_COPY) {
         l->copies--;
         copy_failed(l, item);
+        return;
+    }
+    if (item->kind == LANE_READ) {
+        lane_read_lost(item);
         return;
     }
     const struct effect *e = item->effect;

@@ -57,6 +57,7 @@ extern const struct lane_rules lane_rules_default;
 enum lane_item_kind {
     LANE_COMMAND,
     LANE_COPY,
+    LANE_READ,  /* of both sides, for an audit (lane_read.h) */
     LANE_FENCE, /* in F's queue only: everything before it is confirmed first (C19) */
 };
 
@@ -73,6 +74,8 @@ struct lane_item {
     struct lane_key *key;  /* LANE_COPY, until it is answered */
     uint64_t gen;          /* of the key when the copy was sent (C13a) */
     struct buf name;       /* LANE_COPY: of the key */
+    struct lane_read *read; /* LANE_READ; its owner's */
+    bool spoiled;           /* LANE_READ: something before it was refused by F (C12b) */
     /* for F */
     struct buf bytes;
     uint32_t replies;
@@ -80,6 +83,10 @@ struct lane_item {
     struct effect_key *keys; /* that its requests touch; names in the effect's memory or `name` */
     size_t key_count;
 };
+
+struct lane_read;
+struct lane_watch;
+struct lane_value;
 
 struct lane_queue {
     struct lane_item *head, *tail;
@@ -139,6 +146,7 @@ struct lane {
     bool stopped;                         /* nothing leaves for P (C19) */
     bool hurry; /* a barrier was announced: copies are not put off (C23) */
     struct lane_queue flight, tail, sent;
+    struct lane_watch *watch; /* is told of copies (lane_read.h); NULL: nobody */
     struct lane_item *lost; /* outside items whose connection is not known to be gone */
     size_t copies;          /* under way at P */
     uint64_t queued, done;  /* items for F: ever queued and not dropped unsent, ever ended */

@@ -6,6 +6,10 @@
 /* The end of an item whose effect F may not have: what it writes is dirty. */
 static void give_up(struct lane *l, struct lane_item *item, bool sent) {
     uint64_t id = item->id;
+    if (item->kind == LANE_READ) {
+        lane_read_lost(item);
+        return;
+    }
     lane_mark_keys(l, item->keys, item->key_count, true);
     l->figures.dropped++;
     if (item->kind != LANE_FENCE) {
@@ -144,9 +148,13 @@ static void refused(struct lane *l, const struct lane_item *item) {
     uint64_t stamp = ++l->keys.stamps;
     l->figures.refused++;
     mark_stamped(l, item, stamp);
-    for (const struct lane_item *later = l->sent.head; later != NULL; later = later->next)
-        if (later->kind != LANE_COPY && touches_stamp(l, later, stamp))
+    for (struct lane_item *later = l->sent.head; later != NULL; later = later->next) {
+        if (later->kind == LANE_COPY || !touches_stamp(l, later, stamp)) continue;
+        if (later->kind == LANE_READ)
+            later->spoiled = true;
+        else
             mark_stamped(l, later, stamp);
+    }
     drop_tail(l);
 }
 
@@ -154,6 +162,11 @@ void lane_follower_answered(struct lane *l, struct slice replies) {
     struct lane_item *item = lane_queue_pop(&l->sent);
     ASSERT(item != NULL);
     l->done++;
+    if (item->kind == LANE_READ) {
+        lane_read_followed(item, replies);
+        pump(l);
+        return;
+    }
     uint64_t id = item->id;
     bool bad = is_refused(item, replies);
     if (bad) refused(l, item);

@@ -39,4 +39,14 @@ void lane_follow(struct lane *lane, struct lane_item *item);
 /* lane_apply.c: what the answer to ITEM, a command of this lane alone, means for F. */
 void lane_apply(struct lane *lane, struct lane_item *item);
 
+/* lane_read.c: an item of kind LANE_READ was answered by P, by F, or will not be. They end it. */
+void lane_read_answered(struct lane *lane, struct lane_item *item, struct slice answer);
+void lane_read_followed(struct lane_item *item, struct slice answer);
+void lane_read_lost(struct lane_item *item);
+/* Before the answered COPY goes to F: the read that is to stand behind it, or NULL. VALUE is NULL:
+ * no such key. */
+struct lane_item *lane_read_behind(struct lane *lane, const struct lane_item *copy,
+                                   const struct lane_value *value);
+void lane_read_follow_copy(struct lane *lane, struct lane_item *item);
+
 #endif
