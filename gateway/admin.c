@@ -135,14 +135,14 @@ static void on_command(struct conn *conn) {
         *listing = (struct listing){conn->admin, conn->id};
         conn->waits = true;
         clientcmd_list(gw, on_listed, listing);
-    } else if (slice_equal_nocase(verb, SLICE("LANES")) && gw->config->gateway.capture != CAPTURE_LANE) {
-        status(conn, "-ERR this gateway has no lanes: gateway.capture is stream");
+    } else if (slice_equal_nocase(verb, SLICE("LANES")) && !gw->lanes) {
+        status(conn, "-ERR this gateway has no lanes: its capture is stream");
     } else if (slice_equal_nocase(verb, SLICE("LANES"))) {
         struct buf json = {0};
         dual_write_json(gw, &json);
         say(conn, buf_slice(&json));
         buf_close(&json);
-    } else if (sided && gw->config->gateway.capture == CAPTURE_LANE && side != gw->hold.side) {
+    } else if (sided && gw->lanes && side != gw->hold.side) {
         status(conn, "-ERR with capture lane the primary side cannot be changed yet");
     } else if (slice_equal_nocase(verb, SLICE("HOLD"))) {
         log_warn("gateway.held", LOG_S("note", VOIDS));

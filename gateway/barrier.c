@@ -5,14 +5,18 @@
 #include "gateway/blocked.h"
 #include "gateway/client.h"
 #include "gateway/dispatch.h"
+#include "gateway/dual.h"
 #include "gateway/subs.h"
 #include "gateway/worker.h"
 
 #include "lib/base/log.h"
 
+#define HURRY_MS 10000u /* as long as a barrier may take from its announcement to its end */
+
 /* ---- hold ---- */
 static bool is_waiting(const struct worker *w, const struct backend *b) {
-    return b->side == w->side && b->due > 0;
+    if (b->side != w->side || b->due == 0) return false;
+    return b->line == NULL || dual_owes_clients(b);
 }
 
 static void end_blocked(struct worker *w) {
@@ -31,6 +35,7 @@ static size_t count_parked(const struct worker *w) {
 /* Confirmed when all that was sent is answered, and no lost connection can still execute. */
 void worker_check_held(struct worker *w) {
     if (!w->held || w->held_said) return;
+    if (w->dual != NULL && dual_stands_still(w->dual)) return;
     LIST_EACH(&w->backends, at) {
         if (is_waiting(w, LIST_OWNER(at, struct backend, link))) return;
     }
@@ -69,6 +74,21 @@ void barrier_tick(struct worker *w) {
     if (!w->held || w->held_said) return;
     end_blocked(w);
     worker_check_held(w);
+}
+
+/* ---- drain (capture `lane`) ---- */
+void worker_check_drained(struct worker *w) {
+    if (!w->draining || !w->held_said || w->dual == NULL || !dual_is_drained(w->dual)) return;
+    w->draining = false;
+    struct report_message message = {
+        .report = REPORT_DRAINED, .worker = w->number, .round = w->round};
+    gateway_tell(w->gw, &message);
+}
+
+void barrier_drain(struct worker *w, uint64_t round) {
+    if (!w->held || round != w->round) return; /* it crossed a RELEASE */
+    w->draining = true;
+    worker_check_drained(w);
 }
 
 /* The hold goes on; what waits, and what comes, is answered with an error (C24). */
@@ -129,6 +149,7 @@ void barrier_on_ready(struct backend *b) {
 /* Connections of every protocol that is in use, the scripts, the subscriptions. */
 void barrier_prepare(struct worker *w, enum side side) {
     w->prepare_side = side;
+    w->hurry_until_ms = loop_now_ms(w->loop) + HURRY_MS;
     w->prepare_scripts = w->prepare_refused = w->prepare_subs = 0;
     w->prepare_left = 1; /* this function itself */
     w->retry_at_ms[side] = 0;
@@ -197,7 +218,7 @@ static void leave(struct worker *w, enum side old) {
         LIST_EACH(&w->backends, at) {
             struct backend *b = LIST_OWNER(at, struct backend, link);
             bool drains = b->lessee != NULL && b->lessee->subs != NULL && b->lessee->subs->draining;
-            if (b->side != old || drains) continue;
+            if (b->side != old || b->line != NULL || drains) continue;
             backend_abort(b);
             again = true;
             break;
@@ -237,7 +258,8 @@ void barrier_release(struct worker *w, uint64_t round, uint64_t epoch, enum side
         .worker = w->number,
         .round = round,
         .totals = {.clients = counter_get(&w->counters.clients), .queued = count_parked(w)}};
-    w->held = w->refusing = false;
+    w->held = w->refusing = w->draining = false;
+    w->hurry_until_ms = 0;
     w->routed = true;
     w->side = side;
     w->epoch = epoch;

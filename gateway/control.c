@@ -1,6 +1,7 @@
 /* control.c -- the gateway's two connections to state. See control.h. */
 #include "gateway/control.h"
 
+#include "gateway/lanes_control.h"
 #include "gateway/stats.h"
 #include "gateway/worker.h"
 
@@ -165,6 +166,13 @@ static void reply_error(struct control *control, const char *fmt, uint64_t numbe
     buf_close(&out);
 }
 
+static void reply_why(struct control *control, const struct why *why) {
+    struct buf out = {0};
+    resp_write_errorf(&out, "ERR %s", why->text);
+    stream_write(control->task, buf_slice(&out));
+    buf_close(&out);
+}
+
 /* Answer, and do what the decider said. */
 static void obey(struct control *control, unsigned todo) {
     struct gateway *gw = control->gw;
@@ -199,12 +207,18 @@ static void on_command(struct control *control, size_t argc, const struct slice 
     struct gateway *gw = control->gw;
     uint64_t epoch = 0;
     enum side side = SIDE_LEGACY;
+    struct why why;
+    enum err err = OK;
     if (gw->pinned && !slice_equal_nocase(argv[0], SLICE("STATS")) &&
         !slice_equal_nocase(argv[0], SLICE("PING"))) {
         reply_text(control, "-PINNED this gateway was pinned by hand; GATEWAY UNPIN ends that\r\n");
     } else if (slice_equal_nocase(argv[0], SLICE("ROUTE")) && argc == 4 &&
                read_epoch(argv[1], &epoch) && gateway_side_parse(argv[2], &side)) {
-        obey(control, hold_on_route(&gw->hold, epoch, side));
+        err = lanes_take_capture(gw, argv[3], &why);
+        if (err != OK)
+            reply_why(control, &why);
+        else
+            obey(control, hold_on_route(&gw->hold, epoch, side));
     } else if (slice_equal_nocase(argv[0], SLICE("HOLD")) && argc == 3 &&
                read_epoch(argv[2], &epoch)) {
         obey(control, hold_on_hold(&gw->hold, argv[1], epoch, loop_now_ms(gw->main)));
@@ -215,13 +229,19 @@ static void on_command(struct control *control, size_t argc, const struct slice 
                gateway_side_parse(argv[2], &side)) {
         reply_text(control, "+OK\r\n");
         gateway_prepare(gw, argv[1], side);
+    } else if (slice_equal_nocase(argv[0], SLICE("LANES"))) {
+        err = lanes_obey(gw, argc, argv, &why);
+        if (err != OK)
+            reply_why(control, &why);
+        else
+            reply_text(control, "+OK\r\n");
     } else if (slice_equal_nocase(argv[0], SLICE("STATS"))) {
         write_stats(control);
     } else if (slice_equal_nocase(argv[0], SLICE("PING"))) {
         reply_text(control, "+PONG\r\n");
     } else {
         log_warn("control.unknown", LOG_SL("command", argv[0]), LOG_U("argc", argc));
-        reply_text(control, "-ERR a gateway knows ROUTE, PREPARE, HOLD, RELEASE, STATS, PING\r\n");
+        reply_text(control, "-ERR a gateway knows ROUTE, PREPARE, HOLD, RELEASE, LANES, STATS, PING\r\n");
     }
 }
 
@@ -277,7 +297,13 @@ static void take_hello(struct control *control) {
                   LOG_SL("reply", step == STEP_FAIL ? slice_text(why.text) : reply->text));
         stream_abort(control->task);
     } else {
+        struct why not;
+        const struct resp_reply *capture = resp_reply_field(reply, "capture");
         control->greeted = true;
+        /* A RELEASE may come before the first ROUTE. What is refused here, ROUTE will refuse. */
+        bool decided = capture != NULL && !slice_equal(capture->text, SLICE("undecided"));
+        if (decided && lanes_take_capture(control->gw, capture->text, &not) != OK)
+            log_error("control.capture", LOG_WHY(&not));
         log_info("control.joined", LOG_S("name", control->gw->name));
     }
     if (step == STEP_DONE) resp_reply_free(reply);

@@ -17,7 +17,7 @@ static struct dual_line *line_of(struct dual *d, enum lane_side side, unsigned l
 }
 
 /* "7.0.15" as effect.h counts it; 0: not known. */
-static int32_t version_number(const char *text) {
+int32_t dual_version(const char *text) {
     int part[3] = {0};
     for (int i = 0; i < 3 && *text >= '0' && *text <= '9'; i++) {
         char *end = NULL;
@@ -32,8 +32,8 @@ struct effect_facts dual_facts(const struct dual *d) {
     const struct worker *w = d->worker;
     return (struct effect_facts){
         .now_ms = clock_wall_ms(loop_clock(w->loop)),
-        .primary_version = version_number(w->version[dual_side(d, LANE_P)]),
-        .follower_version = version_number(w->version[dual_side(d, LANE_F)]),
+        .primary_version = dual_version(w->version[dual_side(d, LANE_P)]),
+        .follower_version = dual_version(w->version[dual_side(d, LANE_F)]),
     };
 }
 
@@ -65,7 +65,7 @@ static void use_proto(struct backend *b, uint8_t proto) {
 
 enum take dual_hello3(struct client *c, bool *speaks) {
     const char *version = c->worker->version[dual_side(c->worker->dual, LANE_P)];
-    *speaks = version_number(version) >= EFFECT_VERSION(6, 0, 0);
+    *speaks = dual_version(version) >= EFFECT_VERSION(6, 0, 0);
     return version[0] == '\0' ? client_park(c, PARK_ROUTE) : TAKE_DONE;
 }
 
@@ -228,7 +228,7 @@ void dual_on_ready(struct backend *b) {
     line->up = true;
     struct lane *lane = &d->lanes.lane[line->lane];
     if (line->side == LANE_P)
-        lane_primary_up(lane, version_number(d->worker->version[b->side]));
+        lane_primary_up(lane, dual_version(d->worker->version[b->side]));
     else
         lane_follower_up(lane);
 }
@@ -243,7 +243,7 @@ const char *dual_unfit_server(const struct backend *b, struct slice info) {
     bool cluster =
         resp_info_field(info, "redis_mode", &mode) && slice_equal(mode, SLICE("cluster"));
     if (cluster) return "capture lane cannot work with a Cluster yet";
-    bool old = version_number(b->worker->version[b->side]) < EFFECT_VERSION(5, 0, 0);
+    bool old = dual_version(b->worker->version[b->side]) < EFFECT_VERSION(5, 0, 0);
     if (b->side != b->worker->side && old) return "capture lane needs a target of 5.0 or newer";
     return NULL;
 }
@@ -357,6 +357,7 @@ static enum err open_journal(struct dual *d, struct why *why) {
 enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
     struct dual *d = NEW(struct dual);
     d->worker = w;
+    d->follow = w->gw->standalone;
     list_init(&d->waits);
     enum err err = open_journal(d, why);
     if (err != OK) {
@@ -387,7 +388,8 @@ void dual_close(struct dual *d) {
 /* ---- turns ---- */
 
 void dual_turn(struct dual *d) {
-    for (unsigned i = 0; i < d->lanes.count; i++) d->lanes.lane[i].hurry = d->worker->held;
+    bool hurry = d->worker->held || loop_now_ms(d->worker->loop) < d->worker->hurry_until_ms;
+    for (unsigned i = 0; i < d->lanes.count; i++) d->lanes.lane[i].hurry = hurry;
     lanes_turn(&d->lanes);
     list_page(d);
     dual_waits_turn(d);
@@ -445,7 +447,7 @@ static void watch_others(struct dual *d) {
 void dual_tick(struct dual *d) {
     if (d->worker->routed)
         for (unsigned side = 0; side < 2; side++)
-            for (unsigned i = 0; i < d->lanes.count; i++)
+            for (unsigned i = 0; i < d->lanes.count && (side == LANE_P || d->follow); i++)
                 dial(d, line_of(d, (enum lane_side)side, i));
     watch_others(d);
     show_figures(d);

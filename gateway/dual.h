@@ -14,8 +14,11 @@
  * The journal is run_dir/NAME.journal (lanes_journal.h). Old connections are graves, as elsewhere:
  * nothing is copied before they are known to be gone (C21).
  *
+ * With state, the route opens it (worker_take_role()), LANES OPEN and CLOSE say whether the other
+ * side is followed, and a barrier makes the two sides change roles (dual_roles.c).
+ *
  * What it does not do is refused with a sentence: CLIENT TRACKING, SELECT inside MULTI, a
- * Cluster; it needs a gateway without state and with one loop (config.c).
+ * Cluster; it needs a gateway with one loop (config.c).
  */
 #ifndef GATEWAY_DUAL_H
 #define GATEWAY_DUAL_H
@@ -81,6 +84,19 @@ void dual_on_ready(struct backend *backend);
 void dual_on_lost(struct backend *backend, bool was_ready); /* any backend; its queue is empty */
 void dual_on_gone(struct worker *worker, struct grave *grave);
 void dual_drop_grave(struct grave *grave); /* at the end of the process: frees it */
+
+/* ---- roles (dual_roles.c) ---- */
+/* Whether effects and copies go to the other side; not: its connections are closed, and all is dirty.
+ * At first they do in a standalone gateway only. */
+void dual_follow(struct dual *dual, bool follow);
+/* Whether a client's command is unanswered on this connection of a lane. */
+bool dual_owes_clients(const struct backend *backend);
+/* A FLUSHALL or its like is about to leave, or not answered. */
+bool dual_stands_still(const struct dual *dual);
+/* Both sides are equal, and nothing is under way to either. */
+bool dual_is_drained(const struct dual *dual);
+/* The other side is about to become worker->side. */
+void dual_swap(struct dual *dual);
 
 /* As JSON, summed over the loops; from any thread. */
 void dual_write_json(struct gateway *gw, struct buf *out);

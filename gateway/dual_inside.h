@@ -35,6 +35,7 @@ struct dual_pin {
 
 struct dual {
     struct worker *worker;
+    bool follow; /* the other side is dialled */
     struct lanes lanes;
     struct lane_journal table;
     struct journal_file file;
@@ -70,6 +71,7 @@ void dual_wait_on(struct dual *dual, struct client *client);
 void dual_wait_end(struct client *client);
 
 /* dual.c */
+int32_t dual_version(const char *text); /* "7.0.15" as effect.h counts it; 0: not known */
 void dual_note_opened(struct dual *dual, enum lane_side side, struct backend *backend);
 
 #endif

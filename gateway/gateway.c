@@ -9,6 +9,7 @@
 
 #include "gateway/admin.h"
 #include "gateway/control.h"
+#include "gateway/lanes_control.h"
 #include "gateway/stats.h"
 #include "gateway/worker.h"
 
@@ -30,7 +31,8 @@
 /* ---- decisions ---- */
 static void tell_all(struct gateway *gw, enum tell tell) {
     struct tell_message message = {
-        .tell = tell, .round = gw->hold.round, .epoch = gw->hold.epoch, .side = gw->hold.side};
+        .tell = tell, .round = gw->hold.round, .epoch = gw->hold.epoch, .side = gw->hold.side,
+        .lanes = gw->lanes};
     for (unsigned i = 0; i < gw->loops; i++) worker_tell(gw->workers[i], &message);
 }
 
@@ -135,8 +137,14 @@ static void on_report(void *self) {
         gateway_carry_out(gw, hold_on_loop_released(&gw->hold, m->round, &m->totals));
         break;
     case REPORT_PREPARED: on_prepared(gw, m); break;
+    case REPORT_DRAINED: lanes_on_drained(gw, m->round); break;
     case REPORT_DOWNGRADED: on_downgraded(gw, m); break;
     case REPORT_ASK: control_ask(gw->control, m->worker, m->backend, m->epoch); break;
+    case REPORT_FAILED:
+        log_error("gateway.failed", LOG_S("why", m->why));
+        gw->failed = true;
+        loop_stop(gw->main);
+        break;
     default: UNREACHABLE("report");
     }
     mem_free(m);
@@ -154,7 +162,9 @@ static void on_tick(void *self) {
     struct gateway *gw = self;
     uint64_t now_ms = loop_now_ms(gw->main);
     gateway_carry_out(gw, hold_on_tick(&gw->hold, now_ms));
-    if (now_ms - gw->last_second_ms < 1000) return;
+    bool second = now_ms - gw->last_second_ms >= 1000;
+    lanes_tick(gw, second);
+    if (!second) return;
     gw->last_second_ms = now_ms;
     log_repeats(false);
     stats_tick(gw);
@@ -292,6 +302,7 @@ static enum err run(struct gateway *gw, struct why *why) {
             LOG_S("tls", gw->config->gateway.tls.on ? gw->config->gateway.tls.listen.text : NULL),
             LOG_U("loops", gw->loops), LOG_B("standalone", gw->standalone));
         loop_run(gw->main);
+        if (gw->failed) err = why_set(why, ERR_STOPPED, "a loop cannot go on");
         loop_timer_stop(&gw->timer);
         catch_signals(gw, signals, false);
     }
@@ -345,7 +356,8 @@ int gateway_main(int argc, char **argv) {
     }
     struct gateway *gw = NEW(struct gateway);
     gw->config = &config;
-    gw->standalone = config.gateway.standalone;
+    gw->standalone = gw->capture_known = config.gateway.standalone;
+    gw->lanes = gw->standalone && config.gateway.capture == CAPTURE_LANE;
     (void)snprintf(gw->name, sizeof gw->name, "%s", config.gateway.name);
     gw->scripts = scripts_open();
     gw->stats = stats_open();

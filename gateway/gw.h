@@ -22,6 +22,8 @@ struct gateway {
     struct drawbridge_config *config;
     char name[64];
     bool standalone;     /* no state: forward to legacy with epoch 0 */
+    bool capture_known;  /* from state's answer to HELLO, or standalone */
+    _Atomic bool lanes;  /* capture `lane`; never changes once it is known (C1) */
     _Atomic bool pinned; /* GATEWAY PIN: state is not asked */
     struct scripts *scripts;
     struct worker *workers[GATEWAY_LOOPS_MAX];
@@ -32,17 +34,28 @@ struct gateway {
     struct admin *admin;
     struct metrics_http *http;
     struct hold hold; /* the main loop's */
+    unsigned drain_left; /* loops whose lanes are not drained yet (C23) */
+    char drain_barrier[HOLD_BARRIER_BYTES];
+    bool lanes_follow, lanes_level; /* the last that state said, and was told */
     unsigned prepare_left;
     char prepare_barrier[HOLD_BARRIER_BYTES];
     size_t prepare_scripts, prepare_refused, prepare_subs;
     struct loop_timer timer;
     uint64_t last_second_ms;
-    bool stopping;
+    bool stopping, failed;
     struct stats *stats;
 };
 
 /* ---- from a worker, to the main loop; copied, carried out there ---- */
-enum report { REPORT_HELD, REPORT_RELEASED, REPORT_PREPARED, REPORT_DOWNGRADED, REPORT_ASK };
+enum report {
+    REPORT_HELD,
+    REPORT_RELEASED,
+    REPORT_PREPARED,
+    REPORT_DRAINED,
+    REPORT_DOWNGRADED,
+    REPORT_ASK,
+    REPORT_FAILED, /* this process cannot go on; why */
+};
 struct report_message {
     struct gateway *gw; /* set by gateway_tell() */
     enum report report;

@@ -328,9 +328,8 @@ void lane_primary_lost(struct lane *l) {
         lose(l, item);
 }
 
-void lane_primary_gone(struct lane *l) {
-    ASSERT(l->primary_lost > 0);
-    if (--l->primary_lost > 0) return;
+/* Outside items that can no longer come between. */
+static void settle_lost(struct lane *l) {
     struct lane_item *item = l->lost;
     l->lost = NULL;
     for (struct lane_item *next; item != NULL; item = next) {
@@ -338,6 +337,24 @@ void lane_primary_gone(struct lane *l) {
         item->next = NULL;
         l->ops->settled(l, item, NULL);
     }
+}
+
+void lane_primary_gone(struct lane *l) {
+    ASSERT(l->primary_lost > 0);
+    if (--l->primary_lost == 0) settle_lost(l);
+}
+
+void lane_swap(struct lane *l, int32_t version) {
+    bool primary_up = l->follower_open;
+    unsigned primary_lost = l->follower_lost;
+    ASSERT(l->flight.count == 0 && l->tail.count == 0 && l->sent.count == 0);
+    settle_lost(l);
+    l->follower_open = l->primary_up;
+    l->follower_lost = l->primary_lost;
+    l->follower_up = l->follower_open && l->follower_lost == 0;
+    l->primary_up = primary_up;
+    l->primary_lost = primary_lost;
+    l->primary_version = version;
 }
 
 void lane_buried(struct lane *l, enum lane_side side) {

@@ -211,6 +211,10 @@ void lane_unpin(struct lane *lane, const struct effect *effect); /* and now they
 /* A connection of an earlier process, read from the journal: as lost. */
 void lane_buried(struct lane *lane, enum lane_side side);
 
+/* P and F change roles (C23). Nothing is in flight, queued or sent; VERSION is the new P's. What was
+ * lost at the old P holds its copies back no longer as P's, but as F's. */
+void lane_swap(struct lane *lane, int32_t version);
+
 void lane_stop(struct lane *lane);
 void lane_go(struct lane *lane);
 void lane_tick(struct lane *lane);

@@ -216,7 +216,7 @@ void stats_add_metrics(void *self, struct metrics *m) {
         hist_merge(held_us, &gw->workers[i]->counters.held_us);
         hist_merge(overhead_us, &gw->workers[i]->counters.overhead_us);
     }
-    if (gw->config->gateway.capture == CAPTURE_LANE) add_lanes(gw, m);
+    if (gw->lanes) add_lanes(gw, m);
     struct metric_label none[] = {METRIC_LABELS_END};
     metrics_add_hist(m, &duration_metric, request_us, NULL, 0, none);
     metrics_add_hist(m, &overhead_metric, overhead_us, NULL, 0, none);

@@ -83,6 +83,7 @@ void worker_run_ready(struct worker *w) {
         client_run(LIST_OWNER(link, struct client, ready));
     }
     w->running = false;
+    if (w->draining) worker_check_drained(w);
 }
 
 void worker_unpark_all(struct worker *w, enum park park) {
@@ -180,7 +181,8 @@ static void on_stream(void *self, struct stream *stream) {
 }
 
 /* ---- told by the main loop ---- */
-static void obey_route(struct worker *w, uint64_t epoch, enum side side) {
+static void obey_route(struct worker *w, bool lanes, uint64_t epoch, enum side side) {
+    if (!worker_take_role(w, lanes, side)) return;
     bool changed = !w->routed || w->epoch != epoch || w->side != side;
     w->routed = true;
     w->epoch = epoch;
@@ -214,13 +216,19 @@ static void on_tell(void *self) {
     struct worker *w = m->worker;
     worker_begin(w);
     switch (m->tell) {
-    case TELL_ROUTE: obey_route(w, m->epoch, m->side); break;
+    case TELL_ROUTE: obey_route(w, m->lanes, m->epoch, m->side); break;
     case TELL_HOLD: barrier_hold(w, m->round); break;
-    case TELL_RELEASE: barrier_release(w, m->round, m->epoch, m->side); break;
+    case TELL_RELEASE:
+        if (worker_take_role(w, m->lanes, m->side)) barrier_release(w, m->round, m->epoch, m->side);
+        break;
     case TELL_PREPARE: barrier_prepare(w, m->side); break;
     case TELL_BLACKOUT: barrier_blackout(w); break;
     case TELL_EPOCH: on_epoch(w, m->backend, m->fine); break;
     case TELL_RELOAD: reload_tls(w); break;
+    case TELL_FOLLOW:
+        if (w->dual != NULL) dual_follow(w->dual, m->fine);
+        break;
+    case TELL_DRAIN: barrier_drain(w, m->round); break;
     default: UNREACHABLE("tell");
     }
     mem_free(m);
@@ -250,7 +258,7 @@ static enum err on_start(void *self, struct loop *loop, struct why *why) {
     w->loop = loop;
     worker_begin(w);
     enum err err = OK;
-    if (config->gateway.capture == CAPTURE_LANE) err = dual_open(&w->dual, w, why);
+    if (w->gw->lanes) err = dual_open(&w->dual, w, why); /* else the route opens it */
     if (err == OK) err = listen_on(w, &config->gateway.listen.endpoint, &w->plain, why);
     if (err == OK && config->gateway.tls.on)
         err = listen_on(w, &config->gateway.tls.listen.endpoint, &w->tls, why);

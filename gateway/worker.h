@@ -86,6 +86,8 @@ struct worker {
     uint64_t hold_at_us, held_after_us, held_us_max;
     size_t held_blocked;
     bool preparing;
+    uint64_t hurry_until_ms; /* a barrier was announced: the lanes copy what is dirty at once */
+    bool draining; /* the main loop wants to hear that the lanes are drained */
     enum side prepare_side;
     unsigned prepare_left; /* things to wait for until PREPARED */
     size_t prepare_scripts, prepare_refused, prepare_subs;
@@ -129,7 +131,9 @@ enum tell {
     TELL_PREPARE,
     TELL_BLACKOUT,
     TELL_EPOCH,
-    TELL_RELOAD /* read the TLS listener's certificate again */
+    TELL_RELOAD, /* read the TLS listener's certificate again */
+    TELL_FOLLOW, /* the lanes write to the other side from now on; not fine: no longer */
+    TELL_DRAIN   /* say when the lanes are drained */
 };
 struct tell_message {
     struct worker *worker; /* set by worker_tell() */
@@ -137,7 +141,8 @@ struct tell_message {
     uint64_t round, epoch;
     enum side side;
     uint64_t backend; /* TELL_EPOCH: whose question this answers */
-    bool fine;        /* TELL_EPOCH: the epoch holds */
+    bool fine;        /* TELL_EPOCH: the epoch holds; TELL_FOLLOW */
+    bool lanes;       /* capture `lane` (C1) */
 };
 void worker_tell(struct worker *worker, const struct tell_message *message);
 
@@ -153,10 +158,16 @@ void worker_unpark_all(struct worker *w, enum park park);
 void worker_unpark_one(struct worker *w, enum park park);
 struct client *worker_find_client(struct worker *w, uint64_t id);
 void worker_check_held(struct worker *w); /* something was answered: perhaps all is */
+void worker_check_drained(struct worker *w);
 void worker_prepared_one(struct worker *w);
 void worker_on_unready(struct worker *w); /* clients wait for a connection that is not there */
 
+/* The route is about to become this one: open the lanes, or turn them round. False: it cannot be
+ * taken, and the process ends. */
+MUST_CHECK bool worker_take_role(struct worker *w, bool lanes, enum side side);
+
 /* barrier.c */
+void barrier_drain(struct worker *w, uint64_t round);
 void barrier_hold(struct worker *w, uint64_t round);
 void barrier_release(struct worker *w, uint64_t round, uint64_t epoch, enum side side);
 void barrier_prepare(struct worker *w, enum side side);

@@ -1,0 +1,100 @@
+/* dual_roles.c -- dual write under state's orders: whether the other side is followed, whether the
+ * lanes are drained, and the two sides changing roles at a barrier (C23). See dual.h. */
+#include "gateway/dual_inside.h"
+
+#include "gateway/client.h"
+
+#include "lib/base/log.h"
+
+bool worker_take_role(struct worker *w, bool lanes, enum side side) {
+    struct why why;
+    if (w->dual != NULL && w->routed && side != w->side) dual_swap(w->dual);
+    if (w->dual != NULL || !lanes) return true;
+    w->side = side; /* the journal's connections are told apart by it */
+    if (dual_open(&w->dual, w, &why) == OK) return true;
+    struct report_message message = {.report = REPORT_FAILED, .worker = w->number};
+    (void)snprintf(message.why, sizeof message.why, "%.150s", why.text);
+    gateway_tell(w->gw, &message);
+    return false;
+}
+
+void dual_follow(struct dual *d, bool follow) {
+    if (d->follow == follow) return;
+    d->follow = follow;
+    log_info("lanes.follow", LOG_B("follow", follow));
+    if (follow) return;
+    for (unsigned i = 0; i < d->lanes.count; i++)
+        if (d->line[LANE_F][i].backend != NULL) backend_abort(d->line[LANE_F][i].backend);
+    /* Whoever follows later may be another, or be emptied meanwhile. */
+    lane_scan_restart(&d->lanes.scan);
+    lanes_mark_all(&d->lanes);
+}
+
+/* Copies are reads of ours: for them a hold does not wait. */
+bool dual_owes_clients(const struct backend *b) {
+    const struct lane *lane = &b->line->dual->lanes.lane[b->line->lane];
+    return lane->flight.count > lane->copies;
+}
+
+bool dual_stands_still(const struct dual *d) {
+    return !lane_barrier_is_idle(&d->lanes.barrier);
+}
+
+bool dual_is_drained(const struct dual *d) {
+    return lanes_are_level(&d->lanes) && lanes_are_quiet(&d->lanes);
+}
+
+/* ---- the sides change roles ---- */
+
+static void drop_lines(struct dual *d, bool all) {
+    for (unsigned side = 0; side < 2; side++)
+        for (unsigned i = 0; i < d->lanes.count; i++) {
+            struct backend *b = d->line[side][i].backend;
+            if (b != NULL && (all || !backend_is_ready(b))) backend_abort(b);
+        }
+}
+
+static void swap_line(struct dual *d, unsigned lane) {
+    struct dual_line *p = &d->line[LANE_P][lane], *f = &d->line[LANE_F][lane];
+    struct backend *old = p->backend;
+    bool up = p->up;
+    p->backend = f->backend;
+    p->up = f->up;
+    f->backend = old;
+    f->up = up;
+    if (p->backend != NULL) p->backend->line = p;
+    if (f->backend != NULL) f->backend->line = f;
+}
+
+static void swap_run_ids(struct dual *d) {
+    char run_id[sizeof d->run_id[0]];
+    memcpy(run_id, d->run_id[LANE_P], sizeof run_id);
+    memcpy(d->run_id[LANE_P], d->run_id[LANE_F], sizeof run_id);
+    memcpy(d->run_id[LANE_F], run_id, sizeof run_id);
+}
+
+/* When the lanes are drained every key is clean, and stays so: only the direction is another. When
+ * they are not (a release by hand, say) nothing is known about any key, and the new primary side's
+ * values are copied to the other; what was under way to either side is lost. */
+void dual_swap(struct dual *d) {
+    bool drained = dual_is_drained(d);
+    enum side next = dual_side(d, LANE_F);
+    log_info("lanes.swapped", LOG_S("primary", gateway_side_name(next)), LOG_B("drained", drained));
+    drop_lines(d, !drained);
+    lane_scan_restart(&d->lanes.scan);
+    d->scan.wanted = false;
+    int32_t databases = d->lanes.scan.databases[LANE_P];
+    d->lanes.scan.databases[LANE_P] = d->lanes.scan.databases[LANE_F];
+    d->lanes.scan.databases[LANE_F] = databases;
+    for (unsigned i = 0; i < d->lanes.count; i++) {
+        lane_swap(&d->lanes.lane[i], dual_version(d->worker->version[next]));
+        swap_line(d, i);
+    }
+    swap_run_ids(d);
+    for (size_t i = 0; i < d->recovered.count; i++) {
+        struct lanes_buried *buried = &d->recovered.buried[i];
+        buried->side = buried->side == LANE_P ? LANE_F : LANE_P;
+    }
+    d->others_since_ms = 0;
+    if (!drained) lanes_mark_all(&d->lanes);
+}

@@ -1,0 +1,115 @@
+/* lanes_control.c -- state's words about lanes. See lanes_control.h. */
+#include "gateway/lanes_control.h"
+
+#include "gateway/control.h"
+#include "gateway/dual.h"
+#include "gateway/worker.h"
+
+#include "lib/base/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum err lanes_take_capture(struct gateway *gw, struct slice capture, struct why *why) {
+    bool lanes = slice_equal_nocase(capture, SLICE("lane"));
+    if (!lanes && !slice_equal_nocase(capture, SLICE("stream")))
+        return why_set(why, ERR_PROTO, "capture is stream or lane");
+    if (gw->capture_known && gw->lanes != lanes)
+        return why_set(why, ERR_STATE,
+                       "this gateway runs with capture %s; another one needs its restart (C1)",
+                       gw->lanes ? "lane" : "stream");
+    if (lanes && gw->loops != 1)
+        return why_set(why, ERR_CONFIG, "capture lane needs gateway.loops: 1");
+    if (lanes && gw->config->target.cluster)
+        return why_set(why, ERR_CONFIG, "capture lane cannot write to a Cluster yet");
+    gw->capture_known = true;
+    gw->lanes = lanes;
+    return OK;
+}
+
+/* ---- commands ---- */
+
+static void tell_all(struct gateway *gw, const struct tell_message *message) {
+    for (unsigned i = 0; i < gw->loops; i++) worker_tell(gw->workers[i], message);
+}
+
+static enum err follow(struct gateway *gw, bool open, struct why *why) {
+    if (gw->hold.sm.state == HOLD_UNROUTED)
+        return why_set(why, ERR_STATE, "there is no route yet");
+    gw->lanes_follow = open;
+    tell_all(gw, &(struct tell_message){.tell = TELL_FOLLOW, .fine = open});
+    return OK;
+}
+
+static enum err drain(struct gateway *gw, struct slice barrier, struct why *why) {
+    struct hold *hold = &gw->hold;
+    if (!hold_is_held(hold) || !slice_equal(slice_text(hold->barrier), barrier))
+        return why_set(why, ERR_STATE, "nothing is held for this barrier");
+    memcpy(gw->drain_barrier, hold->barrier, sizeof gw->drain_barrier);
+    gw->drain_left = gw->loops;
+    tell_all(gw, &(struct tell_message){.tell = TELL_DRAIN, .round = hold->round});
+    return OK;
+}
+
+enum err lanes_obey(struct gateway *gw, size_t argc, const struct slice *argv, struct why *why) {
+    int64_t epoch = 0;
+    struct slice verb = argc > 1 ? argv[1] : (struct slice){0};
+    bool drains = slice_equal_nocase(verb, SLICE("DRAIN")) && argc == 4;
+    bool opens = slice_equal_nocase(verb, SLICE("OPEN")) && argc == 3;
+    bool closes = slice_equal_nocase(verb, SLICE("CLOSE")) && argc == 3;
+    if ((!drains && !opens && !closes) || !slice_to_int(argv[argc - 1], &epoch) || epoch < 0)
+        return why_set(why, ERR_PROTO, "LANES OPEN|CLOSE epoch, LANES DRAIN barrier epoch");
+    if (!gw->capture_known || !gw->lanes)
+        return why_set(why, ERR_STATE, "this gateway has no lanes");
+    if ((uint64_t)epoch < gw->hold.epoch)
+        return why_set(why, ERR_STATE, "epoch %" PRIu64 " is obeyed already", gw->hold.epoch);
+    return drains ? drain(gw, argv[2], why) : follow(gw, opens, why);
+}
+
+/* ---- reports ---- */
+
+/* Of figures that every loop must have, and of those that add up. */
+static uint64_t figure(const struct gateway *gw, enum dual_figure which, bool all) {
+    uint64_t sum = 0, least = UINT64_MAX;
+    for (unsigned i = 0; i < gw->loops; i++) {
+        uint64_t one = counter_get(&gw->workers[i]->counters.lanes[which]);
+        sum += one;
+        if (one < least) least = one;
+    }
+    return all ? least : sum;
+}
+
+void lanes_write_report(struct gateway *gw, struct buf *out) {
+#define DUAL_NAME(name, text) text,
+    static const char *const names[DUAL_FIGURES] = {DUAL_FIGURE_LIST(DUAL_NAME)};
+#undef DUAL_NAME
+    buf_printf(out, "{\"open\":%s,\"epoch\":%" PRIu64 ",\"primary\":\"%s\",\"held\":%s",
+               gw->lanes_follow ? "true" : "false", gw->hold.epoch,
+               gateway_side_name(gw->hold.side), hold_is_held(&gw->hold) ? "true" : "false");
+    for (unsigned i = 0; i < DUAL_FIGURES; i++) {
+        bool all = i == DUAL_LEVEL || i == DUAL_PRIMARY_UP || i == DUAL_FOLLOWER_UP;
+        buf_printf(out, ",\"%s\":%" PRIu64, names[i], figure(gw, (enum dual_figure)i, all));
+    }
+    buf_printf(out, "}");
+}
+
+static void report(struct gateway *gw, const char *kind, const char *barrier) {
+    struct buf json = {0};
+    lanes_write_report(gw, &json);
+    control_report(gw->control, kind, barrier, buf_slice(&json));
+    buf_close(&json);
+}
+
+void lanes_on_drained(struct gateway *gw, uint64_t round) {
+    if (round != gw->hold.round || gw->drain_left == 0 || --gw->drain_left > 0) return;
+    log_info("barrier.drained", LOG_S("barrier", gw->drain_barrier));
+    report(gw, "DRAINED", gw->drain_barrier);
+}
+
+void lanes_tick(struct gateway *gw, bool second) {
+    if (!gw->capture_known || !gw->lanes || !control_is_up(gw->control)) return;
+    bool level = figure(gw, DUAL_LEVEL, true) > 0;
+    if (level == gw->lanes_level && !second) return;
+    gw->lanes_level = level;
+    report(gw, "LANES", NULL);
+}

@@ -1,0 +1,23 @@
+/* lanes_control.h -- what state says to a gateway with capture `lane`, and hears from it
+ * (docs/CONTROL.md): LANES OPEN, CLOSE and DRAIN; the reports LANES and DRAINED. Main loop only.
+ */
+#ifndef GATEWAY_LANES_CONTROL_H
+#define GATEWAY_LANES_CONTROL_H
+
+#include "gateway/gw.h"
+
+/* CAPTURE ("stream", "lane") as state says it. Refused when another one runs already (C1), or when
+ * this gateway cannot carry it out. */
+MUST_CHECK enum err lanes_take_capture(struct gateway *gw, struct slice capture, struct why *why);
+
+/* The command LANES with its arguments; on failure nothing was done. */
+MUST_CHECK enum err lanes_obey(struct gateway *gw, size_t argc, const struct slice *argv,
+                               struct why *why);
+
+/* A loop says that its lanes are drained, in the hold of ROUND. */
+void lanes_on_drained(struct gateway *gw, uint64_t round);
+
+void lanes_tick(struct gateway *gw, bool second); /* several times a second; SECOND: once in it */
+void lanes_write_report(struct gateway *gw, struct buf *out);
+
+#endif
