@@ -125,7 +125,7 @@ static bool reply_ended(struct backend *b, struct slice bytes) {
         on_error_reply(b, bytes);
         if (req->must_be_ok) {
             log_warn("backend.select_refused", LOG_S("side", gateway_side_name(b->side)),
-                     LOG_I("db", b->db));
+                     LOG_I("db", b->db), LOG_SL("why", slice_take(bytes, bytes.size < 200 ? bytes.size : 200)));
             backend_abort(b); /* what follows would run in another database */
             return false;
         }

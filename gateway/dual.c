@@ -42,8 +42,9 @@ struct effect_facts dual_facts(const struct dual *d) {
 static void on_primary_reply(struct req *req, struct backend *b, struct slice reply) {
     struct dual_line *line = b->line;
     if (b->sm.state == BACKEND_GONE || line == NULL) return; /* dual_on_lost() tells it */
+    struct lane *lane = &line->dual->lanes.lane[line->lane];
     line->dual->answering = req;
-    lane_primary_answered(&line->dual->lanes.lane[line->lane], reply);
+    lane_primary_answered(lane, dual_copy_answer(line->dual, lane, reply));
     line->dual->answering = NULL;
 }
 
@@ -74,24 +75,29 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
     struct dual *d = self;
     struct backend *b = line_of(d, LANE_P, lane)->backend;
     struct client *c = item->client;
+    bool selected = true;
     if (c != NULL) use_proto(b, c->proto);
-    backend_use_db(b, db);
+    if (item->kind == LANE_COPY)
+        selected = dual_select_for_copy(d, b, db);
+    else
+        backend_use_db(b, db);
     backend_write(b, bytes);
     if (item->barrier && c != NULL) c->barrier_item = NULL;
     bool relay = item->kind == LANE_COMMAND && item->effect->needs == EFFECT_NEEDS_NOTHING &&
                  replies == 1 && c != NULL && !item->effect->blocking;
     struct req *req = backend_expect(b, c, relay ? REQ_RELAY : REQ_WHOLE, replies);
     req->done = on_primary_reply;
-    b->db = db_after;
+    if (selected) b->db = db_after;
 }
 
 static void to_follower(void *self, unsigned lane, const struct lane_item *item) {
     struct dual *d = self;
     struct backend *b = line_of(d, LANE_F, lane)->backend;
-    backend_use_db(b, item->db);
-    backend_write(b, buf_slice(&item->bytes));
+    bool nothing = dual_is_at_neither(d, item);
+    if (!nothing) backend_use_db(b, item->db);
+    backend_write(b, nothing ? SLICE("*1\r\n$4\r\nPING\r\n") : buf_slice(&item->bytes));
     backend_expect(b, NULL, REQ_WHOLE, item->replies)->done = on_follower_reply;
-    b->db = item->db_after;
+    if (!nothing) b->db = item->db_after;
 }
 
 static void answered(void *self, struct lane_item *item, struct slice answer) {
@@ -209,6 +215,7 @@ static void check_run_id(struct dual *d, enum lane_side side, const char *run_id
     /* Others may still be connected to the old one: they all dial again. */
     if (d->run_id[side][0] != '\0') d->worker->drop_side[dual_side(d, side)] = true;
     memcpy(d->run_id[side], run_id, sizeof d->run_id[side]);
+    if (side == LANE_P) d->databases = 0;
     lanes_mark_all(&d->lanes);
     lane_scan_restart(&d->lanes.scan);
 }

@@ -42,6 +42,7 @@ struct dual {
     struct lanes_recovered recovered;
     struct dual_line line[2][LANES_MAX];
     char run_id[2][41];    /* of the servers that the lanes know; "": not known */
+    int32_t databases;     /* that P has; 0: it was never seen to refuse one */
     struct req *answering; /* whose answer a lane is being told */
     struct {
         bool wanted;
@@ -69,6 +70,12 @@ void dual_waits_turn(struct dual *dual);
 /* The client's blocking command found nothing: it waits. / It was answered. */
 void dual_wait_on(struct dual *dual, struct client *client);
 void dual_wait_end(struct client *client);
+
+/* dual_databases.c: before a copy is asked for; false: B's database is not known afterwards. The
+ * answer to it that the lane is to be told. A copy for F of what is at neither side. */
+bool dual_select_for_copy(struct dual *dual, struct backend *backend, int32_t db);
+struct slice dual_copy_answer(const struct dual *dual, const struct lane *lane, struct slice reply);
+bool dual_is_at_neither(const struct dual *dual, const struct lane_item *item);
 
 /* dual.c */
 int32_t dual_version(const char *text); /* "7.0.15" as effect.h counts it; 0: not known */

@@ -62,6 +62,13 @@ enum lane_copied lane_copy_read(int32_t version, struct slice answer, struct lan
     return LANE_COPY_VALUE;
 }
 
+struct slice lane_copy_absent(int32_t version) {
+    if (version >= HAS_PEXPIRETIME)
+        return SLICE("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:-2\r\n$-1\r\n");
+    return SLICE("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n*2\r\n$1\r\n1\r\n$1\r\n1\r\n"
+                 ":-2\r\n$-1\r\n");
+}
+
 void lane_copy_restore(struct buf *out, struct slice key, const struct lane_value *value) {
     char deadline[24];
     (void)snprintf(deadline, sizeof deadline, "%" PRId64, value->deadline_ms);

@@ -30,6 +30,9 @@ uint32_t lane_copy_ask(struct buf *out, int32_t version, struct slice key);
 /* ANSWER: all replies, whole. */
 enum lane_copied lane_copy_read(int32_t version, struct slice answer, struct lane_value *value);
 
+/* The answer of a server that has no such key. */
+struct slice lane_copy_absent(int32_t version);
+
 /* Append the one request for F. */
 void lane_copy_restore(struct buf *out, struct slice key, const struct lane_value *value);
 void lane_copy_delete(struct buf *out, struct slice key);

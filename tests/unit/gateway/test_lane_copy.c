@@ -50,6 +50,8 @@ static void test_a_key_is_absent_only_when_both_parts_say_so(void **state) {
 #define BOTH "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n"
     assert_int_equal(read_text(NEW_VERSION, BOTH ":-2\r\n$-1\r\n", &v), LANE_COPY_ABSENT);
     assert_int_equal(read_text(NEW_VERSION, BOTH ":-2\r\n_\r\n", &v), LANE_COPY_ABSENT);
+    assert_int_equal(read_text(NEW_VERSION, (const char *)lane_copy_absent(NEW_VERSION).data, &v), LANE_COPY_ABSENT);
+    assert_int_equal(read_text(OLD_VERSION, (const char *)lane_copy_absent(OLD_VERSION).data, &v), LANE_COPY_ABSENT);
     assert_int_equal(read_text(NEW_VERSION, BOTH ":-1\r\n$-1\r\n", &v), LANE_COPY_FAILED);
     assert_int_equal(read_text(NEW_VERSION, BOTH ":-2\r\n$3\r\nabc\r\n", &v), LANE_COPY_FAILED);
     assert_int_equal(read_text(NEW_VERSION, BOTH ":-2\r\n-ERR no\r\n", &v), LANE_COPY_FAILED);

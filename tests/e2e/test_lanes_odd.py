@@ -1,0 +1,61 @@
+#!/usr/bin/python3
+"""test_lanes_odd.py -- requests and data that lanes must get right though they are rare: each was wrong once."""
+import sys
+
+import redis
+
+from servers import Folder, Ours, RedisServer, run_tests
+from test_gateway_lanes import Gateway, HIDDEN
+from walk import differences, walk
+
+
+def two_sides(folder, target_class=Ours, lanes=2, legacy=()):
+    a = RedisServer(folder, "legacy", *HIDDEN, *legacy)
+    b = target_class(folder, "target")
+    return a, b, Gateway(folder, a, b, lanes=lanes)
+
+
+def key_in(lane, tag):
+    """A name whose slot is in LANE of two."""
+    for n in range(99):
+        name = f"{tag}{n}"
+        if crc16(name.encode()) % 16384 % 2 == lane:
+            return name
+    raise AssertionError
+
+
+def crc16(data):
+    crc = 0
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x1021) & 0xffff if crc & 0x8000 else crc << 1
+    return crc
+
+
+def test_a_database_that_legacy_does_not_have_stops_nothing():
+    with Folder("lanes-db") as folder:
+        legacy, target, gateway = two_sides(folder)
+        r = gateway.client()
+        even, odd = key_in(0, "a"), key_in(1, "b")
+        r.set(even, 1)
+        for command in (("COPY", even, odd, "DB", "99"), ("COPY", odd, even, "DB", "16")):
+            try:
+                r.execute_command(*command)
+                raise AssertionError("copied to a database that is not there")
+            except redis.ResponseError as err:
+                assert "DB index is out of range" in str(err), err
+        with r.pipeline() as p:
+            p.watch(odd)
+            p.multi()
+            p.execute_command("MOVE", even, "70")
+            p.execute(raise_on_error=False)
+        gateway.wait_level(20)
+        assert gateway.lanes()["lost_total"] == 0
+        r.set(even, 2)
+        gateway.wait_level(20)
+        assert not differences(walk(legacy.port), walk(target.port))
+
+
+if __name__ == "__main__":
+    sys.exit(run_tests(sys.modules[__name__]))
