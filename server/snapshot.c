@@ -8,9 +8,8 @@
 
 #include <time.h>
 
-#define TURN_US 50                     /* a walk's share of a turn of the loop */
+#define TURN_US 30                     /* a walk's share of a turn of the loop */
 #define PUSH_BYTES ((size_t)64 * 1024) /* what is given to the writer at a time */
-#define WAITING_MAX_BYTES (8u << 20)   /* the walk rests while the writer has so much to do */
 
 /* ---- putting out ---- */
 
@@ -38,8 +37,16 @@ struct rdb_tape *snapshot_tape(struct snapshot *s, int origin) {
 }
 
 void snapshot_push(struct snapshot *s) {
-    if (s->writer && buf_size(&s->tape.bytes) >= PUSH_BYTES)
-        snapshot_writer_give(s->writer, &s->tape);
+    if (s->writer == NULL) return;
+    if (buf_size(&s->tape.bytes) >= PUSH_BYTES) snapshot_writer_give(s->writer, &s->tape);
+    if (buf_size(&s->side.bytes) >= PUSH_BYTES)
+        snapshot_writer_set_aside(s->writer, &s->side, &s->aside);
+}
+
+void snapshot_put_all(struct snapshot *s, struct tapes *tapes) {
+    if (s->writer == NULL || tapes->first == NULL) return;
+    snapshot_writer_give(s->writer, &s->tape);
+    snapshot_writer_give_all(s->writer, tapes);
 }
 
 void snapshot_capture(struct snapshot *s, int origin, struct entry *e) {
@@ -149,6 +156,7 @@ static void free_snapshot(struct snapshot *s) {
     mem_free(s->announced);
     rdb_tape_close(&s->tape);
     rdb_tape_close(&s->side);
+    tapes_close(&s->aside);
     mem_free(s);
 }
 
@@ -187,17 +195,27 @@ static bool timed_walk(struct snapshot *s) {
     return ended;
 }
 
-/* One walk gets a turn, each in its time. */
+/* One walk gets a turn, each in its time. While all of them have to wait for their writers there
+ * are none. */
 static void take_turn(uv_idle_t *idle) {
     struct snapshots *all = idle->data;
     for (unsigned i = 0; i < SNAPSHOTS_MAX; i++) {
         struct snapshot *s = all->slots[all->turn++ % SNAPSHOTS_MAX];
         if (s == NULL) continue;
-        if (s->writer && snapshot_writer_waiting(s->writer) > WAITING_MAX_BYTES) continue;
+        if (s->writer && snapshot_writer_is_full(s->writer)) continue;
         bool ended = timed_walk(s);
         if (ended) snapshot_walked(s);
         return;
     }
+    (void)uv_idle_stop(idle);
+}
+
+static void go_on(struct snapshots *all) {
+    if (all->running) (void)uv_idle_start(&all->idle, take_turn);
+}
+
+static void writer_hungry(void *owner) {
+    go_on(((struct snapshot *)owner)->all);
 }
 
 static struct snapshots *open_all(struct engine *engine) {
@@ -243,6 +261,7 @@ static void writer_ended(void *owner, enum err err, const char *words) {
     struct snapshot_want want = s->want;
     s->all->active--;
     s->writer = NULL;
+    go_on(s->all);
     if (s->is_walked) free_snapshot(s); /* else it failed on the way: the walk has to end first */
     want.ended(want.owner, err, words);
 }
@@ -270,7 +289,7 @@ static void take_slot(struct snapshot *s, unsigned slot) {
     all->running |= snapshot_bit(s);
     s->engine->snapshot_polarity ^= snapshot_bit(s);
     s->engine->observer = &all->observer;
-    (void)uv_idle_start(&all->idle, take_turn);
+    go_on(all);
 }
 
 static enum err open_writer(struct snapshot *s, struct why *why) {
@@ -279,6 +298,7 @@ static enum err open_writer(struct snapshot *s, struct why *why) {
                                         .syncs = s->engine->settings.rdb_save_incremental_fsync,
                                         .owner = s,
                                         .batch = give_batch,
+                                        .hungry = writer_hungry,
                                         .ended = writer_ended};
     enum err err = snapshot_writer_open(&want, &s->writer, why);
     if (err) return err;
@@ -332,5 +352,6 @@ void snapshot_abort(struct snapshot *s) {
     snapshot_writer_abort(s->writer);
     s->writer = NULL;
     all->active--;
+    go_on(all);
     if (s->is_walked) free_snapshot(s); /* else the walk goes on, so that all keys get the colour */
 }

@@ -18,8 +18,8 @@
  * what is about to change before it changes (snapshot_inside.h has how). Beside the engine a thread
  * packs and writes. Memory: what changes while it is being captured, and at most some megabytes on
  * the way to the writer; a slow consumer's bytes go to a file without a name in `dir`.
- * Big strings, lists, hashes, sets and sorted sets are captured in steps; a stream is copied in one,
- * however big it is.
+ * Big strings, lists, hashes, sets and sorted sets are captured in steps; a stream is copied in
+ * one, however big it is.
  */
 #ifndef SERVER_SNAPSHOT_H
 #define SERVER_SNAPSHOT_H

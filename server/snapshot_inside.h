@@ -59,6 +59,7 @@ struct snapshot {
     struct part *parts, **parts_end; /* big values: those begun first in front */
     bool part_is_open;               /* the first part's record is unfinished on the tape */
     struct rdb_tape tape, side;
+    struct tapes aside;   /* of the side: in front of it */
     int tape_db, side_db; /* selected there; -1: none */
     uint64_t keys;        /* captured */
 };
@@ -76,6 +77,16 @@ struct snapshots {
     struct snapshot_turns turns;
 };
 
+/* What is left of a turn. */
+struct budget {
+    const struct clock *clock;
+    uint64_t until_us;
+};
+
+static inline bool budget_is_over(const struct budget *budget) {
+    return clock_mono_us(budget->clock) >= budget->until_us;
+}
+
 static inline uint8_t snapshot_bit(const struct snapshot *s) {
     return (uint8_t)(1u << s->slot);
 }
@@ -85,6 +96,8 @@ static inline uint8_t snapshot_bit(const struct snapshot *s) {
 struct rdb_tape *snapshot_tape(struct snapshot *s, int origin);
 /* After records: hand full tapes to the writer. */
 void snapshot_push(struct snapshot *s);
+/* Put TAPES out behind the tape; they are empty then. */
+void snapshot_put_all(struct snapshot *s, struct tapes *tapes);
 enum rdb_pack snapshot_pack(const struct snapshot *s);
 /* Put E out as it is now, or begin its part; mark it. Not captured yet. */
 void snapshot_capture(struct snapshot *s, int origin, struct entry *e);
@@ -110,7 +123,8 @@ void part_edit_string(struct snapshot *s, const struct entry *e, size_t from, si
 void part_move_string(struct snapshot *s, const struct entry *old, struct entry *new);
 /* E is out of the keyspace: it is freed by its last part. */
 void part_keep_string(struct snapshot *s, const struct entry *e);
-/* Put out some more of the first part. True: it is complete, and gone. */
-bool part_step(struct snapshot *s);
+/* Put out some more of the first part: one element or more, until the budget is over. True: it is
+ * complete, and gone. */
+bool part_step(struct snapshot *s, const struct budget *budget);
 
 #endif

@@ -17,16 +17,19 @@
 
 #include "lib/base/mem.h"
 #include "server/hash.h"
+#include "server/helper.h"
 #include "server/list.h"
 #include "server/set.h"
 #include "server/value_rdb.h"
 #include "server/zset.h"
 
-#define ELEMENTS_MIN 256 /* a table with fewer is copied at once */
-#define NODES_MIN 8      /* so is a list */
-#define STRING_BYTES_MIN ((size_t)128 * 1024)
+#define ELEMENTS_MIN 16 /* a table with fewer is copied at once */
+#define NODES_MIN 3     /* so is a list */
+#define STRING_BYTES_MIN ((size_t)32 * 1024)
 #define PAGE_BYTES ((size_t)4096)
 #define PAGES_A_STEP 4
+#define PAIR_USUAL 64
+#define EARLY_BYTES ((size_t)64 * 1024)
 
 struct part {
     struct part *next_part; /* of the snapshot */
@@ -39,10 +42,11 @@ struct part {
     uint64_t count;         /* elements, or nodes, at the start */
     uint64_t given;         /* of them */
     struct table kept;      /* struct name of elements that are out; struct heap of nodes */
-    struct rdb_tape early;  /* elements that were put out before the record began */
+    struct rdb_tape early;  /* elements that were put out before the record began, the last ones */
+    struct tapes earlier;   /* those in front of them */
     uint64_t cursor;        /* tables: hashes below are out */
     struct list_node *next; /* lists: not out yet */
-    struct rdb_tape tail;   /* of nodes that went, and had no next one */
+    struct tapes tail;      /* of nodes that went, and had no next one */
     struct entry *entry;    /* strings: where the bytes are */
 };
 
@@ -99,25 +103,70 @@ static void item_changes(struct value_watch *watch, void *item, enum value_chang
     table_add_hashed(&part->kept, name, hash);
     if (change == WATCH_BORN) return;
     put_item(part, part->is_begun ? &part->snapshot->tape : &part->early, item);
+    if (!part->is_begun && buf_size(&part->early.bytes) >= EARLY_BYTES)
+        snapshot_writer_set_aside(part->snapshot->writer, &part->early, &part->earlier);
+    snapshot_push(part->snapshot);
 }
 
-struct table_walk {
-    struct part *part;
-    struct rdb_tape *tape;
+/* The items of a pair of buckets that are not out, by their hashes: the walk may stop between two.
+ */
+struct pair {
+    struct found_item {
+        uint64_t hash;
+        void *item;
+    } usual[PAIR_USUAL], *items;
+    size_t count, room;
 };
 
-static void walk_item(void *ctx, void *item) {
-    const struct table_walk *walk = ctx;
-    struct slice key = table_of(walk->part)->type->key(item);
-    uint64_t hash = table_hash(key);
-    if (hash < walk->part->cursor || table_find_hashed(&walk->part->kept, key, hash)) return;
-    put_item(walk->part, walk->tape, item);
+static void collect(void *ctx, void *item) {
+    struct pair *pair = ctx;
+    __builtin_prefetch(item);
+    __builtin_prefetch((const char *)item + 64);
+    if (pair->count == pair->room) {
+        struct found_item *more = NEW_ARRAY(struct found_item, pair->room * 2);
+        memcpy(more, pair->items, pair->count * sizeof *more);
+        if (pair->items != pair->usual) mem_free(pair->items);
+        pair->items = more;
+        pair->room *= 2;
+    }
+    pair->items[pair->count++].item = item;
 }
 
-static bool table_step(struct part *part, struct rdb_tape *tape) {
-    struct table_walk walk = {part, tape};
-    if (tape) part->cursor = table_scan(table_of(part), part->cursor, walk_item, &walk);
-    return !tape || part->cursor == 0;
+/* Leave those that are not out, in order; there are some ten. */
+static void sort_out(struct part *part, struct pair *pair) {
+    const struct table *table = table_of(part);
+    size_t kept = 0;
+    for (size_t i = 0; i < pair->count; i++) {
+        struct found_item found = {.item = pair->items[i].item};
+        struct slice key = table->type->key(found.item);
+        found.hash = table_hash(key);
+        if (found.hash < part->cursor || table_find_hashed(&part->kept, key, found.hash)) continue;
+        size_t at = kept++;
+        for (; at > 0 && pair->items[at - 1].hash > found.hash; at--)
+            pair->items[at] = pair->items[at - 1];
+        pair->items[at] = found;
+    }
+    pair->count = kept;
+}
+
+static bool table_step(struct part *part, struct rdb_tape *tape, const struct budget *budget) {
+    if (tape == NULL) return true;
+    struct pair pair;
+    pair.items = pair.usual;
+    pair.count = 0;
+    pair.room = PAIR_USUAL;
+    uint64_t next = table_scan(table_of(part), part->cursor, collect, &pair);
+    sort_out(part, &pair);
+    for (size_t i = 0; i < pair.count; i++) {
+        put_item(part, tape, pair.items[i].item);
+        bool may_stop = i + 1 < pair.count && pair.items[i + 1].hash > pair.items[i].hash;
+        if (!may_stop || !budget_is_over(budget)) continue;
+        next = pair.items[i].hash + 1;
+        break;
+    }
+    if (pair.items != pair.usual) mem_free(pair.items);
+    part->cursor = next;
+    return next == 0;
 }
 
 /* ---- lists ---- */
@@ -125,7 +174,7 @@ static bool table_step(struct part *part, struct rdb_tape *tape) {
 /* What belongs in front of a node, and what the node was before it changed. */
 struct heap {
     const struct list_node *node;
-    struct rdb_tape before, was;
+    struct tapes before, was;
     bool has_changed;
 };
 
@@ -152,8 +201,8 @@ static struct heap *heap_make(struct part *part, const struct list_node *node) {
 static void heap_free(struct part *part, struct heap *heap) {
     if (heap == NULL) return;
     (void)table_take(&part->kept, heap_key(heap));
-    rdb_tape_close(&heap->before);
-    rdb_tape_close(&heap->was);
+    tapes_close(&heap->before);
+    tapes_close(&heap->was);
     mem_free(heap);
 }
 
@@ -164,22 +213,27 @@ static void put_node(struct part *part, struct rdb_tape *tape, const struct list
     part->given++;
 }
 
+static void keep_node(struct part *part, struct tapes *tapes, const struct list_node *node) {
+    struct rdb_tape tape = {0};
+    put_node(part, &tape, node);
+    tapes_add_tape(tapes, &tape);
+}
+
 /* The node goes: what it and those before it were belongs to the next one. */
 static void node_goes(struct part *part, struct list_node *node, bool is_passed) {
     struct heap *heap = heap_find(part, node);
     const struct list_node *next = list_node_next(part->value.ptr, node);
     if (part->next == node) part->next = (struct list_node *)(uintptr_t)next;
     if (is_passed && heap == NULL) return;
-    struct rdb_tape all = {0};
-    if (heap) rdb_tape_join(&all, &heap->before);
+    struct tapes all = {0};
+    if (heap) tapes_join(&all, &heap->before);
     if (!is_passed && heap && heap->has_changed)
-        rdb_tape_join(&all, &heap->was);
+        tapes_join(&all, &heap->was);
     else if (!is_passed)
-        put_node(part, &all, node);
+        keep_node(part, &all, node);
     heap_free(part, heap);
-    struct rdb_tape *to = next ? &heap_make(part, next)->before : &part->tail;
-    rdb_tape_join(&all, to); /* what went from between came after it */
-    rdb_tape_close(to);
+    struct tapes *to = next ? &heap_make(part, next)->before : &part->tail;
+    tapes_join(&all, to); /* what went from between came after it */
     *to = all;
 }
 
@@ -200,7 +254,7 @@ static void node_changes(struct value_watch *watch, void *element, enum value_ch
     struct heap *heap = heap_make(part, node);
     if (heap->has_changed) return;
     heap->has_changed = true;
-    put_node(part, &heap->was, node);
+    keep_node(part, &heap->was, node);
 }
 
 static bool list_step(struct part *part, struct rdb_tape *tape) {
@@ -208,14 +262,14 @@ static bool list_step(struct part *part, struct rdb_tape *tape) {
     struct list_node *node = part->next;
     uint8_t walk = snapshot_bit(part->snapshot);
     if (node == NULL) {
-        if (tape) rdb_tape_join(tape, &part->tail);
+        snapshot_put_all(part->snapshot, &part->tail);
         return true;
     }
     struct heap *heap = heap_find(part, node);
     bool is_passed = list_node_is_passed(list, node, walk);
-    if (tape && heap) rdb_tape_join(tape, &heap->before);
-    if (tape && !is_passed && heap && heap->has_changed)
-        rdb_tape_join(tape, &heap->was);
+    if (heap) snapshot_put_all(part->snapshot, &heap->before);
+    if (!is_passed && heap && heap->has_changed)
+        snapshot_put_all(part->snapshot, &heap->was);
     else if (tape && !is_passed)
         put_node(part, tape, node);
     heap_free(part, heap);
@@ -369,29 +423,38 @@ static void stop_watching(struct part *part) {
     if (*first == NULL && part->is_orphan) value_free(&part->value);
 }
 
-static void free_kept(struct part *part) {
+/* What is left of a part; freed beside the engine, as there is something of each change. */
+struct remains {
+    struct table kept;
+    bool are_heaps;
+};
+
+static void free_remains(void *arg) {
+    struct remains *remains = arg;
     struct table_iter iter;
-    table_iter_init(&iter, &part->kept);
+    table_iter_init(&iter, &remains->kept);
     for (void *item; (item = table_iter_next(&iter)) != NULL;) {
-        if (part->value.type == TYPE_LIST) {
-            struct heap *heap = item;
-            rdb_tape_close(&heap->before);
-            rdb_tape_close(&heap->was);
+        if (remains->are_heaps) {
+            tapes_close(&((struct heap *)item)->before);
+            tapes_close(&((struct heap *)item)->was);
         }
         mem_free(item);
     }
-    table_close(&part->kept);
+    table_close(&remains->kept);
+    mem_free(remains);
 }
 
 static void part_end(struct part *part) {
     ASSERT(is_muted(part) || part->given == part->count); /* invariant 2 */
-    free_kept(part);
     stop_watching(part);
+    struct remains remains = {part->kept, part->value.type == TYPE_LIST};
     struct snapshot *s = part->snapshot; /* only its first part is ever stepped */
     s->parts = part->next_part;
     if (s->parts == NULL) s->parts_end = &s->parts;
+    if (table_count(&remains.kept)) helper_run(free_remains, mem_dup(&remains, sizeof remains));
     rdb_tape_close(&part->early);
-    rdb_tape_close(&part->tail);
+    tapes_close(&part->earlier);
+    tapes_close(&part->tail);
     mem_free((void *)(uintptr_t)part->key.key.data);
     mem_free(part);
 }
@@ -403,8 +466,11 @@ static void begin_record(struct part *part) {
     if (tape == NULL) return;
     rdb_put_key(&tape->bytes, &part->key, snapshot_pack(s));
     rdb_put_length(&tape->bytes, part->count);
-    rdb_tape_join(tape, &part->early);
-    rdb_tape_close(&part->early);
+    snapshot_put_all(s, &part->earlier);
+    if (buf_size(&part->early.bytes)) {
+        snapshot_writer_give(s->writer, tape);
+        snapshot_writer_give(s->writer, &part->early);
+    }
     s->part_is_open = true;
     s->side_db = -1;
 }
@@ -412,22 +478,25 @@ static void begin_record(struct part *part) {
 static void end_record(struct snapshot *s) {
     if (!s->part_is_open) return;
     s->part_is_open = false;
-    if (buf_size(&s->side.bytes) == 0) return;
-    rdb_tape_join(&s->tape, &s->side);
-    rdb_tape_close(&s->side);
+    if (s->writer == NULL || s->side_db < 0) return; /* the side is empty */
+    snapshot_writer_give(s->writer, &s->tape);
+    snapshot_writer_give_all(s->writer, &s->aside);
+    struct rdb_tape room = s->tape;
+    s->tape = s->side;
+    s->side = room;
     s->tape_db = s->side_db;
 }
 
-static bool walk_step(struct part *part, struct rdb_tape *tape) {
+static bool walk_step(struct part *part, struct rdb_tape *tape, const struct budget *budget) {
     if (part->value.type == TYPE_STRING) return string_step(part, tape);
-    return part->value.type == TYPE_LIST ? list_step(part, tape) : table_step(part, tape);
+    return part->value.type == TYPE_LIST ? list_step(part, tape) : table_step(part, tape, budget);
 }
 
-bool part_step(struct snapshot *s) {
+bool part_step(struct snapshot *s, const struct budget *budget) {
     struct part *part = s->parts;
     if (!part->is_begun) begin_record(part);
     struct rdb_tape *tape = s->writer ? &s->tape : NULL;
-    bool is_over = walk_step(part, tape);
+    bool is_over = walk_step(part, tape, budget);
     if (is_over) {
         part_end(part);
         end_record(s);

@@ -3,15 +3,15 @@
  *     big values that were begun  -->  the databases, as they were named at the start
  *                                 -->  graveyards: databases that were cleared meanwhile
  *
- * A step is a pair of buckets of the index, or of a big value's table, or a node of a list: some
- * ten elements, whatever the size of the data.
+ * The clock is looked at after each key or element, or some pages of a string: what lies between
+ * two looks is one copy of at most some ten kilobytes, whatever the size of the data. (Elements of
+ * big values may be bigger.) Keys of a pair of buckets are fetched from memory together.
  */
 #include "server/snapshot_inside.h"
 
 #include "lib/base/mem.h"
 
 #define PAIR_USUAL 64
-#define STEPS_BETWEEN_LOOKS 4 /* at the clock */
 
 struct found {
     struct entry *usual[PAIR_USUAL], **entries;
@@ -43,19 +43,26 @@ static bool is_captured(const struct snapshot *s, const struct entry *e) {
     return ((e->colours ^ s->engine->snapshot_polarity) & snapshot_bit(s)) == 0;
 }
 
-/* A pair of buckets at the place; the place moves on. */
-static void walk_pair(struct snapshot *s, struct table *table) {
+/* A pair of buckets at the place. The place moves on when all of them are captured; it may take
+ * several turns, and keys may come and go between them. */
+static void walk_pair(struct snapshot *s, struct table *table, const struct budget *budget) {
     struct walk_place *place = &s->place;
     struct found found;
     found.count = 0;
     found.room = PAIR_USUAL;
     found.entries = found.usual;
-    place->cursor = table_scan(table, place->cursor, collect, &found);
+    uint64_t next = table_scan(table, place->cursor, collect, &found);
     fetch_ahead(&found);
-    for (size_t i = 0; i < found.count; i++)
-        if (!is_captured(s, found.entries[i])) snapshot_capture(s, place->origin, found.entries[i]);
+    size_t i = 0;
+    for (bool over = false; i < found.count && !over; i++) {
+        if (is_captured(s, found.entries[i])) continue;
+        snapshot_capture(s, place->origin, found.entries[i]);
+        over = budget_is_over(budget);
+    }
     if (found.entries != found.usual) mem_free(found.entries);
-    if (place->cursor == 0) place->partition++;
+    if (i < found.count) return;
+    place->cursor = next;
+    if (next == 0) place->partition++;
 }
 
 static struct table *tables_of(const struct snapshot *s) {
@@ -83,9 +90,9 @@ static bool go_on(struct snapshot *s) {
 }
 
 /* False when nothing is left. */
-static bool step(struct snapshot *s) {
+static bool step(struct snapshot *s, const struct budget *budget) {
     if (s->parts) {
-        (void)part_step(s);
+        (void)part_step(s, budget);
         return true;
     }
     struct walk_place *place = &s->place;
@@ -96,18 +103,17 @@ static bool step(struct snapshot *s) {
         place->cursor = 0;
     }
     if (place->partition < PARTITIONS)
-        walk_pair(s, &tables[place->partition]);
+        walk_pair(s, &tables[place->partition], budget);
     else
         return go_on(s);
     return true;
 }
 
 bool snapshot_walk(struct snapshot *s, uint64_t limit_us) {
-    uint64_t until = clock_mono_us(s->engine->clock) + limit_us;
+    struct budget budget = {s->engine->clock, clock_mono_us(s->engine->clock) + limit_us};
     do {
-        for (int i = 0; i < STEPS_BETWEEN_LOOKS; i++)
-            if (!step(s)) return true;
+        if (!step(s, &budget)) return true;
         snapshot_push(s);
-    } while (clock_mono_us(s->engine->clock) < until);
+    } while (!budget_is_over(&budget));
     return false;
 }

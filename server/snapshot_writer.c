@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -21,12 +22,23 @@
 #define SYNC_EVERY_BYTES (UINT64_C(32) << 20) /* never a long queue of dirty pages */
 #define NICE 10 /* serving comes first where there are fewer processors than threads */
 
+#define WAITING_MAX_BYTES ((size_t)4 << 20) /* more is not asked for before half of it is done */
 #define SPARE_BYTES_MAX ((size_t)256 * 1024)
-#define SPARES_MAX 8 /* empty pieces that wait to be filled again */
+#define SPARE_ROOM_BYTES ((size_t)128 * 1024)
+#define SPARE_READY_BYTES ((size_t)80 * 1024) /* of the room; a usual tape is 64 KB */
+#define SPARE_MARKS_BYTES ((size_t)8 * 1024)
+#define SPARES_WANTED 8 /* empty pieces that wait to be filled */
+#define SPARES_MAX 80
 
-struct piece {
-    struct piece *next;
-    struct rdb_tape tape;
+/* Bytes on the way to the engine. */
+struct chunk {
+    struct chunk *next;
+    struct buf bytes;
+};
+
+struct chunks {
+    struct chunk *first, **last; /* LAST is NULL for an empty list */
+    size_t bytes;
 };
 
 struct snapshot_writer {
@@ -34,15 +46,16 @@ struct snapshot_writer {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t news;
+    _Atomic bool is_hungry; /* hungry() is to be called */
     struct {
-        struct piece *first, **last;
-        struct piece *spares;
-        size_t spare_count;
-        size_t waiting_bytes;
+        struct tapes waiting, spares;
+        size_t working_bytes; /* taken from `waiting`, not packed yet */
         bool finished, stop, done;
+        bool sleeps;    /* the thread waits for news */
+        bool told_full; /* the engine waits for hungry() */
         enum err err;
         struct why why;
-        struct buf ready;       /* for the engine */
+        struct chunks ready;    /* for the engine */
         uint64_t spilled_bytes; /* behind `ready`, in the file */
     } shared;
     struct {
@@ -56,10 +69,25 @@ struct snapshot_writer {
     } worker;
     struct {
         uv_async_t async;
-        struct buf out; /* what batches are cut from */
+        struct chunks out; /* what batches are cut from */
         bool wants, delivering, aborted;
     } engine;
 };
+
+static void chunks_add(struct chunks *chunks, struct chunk *chunk) {
+    if (chunks->last == NULL) chunks->last = &chunks->first;
+    *chunks->last = chunk;
+    chunks->last = &chunk->next;
+    chunks->bytes += buf_size(&chunk->bytes);
+}
+
+static void chunks_drop_first(struct chunks *chunks) {
+    struct chunk *chunk = chunks->first;
+    chunks->first = chunk->next;
+    if (chunks->first == NULL) chunks->last = NULL;
+    buf_close(&chunk->bytes);
+    mem_free(chunk);
+}
 
 static struct snapshot_writer *of_sink(struct rdb_sink *sink) {
     return (struct snapshot_writer *)(void *)((char *)sink -
@@ -101,40 +129,47 @@ static enum err spill(struct snapshot_writer *w, struct slice bytes, struct why 
 static enum err write_bytes(struct rdb_sink *sink, struct slice bytes, struct why *why) {
     struct snapshot_writer *w = of_sink(sink);
     if (w->want.path) return write_to_file(w, bytes, why);
+    struct chunk *chunk =
+        NEW(struct chunk); /* outside of the lock, for which the engine may wait */
+    buf_add(&chunk->bytes, bytes);
     pthread_mutex_lock(&w->lock);
-    bool fits = w->shared.spilled_bytes == 0 &&
-                (buf_size(&w->shared.ready) == 0 ||
-                 buf_size(&w->shared.ready) + bytes.size <= READY_MAX_BYTES);
-    if (fits) buf_add(&w->shared.ready, bytes);
+    size_t ready = w->shared.ready.bytes;
+    bool fits =
+        w->shared.spilled_bytes == 0 && (ready == 0 || ready + bytes.size <= READY_MAX_BYTES);
+    if (fits) chunks_add(&w->shared.ready, chunk);
     pthread_mutex_unlock(&w->lock);
-    if (!fits) return spill(w, bytes, why);
-    (void)uv_async_send(&w->engine.async);
-    return OK;
+    if (fits) {
+        (void)uv_async_send(&w->engine.async);
+        return OK;
+    }
+    buf_close(&chunk->bytes);
+    mem_free(chunk);
+    return spill(w, bytes, why);
 }
 
 /* A part of what was spilled becomes ready. */
 static enum err unspill(struct snapshot_writer *w, struct why *why) {
-    struct buf part = {0};
+    struct chunk *part = NEW(struct chunk);
     size_t left = (size_t)(w->worker.spill_written - w->worker.spill_read), got;
     size_t size = left < READY_MAX_BYTES ? left : READY_MAX_BYTES;
-    enum err err = fs_read_at(w->worker.fd, buf_room(&part, size), size, w->worker.spill_read, &got,
-                              "what was spilled", why);
+    enum err err = fs_read_at(w->worker.fd, buf_room(&part->bytes, size), size,
+                              w->worker.spill_read, &got, "what was spilled", why);
     if (!err && got < size) err = why_set(why, ERR_IO, "what was spilled ends too early");
-    if (!err) {
-        buf_filled(&part, size);
-        w->worker.spill_read += size;
-        if (size == left) {
-            w->worker.spill_written = w->worker.spill_read = 0;
-            err = fs_truncate(w->worker.fd, 0, "what was spilled", why);
-        }
-        pthread_mutex_lock(&w->lock);
-        buf_add(&w->shared.ready, buf_slice(&part));
-        w->shared.spilled_bytes -= size;
-        pthread_mutex_unlock(&w->lock);
-        (void)uv_async_send(&w->engine.async);
+    if (!err && size == left) err = fs_truncate(w->worker.fd, 0, "what was spilled", why);
+    if (err) {
+        buf_close(&part->bytes);
+        mem_free(part);
+        return err;
     }
-    buf_close(&part);
-    return err;
+    buf_filled(&part->bytes, size);
+    w->worker.spill_read += size;
+    if (size == left) w->worker.spill_written = w->worker.spill_read = 0;
+    pthread_mutex_lock(&w->lock);
+    chunks_add(&w->shared.ready, part);
+    w->shared.spilled_bytes -= size;
+    pthread_mutex_unlock(&w->lock);
+    (void)uv_async_send(&w->engine.async);
+    return OK;
 }
 
 static enum err write_piece(struct snapshot_writer *w, const struct piece *piece, struct why *why) {
@@ -150,48 +185,70 @@ static enum err write_end(struct snapshot_writer *w, struct why *why) {
     return err;
 }
 
-static void piece_free(struct piece *piece) {
-    if (piece == NULL) return;
-    rdb_tape_close(&piece->tape);
-    mem_free(piece);
+/* An empty piece whose memory is there: what the kernel has to find pages for costs some
+ * microseconds a page, and here nobody waits for it. */
+static struct piece *make_spare(void) {
+    struct piece *piece = NEW(struct piece);
+    memset(buf_room(&piece->tape.bytes, SPARE_ROOM_BYTES), 0, SPARE_READY_BYTES);
+    memset(buf_room(&piece->tape.marks, SPARE_MARKS_BYTES), 0, SPARE_MARKS_BYTES);
+    return piece;
 }
 
-enum work { WORK_STOP, WORK_UNSPILL, WORK_PIECE, WORK_END };
+enum work { WORK_STOP, WORK_SPARE, WORK_UNSPILL, WORK_PIECE, WORK_END };
 
 /* Wait for something to do. Call with the lock. */
 static enum work wait_for_work(struct snapshot_writer *w) {
     for (;;) {
         if (w->shared.stop) return WORK_STOP;
-        if (w->shared.spilled_bytes > 0 && buf_size(&w->shared.ready) == 0) return WORK_UNSPILL;
-        if (w->shared.first) return WORK_PIECE;
+        if (w->shared.spilled_bytes > 0 && w->shared.ready.first == NULL) return WORK_UNSPILL;
+        if (!w->shared.finished && w->shared.spares.pieces < SPARES_WANTED) return WORK_SPARE;
+        if (w->shared.waiting.first) return WORK_PIECE;
         if (w->shared.finished && !w->worker.ended) return WORK_END;
         if (w->worker.ended && w->shared.spilled_bytes == 0) return WORK_STOP;
+        w->shared.sleeps = true;
         pthread_cond_wait(&w->news, &w->lock);
+        w->shared.sleeps = false;
+    }
+}
+
+/* Call with the lock. */
+static bool is_full(const struct snapshot_writer *w, size_t max_bytes, size_t spares_min) {
+    return w->shared.waiting.bytes + w->shared.working_bytes > max_bytes ||
+           w->shared.spares.pieces < spares_min;
+}
+
+/* PIECE can be filled again. */
+static void give_spare(struct snapshot_writer *w, struct piece *piece) {
+    bool keeps = piece->tape.bytes.cap <= SPARE_BYTES_MAX;
+    buf_clear(&piece->tape.bytes);
+    buf_clear(&piece->tape.marks);
+    pthread_mutex_lock(&w->lock);
+    w->shared.working_bytes = 0;
+    keeps = keeps && w->shared.spares.pieces < SPARES_MAX;
+    if (keeps) tapes_add(&w->shared.spares, piece);
+    bool is_hungry = w->shared.told_full && !is_full(w, WAITING_MAX_BYTES / 2, SPARES_WANTED / 2);
+    if (is_hungry) w->shared.told_full = false;
+    pthread_mutex_unlock(&w->lock);
+    if (!keeps) piece_free(piece);
+    if (is_hungry) {
+        atomic_store(&w->is_hungry, true);
+        (void)uv_async_send(&w->engine.async);
     }
 }
 
 static enum err do_work(struct snapshot_writer *w, enum work work, struct why *why) {
     if (work == WORK_UNSPILL) return unspill(w, why);
     if (work == WORK_END) return write_end(w, why);
-    pthread_mutex_lock(&w->lock);
-    struct piece *piece = w->shared.first;
-    w->shared.first = piece->next;
-    if (w->shared.first == NULL) w->shared.last = &w->shared.first;
-    pthread_mutex_unlock(&w->lock);
-    size_t bytes = buf_size(&piece->tape.bytes);
-    enum err err = write_piece(w, piece, why);
-    buf_clear(&piece->tape.bytes);
-    buf_clear(&piece->tape.marks);
-    pthread_mutex_lock(&w->lock);
-    w->shared.waiting_bytes -= bytes;
-    bool spare = w->shared.spare_count < SPARES_MAX && bytes <= SPARE_BYTES_MAX;
-    if (spare) {
-        piece->next = w->shared.spares;
-        w->shared.spares = piece;
-        w->shared.spare_count++;
+    if (work == WORK_SPARE) {
+        give_spare(w, make_spare());
+        return OK;
     }
+    pthread_mutex_lock(&w->lock);
+    struct piece *piece = tapes_take(&w->shared.waiting);
+    w->shared.working_bytes = buf_size(&piece->tape.bytes);
     pthread_mutex_unlock(&w->lock);
-    if (!spare) piece_free(piece);
+    enum err err = write_piece(w, piece, why);
+    give_spare(w, piece);
     return err;
 }
 
@@ -211,6 +268,7 @@ static void *run(void *arg) {
     w->shared.err = err;
     w->shared.why = why;
     w->shared.done = true;
+    if (w->shared.told_full) atomic_store(&w->is_hungry, true); /* for what is thrown away */
     pthread_mutex_unlock(&w->lock);
     (void)uv_async_send(&w->engine.async);
     return NULL;
@@ -220,17 +278,11 @@ static void *run(void *arg) {
 
 static void free_writer(uv_handle_t *handle) {
     struct snapshot_writer *w = handle->data;
-    for (struct piece *piece; (piece = w->shared.first) != NULL;) {
-        w->shared.first = piece->next;
-        piece_free(piece);
-    }
-    for (struct piece *piece; (piece = w->shared.spares) != NULL;) {
-        w->shared.spares = piece->next;
-        piece_free(piece);
-    }
+    tapes_close(&w->shared.waiting);
+    tapes_close(&w->shared.spares);
     rdb_writer_close(&w->worker.rdb);
-    buf_close(&w->shared.ready);
-    buf_close(&w->engine.out);
+    while (w->shared.ready.first) chunks_drop_first(&w->shared.ready);
+    while (w->engine.out.first) chunks_drop_first(&w->engine.out);
     if (w->worker.fd >= 0) close(w->worker.fd);
     pthread_cond_destroy(&w->news);
     pthread_mutex_destroy(&w->lock);
@@ -246,14 +298,19 @@ static void come_to_an_end(struct snapshot_writer *w) {
     if (tell) w->want.ended(w->want.owner, w->shared.err, w->shared.why.text);
 }
 
+/* Wake the thread. Call with the lock. */
+static void wake(struct snapshot_writer *w) {
+    if (w->shared.sleeps) pthread_cond_signal(&w->news);
+}
+
 /* Get more to hand out; whether the thread has come to its end. */
 static bool refill(struct snapshot_writer *w) {
     pthread_mutex_lock(&w->lock);
-    if (buf_size(&w->engine.out) == 0) {
-        struct buf empty = w->engine.out;
+    if (w->engine.out.first == NULL) {
         w->engine.out = w->shared.ready;
-        w->shared.ready = empty;
-        pthread_cond_signal(&w->news);
+        if (w->engine.out.first == NULL) w->engine.out = (struct chunks){0};
+        w->shared.ready = (struct chunks){0};
+        wake(w);
     }
     bool done = w->shared.done;
     pthread_mutex_unlock(&w->lock);
@@ -264,22 +321,26 @@ static void deliver(struct snapshot_writer *w) {
     if (w->engine.delivering) return;
     w->engine.delivering = true;
     bool done = refill(w);
-    while (!w->engine.aborted && w->engine.wants && buf_size(&w->engine.out) > 0) {
-        struct slice all = buf_slice(&w->engine.out);
+    while (!w->engine.aborted && w->engine.wants && w->engine.out.first) {
+        struct buf *first = &w->engine.out.first->bytes;
+        struct slice all = buf_slice(first);
         size_t size = all.size < BATCH_BYTES ? all.size : BATCH_BYTES;
         w->engine.wants = false;
         w->want.batch(w->want.owner, slice_from(all.data, size));
-        buf_consume(&w->engine.out, size);
-        if (buf_size(&w->engine.out) == 0) done = refill(w);
+        buf_consume(first, size);
+        if (buf_size(first) == 0) chunks_drop_first(&w->engine.out);
+        if (w->engine.out.first == NULL) done = refill(w);
     }
     w->engine.delivering = false;
     if (!done) return;
-    bool given = w->want.path || w->shared.err || buf_size(&w->engine.out) == 0;
+    bool given = w->want.path || w->shared.err || w->engine.out.first == NULL;
     if (given || w->engine.aborted) come_to_an_end(w);
 }
 
 static void on_news(uv_async_t *async) {
-    deliver(async->data);
+    struct snapshot_writer *w = async->data;
+    if (atomic_exchange(&w->is_hungry, false) && !w->engine.aborted) w->want.hungry(w->want.owner);
+    deliver(w);
 }
 
 static enum err start_thread(struct snapshot_writer *w, struct why *why) {
@@ -298,7 +359,6 @@ enum err snapshot_writer_open(const struct snapshot_writer_want *want,
     w->want.path = want->path ? mem_strdup(want->path) : NULL;
     (void)pthread_mutex_init(&w->lock, NULL);
     (void)pthread_cond_init(&w->news, NULL);
-    w->shared.last = &w->shared.first;
     w->worker.fd = -1;
     if (want->path)
         w->worker.open_err =
@@ -321,44 +381,54 @@ struct rdb_writer *snapshot_writer_head(struct snapshot_writer *w) {
     return &w->worker.rdb; /* the thread touches it first when it has a tape */
 }
 
-void snapshot_writer_give(struct snapshot_writer *w, struct rdb_tape *tape) {
-    if (buf_size(&tape->bytes) == 0) return;
+/* The contents of TAPE as a piece of their own; TAPE gets the room of a spare one. */
+static struct piece *exchange(struct snapshot_writer *w, struct rdb_tape *tape) {
     pthread_mutex_lock(&w->lock);
-    struct piece *piece = w->shared.spares;
-    if (piece) {
-        w->shared.spares = piece->next;
-        w->shared.spare_count--;
-    }
+    struct piece *piece = tapes_take(&w->shared.spares);
+    if (w->shared.spares.pieces < SPARES_WANTED / 2) wake(w);
     pthread_mutex_unlock(&w->lock);
     if (piece == NULL) piece = NEW(struct piece);
     struct rdb_tape filled = *tape;
     *tape = piece->tape;
     piece->tape = filled;
-    piece->next = NULL;
+    return piece;
+}
+
+void snapshot_writer_give_all(struct snapshot_writer *w, struct tapes *tapes) {
+    if (tapes->first == NULL) return;
     pthread_mutex_lock(&w->lock);
     bool wanted = !w->shared.done;
-    if (wanted) {
-        w->shared.waiting_bytes += buf_size(&piece->tape.bytes);
-        *w->shared.last = piece;
-        w->shared.last = &piece->next;
-        pthread_cond_signal(&w->news);
-    }
+    if (wanted) tapes_join(&w->shared.waiting, tapes);
+    wake(w);
     pthread_mutex_unlock(&w->lock);
-    if (!wanted) piece_free(piece);
+    if (!wanted) tapes_close(tapes);
+}
+
+void snapshot_writer_set_aside(struct snapshot_writer *w, struct rdb_tape *tape,
+                               struct tapes *tapes) {
+    if (buf_size(&tape->bytes)) tapes_add(tapes, exchange(w, tape));
+}
+
+void snapshot_writer_give(struct snapshot_writer *w, struct rdb_tape *tape) {
+    struct tapes one = {0};
+    snapshot_writer_set_aside(w, tape, &one);
+    snapshot_writer_give_all(w, &one);
 }
 
 void snapshot_writer_finish(struct snapshot_writer *w) {
     pthread_mutex_lock(&w->lock);
     w->shared.finished = true;
-    pthread_cond_signal(&w->news);
+    wake(w);
     pthread_mutex_unlock(&w->lock);
 }
 
-size_t snapshot_writer_waiting(struct snapshot_writer *w) {
+bool snapshot_writer_is_full(struct snapshot_writer *w) {
     pthread_mutex_lock(&w->lock);
-    size_t waiting = w->shared.waiting_bytes;
+    bool full = !w->shared.done && is_full(w, WAITING_MAX_BYTES, 1);
+    if (full) w->shared.told_full = true;
+    if (full) wake(w);
     pthread_mutex_unlock(&w->lock);
-    return waiting;
+    return full;
 }
 
 bool snapshot_writer_has_failed(struct snapshot_writer *w) {
@@ -378,7 +448,7 @@ void snapshot_writer_abort(struct snapshot_writer *w) {
     w->engine.aborted = true;
     pthread_mutex_lock(&w->lock);
     w->shared.stop = true;
-    pthread_cond_signal(&w->news);
+    wake(w);
     pthread_mutex_unlock(&w->lock);
     (void)uv_async_send(&w->engine.async); /* the thread may have ended long ago */
 }

@@ -2,8 +2,7 @@
  * copied, so that the engine never waits for a processor or a disk.
  *
  *     engine: tapes ---> [queue] ---> thread: LZF, CRC64 ---> a file
- *                                                        \--> [ready, up to 1 MB] ---> engine:
- * batches
+ *                                                        \--> [ready, up to 1 MB] ---> batches
  *                                                                 \--> spill file when that is full
  *
  * Given tapes are owned by the writer. Batches come on the engine's loop, one for each
@@ -13,7 +12,7 @@
 #define SERVER_SNAPSHOT_WRITER_H
 
 #include "lib/base/why.h"
-#include "lib/redis/rdb_write.h"
+#include "server/snapshot_tapes.h"
 
 #include <stdbool.h>
 #include <uv.h>
@@ -27,6 +26,8 @@ struct snapshot_writer_want {
     bool packs;       /* the tapes' marked strings are packed by LZF */
     void *owner;
     void (*batch)(void *owner, struct slice bytes); /* may call next and abort */
+    /* There is work to be given again, after snapshot_writer_is_full() was true. */
+    void (*hungry)(void *owner);
     /* Everything is written, or given out; or it failed. The writer is gone. */
     void (*ended)(void *owner, enum err err, const char *why);
 };
@@ -36,13 +37,19 @@ MUST_CHECK enum err snapshot_writer_open(const struct snapshot_writer_want *want
                                          struct snapshot_writer **writer, struct why *why);
 /* What the RDB begins with: append to its `out` before the first tape. */
 struct rdb_writer *snapshot_writer_head(struct snapshot_writer *writer);
-/* Takes the tape's contents and leaves it empty, with the room of one that was written if possible:
- * the engine then need not ask for memory. */
+/* Takes the tape's contents and leaves it empty, with room that the thread has made ready: the
+ * engine then need not ask for memory, nor wait for the kernel to find pages. */
 void snapshot_writer_give(struct snapshot_writer *writer, struct rdb_tape *tape);
+/* The same, but onto the end of a chain that is given later. */
+void snapshot_writer_set_aside(struct snapshot_writer *writer, struct rdb_tape *tape,
+                               struct tapes *tapes);
+/* A whole chain, which is empty then. O(1). */
+void snapshot_writer_give_all(struct snapshot_writer *writer, struct tapes *tapes);
 /* No tape follows. */
 void snapshot_writer_finish(struct snapshot_writer *writer);
-/* Bytes given and not packed yet. */
-size_t snapshot_writer_waiting(struct snapshot_writer *writer);
+/* The thread has enough to do, or no room is ready: whoever can wait should, until hungry() is
+ * called. */
+bool snapshot_writer_is_full(struct snapshot_writer *writer);
 /* It has failed: what is given is thrown away, and ended() will say so. */
 bool snapshot_writer_has_failed(struct snapshot_writer *writer);
 void snapshot_writer_next(struct snapshot_writer *writer);

@@ -121,7 +121,8 @@ def show(rows):
             if row["turns"]:
                 line += (f", {row['turns']} turns of the walk: us p99.9 {row['turn_p999_usec']} max {row['turn_max_usec']}, of"
                          f" processor time p99.9 {row['turn_cpu_p999_usec']} max {row['turn_cpu_max_usec']}"
-                         f" ({row['turns_cpu_over_200_usec']} over 200)")
+                         f" ({row['turns_cpu_over_200_usec']} over 200; of a thread that only looks at the clock for the"
+                         f" same 30 us p99.9 {row['spins']['p999']} max {row['spins']['max']})")
             else:
                 line += f", fork {row['fork_us']} us"
         print(line, flush=True)

@@ -6,7 +6,9 @@
  * One connection writes at random (key:N of KEYS, or members of one big value), in bursts of one
  * millisecond; another asks one GET after the other and notes how long each took. Beside both a
  * hiccup meter sleeps a millisecond at a time and notes by how much too long: what it sees, no
- * server is guilty of. Prints one line of JSON, times in microseconds.
+ * server is guilty of. After each sleep it looks at the clock for as long as a turn of a snapshot's
+ * walk is planned, and notes the processor time that this took: what interrupts and the hypervisor
+ * add to turns that touch no memory. Prints one line of JSON, times in microseconds.
  */
 #include "lib/base/clock.h"
 #include "lib/base/hist.h"
@@ -23,11 +25,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#define TURN_US 30 /* as in server/snapshot.c */
+
 static int port, seconds;
 static long rate, keys;
 static int value_bytes;
 static char kind;
-static struct hist waits, hiccups;
+static struct hist waits, hiccups, spins;
 static _Atomic bool over;
 
 static int dial(void) {
@@ -48,12 +52,25 @@ static void nap(long us) {
     nanosleep(&t, NULL);
 }
 
+static uint64_t processor_us(void) {
+    struct timespec used;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+}
+
+static void spin(void) {
+    uint64_t began = processor_us(), until = clock_mono_us(clock_real()) + TURN_US;
+    while (clock_mono_us(clock_real()) < until) continue;
+    hist_record(&spins, processor_us() - began);
+}
+
 static void *measure_hiccups(void *unused) {
     while (!over) {
         uint64_t before = clock_mono_us(clock_real());
         nap(1000);
         uint64_t took = clock_mono_us(clock_real()) - before;
         hist_record(&hiccups, took > 1000 ? took - 1000 : 0);
+        spin();
     }
     return unused;
 }
@@ -166,6 +183,8 @@ int main(int argc, char **argv) {
     show("waits", &waits);
     printf(", ");
     show("hiccups", &hiccups);
+    printf(", ");
+    show("spins", &spins);
     printf(", \"writes\": %llu}\n", (unsigned long long)writes);
     return 0;
 }
