@@ -101,6 +101,7 @@ struct engine {
     struct batch *batch;
     void (*later)(struct engine *engine); /* engine_later(); NULL: nothing */
     struct engine_metrics *metrics; /* NULL: not served */
+    struct migrate_sockets *migrate_sockets;
     struct engine_scripts *scripts;
     /* Those of the other groups, set by them. */
     void *persistence, *replication;

@@ -9,6 +9,7 @@
 #include "server/helper.h"
 #include "server/latency.h"
 #include "server/memory_report.h"
+#include "server/migrate_socket.h"
 #include "server/net.h"
 #include "server/pubsub.h"
 #include "server/reply.h"
@@ -175,8 +176,9 @@ static void info_stats(struct engine *engine, struct buf *out) {
     count_line(out, "pubsub_channels", topics[0]);
     count_line(out, "pubsub_patterns", topics[1]);
     count_line(out, "pubsubshard_channels", topics[2]);
-    buf_printf(out, "latest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:0\r\n"
-                    "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
+    buf_printf(out, "latest_fork_usec:0\r\ntotal_forks:0\r\n");
+    count_line(out, "migrate_cached_sockets", migrate_sockets_count(engine));
+    buf_printf(out, "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
                     "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"
                     "active_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
                     "current_active_defrag_time:0\r\n");

@@ -6,8 +6,11 @@
  * timeout of the request: between the copy of a key and its removal here nobody may change it.
  * A key is removed only if its own RESTORE was confirmed; the removal is propagated as DEL.
  *
+ * Connections are kept for the next MIGRATE (migrate_socket.h). One that was kept may have died
+ * since: if it breaks before the first reply, all is said once more on a fresh one.
+ *
  * Hostile input: of the other server's replies only lines of up to REPLY_MAX bytes are read.
- * Source: cluster.c of Redis 7.0 (migrateCommand); there is no cache of connections.
+ * Source: cluster.c of Redis 7.0 (migrateCommand).
  */
 #include "lib/base/mem.h"
 #include "lib/redis/dump.h"
@@ -16,18 +19,14 @@
 #include "server/args.h"
 #include "server/engine.h"
 #include "server/groups.h"
+#include "server/migrate_socket.h"
 #include "server/reply.h"
 #include "server/value_rdb.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define REPLY_MAX 1024u
 #define WRITE_AT_ONCE 65536u
@@ -39,8 +38,7 @@ struct migrate {
     int64_t db, timeout_ms;
     struct slice *keys; /* those that are here; owned array, bytes of the request */
     int key_count;
-    int fd;
-    bool timed_out;
+    struct migrate_socket *socket;
     struct buf in;
 };
 
@@ -81,55 +79,14 @@ static bool read_options(struct migrate *m, int *first, int *count) {
 
 /* ---- the connection ---- */
 
-/* Wait until the socket is ready for EVENTS; false after the timeout. */
 static bool wait_for(const struct migrate *m, short events) {
-    struct pollfd ready = {.fd = m->fd, .events = events};
-    int timeout = m->timeout_ms > INT32_MAX ? INT32_MAX : (int)m->timeout_ms;
-    int got;
-    while ((got = poll(&ready, 1, timeout)) < 0 && errno == EINTR) {}
-    return got > 0;
-}
-
-static bool connect_one(struct migrate *m, const struct addrinfo *to) {
-    m->fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (m->fd < 0) return false;
-    int error = connect(m->fd, to->ai_addr, to->ai_addrlen) == 0 ? 0 : errno;
-    if (error == EINPROGRESS) {
-        socklen_t size = sizeof error;
-        error = ETIMEDOUT;
-        m->timed_out = !wait_for(m, POLLOUT);
-        if (!m->timed_out) (void)getsockopt(m->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    }
-    int on = 1;
-    if (error == 0) (void)setsockopt(m->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (error != 0) {
-        close(m->fd);
-        m->fd = -1;
-    }
-    return error == 0;
-}
-
-static bool connect_to(struct migrate *m) {
-    char host[256], port[16];
-    struct slice name = m->c->argv[1], number = m->c->argv[2];
-    struct addrinfo wanted = {.ai_socktype = SOCK_STREAM}, *found = NULL;
-    if (name.size < sizeof host && number.size < sizeof port) {
-        memcpy(host, name.data, name.size);
-        host[name.size] = '\0';
-        memcpy(port, number.data, number.size);
-        port[number.size] = '\0';
-        if (getaddrinfo(host, port, &wanted, &found) != 0) found = NULL;
-    }
-    bool good = false;
-    for (struct addrinfo *to = found; to && !good; to = to->ai_next) good = connect_one(m, to);
-    if (found) freeaddrinfo(found);
-    return good;
+    return migrate_socket_wait(m->socket->fd, events, m->timeout_ms);
 }
 
 static bool send_all(const struct migrate *m, struct slice bytes) {
     while (bytes.size > 0) {
         size_t most = bytes.size < WRITE_AT_ONCE ? bytes.size : WRITE_AT_ONCE;
-        ssize_t sent = send(m->fd, bytes.data, most, MSG_NOSIGNAL);
+        ssize_t sent = send(m->socket->fd, bytes.data, most, MSG_NOSIGNAL);
         if (sent > 0)
             bytes = slice_drop(bytes, (size_t)sent);
         else if (errno != EAGAIN && errno != EINTR)
@@ -151,7 +108,7 @@ static bool read_line(struct migrate *m, struct slice *line) {
             return true;
         }
         if (got.size > REPLY_MAX || !wait_for(m, POLLIN)) return false;
-        ssize_t size = recv(m->fd, buf_room(&m->in, REPLY_MAX), REPLY_MAX, 0);
+        ssize_t size = recv(m->socket->fd, buf_room(&m->in, REPLY_MAX), REPLY_MAX, 0);
         if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR)) return false;
         if (size > 0) buf_filled(&m->in, (size_t)size);
     }
@@ -177,21 +134,22 @@ static void put_key(const struct migrate *m, struct slice key, const struct entr
     buf_close(&payload);
 }
 
-/* Replies that come before those of the keys. */
+/* How many replies come before those of the keys. */
 static int put_request(const struct migrate *m, struct buf *out) {
     char db[24];
     const struct slice auth[] = {SLICE("AUTH"), m->password};
     const struct slice auth2[] = {SLICE("AUTH"), m->user, m->password};
     const struct slice select[] = {SLICE("SELECT"),
                                    slice_from(db, number_write_int(db, m->db))};
+    bool move = m->socket->db != m->db;
     if (m->user.size)
         resp_write_command(out, 3, auth2);
     else if (m->password.size)
         resp_write_command(out, 2, auth);
-    resp_write_command(out, 2, select);
+    if (move) resp_write_command(out, 2, select);
     for (int i = 0; i < m->key_count; i++)
         put_key(m, m->keys[i], db_find(m->c->db, m->keys[i]), out);
-    return 1 + (m->password.size != 0);
+    return move + (m->password.size != 0);
 }
 
 static void io_error(struct migrate *m, const char *doing) {
@@ -205,20 +163,21 @@ static void forget_key(struct migrate *m, int i, struct slice *gone, int *gone_c
     gone[(*gone_count)++] = m->keys[i];
 }
 
-/* Read a reply for each request; keys that arrived go. */
-static void read_replies(struct migrate *m, int before) {
+/* Read a reply for each request; keys that arrived go. False: the connection broke or said nothing
+ * for too long; *REPLIES is how many were read. */
+static bool read_replies(struct migrate *m, int before, bool *refused, int *replies) {
     struct slice *gone = NEW_ARRAY(struct slice, (size_t)m->key_count + 1), line;
     int gone_count = 1;
-    bool refused = false, broken = false, stranger = false; /* AUTH or SELECT was refused */
+    bool broken = false, stranger = false; /* AUTH or SELECT was refused */
     gone[0] = SLICE("DEL");
-    for (int i = -before; i < m->key_count && !broken; i++) {
+    for (int i = -before; i < m->key_count; i++, ++*replies) {
         broken = !read_line(m, &line);
         if (broken) break;
         if (line.size > 0 && line.data[0] == '-') {
-            if (!refused)
+            if (!*refused)
                 reply_error(m->c, "ERR Target instance replied with error: %.*s",
                             (int)line.size - 1, (const char *)line.data + 1);
-            refused = true;
+            *refused = true;
             stranger = stranger || i < 0;
         } else if (i >= 0 && !stranger) {
             forget_key(m, i, gone, &gone_count);
@@ -230,30 +189,51 @@ static void read_replies(struct migrate *m, int before) {
     else
         propagate_nothing(m->c);
     mem_free(gone);
-    if (broken && !refused)
-        io_error(m, "reading from");
-    else if (!refused)
+    m->socket->db = stranger ? -1 : m->db;
+    return !broken;
+}
+
+/* Say and hear all of it on one connection. False: nothing was answered by one that was kept, so
+ * that it may be tried again; else the client has its reply. */
+static bool talk(struct migrate *m, bool fresh) {
+    struct buf out = {0};
+    bool refused = false;
+    int replies = 0, before = put_request(m, &out);
+    uint64_t began_us = clock_mono_us(m->c->engine->clock);
+    bool sent = send_all(m, buf_slice(&out));
+    bool whole = sent && read_replies(m, before, &refused, &replies);
+    uint64_t took_ms = (clock_mono_us(m->c->engine->clock) - began_us) / 1000;
+    bool again = !whole && !fresh && replies == 0 && took_ms < (uint64_t)m->timeout_ms;
+    if (whole && buf_slice(&m->in).size == 0)
+        migrate_socket_give(m->c->engine, m->socket);
+    else
+        migrate_socket_drop(m->c->engine, m->socket);
+    if (whole && !refused)
         reply_ok(m->c);
+    else if (!again && !refused)
+        io_error(m, sent ? "reading from" : "writing to");
+    buf_close(&out);
+    buf_close(&m->in);
+    m->in = (struct buf){0};
+    return !again;
 }
 
 static void migrate_keys(struct migrate *m) {
-    struct buf out = {0};
-    m->fd = -1;
-    if (!connect_to(m)) {
-        if (m->timed_out) /* in Redis's words */
+    const struct migrate_target target = {.host = m->c->argv[1],
+                                          .port = m->c->argv[2],
+                                          .user = m->user,
+                                          .password = m->password,
+                                          .timeout_ms = m->timeout_ms};
+    bool fresh, timed_out;
+    do {
+        m->socket = migrate_socket_take(m->c->engine, &target, &fresh, &timed_out);
+        if (m->socket) continue;
+        if (timed_out) /* in Redis's words */
             reply_error(m->c, "IOERR error or timeout connecting to the client");
         else
             io_error(m, "writing to");
         return;
-    }
-    int before = put_request(m, &out);
-    if (send_all(m, buf_slice(&out)))
-        read_replies(m, before);
-    else
-        io_error(m, "writing to");
-    close(m->fd);
-    buf_close(&out);
-    buf_close(&m->in);
+    } while (!talk(m, fresh));
 }
 
 static void run_migrate(struct client *c) {
@@ -276,4 +256,5 @@ static void run_migrate(struct client *c) {
 void migrate_commands_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {{"migrate", run_migrate}};
     command_bind(engine, bindings, COUNT(bindings));
+    migrate_sockets_start(engine);
 }

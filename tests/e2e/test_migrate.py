@@ -112,4 +112,43 @@ def test_a_migrated_key_leaves_replicas_as_del():
             assert client.dbsize() == 0
 
 
+def cached(client):
+    return client.info("stats")["migrate_cached_sockets"]
+
+
+def test_a_connection_is_kept_for_the_next_and_a_dead_one_is_replaced():
+    with Folder("migrate") as folder:
+        ours, theirs = Ours(folder, "ours"), RedisServer(folder, "theirs")
+        a, b = ours.client(), theirs.client()
+        accepted = lambda: b.info("stats")["total_connections_received"]
+        before = accepted()
+        for n in range(20):
+            a.set(f"k{n}", n)
+            assert ask(a, "MIGRATE", "127.0.0.1", theirs.port, f"k{n}", n % 3, 5000) in (b"OK", True)
+        assert cached(a) == 1 and accepted() == before + 1
+        assert b.info("keyspace")["db1"]["keys"] == 7 and b.dbsize() == 7
+        b.client_kill_filter(_type="normal", skipme=True)
+        a.set("after", 1)
+        assert ask(a, "MIGRATE", "127.0.0.1", theirs.port, "after", 0, 5000) in (b"OK", True)
+        assert b.get("after") == b"1" and cached(a) == 1
+        theirs.kill()
+        a.set("late", 1)
+        assert "IOERR" in ask(a, "MIGRATE", "127.0.0.1", theirs.port, "late", 0, 1000)
+        assert a.get("late") == b"1" and cached(a) == 0
+
+
+def test_a_connection_with_a_password_serves_nobody_else():
+    with Folder("migrate") as folder:
+        ours, theirs = Ours(folder, "ours"), RedisServer(folder, "theirs")
+        theirs.client().config_set("requirepass", "secret")
+        a = ours.client()
+        a.mset({"one": 1, "two": 2})
+        assert ask(a, "MIGRATE", "127.0.0.1", theirs.port, "one", 0, 1000, "AUTH", "secret") in (b"OK", True)
+        assert "NOAUTH" in ask(a, "MIGRATE", "127.0.0.1", theirs.port, "two", 0, 1000)
+        assert "NOAUTH" in ask(a, "MIGRATE", "127.0.0.1", theirs.port, "two", 0, 1000)
+        assert "WRONGPASS" in ask(a, "MIGRATE", "127.0.0.1", theirs.port, "two", 0, 1000, "AUTH", "wrong")
+        assert ask(a, "MIGRATE", "127.0.0.1", theirs.port, "two", 0, 1000, "AUTH", "secret") in (b"OK", True)
+        assert cached(a) == 3 and a.dbsize() == 0
+
+
 run_tests(sys.modules[__name__])
