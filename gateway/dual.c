@@ -405,6 +405,10 @@ void dual_turn(struct dual *d) {
     d->stood_still = still;
 }
 
+static void raise_to(uint64_t *figure, uint64_t value) {
+    if (value > *figure) *figure = value;
+}
+
 static void show_figures(struct dual *d) {
     uint64_t f[DUAL_FIGURES] = {0};
     f[DUAL_LEVEL] = lanes_are_level(&d->lanes);
@@ -427,6 +431,12 @@ static void show_figures(struct dual *d) {
         f[DUAL_REFUSED] += l->figures.refused;
         f[DUAL_DROPPED] += l->figures.dropped;
         f[DUAL_LOST] += l->figures.lost;
+        f[DUAL_COPY_BYTES] += l->figures.copy_bytes;
+        f[DUAL_FAILED_KEYS] += lane_refused_keys(l);
+        f[DUAL_QUEUE_LIMIT] += l->rules.queue_bytes_max;
+        raise_to(&f[DUAL_COPY_US], l->figures.copy_us);
+        raise_to(&f[DUAL_COPY_US_MAX], lane_copy_us_max(l));
+        raise_to(&f[DUAL_LAG_MS], lane_lag_us(l) / 1000);
     }
     f[DUAL_PASSES] = d->lanes.scan.passes;
     f[DUAL_PASS_NAMES] = d->lanes.scan.names;

@@ -49,7 +49,13 @@ struct grave;
     X(LOST, "lost_total")                                                                          \
     X(PASSES, "passes_total")                                                                      \
     X(PASS_NAMES, "pass_names")                                                                    \
-    X(WAITING, "waiting_clients")
+    X(WAITING, "waiting_clients")                                                                  \
+    X(COPY_BYTES, "copy_bytes_total")                                                              \
+    X(COPY_US, "copy_us")                                                                          \
+    X(COPY_US_MAX, "copy_us_max")                                                                  \
+    X(LAG_MS, "lag_ms")                                                                            \
+    X(FAILED_KEYS, "failed_keys")                                                                  \
+    X(QUEUE_LIMIT, "queue_limit_bytes")
 
 #define DUAL_FIGURE_ENUM(name, text) DUAL_##name,
 enum dual_figure { DUAL_FIGURE_LIST(DUAL_FIGURE_ENUM) DUAL_FIGURES };

@@ -170,6 +170,7 @@ static void send_copy(struct lane *l, struct lane_key *key) {
     item->id = l->next_id++;
     item->key = key;
     item->gen = key->gen;
+    item->at_us = clock_mono_us(l->clock);
     item->db = item->db_after = key->db;
     buf_add(&item->name, lane_key_name(key));
     lane_queue_push(&l->flight, item);
@@ -216,6 +217,7 @@ static void copy_answered(struct lane *l, struct lane_item *item, struct slice a
     l->copies--;
     enum lane_copied copied = lane_copy_read(l->primary_version, answer, &value);
     bool stale = item->key->gen != item->gen || item->key->pins > 0 || !l->follower_up;
+    if (copied == LANE_COPY_FAILED && !stale) lane_note_refusal(l);
     if (copied == LANE_COPY_FAILED || stale) {
         copy_failed(l, item);
         return;
@@ -362,6 +364,55 @@ void lane_buried(struct lane *l, enum lane_side side) {
         l->primary_lost++;
     else
         l->follower_lost++;
+}
+
+/* ---- what a hold would need ---- */
+
+#define COPY_MAX_US 5000000u /* a hot key is copied each second */
+
+void lane_note_copy(struct lane *l, uint64_t began_us, size_t bytes) {
+    struct lane_figures *f = &l->figures;
+    uint64_t now_us = clock_mono_us(l->clock), took_us = now_us > began_us ? now_us - began_us : 0;
+    f->copy_bytes += bytes;
+    f->copy_us = f->copy_us == 0 ? took_us : (f->copy_us * 15 + took_us) / 16;
+    if (took_us < lane_copy_us_max(l)) return;
+    f->copy_us_max = took_us;
+    f->copy_max_at_us = now_us;
+}
+
+uint64_t lane_copy_us_max(const struct lane *l) {
+    bool old = clock_mono_us(l->clock) - l->figures.copy_max_at_us > COPY_MAX_US;
+    return old ? 0 : l->figures.copy_us_max;
+}
+
+static uint64_t windows_since(const struct lane *l) {
+    return (clock_mono_us(l->clock) - l->figures.refusals_at_us) / COPY_MAX_US;
+}
+
+void lane_note_refusal(struct lane *l) {
+    struct lane_figures *f = &l->figures;
+    uint64_t windows = windows_since(l);
+    if (windows > 0) {
+        f->refusals_before = windows == 1 ? f->refusals : 0;
+        f->refusals = 0;
+        f->refusals_at_us = clock_mono_us(l->clock);
+    }
+    f->refusals++;
+}
+
+uint64_t lane_refused_keys(const struct lane *l) {
+    const struct lane_figures *f = &l->figures;
+    uint64_t windows = windows_since(l);
+    uint64_t most = windows == 0 && f->refusals_before > f->refusals ? f->refusals_before
+                    : windows <= 1                                  ? f->refusals
+                                                                    : 0;
+    return (most + 4) / (COPY_MAX_US / 1000000);
+}
+
+uint64_t lane_lag_us(const struct lane *l) {
+    const struct lane_item *first = l->sent.head != NULL ? l->sent.head : l->tail.head;
+    uint64_t now_us = clock_mono_us(l->clock);
+    return first == NULL || first->at_us == 0 || first->at_us > now_us ? 0 : now_us - first->at_us;
 }
 
 /* ---- passes ---- */

@@ -76,6 +76,7 @@ struct lane_item {
     struct buf name;       /* LANE_COPY: of the key */
     struct lane_read *read; /* LANE_READ; its owner's */
     bool spoiled;           /* LANE_READ: something before it was refused by F (C12b) */
+    uint64_t at_us; /* a copy: when P was asked; an effect: when it was queued for F */
     /* for F */
     struct buf bytes;
     uint32_t replies;
@@ -128,6 +129,11 @@ struct lane_ops {
 
 struct lane_figures {
     uint64_t commands, effects, copies, copies_failed, dirtied, refused, dropped, lost;
+    uint64_t copy_bytes;
+    /* From asking P until F confirmed: of late on average, and the longest of the last seconds. */
+    uint64_t copy_us, copy_us_max, copy_max_at_us;
+    /* Copies that P or F refused: in the present window of some seconds, and in the one before. */
+    uint64_t refusals, refusals_before, refusals_at_us;
 };
 
 struct lane {
@@ -214,6 +220,16 @@ void lane_buried(struct lane *lane, enum lane_side side);
 /* P and F change roles (C23). Nothing is in flight, queued or sent; VERSION is the new P's. What was
  * lost at the old P holds its copies back no longer as P's, but as F's. */
 void lane_swap(struct lane *lane, int32_t version);
+
+/* A copy of BYTES began at BEGAN_US and is confirmed; for what a hold would need (C14). */
+void lane_note_copy(struct lane *lane, uint64_t began_us, size_t bytes);
+uint64_t lane_copy_us_max(const struct lane *lane);
+/* P or F refused a copy. / About how many keys are refused again and again; each is tried once a
+ * second. */
+void lane_note_refusal(struct lane *lane);
+uint64_t lane_refused_keys(const struct lane *lane);
+/* How long what is first of all that F has not confirmed is waiting. */
+uint64_t lane_lag_us(const struct lane *lane);
 
 void lane_stop(struct lane *lane);
 void lane_go(struct lane *lane);

@@ -52,6 +52,7 @@ void lane_follow(struct lane *l, struct lane_item *item) {
         return;
     }
     l->queued++;
+    if (item->at_us == 0) item->at_us = clock_mono_us(l->clock);
     lane_queue_push(&l->tail, item);
     pump(l);
     if (l->tail.count > l->rules.queue_items_max || l->tail.bytes > l->rules.queue_bytes_max)
@@ -170,6 +171,8 @@ void lane_follower_answered(struct lane *l, struct slice replies) {
     uint64_t id = item->id;
     bool bad = is_refused(item, replies);
     if (bad) refused(l, item);
+    if (item->kind == LANE_COPY && bad) lane_note_refusal(l);
+    if (item->kind == LANE_COPY && !bad) lane_note_copy(l, item->at_us, buf_size(&item->bytes));
     if (item->kind == LANE_FENCE && bad && !item->harmless)
         l->ops->lost_fence(l, item, false);
     else if (item->kind == LANE_FENCE)

@@ -441,7 +441,7 @@ static const char *undone_by(const struct barrier *b, const struct barrier_event
     enum barrier_step step = at(b);
     if (!before_commit(step)) return NULL;
     if (e->kind == BARRIER_EV_STOP) return e->why ? e->why : "stopped by hand";
-    if (e->kind == BARRIER_EV_LINK_LOST) return "the syncer went away";
+    if (e->kind == BARRIER_EV_LINK_LOST) return e->why ? e->why : "the syncer went away";
     if (e->kind == BARRIER_EV_FAILED) return e->why ? e->why : "a step failed";
     bool held = step >= BARRIER_HOLDING;
     if (held && e->now_us / 1000 >= b->deadline_ms) return "deadline";

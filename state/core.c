@@ -234,6 +234,7 @@ static enum err load_migration(struct core *core, struct ledger *ledger, struct 
                        NAME_MAX_BYTES - 1);
     enum err err = ledger_load_migration(ledger, name, &core->migration, why);
     if (err != ERR_ABSENT) return err;
+    core->migration.capture = (enum capture)core->config->gateway.capture;
     err = ledger_begin(ledger, why);
     if (!err) err = ledger_add_migration(ledger, name, &core->migration, why);
     return err ? err : ledger_commit(ledger, why);
@@ -299,4 +300,5 @@ void core_close(struct core *core) {
     for (unsigned s = 0; s < SIDES; s++) side_close(core->side[s]);
     for (unsigned l = 0; l < LINKS; l++) json_decref(core->link[l].json);
     json_decref(core->prepared);
+    core_lanes_close(core);
 }

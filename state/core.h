@@ -46,6 +46,17 @@ struct link_report {
     json_t *json; /* the whole report, for status */
 };
 
+/* Capture `lane`: what a gateway last said in LANES. */
+struct lanes_report {
+    char name[NAME_MAX_BYTES]; /* "": none */
+    uint64_t heard_ms;         /* monotonic; 0: never */
+    bool open, level, primary_up, follower_up;
+    int64_t passes, dirty_slots, dirty_keys, failed_keys, buried, queue_bytes, queue_limit, lag_ms;
+    int64_t copies, copy_bytes, commands, copy_us, copy_us_max;
+    int64_t drained; /* the barrier for which its lanes are drained; 0: none */
+    json_t *json;    /* the whole report, for status */
+};
+
 struct core_audit {
     struct audit_row running; /* id 0: none */
     struct audit_row last;    /* the last that ended; id 0: none */
@@ -110,6 +121,8 @@ struct core {
     bool open_primary_due; /* the primary side was not told of its role yet */
 
     struct link_report link[LINKS];
+    struct lanes_report lanes[BARRIER_GATEWAYS_MAX];
+    int64_t lanes_base, lanes_base_bytes; /* copies before the present baseline */
     struct core_audit audit;
     struct gate gates[GATES];
     struct waiver waivers[CORE_WAIVERS_MAX];
@@ -169,6 +182,19 @@ void core_judge_gates(struct core *core);
 void core_take_link(struct core *core, enum link_id link, const json_t *json);
 void core_waive(struct core *core, enum gate_id gate, int64_t for_ms,
                 const struct core_asker *asker, core_done *done, void *self);
+
+/* ---- core_lanes.c ---- */
+bool core_has_lanes(const struct core *core);
+void core_lanes_take(struct core *core, const struct member *gateway, const json_t *json);
+void core_lanes_sum(struct core *core, struct gates_lanes *all);
+/* Fill in core->link[] from the lanes, so that gates, moves and status see a link. */
+void core_lanes_as_links(struct core *core, const struct gates_lanes *all);
+void core_lanes_duty(struct core *core, struct member *gateway);
+void core_lanes_duties(struct core *core);
+void core_lanes_drain(struct core *core);
+void core_lanes_drained(struct core *core, const struct member *gateway, int64_t barrier);
+json_t *core_lanes_json(struct core *core); /* null with capture `stream` */
+void core_lanes_close(struct core *core);
 
 /* ---- core_audit.c ---- */
 void core_audit_start(struct core *core, const struct core_asker *asker, core_done *done,

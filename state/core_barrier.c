@@ -198,6 +198,7 @@ static bool keep_gateway(void *self, const char *name, size_t bytes) {
 /* How many of the replicas at the new primary side are our own link's. */
 static int64_t own_replicas(const struct core *core) {
     const struct link_report *link = &core->link[link_from(core->barrier.row.to)];
+    if (core_has_lanes(core)) return 0;
     return link->gate.known && (link->gate.standby || link->gate.following) ? 1 : 0;
 }
 
@@ -234,9 +235,25 @@ static void link_answered(void *self, struct member *member, bool ok, struct sli
     core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_FAILED, .why = why});
 }
 
+/* The gateways are the link. RELEASE turns their lanes round, or ends the drain; the keys that
+ * changed last are not compared here: the lanes' claim is that none is dirty. */
+static void tell_lanes(struct core *core, const struct barrier_action *action) {
+    switch ((int)action->kind) {
+    case BARRIER_DO_DRAIN: core_lanes_drain(core); break;
+    case BARRIER_DO_UNDRAIN: break;
+    case BARRIER_DO_COMPARE: event_kind(core, BARRIER_EV_COMPARED); break;
+    case BARRIER_DO_ACTIVATE: event_kind(core, BARRIER_EV_ACTIVE); break;
+    default: UNREACHABLE("not a step of a link");
+    }
+}
+
 static void tell_link(struct core *core, const struct barrier_action *action) {
     struct member *syncer = core_syncer(core);
     struct barrier *b = &core->barrier;
+    if (core_has_lanes(core)) {
+        tell_lanes(core, action);
+        return;
+    }
     if (!syncer) {
         if (action->kind != BARRIER_DO_UNDRAIN) event_kind(core, BARRIER_EV_LINK_LOST);
         return;
@@ -351,6 +368,8 @@ bool core_barrier_report(struct core *core, struct member *member, const struct 
         if (core->barrier.row.to == link_source(link)) event_kind(core, BARRIER_EV_ACTIVE);
     } else if (!this_one) {
         return true; /* of an earlier barrier */
+    } else if (member_role(member) == MEMBER_GATEWAY && is(words[0], "DRAINED")) {
+        core_lanes_drained(core, member, id);
     } else if (member_role(member) == MEMBER_GATEWAY) {
         gateway_report(core, member, words, json);
     } else if (is(words[0], "DRAINED")) {
@@ -387,7 +406,8 @@ static enum err may_begin(struct core *core, enum side from, struct why *why) {
     if (closed < GATES)
         return why_set(why, ERR_STATE, "gate %s is closed: %s, wanted: %s", gate_name(closed),
                        core->gates[closed].observed, core->gates[closed].wanted);
-    if (!core_syncer(core)) return why_set(why, ERR_STATE, "no syncer is here");
+    if (!core_has_lanes(core) && !core_syncer(core))
+        return why_set(why, ERR_STATE, "no syncer is here");
     if (core->admitting) return why_set(why, ERR_STATE, "a gateway is just coming in");
     return OK;
 }

@@ -110,6 +110,8 @@ void core_judge_gates(struct core *core) {
             snprintf(in.side[s].error, sizeof in.side[s].error, "silent for 3 s");
         }
     }
+    core_lanes_sum(core, &in.lanes);
+    core_lanes_as_links(core, &in.lanes);
     for (unsigned l = 0; l < LINKS; l++) {
         in.link[l] = core->link[l].gate;
         if (now_ms - core->link[l].heard_ms > REPORT_FRESH_MS) in.link[l].known = false;

@@ -97,6 +97,10 @@ static void carry_out(struct core *core, struct member *syncer, const struct dut
 
 void core_carry_out_duties(struct core *core) {
     struct member *syncer = core_syncer(core);
+    if (core_has_lanes(core)) { /* a syncer that is here has nothing to do */
+        if (!barrier_is_open(&core->barrier)) core_lanes_duties(core);
+        return;
+    }
     if (!syncer || barrier_is_open(&core->barrier)) return;
     struct duty duties[DUTIES_MAX];
     size_t count = workflow_duties(&core->workflow, &core->last, &core->committed, duties);
@@ -114,24 +118,37 @@ static void take_syncer(struct core *core, struct member *member) {
 
 static void route_answered(void *self, struct member *member, bool ok, struct slice text) {
     struct core *core = self;
-    (void)text;
-    if (ok) member_set_epoch(member, core->workflow.epoch);
+    if (ok)
+        member_set_epoch(member, core->workflow.epoch);
+    else
+        log_error("gateway.not_routed", LOG_S("gateway", member_row(member)->name),
+                  LOG_SL("why", text));
 }
 
 /* RELEASE first: it may still hold for a barrier that ended while it was away (C24). */
 void core_route(struct core *core, struct member *gateway) {
     const char *primary = side_name(core->workflow.primary);
+    if (core->migration.capture == CAPTURE_AUTO) return; /* routed when it is chosen */
     if (core->last.outcome != BARRIER_NONE)
         member_sendf(gateway, NULL, core, "RELEASE %" PRId64 " %" PRIu64 " %s", core->last.id,
                      core->workflow.epoch, primary);
-    member_sendf(gateway, route_answered, core, "ROUTE %" PRIu64 " %s stream", core->workflow.epoch,
-                 primary);
+    member_sendf(gateway, route_answered, core, "ROUTE %" PRIu64 " %s %s", core->workflow.epoch,
+                 primary, capture_name(core->migration.capture));
+    if (!barrier_is_open(&core->barrier)) core_lanes_duty(core, gateway);
 }
 
 /* ---- events of members.h ---- */
 
 static bool may_join(void *self, const struct member_row *row, struct why *why) {
     struct core *core = self;
+    struct member *other = members_first(core->members, MEMBER_GATEWAY);
+    /* C10: each slot has one owner. */
+    if (core_has_lanes(core) && strcmp(row->role, "gateway") == 0 && other &&
+        strcmp(member_row(other)->name, row->name) != 0) {
+        why_set(why, ERR_STATE, "ERR capture lane works with one gateway, and that is %s",
+                member_row(other)->name);
+        return false;
+    }
     if (row->epoch > core->workflow.epoch) {
         core->member_ahead = true;
         log_error("state.behind", LOG_S("member", row->name), LOG_U("its_epoch", row->epoch),
@@ -150,7 +167,7 @@ static void greet(void *self, struct buf *out) {
     resp_write_text(out, "primary");
     resp_write_text(out, side_name(core->workflow.primary));
     resp_write_text(out, "capture");
-    resp_write_text(out, "stream");
+    resp_write_text(out, capture_name(core->migration.capture));
     resp_write_text(out, "phase");
     resp_write_text(out, phase_name(core->workflow.phase));
     resp_write_text(out, "migration");
@@ -237,6 +254,10 @@ static void on_lost(void *self, struct member *member, const char *why) {
     if (member_role(member) == MEMBER_GATEWAY) {
         core_barrier_event(
             core, &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_LOST, .gateway = row->name});
+        /* It was a part of the link: its dirty keys are known to itself alone. */
+        if (core_has_lanes(core))
+            core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_LINK_LOST,
+                                                             .why = "a gateway went away"});
         return;
     }
     if (strcmp(core->syncer, row->name) != 0) return;
@@ -267,6 +288,8 @@ static void on_report(void *self, struct member *member, const struct slice *wor
     if (member_role(member) == MEMBER_GATEWAY) {
         if (is(words[0], "STATS") && json)
             take_stats(core, member, json);
+        else if (is(words[0], "LANES") && json)
+            core_lanes_take(core, member, json);
         else if (is(words[0], "DOWNGRADED"))
             core_note(core, "side.downgraded", "gateway %s: the primary side is no master any more",
                       member_row(member)->name);

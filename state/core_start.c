@@ -121,6 +121,7 @@ void core_start(struct core *core, const struct core_asker *asker, core_done *do
         *again = (struct again){.core = core, .start = start};
         again->job.work = write_again;
         again->job.done = again_written;
+        again->migration.capture = (enum capture)core->config->gateway.capture;
         snprintf(again->name, sizeof again->name, "%s", core->migration.name);
         core->moving = true;
         store_submit(core->store, &again->job);

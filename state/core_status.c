@@ -198,9 +198,11 @@ json_t *core_status(struct core *core) {
     json_object_set_new(json, "copy", copy_json(core, forward));
     json_t *links = json_object();
     for (unsigned l = 0; l < LINKS; l++)
-        if (core->link[l].json && core->link[l].gate.known)
+        if (!core_has_lanes(core) && core->link[l].json && core->link[l].gate.known)
             json_object_set(links, link_name((enum link_id)l), core->link[l].json);
     json_object_set_new(json, "links", links);
+    json_object_set_new(json, "capture", json_string(capture_name(core->migration.capture)));
+    json_object_set_new(json, "lanes", core_lanes_json(core));
     json_object_set_new(json, "sides",
                         json_pack("{s:o, s:o}", "legacy", side_json(core, SIDE_LEGACY), "target",
                                   side_json(core, SIDE_TARGET)));

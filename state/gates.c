@@ -94,6 +94,7 @@ static const struct gates_link *standby(const struct gates_input *in) {
 
 static bool no_link(struct gate *gate, const struct gates_input *in,
                     const struct gates_link *link) {
+    if (in->lanes.used) return unknown_if(gate, !link->known, "no gateway has reported its lanes");
     return unknown_if(gate, !in->syncer_here, "no syncer is connected to state") ||
            unknown_if(gate, !link->known, "the link has not reported");
 }
@@ -119,9 +120,15 @@ static void judge_reachable(const struct gates_input *in, struct gate *gate) {
 }
 
 static void judge_capture(const struct gates_input *in, struct gate *gate) {
-    wanted(gate, "the link follows by PSYNC, with no error");
     const struct gates_link *link = active(in);
+    wanted(gate, in->lanes.used ? "every gateway has lanes to both sides"
+                                : "the link follows by PSYNC, with no error");
     if (no_link(gate, in, link)) return;
+    if (in->lanes.used) {
+        observed(gate, "lanes, %s", link->error[0] ? link->error : link->state);
+        pass_if(gate, !link->error[0], "what clients write is not carried over", "drawbridge status");
+        return;
+    }
     observed(gate, "%s%s%s", link->state, link->error[0] ? ": " : "", link->error);
     pass_if(gate, link->following && !link->error[0], "the link does not follow its source",
             "drawbridge check");
@@ -144,10 +151,31 @@ static void judge_lag(const struct gates_input *in, struct gate *gate) {
             "the follower side is behind", "drawbridge throttle --ops 0 --bytes 0");
 }
 
+/* A key that is written outside the order again and again is dirty again and again: what counts is
+ * that the hold is long enough to copy what is dirty then (C14). */
+static void judge_drain(const struct gates_lanes *lanes, struct gate *gate) {
+    int64_t room_ms = lanes->hold_ms / 2;
+    snprintf(gate->wanted, sizeof gate->wanted,
+             "copied within %" PRId64 " ms (half of cutover.max_hold), 0 refused", room_ms);
+    observed(gate, "%" PRId64 " dirty, about %" PRId64 " ms; %" PRId64 " refused", lanes->dirty_keys,
+             lanes->drain_ms, lanes->failed_keys);
+    if (lanes->failed_keys > 0)
+        verdict(gate, GATE_FAIL, "a side refuses to give or to take these keys",
+                "drawbridge status --output json");
+    else
+        pass_if(gate, lanes->drain_ms <= room_ms,
+                "a big key that is written all the time, or too many: the hold would miss its deadline",
+                "raise cutover.max_hold, or let its writers rest");
+}
+
 static void judge_clean(const struct gates_input *in, struct gate *gate) {
     wanted(gate, "0 dirty, 0 quarantined");
     const struct gates_link *link = active(in);
     if (no_link(gate, in, link)) return;
+    if (in->lanes.used) {
+        judge_drain(&in->lanes, gate);
+        return;
+    }
     observed(gate, "%" PRId64 " dirty, %" PRId64 " quarantined", link->dirty, link->quarantined);
     pass_if(gate, link->dirty == 0 && link->quarantined == 0,
             "these keys may differ between the sides", "drawbridge status --output json");
@@ -165,6 +193,12 @@ static void judge_spool(const struct gates_input *in, struct gate *gate) {
     }
     if (no_link(gate, in, active(in))) return;
     observed(gate, "%.0f %%", worst * 100);
+    if (in->lanes.used) {
+        wanted(gate, "the lanes' queues do not overflow");
+        verdict(gate, worst < SPOOL_WARN ? GATE_PASS : GATE_WARN,
+                worst < SPOOL_WARN ? "" : "what overflows is copied again", "");
+        return;
+    }
     pass_if(gate, worst < SPOOL_FAIL,
             "a full spool stops reading, and the source may drop the link",
             "give syncer.spool.limit more room");
@@ -299,6 +333,13 @@ static void judge_way_back(const struct gates_input *in, struct gate *gate) {
     wanted(gate, "the other link stands by, and saw no foreign write");
     const struct gates_link *link = in->primary == SIDE_TARGET ? active(in) : standby(in);
     if (no_link(gate, in, link)) return;
+    if (in->lanes.used) {
+        wanted(gate, "the same lanes, the other way round");
+        observed(gate, "%s", active(in)->error[0] ? active(in)->error : "ready");
+        pass_if(gate, !active(in)->error[0], "what clients write is not carried over",
+                "drawbridge status");
+        return;
+    }
     if (in->primary == SIDE_TARGET) {
         observed(gate, "%s%s%s", link->state, link->error[0] ? ": " : "", link->error);
         pass_if(gate, link->way_back && link->following,

@@ -64,6 +64,17 @@ struct gates_link {
     int64_t spool_bytes, spool_limit;
 };
 
+/* Capture `lane`: all gateways' lanes together. */
+struct gates_lanes {
+    bool used, level, baseline_done;
+    int64_t gateways;
+    char error[160]; /* what keeps a gateway's lanes from carrying over what clients write */
+    int64_t dirty_keys, dirty_slots, failed_keys, queue_bytes, queue_limit, lag_ms;
+    int64_t copies, copy_bytes, commands;
+    int64_t drain_ms; /* about what the dirty keys would need in a hold */
+    int64_t hold_ms;  /* cutover.max_hold */
+};
+
 struct gates_input {
     int64_t now_ms; /* wall clock */
     enum phase phase;
@@ -71,6 +82,7 @@ struct gates_input {
     uint64_t epoch;
     struct gates_side side[SIDES];
     struct gates_link link[LINKS];
+    struct gates_lanes lanes;
     bool syncer_here;
     struct audit_row audit; /* the last one that ended; id 0: none */
     bool audit_running;

@@ -6,6 +6,7 @@
 #ifndef STATE_LEDGER_TABLES_H
 #define STATE_LEDGER_TABLES_H
 
+#include "lib/control/config.h"
 #include "state/ledger.h"
 #include "state/words.h"
 
@@ -24,15 +25,24 @@ struct migration {
     int64_t phase_since_ms;
     uint64_t epoch;
     enum side primary;
+    enum capture capture; /* CAPTURE_AUTO: `check` has not chosen yet (C1) */
     int64_t created_ms;
 };
+
+const char *capture_name(enum capture capture); /* "undecided" for CAPTURE_AUTO */
 
 /* The latest migration of NAME. ERR_ABSENT when there is none. */
 MUST_CHECK enum err ledger_load_migration(struct ledger *ledger, const char *name,
                                           struct migration *migration, struct why *why);
-/* A new one in `planned`, legacy primary, its epoch above every epoch that the ledger knows. */
+/* A new one in `planned`, legacy primary, its epoch above every epoch that the ledger knows;
+ * migration->capture is the caller's. */
 MUST_CHECK enum err ledger_add_migration(struct ledger *ledger, const char *name,
                                          struct migration *migration, struct why *why);
+
+/* Only in `planned`: afterwards a change of capture would need a barrier (C1). */
+MUST_CHECK enum err ledger_choose_capture(struct ledger *ledger, struct migration *migration,
+                                          enum capture capture, const char *reason,
+                                          struct why *why);
 
 struct phase_move {
     enum phase to;

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CLOCK_LIMIT_MS 1000
@@ -71,18 +72,40 @@ static void judge_unreached(struct preflight *p, bool legacy, const struct prefl
     }
 }
 
+const char *preflight_promise(enum capture capture) {
+    if (capture == CAPTURE_LANE)
+        return "capture lane: the gateway writes to both sides in one order, so they are equal but "
+               "for the keys that it knows to be dirty; whoever writes past the gateway is not seen";
+    return "capture stream: legacy's own replication stream is followed, so every write that legacy "
+           "keeps is applied exactly once, whoever made it";
+}
+
+/* `auto`: stream where PSYNC is given out, under whatever name; else lanes. */
 static void judge_psync(struct preflight *p, const struct preflight_side *side) {
     if (!side->psync_asked) return;
-    if (side->psync_ok) {
+    bool lanes = p->wanted == CAPTURE_LANE || (p->wanted == CAPTURE_AUTO && !side->psync_ok);
+    p->capture = lanes ? CAPTURE_LANE : CAPTURE_STREAM;
+    if (side->psync_ok)
         add(p, FINDING_GOOD, "legacy.psync", "", "legacy allows PSYNC");
-        return;
-    }
-    add(p, FINDING_FAIL, "legacy.psync",
-        "a cloud may give PSYNC out under another name (set legacy.commands.psync), or to another "
-        "user (+psync +replconf); "
-        "without it there will be capture by lanes and the import of an exported RDB file, in a "
-        "later version",
-        "legacy refuses PSYNC: %s", side->psync_error);
+    else
+        add(p, lanes ? FINDING_NOTE : FINDING_FAIL, "legacy.psync",
+            "a cloud may give PSYNC out under another name (set legacy.commands.psync), or to another "
+            "user (+psync +replconf); without it set gateway.capture: lane, or auto",
+            "legacy refuses PSYNC: %s", side->psync_error);
+    add(p, FINDING_NOTE, "capture", "", "%s", preflight_promise(p->capture));
+}
+
+/* RESTORE takes absolute times since 5.0 (C13). */
+static void judge_lanes(struct preflight *p, const struct preflight_side *legacy,
+                        const struct preflight_side *target) {
+    if (p->capture != CAPTURE_LANE) return;
+    if (strtol(target->version, NULL, 10) < 5)
+        add(p, FINDING_FAIL, "target.lanes", "take a target of version 5.0 or later",
+            "target has version %s, and lanes need 5.0", target->version);
+    if (strtol(legacy->version, NULL, 10) < 5)
+        add(p, FINDING_WARN, "legacy.lanes", "cut over only when you will not want to go back",
+            "legacy has version %s: lanes cannot bring writes back to it after a cutover",
+            legacy->version);
 }
 
 static void judge_version(struct preflight *p, bool legacy, const struct preflight_side *side) {
@@ -167,14 +190,19 @@ static void judge_memory(struct preflight *p, const struct preflight_side *legac
 void preflight_judge_both(struct preflight *p, const struct preflight_side *legacy,
                           const struct preflight_side *target) {
     if (!legacy->reached || legacy->loading) return;
-    add(p, FINDING_NOTE, "legacy.cost", "",
-        "the copy costs legacy one fork%s, up to %" PRId64
-        " MB more memory while it lasts (what clients rewrite meanwhile), "
-        "and a replica's output buffer; each audit costs one more fork",
-        legacy->diskless ? " (diskless)" : " and a dump file on its disk",
-        legacy->used_memory >> 20);
+    if (p->capture == CAPTURE_LANE)
+        add(p, FINDING_NOTE, "legacy.cost", "",
+            "the copy costs legacy SCAN over all keys, and a DUMP of each, while its clients go on");
+    else
+        add(p, FINDING_NOTE, "legacy.cost", "",
+            "the copy costs legacy one fork%s, up to %" PRId64
+            " MB more memory while it lasts (what clients rewrite meanwhile), "
+            "and a replica's output buffer; each audit costs one more fork",
+            legacy->diskless ? " (diskless)" : " and a dump file on its disk",
+            legacy->used_memory >> 20);
     if (!target->reached || target->loading) return;
     judge_memory(p, legacy, target);
+    judge_lanes(p, legacy, target);
     int64_t skew = legacy->clock_ms > target->clock_ms ? legacy->clock_ms - target->clock_ms
                                                        : target->clock_ms - legacy->clock_ms;
     if (skew >= CLOCK_LIMIT_MS)

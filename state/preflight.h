@@ -27,11 +27,17 @@ struct preflight {
     size_t count;
     bool not_authorised; /* a side refused our name or password */
     bool misconfigured;  /* the file names something that is not there, or cannot be used */
+    enum capture wanted; /* gateway.capture */
+    enum capture capture; /* what it will be; CAPTURE_AUTO: legacy was not asked, or did not answer */
 };
 
 /* FIRST_TIME: the target has to be empty (nothing was copied yet). */
 void preflight_run(const struct drawbridge_config *config, bool first_time,
                    struct preflight *preflight);
+/* One sentence on what CAPTURE promises. */
+const char *preflight_promise(enum capture capture);
+/* Ask legacy alone which capture `auto` is, and why; CAPTURE_AUTO: it does not answer. Blocking. */
+enum capture preflight_choose(const struct drawbridge_config *config, char *reason, size_t size);
 bool preflight_passed(const struct preflight *preflight);
 const char *finding_level_name(enum finding_level level);
 json_t *preflight_json(const struct preflight *preflight);

@@ -177,14 +177,27 @@ static int64_t free_bytes(const char *dir) {
 
 void preflight_run(const struct drawbridge_config *config, bool first_time, struct preflight *p) {
     struct preflight_side legacy = {0}, target = {0};
-    *p = (struct preflight){0};
+    *p = (struct preflight){.wanted = (enum capture)config->gateway.capture,
+                            .capture = CAPTURE_AUTO};
     ask_side(&config->legacy, true, &legacy);
     ask_side(&config->target, false, &target);
     preflight_judge_side(p, true, &legacy, first_time);
     preflight_judge_side(p, false, &target, first_time);
     preflight_judge_both(p, &legacy, &target);
     const char *dir = config->syncer.spool.dir;
-    if (dir)
+    if (dir && p->capture != CAPTURE_LANE)
         preflight_judge_disk(p, dir, free_bytes(dir), config->syncer.spool.limit,
                              legacy.used_memory);
+}
+
+enum capture preflight_choose(const struct drawbridge_config *config, char *reason, size_t size) {
+    struct preflight_side legacy = {0};
+    ask_side(&config->legacy, true, &legacy);
+    if (!legacy.psync_asked) {
+        snprintf(reason, size, "legacy was not asked: %s", legacy.error);
+        return CAPTURE_AUTO;
+    }
+    snprintf(reason, size, "%s%.150s", legacy.psync_ok ? "legacy allows PSYNC" : "legacy refuses PSYNC: ",
+             legacy.psync_ok ? "" : legacy.psync_error);
+    return legacy.psync_ok ? CAPTURE_STREAM : CAPTURE_LANE;
 }

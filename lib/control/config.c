@@ -118,11 +118,10 @@ static enum err check_different_sides(const struct drawbridge_config *config, st
 
 /* What is not built yet is refused, with the reason. */
 static enum err check_capture(const struct drawbridge_config *config, struct why *why) {
-    if (config->gateway.capture != CAPTURE_LANE) return OK;
-    if (!config->gateway.standalone)
+    if (config->gateway.capture == CAPTURE_AUTO && config->gateway.standalone)
         return why_set(why, ERR_CONFIG,
-                       "gateway.capture: lane needs gateway.standalone: yes; a migration whose state "
-                       "knows lanes is not built yet");
+                       "gateway.capture: auto is chosen by state, and this gateway is standalone");
+    if (config->gateway.capture != CAPTURE_LANE) return OK;
     if (config->gateway.loops != 1)
         return why_set(why, ERR_CONFIG, "gateway.capture: lane needs gateway.loops: 1");
     if (config->target.cluster)

@@ -46,7 +46,7 @@ struct config_listen {
 };
 
 /* How what the clients write gets to the target (docs/INVARIANTS.md, C1). */
-enum capture { CAPTURE_STREAM, CAPTURE_LANE };
+enum capture { CAPTURE_STREAM, CAPTURE_LANE, CAPTURE_AUTO };
 
 struct drawbridge_config {
     char *path;      /* the file it came from (set by config_load) */

@@ -77,10 +77,11 @@ static const struct option table[] = {
     {.name = "gateway.loops", .type = OPTION_INT, .offset = AT(gateway.loops), .fallback = "auto",
      .min = 1, .max = 64, .zero = "auto", .help = "Event loops; auto: one for each core."},
     {.name = "gateway.capture", .type = OPTION_CHOICE, .offset = AT(gateway.capture),
-     .fallback = "stream", .choices = "stream|lane",
+     .fallback = "stream", .choices = "stream|lane|auto",
      .help = "stream: the syncer follows legacy by PSYNC. lane: the gateway writes to both sides "
-             "itself, for a legacy that hides PSYNC; for now only in a standalone gateway with one "
-             "loop."},
+             "itself, for a legacy that hides PSYNC; for now with one gateway of one loop. auto: "
+             "stream where legacy gives out PSYNC (commands.psync), else lane. It stays what it is "
+             "until the migration is completed or aborted."},
     {.name = "gateway.lanes", .type = OPTION_INT, .offset = AT(gateway.lanes), .fallback = "2",
      .min = 1, .max = 64, .help = "With capture lane: how many pairs of connections share the slots."},
     {.name = "gateway.standalone", .type = OPTION_BOOL, .offset = AT(gateway.standalone),

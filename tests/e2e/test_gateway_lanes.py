@@ -297,7 +297,7 @@ def test_what_lanes_cannot_do_is_said():
         other = gateway.client()
         threading.Timer(0.3, lambda: other.rpush("queue", "job")).start()
         assert r.blpop("queue", timeout=5) == (b"queue", b"job")
-        wrong = subprocess.run([PROGRAM, "gateway", gateway.file, "--standalone", "no"], capture_output=True, text=True, check=False)
+        wrong = subprocess.run([PROGRAM, "gateway", gateway.file, "--loops", "2"], capture_output=True, text=True, check=False)
         assert wrong.returncode == 2 and "gateway.capture: lane needs" in wrong.stderr, wrong
 
 

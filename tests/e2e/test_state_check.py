@@ -149,7 +149,7 @@ def test_a_source_that_refuses_psync(c):
         legacy.execute_command("ACL", "SETUSER", "mover", "on", "nopass", "~*", "+@all", "-psync", "-sync", "-replconf")
         c.config(legacy_more=', auth: { user: mover, password: "env:MOVER" }')
         c.env["MOVER"] = "x"
-        c.check(3, "legacy.psync", "commands.psync", "RDB", "lanes")
+        c.check(3, "legacy.psync", "commands.psync", "gateway.capture: lane")
         legacy.execute_command("ACL", "SETUSER", "mover", "+replconf")
         c.check(3, "legacy.psync")
         legacy.execute_command("ACL", "SETUSER", "mover", "+psync")

@@ -319,7 +319,7 @@ static void test_what_is_no_ledger_is_left_alone(void **state) {
 static void test_epochs_never_come_again(void **state) {
     (void)state;
     struct story s = {0};
-    struct migration again;
+    struct migration again = {.capture = CAPTURE_STREAM};
     struct why why;
     struct ledger *l = open_ledger("epochs.db");
     for (size_t i = 0; i < STORY; i++) must(run_step(&s, l, i, &why), &why);

@@ -1,0 +1,243 @@
+/* core_lanes.c -- capture `lane`: the gateways are the link. What they report, what they are told,
+ * and what the gates and the status see of it as if it were a link (docs/CONTROL.md).
+ *
+ *     LANES {...} of each gateway --> core->lanes[] --> link[active], link[standby] --> gates
+ *     phases, barrier             --> LANES OPEN, CLOSE, DRAIN; ROUTE and RELEASE turn them round
+ *
+ * The way back needs nothing of its own: the same lanes run the other way round.
+ */
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "state/core.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define COPIES_AT_ONCE 64 /* of a lane, at most (gateway/lane.c) */
+
+bool core_has_lanes(const struct core *core) {
+    return core->migration.capture == CAPTURE_LANE;
+}
+
+/* ---- reports ---- */
+
+static int64_t number(const json_t *json, const char *name) {
+    json_t *value = json_object_get(json, name);
+    return json_is_integer(value) ? json_integer_value(value) : 0;
+}
+
+static struct lanes_report *find(struct core *core, const char *name, bool add) {
+    struct lanes_report *oldest = &core->lanes[0];
+    for (size_t i = 0; i < BARRIER_GATEWAYS_MAX; i++) {
+        struct lanes_report *r = &core->lanes[i];
+        if (strcmp(r->name, name) == 0) return r;
+        if (r->heard_ms < oldest->heard_ms) oldest = r;
+    }
+    if (!add) return NULL;
+    json_decref(oldest->json);
+    *oldest = (struct lanes_report){0};
+    snprintf(oldest->name, sizeof oldest->name, "%s", name);
+    return oldest;
+}
+
+void core_lanes_take(struct core *core, const struct member *gateway, const json_t *json) {
+    struct lanes_report *r = find(core, member_row(gateway)->name, true);
+    r->heard_ms = core_now_ms(core);
+    r->open = json_is_true(json_object_get(json, "open"));
+    r->level = number(json, "level") > 0;
+    r->primary_up = number(json, "primary_up") > 0;
+    r->follower_up = number(json, "follower_up") > 0;
+    r->passes = number(json, "passes_total");
+    r->dirty_slots = number(json, "dirty_slots");
+    r->dirty_keys = number(json, "dirty_keys") + number(json, "pinned_keys");
+    r->failed_keys = number(json, "failed_keys");
+    r->buried = number(json, "buried");
+    r->queue_bytes = number(json, "queue_bytes");
+    r->queue_limit = number(json, "queue_limit_bytes");
+    r->lag_ms = number(json, "lag_ms");
+    r->copies = number(json, "copies_total");
+    r->copy_bytes = number(json, "copy_bytes_total");
+    r->commands = number(json, "commands_total");
+    r->copy_us = number(json, "copy_us");
+    r->copy_us_max = number(json, "copy_us_max");
+    json_decref(r->json);
+    r->json = json_deep_copy(json);
+}
+
+void core_lanes_close(struct core *core) {
+    for (size_t i = 0; i < BARRIER_GATEWAYS_MAX; i++) json_decref(core->lanes[i].json);
+}
+
+/* ---- all gateways together ---- */
+
+static bool follows(enum phase phase) {
+    return phase >= PHASE_COPYING && phase <= PHASE_ROLLING_BACK;
+}
+
+/* Why the lanes of a gateway do not see, or do not carry over, what clients write; NULL: they do. */
+static const char *trouble(const struct core *core, const struct lanes_report *r) {
+    uint64_t now_ms = core_now_ms(core);
+    if (r == NULL || r->heard_ms == 0 || now_ms - r->heard_ms > REPORT_FRESH_MS)
+        return "has not reported its lanes";
+    if (!r->open) return "has its lanes closed";
+    if (!r->primary_up) return "has no lanes to the primary side";
+    if (r->buried > 0)
+        return "waits until connections that broke are known to be gone"; /* C21 */
+    if (!r->follower_up) return "has no lanes to the other side";
+    return NULL;
+}
+
+static void add(struct gates_lanes *all, const struct lanes_report *r) {
+    int64_t drain_ms = r->copy_us_max / 1000 + r->dirty_keys * r->copy_us / COPIES_AT_ONCE / 1000;
+    all->dirty_slots += r->dirty_slots;
+    all->dirty_keys += r->dirty_keys;
+    all->failed_keys += r->failed_keys;
+    all->queue_bytes += r->queue_bytes;
+    all->queue_limit += r->queue_limit;
+    all->copies += r->copies;
+    all->copy_bytes += r->copy_bytes;
+    all->commands += r->commands;
+    if (r->passes == 0) all->baseline_done = false;
+    if (!r->level) all->level = false;
+    if (r->lag_ms > all->lag_ms) all->lag_ms = r->lag_ms;
+    if (drain_ms > all->drain_ms) all->drain_ms = drain_ms;
+}
+
+void core_lanes_sum(struct core *core, struct gates_lanes *all) {
+    *all = (struct gates_lanes){.used = core_has_lanes(core),
+                                .level = true,
+                                .baseline_done = true,
+                                .hold_ms = core->config->cutover.max_hold};
+    if (!all->used) return;
+    for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m)) {
+        const char *name = member_row(m)->name;
+        const struct lanes_report *r = find(core, name, false);
+        const char *why = trouble(core, r);
+        all->gateways++;
+        if (why && !all->error[0])
+            snprintf(all->error, sizeof all->error, "gateway %.60s %s", name, why);
+        if (r) add(all, r);
+        if (!r || r->heard_ms == 0) all->baseline_done = all->level = false;
+    }
+    if (all->gateways == 0) {
+        all->baseline_done = all->level = false;
+        snprintf(all->error, sizeof all->error, "no gateway is connected");
+    }
+    if (all->dirty_slots > 0) all->baseline_done = false;
+}
+
+/* ---- as if it were a link ---- */
+
+/* Copies since the lanes began, against what the primary side holds: a pass over both sides names
+ * every key once, and keys that are written meanwhile are copied again. */
+static void fill_copy(struct core *core, struct link_report *link, const struct gates_lanes *all) {
+    int64_t now_ms = core_wall_ms(core);
+    const struct side_facts *facts = side_facts(core->side[core->workflow.primary]);
+    link->gate.copy_done = all->baseline_done;
+    link->copy_keys_total = facts->keys;
+    if (!all->baseline_done && (link->copy_started_ms == 0 || link->copy_ended_ms != 0)) {
+        core->lanes_base = all->copies;
+        core->lanes_base_bytes = all->copy_bytes;
+        link->copy_started_ms = now_ms;
+        link->copy_ended_ms = 0;
+        link->copies++;
+    }
+    if (link->copy_started_ms == 0 || link->copy_ended_ms != 0) return;
+    if (all->copies < core->lanes_base) core->lanes_base = core->lanes_base_bytes = 0;
+    link->copy_keys = all->copies - core->lanes_base;
+    link->copy_bytes = all->copy_bytes - core->lanes_base_bytes;
+    if (all->baseline_done) link->copy_ended_ms = now_ms;
+    int64_t left = link->copy_keys_total - link->copy_keys, took = now_ms - link->copy_started_ms;
+    link->eta_ms = left <= 0              ? 0
+                   : link->copy_keys == 0 ? -1
+                                          : (int64_t)((double)took * (double)left /
+                                                      (double)link->copy_keys);
+}
+
+void core_lanes_as_links(struct core *core, const struct gates_lanes *all) {
+    enum link_id active = link_from(core->workflow.primary);
+    struct link_report *link = &core->link[active], *standby = &core->link[link_other(active)];
+    bool open = follows(core->workflow.phase);
+    if (!all->used) return;
+    link->heard_ms = standby->heard_ms = core_now_ms(core);
+    const char *state = !open               ? "stopped"
+                        : all->error[0]     ? "dialing"
+                        : !all->baseline_done ? "copying"
+                                              : "following";
+    link->gate = (struct gates_link){.known = all->gateways > 0,
+                                     .following = open && !all->error[0] && all->baseline_done,
+                                     .idle = all->level,
+                                     .way_back = true,
+                                     .lag_ms = all->lag_ms,
+                                     .lag_bytes = all->queue_bytes,
+                                     .dirty = all->dirty_keys,
+                                     .quarantined = all->failed_keys,
+                                     .spool_bytes = all->queue_bytes,
+                                     .spool_limit = all->queue_limit};
+    snprintf(link->gate.state, sizeof link->gate.state, "%s", state);
+    snprintf(link->gate.error, sizeof link->gate.error, "%s", open ? all->error : "");
+    link->commands = all->commands;
+    standby->gate = (struct gates_link){.known = all->gateways > 0, .standby = true,
+                                        .way_back = true};
+    snprintf(standby->gate.state, sizeof standby->gate.state, "standby");
+    if (open && (!all->error[0] || all->baseline_done)) fill_copy(core, link, all);
+}
+
+/* ---- orders ---- */
+
+void core_lanes_duty(struct core *core, struct member *gateway) {
+    if (!core_has_lanes(core)) return;
+    member_sendf(gateway, NULL, core, "LANES %s %" PRIu64,
+                 follows(core->workflow.phase) ? "OPEN" : "CLOSE", core->workflow.epoch);
+}
+
+void core_lanes_duties(struct core *core) {
+    for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m))
+        core_lanes_duty(core, m);
+}
+
+static void drain_answered(void *self, struct member *member, bool ok, struct slice text) {
+    struct core *core = self;
+    char why[200];
+    if (ok) return;
+    snprintf(why, sizeof why, "gateway %.60s: %.*s", member_row(member)->name,
+             (int)(text.size < 100 ? text.size : 100), (const char *)text.data);
+    core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_FAILED, .why = why});
+}
+
+/* Every gateway that takes part; one that is not here any more has undone the barrier. */
+void core_lanes_drain(struct core *core) {
+    struct barrier *b = &core->barrier;
+    for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m))
+        member_sendf(m, drain_answered, core, "LANES DRAIN %" PRId64 " %" PRIu64, b->row.id,
+                     b->row.epoch_before);
+}
+
+void core_lanes_drained(struct core *core, const struct member *gateway, int64_t barrier) {
+    struct lanes_report *drained = find(core, member_row(gateway)->name, true);
+    drained->drained = barrier;
+    for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m)) {
+        const struct lanes_report *r = find(core, member_row(m)->name, false);
+        if (r == NULL || r->drained != barrier) return;
+    }
+    core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_DRAINED});
+}
+
+/* ---- status ---- */
+
+json_t *core_lanes_json(struct core *core) {
+    struct gates_lanes all;
+    if (!core_has_lanes(core)) return json_null();
+    core_lanes_sum(core, &all);
+    json_t *gateways = json_object();
+    for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m)) {
+        const struct lanes_report *r = find(core, member_row(m)->name, false);
+        if (r && r->json) json_object_set(gateways, r->name, r->json);
+    }
+    return json_pack("{s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "level", all.level,
+                     "error", all.error, "dirty_keys", (json_int_t)all.dirty_keys, "dirty_slots",
+                     (json_int_t)all.dirty_slots, "failed_keys", (json_int_t)all.failed_keys,
+                     "queue_bytes", (json_int_t)all.queue_bytes, "lag_ms", (json_int_t)all.lag_ms,
+                     "drain_ms", (json_int_t)all.drain_ms, "copies_total", (json_int_t)all.copies,
+                     "gateways", gateways);
+}
