@@ -14,7 +14,7 @@ fi
 build='gcc make pkg-config libuv1-dev libhiredis-dev libssl-dev libzstd-dev libsqlite3-dev liblzf-dev
 libxxhash-dev libjemalloc-dev liblua5.1-0-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev libyaml-dev'
 test='libcmocka-dev redis-server redis-tools nutcracker haproxy wordnet-base python3 python3-redis prometheus
-openssl procps iproute2'
+prometheus-redis-exporter openssl procps iproute2'
 # Node.js runs the tests of client libraries; any version that is there already will do.
 command -v node > /dev/null 2>&1 || test="$test nodejs npm"
 [ -z "${DRAWBRIDGE_BUILD_ONLY:-}" ] && wanted="$build $test" || wanted=$build
