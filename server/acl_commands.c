@@ -206,7 +206,7 @@ static void run_dryrun(struct client *c) {
                     (const char *)c->argv[2].data);
         return;
     }
-    const struct command *command = command_lookup((size_t)argc, argv);
+    const struct command *command = command_lookup_here(c->engine, (size_t)argc, argv);
     if (command == NULL) {
         reply_error(c, "ERR Command '%.*s' not found", shown(argv[0]), (const char *)argv[0].data);
         return;

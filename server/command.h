@@ -46,6 +46,10 @@ MUST_CHECK enum err command_rename(struct engine *engine, struct slice from, str
                                    struct why *why);
 const struct command *command_lookup_named(const struct engine *engine, size_t argc,
                                            const struct slice *argv);
+/* "config" or "config|get", by the name that it has here. */
+const struct command *command_of_path(const struct engine *engine, struct slice path);
+/* It was renamed to nothing. */
+bool command_is_gone(const struct engine *engine, const struct command *command);
 /* command_lookup() by the names that commands have here. */
 #define command_lookup_here(engine, argc, argv)                                                    \
     ((engine)->renames == NULL ? command_lookup((argc), (argv))                                    \

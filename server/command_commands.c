@@ -7,6 +7,7 @@
 #include "server/reply.h"
 
 bool command_is_there(const struct engine *engine, const struct command *spec) {
+    if (engine->renames && command_is_gone(engine, spec)) return false;
     if (engine->uses[spec->index].run) return true;
     for (size_t i = 0; i < command_count; i++)
         if (command_at(i)->parent == spec->index && engine->uses[i].run) return true;
@@ -113,14 +114,7 @@ static void reply_command(struct client *c, const struct command *spec) {
 }
 
 static const struct command *named(const struct client *c, struct slice name) {
-    const struct command *spec = NULL;
-    const uint8_t *bar = name.size ? memchr(name.data, '|', name.size) : NULL;
-    if (bar) {
-        size_t size = (size_t)(bar - name.data);
-        const struct command *container = command_find(slice_take(name, size));
-        if (container) spec = command_find_sub(container, slice_drop(name, size + 1));
-    } else
-        spec = command_find(name);
+    const struct command *spec = command_of_path(c->engine, name);
     return spec && command_is_there(c->engine, spec) ? spec : NULL;
 }
 
@@ -193,7 +187,7 @@ static void run_list(struct client *c) {
 static void get_keys(struct client *c, bool with_flags) {
     const struct slice *argv = c->argv + 2;
     size_t argc = (size_t)c->argc - 2, count = 0;
-    const struct command *spec = command_lookup(argc, argv);
+    const struct command *spec = command_lookup_here(c->engine, argc, argv);
     struct why why;
     if (spec == NULL || !command_is_there(c->engine, spec)) {
         reply_error(c, "ERR Invalid command specified");

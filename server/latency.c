@@ -160,14 +160,6 @@ static void reply_hist(struct client *c, const char *name, const struct latency_
     reply_later_map(c, mark, steps);
 }
 
-static const struct command *named(struct slice name) {
-    const uint8_t *bar = name.size ? memchr(name.data, '|', name.size) : NULL;
-    if (bar == NULL) return command_find(name);
-    size_t size = (size_t)(bar - name.data);
-    const struct command *container = command_find(slice_take(name, size));
-    return container ? command_find_sub(container, slice_drop(name, size + 1)) : NULL;
-}
-
 static size_t reply_hists_of(struct client *c, const struct command *command) {
     size_t count = 0;
     for (size_t i = 0; i < command_count; i++) {
@@ -183,7 +175,7 @@ static size_t reply_hists_of(struct client *c, const struct command *command) {
 static void run_histogram(struct client *c) {
     size_t mark = reply_later(c), count = 0;
     for (int n = 2; n < c->argc; n++) {
-        const struct command *command = named(c->argv[n]);
+        const struct command *command = command_of_path(c->engine, c->argv[n]);
         if (command) count += reply_hists_of(c, command);
     }
     for (size_t i = 0; c->argc == 2 && i < command_count; i++) {

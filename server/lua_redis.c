@@ -207,7 +207,7 @@ static int run_acl_check_cmd(lua_State *lua) {
     int argc, at;
     struct slice *argv = read_arguments(lua, &argc);
     if (argv == NULL) return lua_error(lua);
-    const struct command *command = command_lookup((size_t)argc, argv);
+    const struct command *command = command_lookup_here(run->vm->engine, (size_t)argc, argv);
     if (command == NULL) {
         lua_settop(lua, 0);
         return throw(lua, "ERR Invalid command passed to redis.acl_check_cmd()");

@@ -1,7 +1,8 @@
 /* pattern.c -- glob patterns, without recursion and with a limit on steps.
  *
  * '*' any bytes, '?' one byte, [a-z] [^a-z] a class, '\' takes the next byte as it is. As
- * stringmatchlen in Redis 7.0 util.c, with its answers for patterns that are cut short.
+ * stringmatchlen in Redis 7.0 util.c, with its answers for patterns that are cut short; nothing but
+ * the empty pattern matches the empty text.
  */
 #include "server/args.h"
 
@@ -66,6 +67,7 @@ static bool match_one(struct reader *r, uint8_t byte) {
 }
 
 bool pattern_matches(struct slice pattern, struct slice text, bool nocase) {
+    if (text.size == 0) return pattern.size == 0;
     struct reader r = {pattern, 0, nocase};
     size_t at = 0, star = SIZE_MAX,
            star_at = 0; /* the last '*': behind it, and where in the text it ends */

@@ -13,9 +13,9 @@
 /* The row of the table that runs, or that says why it may not: known commands that this server does
  * not have are unknown, unless no script could call them anyway. */
 static const struct command *resolve(struct engine *engine, int argc, const struct slice *argv) {
-    const struct command *spec = command_lookup((size_t)argc, argv);
+    const struct command *spec = command_lookup_here(engine, (size_t)argc, argv);
     if (spec == NULL && argc > 1)
-        spec = command_find(argv[0]); /* bound as a whole, it may know more */
+        spec = command_lookup_here(engine, 1, argv); /* bound as a whole, it may know more */
     if (spec == NULL || engine->uses[spec->index].run) return spec;
     if ((argc == 1 && command_is_container(spec)) || spec->flags & COMMAND_NOSCRIPT) return spec;
     const struct command *whole = command_at(spec->parent);

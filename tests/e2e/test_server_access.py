@@ -156,18 +156,27 @@ def test_the_biggest_client_goes_first(folder):
 def test_a_command_can_be_renamed_and_rewrite_keeps_it(folder):
     path = os.path.join(folder.path, "redis.conf")
     with open(path, "w") as file:
-        file.write("rename-command flushall wipe\nrename-command debug \"\"\nuser u on nopass +ping\n"
+        file.write("rename-command flushall wipe\nrename-command evalsha hash\nrename-command hash runsha\nrename-command debug \"\"\nuser u on nopass +ping\n"
                    "# a comment\nactivedefrag no\n")
     server = FileServer(folder, "a", path)
     admin = server.client()
     refused("unknown command", admin.execute_command, "FLUSHALL")
     refused("unknown command", admin.execute_command, "DEBUG", "SLEEP", "0")
     assert admin.execute_command("WIPE")
+    refused("nknown", admin.eval, "return redis.call('FLUSHALL')", 0)
+    assert admin.eval("return redis.call('WIPE')", 0) == b"OK"
+    refused("not found", admin.execute_command, "ACL", "DRYRUN", "default", "FLUSHALL")
+    del admin.response_callbacks["COMMAND"]
+    assert admin.execute_command("COMMAND", "DOCS", "FLUSHALL", "DEBUG", "config|get")[::2] == [b"config|get"], "they have no such names here"
+    refused("Invalid command", admin.execute_command, "COMMAND", "GETKEYS", "EVALSHA", "x", 1, "key")
+    assert admin.execute_command("COMMAND", "GETKEYS", "RUNSHA", "x", 1, "key") == [b"key"]
+    names = admin.execute_command("COMMAND", "LIST")
+    assert b"flushall" in names and b"debug" not in names
     admin.config_set("maxmemory-clients", "5%")
     admin.execute_command("CONFIG", "REWRITE")
     with open(path) as file:
         text = file.read()
-    assert text.count("rename-command") == 2 and "maxmemory-clients" in text, text
+    assert text.count("rename-command") == 4 and "maxmemory-clients" in text, text
     assert "# a comment" in text and text.count("user ") == 2 and "user u on nopass" in text, text
     server.kill()
     server = FileServer(folder, "b", path)
