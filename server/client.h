@@ -104,7 +104,8 @@ struct client {
     const struct command *last_command;
     struct slice hashed_key; /* the key whose hash is key_hash (fetched ahead); borrowed */
     uint64_t key_hash;
-    unsigned key_partition;
+    unsigned key_table;
+    int slot;                /* cluster mode: of the request's keys, or of its script's; -1: none */
     uint64_t bytes_in, commands;
     size_t in_peak;       /* bytes of input that waited, or were asked for, since the last tick */
     uint64_t out_used_ms; /* monotonic, when `out` was last much filled */

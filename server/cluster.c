@@ -21,7 +21,7 @@ bool cluster_is_ok(const struct engine *engine) {
 }
 
 uint64_t cluster_count_keys(const struct engine *engine, unsigned slot) {
-    return engine->dbs[0].slot_counts[slot];
+    return table_count(&engine->dbs[0].partitions->tables[slot]);
 }
 
 /* ---- where a request belongs ---- */
@@ -134,15 +134,42 @@ static void put_verdict(const struct route *r, enum verdict verdict, struct buf 
         buf_printf(out, "%s", texts[verdict]);
 }
 
+const char *cluster_refuses_call(struct client *c, const struct client *caller,
+                                 const struct command *command, int *slot) {
+    const uint64_t inherited = CLIENT_READONLY | CLIENT_ASKING;
+    c->flags = (c->flags & ~inherited) | (caller->flags & inherited);
+    struct route r = {.c = c};
+    *slot = -1;
+    see_command(&r, command, c->argc, c->argv);
+    switch (decide(&r, command->flags)) {
+    case HERE: break;
+    case DOWN_FOR_WRITES:
+        return "ERR Script attempted to execute a write command while the cluster is down and "
+               "readonly";
+    case DOWN: return "ERR Script attempted to execute a command while the cluster is down";
+    case MOVED:
+    case ASK:
+    case CROSS_SLOT:
+    case UNSTABLE:
+    case NO_OWNER: return "ERR Script attempted to access a non local key in a cluster node";
+    }
+    if (r.has_key) *slot = (int)r.slot;
+    return NULL;
+}
+
 bool cluster_admits(struct client *c, const struct command *command) {
     struct route r = {.c = c};
+    c->slot = -1;
     bool is_exec = strcmp(command->name, "exec") == 0;
     if (is_exec && c->flags & CLIENT_MULTI)
         multi_visit(c, see_command, &r);
     else
         see_command(&r, command, c->argc, c->argv);
     enum verdict verdict = decide(&r, engine_command_flags(c, command));
-    if (verdict == HERE) return true;
+    if (verdict == HERE) {
+        if (r.has_key) c->slot = (int)r.slot;
+        return true;
+    }
     struct buf text = {0};
     put_verdict(&r, verdict, &text);
     if (is_exec) { /* Redis does not dress it as EXECABORT: clients look at the first word */
@@ -204,7 +231,6 @@ enum err cluster_open(struct engine *engine, struct why *why) {
     const struct settings *s = &engine->settings;
     if (!s->cluster_enabled) return OK;
     engine->cluster = NEW(struct cluster);
-    engine->dbs[0].slot_counts = NEW_ARRAY(uint32_t, SLOT_CLUSTER_COUNT);
     struct buf text = {0};
     enum err err = fs_read_file(s->cluster_config_file, TOPOLOGY_TEXT_MAX, &text, why);
     if (err == ERR_ABSENT || (err == OK && buf_size(&text) == 0)) {

@@ -31,6 +31,10 @@ void cluster_commands_bind(struct engine *engine);
 
 /* May the client's command run here? False with the error replied. Only in cluster mode. */
 bool cluster_admits(struct client *c, const struct command *command);
+/* May a script's command run here? NULL: yes, and *SLOT is that of its keys (-1: it has none). C is
+ * the script's client with the request, CALLER who runs the script. */
+const char *cluster_refuses_call(struct client *c, const struct client *caller,
+                                 const struct command *command, int *slot);
 /* Every slot has an owner, or cluster-require-full-coverage is off. */
 bool cluster_is_ok(const struct engine *engine);
 

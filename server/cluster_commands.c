@@ -212,7 +212,6 @@ static void run_countkeysinslot(struct client *c) {
     reply_int(c, (int64_t)cluster_count_keys(c->engine, (unsigned)slot));
 }
 
-/* Walks one partition, 256 slots of 16384, and stops when it has enough. */
 static void run_getkeysinslot(struct client *c) {
     int64_t slot, most;
     if (!arg_int(c, c->argv[2], &slot, NULL) || !arg_int(c, c->argv[3], &most, NULL)) return;
@@ -224,13 +223,8 @@ static void run_getkeysinslot(struct client *c) {
     if ((uint64_t)most < count) count = (uint64_t)most;
     reply_array(c, count);
     struct table_iter iter;
-    table_iter_init(&iter, &c->engine->dbs[0].partitions[slot / (SLOT_CLUSTER_COUNT / PARTITIONS)]);
-    for (struct entry *e; count > 0 && (e = table_iter_next(&iter));) {
-        if (slot_cluster(entry_key(e)) != slot) continue;
-        reply_bulk(c, entry_key(e));
-        count--;
-    }
-    ASSERT(count == 0);
+    table_iter_init(&iter, &c->engine->dbs[0].partitions->tables[slot]);
+    for (; count > 0; count--) reply_bulk(c, entry_key(table_iter_next(&iter)));
 }
 
 /* ---- nodes ---- */

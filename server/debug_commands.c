@@ -161,11 +161,12 @@ static void debug_htstats(struct client *c) {
         return;
     }
     struct buf out = {0};
-    const struct db *db = &c->engine->dbs[id];
-    for (unsigned i = 0; i < PARTITIONS; i++)
-        buf_printf(&out, "partition %u: keys %llu segments %u children %u depth %u\n", i,
-                   (unsigned long long)db->partitions[i].count, db->partitions[i].segments,
-                   db->partitions[i].children, db->partitions[i].depth);
+    const struct partitions *p = c->engine->dbs[id].partitions;
+    for (uint32_t i = 0; i < p->count; i++)
+        if (p->count == PARTITIONS || p->tables[i].count > 0)
+            buf_printf(&out, "table %u: keys %llu segments %u children %u depth %u\n", i,
+                       (unsigned long long)p->tables[i].count, p->tables[i].segments,
+                       p->tables[i].children, p->tables[i].depth);
     reply_verbatim(c, "txt", buf_slice(&out));
     buf_close(&out);
 }

@@ -31,13 +31,7 @@ static int64_t visit_entry(void *ctx, void *item) {
 static bool run_db(struct db *db, uint64_t end_us) {
     struct engine *engine = db->engine;
     struct visit visit = {.db = db};
-    for (unsigned i = 0; i < PARTITIONS; i++) {
-        uint64_t cursor = 0;
-        struct table *partition =
-            &db->partitions[db->expire_cursor++ % PARTITIONS]; /* in turn, also when cut short */
-        while (table_due_scan(partition, &cursor, engine->now_ms - 1, visit_entry, &visit))
-            if (clock_mono_us(engine->clock) > end_us) return false;
-    }
+    if (!db_due_scan(db, engine->now_ms - 1, end_us, visit_entry, &visit)) return false;
     if (visit.kept > 0) db->avg_ttl_ms = (double)visit.ttl_sum / (double)visit.kept;
     return true;
 }

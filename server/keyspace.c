@@ -2,7 +2,6 @@
 #include "server/keyspace.h"
 
 #include "lib/base/mem.h"
-#include "lib/redis/slot.h"
 #include "server/access.h"
 #include "server/block.h"
 #include "server/engine.h"
@@ -14,41 +13,55 @@ static struct slice key_of_entry(const void *item) {
 
 static const struct table_type entries = {key_of_entry};
 
+static struct partitions *partitions_new(uint32_t count) {
+    struct partitions *p = mem_alloc(sizeof *p + count * sizeof p->tables[0]);
+    memset(p, 0, sizeof *p);
+    p->count = count;
+    for (unsigned i = 0; i < PARTITIONS; i++) p->due_ms[i] = INT64_MAX;
+    for (uint32_t i = 0; i < count; i++) table_init(&p->tables[i], &entries);
+    return p;
+}
+
+/* The partition that a table belongs to. */
+static unsigned partition_of(const struct partitions *p, unsigned table) {
+    return table / (p->count / PARTITIONS);
+}
+
 void db_init(struct db *db, struct engine *engine, int id) {
-    *db = (struct db){.engine = engine, .id = id};
-    for (unsigned i = 0; i < PARTITIONS; i++) table_init(&db->partitions[i], &entries);
+    unsigned tables = engine->settings.cluster_enabled ? SLOT_CLUSTER_COUNT : PARTITIONS;
+    *db = (struct db){.engine = engine, .id = id, .partitions = partitions_new(tables)};
 }
 
 uint64_t db_size(const struct db *db) {
     uint64_t count = 0;
-    for (unsigned i = 0; i < PARTITIONS; i++) count += table_count(&db->partitions[i]);
+    for (unsigned i = 0; i < PARTITIONS; i++) count += db->partitions->keys[i];
     return count;
 }
 
-unsigned db_partition(struct slice key) {
-    return slot_cluster(key) / (SLOT_CLUSTER_COUNT / PARTITIONS);
+unsigned db_table(const struct db *db, struct slice key) {
+    return slot_cluster(key) / (SLOT_CLUSTER_COUNT / db->partitions->count);
 }
 
 /* Where a key belongs. The key whose hash was computed ahead of the command is not hashed again. */
 struct where {
     struct table *table;
     uint64_t hash;
+    unsigned partition;
 };
 
 static struct where where(const struct db *db, struct slice key) {
     const struct client *c = db->engine->current;
-    unsigned partition;
+    unsigned at;
     uint64_t hash;
     if (c != NULL && c->hashed_key.data == key.data && c->hashed_key.size == key.size &&
         key.size > 0) {
-        partition = c->key_partition;
+        at = c->key_table;
         hash = c->key_hash;
     } else {
-        partition = db_partition(key);
+        at = db_table(db, key);
         hash = table_hash(key);
     }
-    const struct table *table = &db->partitions[partition];
-    return (struct where){(struct table *)(uintptr_t)table, hash};
+    return (struct where){&db->partitions->tables[at], hash, partition_of(db->partitions, at)};
 }
 
 struct entry *db_find(const struct db *db, struct slice key) {
@@ -56,10 +69,16 @@ struct entry *db_find(const struct db *db, struct slice key) {
     return table_find_hashed(w.table, key, w.hash);
 }
 
+static void note_due(struct db *db, struct where w, int64_t due_ms) {
+    table_due(w.table, w.hash, due_ms);
+    int64_t *first = &db->partitions->due_ms[w.partition];
+    if (due_ms < *first) *first = due_ms;
+}
+
 static void note_expiry(struct db *db, struct where w, int64_t expiry_ms) {
     if (expiry_ms == -1) return;
     db->expires++;
-    table_due(w.table, w.hash, expiry_ms);
+    note_due(db, w, expiry_ms);
 }
 
 static struct entry *add_at(struct db *db, struct where w, struct slice key,
@@ -68,7 +87,7 @@ static struct entry *add_at(struct db *db, struct where w, struct slice key,
     access_start(db->engine, e);
     e->colours = db->engine->snapshot_polarity;
     table_add_hashed(w.table, e, w.hash);
-    if (db->slot_counts) db->slot_counts[slot_cluster(key)]++;
+    db->partitions->keys[w.partition]++;
     note_expiry(db, w, expiry_ms);
     return e;
 }
@@ -110,7 +129,7 @@ struct entry *db_set(struct db *db, struct slice key, const struct value *value,
     if (entry_fits(old, value, expiry_ms)) {
         db_edit(db, old);
         entry_overwrite(old, value, expiry_ms);
-        if (expiry_ms != -1) table_due(w.table, w.hash, expiry_ms);
+        if (expiry_ms != -1) note_due(db, w, expiry_ms);
         return old;
     }
     struct entry *new = entry_new(key, value, expiry_ms);
@@ -122,7 +141,7 @@ bool db_delete(struct db *db, struct slice key) {
     struct where w = where(db, key);
     struct entry *e = table_take_hashed(w.table, key, w.hash);
     if (e == NULL) return false;
-    if (db->slot_counts) db->slot_counts[slot_cluster(key)]--;
+    db->partitions->keys[w.partition]--;
     drop(db, e, false);
     return true;
 }
@@ -132,7 +151,7 @@ bool db_take(struct db *db, struct slice key, struct value *value, int64_t *expi
     struct where w = where(db, key);
     struct entry *e = table_take_hashed(w.table, key, w.hash);
     if (e == NULL) return false;
-    if (db->slot_counts) db->slot_counts[slot_cluster(key)]--;
+    db->partitions->keys[w.partition]--;
     *value = entry_value(e);
     *expiry_ms = entry_expiry(e);
     *text = NULL;
@@ -167,7 +186,7 @@ struct entry *db_set_expiry(struct db *db, struct entry *e, int64_t expiry_ms) {
         if (expiry_ms == -1) return e;
         tell_edit(db, e, 0, 0);
         entry_overwrite_expiry(e, expiry_ms);
-        table_due(w.table, w.hash, expiry_ms);
+        note_due(db, w, expiry_ms);
         return e;
     }
     tell_edit(db, e, 0, 0);
@@ -188,8 +207,8 @@ struct entry *db_string_edit_range(struct db *db, struct entry *e, size_t new_si
     tell_edit(db, e, from, to);
     struct entry *moved = entry_string_resize(e, new_size, bytes);
     if (moved == e) return e;
-    table_moved(&db->partitions[db_partition(entry_key(moved))], e, moved,
-                table_hash(entry_key(moved)));
+    struct slice key = entry_key(moved);
+    table_moved(&db->partitions->tables[db_table(db, key)], e, moved, table_hash(key));
     give_up_shell(db, e, moved);
     return moved;
 }
@@ -210,7 +229,7 @@ struct entry *db_string_set(struct db *db, struct entry *e, const struct value *
 
 /* ---- all keys ---- */
 
-static void free_partition(struct table *table) {
+static void free_table(struct table *table) {
     struct table_iter iter;
     table_iter_init(&iter, table);
     for (struct entry *e; (e = table_iter_next(&iter)) != NULL;) entry_free(e);
@@ -218,42 +237,38 @@ static void free_partition(struct table *table) {
 }
 
 static void free_partitions(void *arg) {
-    struct table *tables = arg;
-    for (unsigned i = 0; i < PARTITIONS; i++) free_partition(&tables[i]);
-    mem_free(tables);
+    struct partitions *keys = arg;
+    for (uint32_t i = 0; i < keys->count; i++) free_table(&keys->tables[i]);
+    mem_free(keys);
 }
 
-void db_free_tables(struct table *tables, bool lazy) {
+void db_free_partitions(struct partitions *keys, bool lazy) {
     if (lazy)
-        helper_run(free_partitions, tables);
+        helper_run(free_partitions, keys);
     else
-        free_partitions(tables);
+        free_partitions(keys);
 }
 
 uint64_t db_clear(struct db *db, bool lazy) {
     uint64_t count = db_size(db);
     if (count == 0) return 0;
-    struct table *tables = mem_dup(db->partitions, sizeof db->partitions);
-    for (unsigned i = 0; i < PARTITIONS; i++) table_init(&db->partitions[i], &entries);
+    struct partitions *keys = db->partitions;
+    db->partitions = partitions_new(keys->count);
     db->expires = 0;
     db->avg_ttl_ms = 0;
     db->expire_cursor = 0;
-    if (db->slot_counts)
-        memset(db->slot_counts, 0, SLOT_CLUSTER_COUNT * sizeof *db->slot_counts);
     block_scan_db(db);
     struct db_observer *observer = db->engine->observer;
-    if (observer && observer->cleared(observer->ctx, db, tables)) return count;
+    if (observer && observer->cleared(observer->ctx, db, keys)) return count;
     if (lazy) db->engine->stats.lazyfreed += count;
-    db_free_tables(tables, lazy);
+    db_free_partitions(keys, lazy);
     return count;
 }
 
 void db_swap(struct db *a, struct db *b) {
-    for (unsigned i = 0; i < PARTITIONS; i++) {
-        struct table table = a->partitions[i];
-        a->partitions[i] = b->partitions[i];
-        b->partitions[i] = table;
-    }
+    struct partitions *keys = a->partitions;
+    a->partitions = b->partitions;
+    b->partitions = keys;
     uint64_t expires = a->expires;
     a->expires = b->expires;
     b->expires = expires;
@@ -272,41 +287,88 @@ static void visit(void *ctx, void *item) {
     visitor->fn(visitor->ctx, item);
 }
 
+/* The first table with keys from AT on; partitions->count when there is none. */
+static unsigned next_table(const struct partitions *p, unsigned at) {
+    unsigned share = p->count / PARTITIONS;
+    while (at < p->count) {
+        if (p->keys[at / share] == 0)
+            at = (at / share + 1) * share;
+        else if (table_count(&p->tables[at]) == 0)
+            at++;
+        else
+            break;
+    }
+    return at;
+}
+
 uint64_t db_scan(struct db *db, uint64_t cursor, void (*fn)(void *ctx, struct entry *e),
                  void *ctx) {
-    unsigned partition = (unsigned)(cursor & 0xffff);
-    cursor &= ~UINT64_C(0xffff);
-    while (partition < PARTITIONS && table_count(&db->partitions[partition]) == 0) {
-        partition++;
-        cursor = 0;
+    struct partitions *p = db->partitions;
+    unsigned from = (unsigned)(cursor & 0xffff), at = next_table(p, from);
+    if (at >= p->count) return 0;
+    cursor = at == from ? cursor & ~UINT64_C(0xffff) : 0;
+    cursor = table_scan(&p->tables[at], cursor, visit, &(struct visitor){fn, ctx});
+    if (cursor != 0) return cursor | at;
+    return at + 1 < p->count ? at + 1 : 0;
+}
+
+/* One partition. False: the time is over. */
+static bool due_scan_partition(struct db *db, unsigned partition, int64_t now_ms, uint64_t end_us,
+                               int64_t (*fn)(void *ctx, void *item), void *ctx) {
+    struct partitions *p = db->partitions;
+    unsigned share = p->count / PARTITIONS;
+    int64_t first_ms = INT64_MAX;
+    p->due_ms[partition] = INT64_MAX; /* FN may add some */
+    for (unsigned i = partition * share; i < (partition + 1) * share; i++) {
+        struct table *table = &p->tables[i];
+        uint64_t cursor = 0;
+        while (table_due_scan(table, &cursor, now_ms, fn, ctx)) {
+            if (clock_mono_us(db->engine->clock) <= end_us) continue;
+            p->due_ms[partition] = 0;
+            return false;
+        }
+        if (table->due_ms < first_ms) first_ms = table->due_ms;
     }
-    if (partition >= PARTITIONS) return 0;
-    cursor = table_scan(&db->partitions[partition], cursor, visit, &(struct visitor){fn, ctx});
-    if (cursor != 0) return cursor | partition;
-    return partition + 1 < PARTITIONS ? partition + 1 : 0;
+    if (first_ms < p->due_ms[partition]) p->due_ms[partition] = first_ms;
+    return true;
+}
+
+bool db_due_scan(struct db *db, int64_t now_ms, uint64_t end_us,
+                 int64_t (*fn)(void *ctx, void *item), void *ctx) {
+    for (unsigned i = 0; i < PARTITIONS; i++) {
+        unsigned partition = db->expire_cursor++ % PARTITIONS; /* in turn, also when cut short */
+        if (db->partitions->due_ms[partition] > now_ms) continue;
+        if (!due_scan_partition(db, partition, now_ms, end_us, fn, ctx)) return false;
+    }
+    return true;
 }
 
 void db_iter_init(struct db_iter *iter, struct db *db) {
     *iter = (struct db_iter){.db = db};
-    table_iter_init(&iter->iter, &db->partitions[0]);
+    table_iter_init(&iter->iter, &db->partitions->tables[0]);
 }
 
 struct entry *db_iter_next(struct db_iter *iter) {
+    struct partitions *p = iter->db->partitions;
     for (;;) {
         struct entry *e = table_iter_next(&iter->iter);
         if (e != NULL) return e;
-        if (iter->partition + 1 >= PARTITIONS) return NULL;
-        table_iter_init(&iter->iter, &iter->db->partitions[++iter->partition]);
+        iter->table = next_table(p, iter->table + 1);
+        if (iter->table >= p->count) return NULL;
+        table_iter_init(&iter->iter, &p->tables[iter->table]);
     }
 }
 
 struct entry *db_random(struct db *db, struct rng *rng) {
+    const struct partitions *p = db->partitions;
     uint64_t count = db_size(db);
     if (count == 0) return NULL;
     uint64_t pick = rng_below(rng, count);
-    for (unsigned i = 0; i < PARTITIONS; i++) {
-        if (pick < table_count(&db->partitions[i])) return table_random(&db->partitions[i], rng);
-        pick -= table_count(&db->partitions[i]);
+    unsigned partition = 0, share = p->count / PARTITIONS;
+    while (pick >= p->keys[partition]) pick -= p->keys[partition++];
+    for (unsigned i = partition * share; i < (partition + 1) * share; i++) {
+        if (pick < table_count(&p->tables[i])) return table_random(&p->tables[i], rng);
+        pick -= table_count(&p->tables[i]);
     }
     UNREACHABLE("counts of partitions do not add up");
 }

@@ -1,6 +1,8 @@
 /* keyspace.h -- the databases: finding, adding, changing and removing keys.
  *
- * A database is 64 partitions, chosen by the key's slot; each is a table of entries (table.h).
+ * A database is 64 partitions of 256 slots each; a partition is a table of entries (table.h), or in
+ * cluster mode 256 of them, one for each slot, so that the keys of a slot can be counted and listed
+ * without looking at others.
  *
  * Two levels. db_* is the bare store: no expiry, no statistics; loading, replication's full copy
  * and tests use it. key_* is what commands use: it knows the client, expires what is due (and
@@ -14,6 +16,7 @@
 #ifndef SERVER_KEYSPACE_H
 #define SERVER_KEYSPACE_H
 
+#include "lib/redis/slot.h"
 #include "server/entry.h"
 #include "server/notify.h"
 #include "server/table.h"
@@ -23,16 +26,23 @@
 struct client;
 struct engine;
 
+/* All keys of a database. */
+struct partitions {
+    uint32_t count;             /* of tables: PARTITIONS or SLOT_CLUSTER_COUNT */
+    uint64_t keys[PARTITIONS];  /* in the tables of each */
+    int64_t due_ms[PARTITIONS]; /* a lower bound of what is due there */
+    struct table tables[];      /* in the order of the slots */
+};
+
 struct db {
     struct engine *engine;
     int id;
     uint64_t expires; /* keys that have an expiry */
-    struct table partitions[PARTITIONS];
+    struct partitions *partitions; /* owned */
     struct table watched;  /* keys that clients WATCH (multi.c) */
     struct table blocking; /* keys that clients wait for (block.c) */
     double avg_ttl_ms;
     uint64_t expire_cursor; /* where the active cycle goes on */
-    uint32_t *slot_counts; /* keys of each slot, in cluster mode; else NULL */
 };
 
 /* What a snapshot (or whoever needs a point in time) is told. One observer at most:
@@ -48,9 +58,9 @@ struct db_observer {
      * and frees it later with entry_free(). `shell`: only the entry itself; its value lives on
      * under another name (RENAME, MOVE), so what is needed of it must be copied now. */
     bool (*dropped)(void *ctx, struct db *db, struct entry *e, bool shell);
-    /* All keys of DB were taken out (FLUSHDB) and stand in TABLES, PARTITIONS of them. True: the
-     * observer keeps the array with all that is in it, and frees it later with db_free_tables(). */
-    bool (*cleared)(void *ctx, struct db *db, struct table *tables);
+    /* All keys of DB were taken out (FLUSHDB) and stand in KEYS. True: the observer keeps them, and
+     * frees them later with db_free_partitions(). */
+    bool (*cleared)(void *ctx, struct db *db, struct partitions *keys);
     /* The contents of A and B were exchanged (SWAPDB). */
     void (*swapped)(void *ctx, struct db *a, struct db *b);
 };
@@ -59,7 +69,8 @@ struct db_observer {
 
 void db_init(struct db *db, struct engine *engine, int id);
 uint64_t db_size(const struct db *db);
-unsigned db_partition(struct slice key); /* 0..63 */
+/* The place of the key's table. */
+unsigned db_table(const struct db *db, struct slice key);
 struct entry *db_find(const struct db *db, struct slice key);
 /* Add a key that is not there. KEY and the bytes of a string are copied, a container is taken. */
 struct entry *db_add(struct db *db, struct slice key, const struct value *value, int64_t expiry_ms);
@@ -85,16 +96,19 @@ struct entry *db_string_edit_range(struct db *db, struct entry *e, size_t new_si
 /* Replace the string's value and keep its expiry; the entry may move. Tells the observer. */
 struct entry *db_string_set(struct db *db, struct entry *e, const struct value *value);
 /* Free what cleared() was given; when LAZY on the helper thread. */
-void db_free_tables(struct table *tables, bool lazy);
+void db_free_partitions(struct partitions *keys, bool lazy);
 /* Throw all keys away; the freeing happens on the helper thread when LAZY. Returns how many. */
 uint64_t db_clear(struct db *db, bool lazy);
 void db_swap(struct db *a, struct db *b);
 /* As table_scan(), over all partitions; the cursor is that of the SCAN command. */
 uint64_t db_scan(struct db *db, uint64_t cursor, void (*fn)(void *ctx, struct entry *e), void *ctx);
+/* Call FN for what is due at NOW_MS (table_due_scan) until END_US. False: there is more. */
+bool db_due_scan(struct db *db, int64_t now_ms, uint64_t end_us,
+                 int64_t (*fn)(void *ctx, void *item), void *ctx);
 /* Walk all keys of a db that does not change meanwhile. */
 struct db_iter {
     struct db *db;
-    unsigned partition;
+    unsigned table;
     struct table_iter iter;
 };
 void db_iter_init(struct db_iter *iter, struct db *db);

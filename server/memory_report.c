@@ -23,8 +23,9 @@ static size_t resident(void) {
 }
 
 static size_t index_bytes(const struct db *db) {
-    size_t bytes = 0;
-    for (int i = 0; i < PARTITIONS; i++) bytes += table_memory(&db->partitions[i]);
+    const struct partitions *p = db->partitions;
+    size_t bytes = sizeof *p + p->count * sizeof p->tables[0];
+    for (uint32_t i = 0; i < p->count; i++) bytes += table_memory(&p->tables[i]);
     return bytes;
 }
 

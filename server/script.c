@@ -54,6 +54,10 @@ static bool may_begin(struct client *c, uint32_t flags, bool ro) {
         return false;
     }
     if (flags & SCRIPT_COMPAT) return true;
+    if (engine->cluster && flags & SCRIPT_NO_CLUSTER) {
+        reply_error(c, "ERR Can not run script on cluster, 'no-cluster' flag is set.");
+        return false;
+    }
     if (engine_is_stale(engine) && !(flags & SCRIPT_ALLOW_STALE)) {
         reply_error(
             c, "MASTERDOWN Link with MASTER is down, replica-serve-stale-data is set to 'no' and "

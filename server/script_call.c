@@ -4,6 +4,7 @@
 #include "server/script.h"
 
 #include "server/acl.h"
+#include "server/cluster.h"
 #include "server/errors.h"
 #include "server/execute.h"
 #include "server/gates.h"
@@ -78,6 +79,18 @@ static const char *refusal(struct script_run *run, const struct command *spec, i
     return error;
 }
 
+/* In cluster mode: are the keys here, and all of one slot if the script says so? */
+static const char *check_slots(struct script_run *run, const struct command *spec) {
+    struct client *caller = run->caller;
+    int slot;
+    if (run->vm->engine->cluster == NULL || obeyed(run)) return NULL;
+    const char *error = cluster_refuses_call(run->vm->client, caller, spec, &slot);
+    if (error || slot < 0 || run->cross_slot) return error;
+    if (caller->slot < 0) caller->slot = slot;
+    if (caller->slot == slot) return NULL;
+    return "ERR Script attempted to access keys that do not hash to the same slot";
+}
+
 const char *script_call(struct script_run *run, int argc, struct slice *argv) {
     struct client *c = run->vm->client;
     struct engine *engine = run->vm->engine;
@@ -95,6 +108,11 @@ const char *script_call(struct script_run *run, int argc, struct slice *argv) {
     }
     if (replied) return NULL;
     if (spec->flags & COMMAND_WRITE) run->wrote = true;
+    if ((error = check_slots(run, spec))) {
+        engine->uses[spec->index].rejected++;
+        errors_count(c, slice_text(error));
+        return error;
+    }
     unsigned before = propagate_aim(engine, run->targets);
     run->vm->in_command = true;
     execute_call(c);

@@ -108,11 +108,10 @@ static bool dropped(void *ctx, struct db *db, struct entry *e, bool shell) {
     return e->colours >> 4 != 0;
 }
 
-static bool cleared(void *ctx, struct db *db, struct table *tables) {
+static bool cleared(void *ctx, struct db *db, struct partitions *keys) {
     struct snapshots *all = ctx;
     struct graveyard *g = NEW(struct graveyard);
-    memcpy(g->tables, tables, sizeof g->tables);
-    mem_free(tables);
+    g->keys = keys;
     g->needed_by = all->running;
     for (unsigned slot = 0; slot < SNAPSHOTS_MAX; slot++)
         if (all->slots[slot]) g->origin[slot] = all->slots[slot]->origin_of[db->id];
@@ -128,9 +127,9 @@ void graveyard_leave(struct snapshots *all, struct graveyard *g, const struct sn
     while (*at != g) at = &(*at)->next;
     *at = g->next;
     if (*at == NULL) all->graveyards_end = at;
-    struct table *tables = mem_dup(g->tables, sizeof g->tables);
+    struct partitions *keys = g->keys;
     mem_free(g);
-    db_free_tables(tables, true);
+    db_free_partitions(keys, true);
 }
 
 static void swapped(void *ctx, struct db *a, struct db *b) {

@@ -23,17 +23,17 @@
 /* All keys of a database that was cleared while snapshots still needed them. */
 struct graveyard {
     struct graveyard *next;
-    struct table tables[PARTITIONS];
+    struct partitions *keys;   /* owned */
     int origin[SNAPSHOTS_MAX]; /* which database it was when the slot's snapshot began */
     uint8_t needed_by;         /* bits of slots */
 };
 
-/* Where the walk is: in the partitions of a database, or of a graveyard. */
+/* Where the walk is: in the tables of a database, or of a graveyard. */
 struct walk_place {
     bool is_set;                 /* else: look for the next one */
     struct graveyard *graveyard; /* NULL: a database */
     int origin;
-    unsigned partition;
+    unsigned table;
     uint64_t cursor;
 };
 

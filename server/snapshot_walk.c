@@ -12,6 +12,7 @@
 #include "lib/base/mem.h"
 
 #define PAIR_USUAL 64
+#define EMPTY_AT_ONCE 512 /* tables passed over in a step */
 
 struct found {
     struct entry *usual[PAIR_USUAL], **entries;
@@ -62,11 +63,11 @@ static void walk_pair(struct snapshot *s, struct table *table, const struct budg
     if (found.entries != found.usual) mem_free(found.entries);
     if (i < found.count) return;
     place->cursor = next;
-    if (next == 0) place->partition++;
+    if (next == 0) place->table++;
 }
 
-static struct table *tables_of(const struct snapshot *s) {
-    if (s->place.graveyard) return s->place.graveyard->tables;
+static struct partitions *keys_of(const struct snapshot *s) {
+    if (s->place.graveyard) return s->place.graveyard->keys;
     return s->engine->dbs[s->place_of[s->place.origin]].partitions;
 }
 
@@ -97,16 +98,15 @@ static bool step(struct snapshot *s, const struct budget *budget) {
     }
     struct walk_place *place = &s->place;
     if (!place->is_set && !go_on(s)) return false;
-    struct table *tables = tables_of(s);
-    while (place->partition < PARTITIONS && table_count(&tables[place->partition]) == 0) {
-        place->partition++;
-        place->cursor = 0;
+    struct partitions *keys = keys_of(s);
+    for (unsigned empty = 0; place->table < keys->count; place->table++, place->cursor = 0) {
+        if (table_count(&keys->tables[place->table]) > 0) {
+            walk_pair(s, &keys->tables[place->table], budget);
+            return true;
+        }
+        if (++empty == EMPTY_AT_ONCE) return true;
     }
-    if (place->partition < PARTITIONS)
-        walk_pair(s, &tables[place->partition], budget);
-    else
-        return go_on(s);
-    return true;
+    return go_on(s);
 }
 
 bool snapshot_walk(struct snapshot *s, uint64_t limit_us) {

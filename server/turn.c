@@ -31,7 +31,7 @@ struct pending {
     size_t size_bytes; /* of the request in the client's input */
     struct slice key;  /* data NULL: none */
     uint64_t hash;
-    unsigned partition;
+    unsigned table; /* its place in the database */
     const struct entry *entry;
 };
 
@@ -127,11 +127,11 @@ static void find_key(struct batch *b, struct pending *p) {
     if (at <= 0 || at >= p->argc || argv[at].size == 0 || argv[at].size > KEY_HASHED_MAX) return;
     p->key = argv[at];
     p->hash = table_hash(p->key);
-    p->partition = db_partition(p->key);
+    p->table = db_table(p->c->db, p->key);
 }
 
 static struct table *table_of(const struct pending *p) {
-    return &p->c->db->partitions[p->partition];
+    return &p->c->db->partitions->tables[p->table];
 }
 
 static void fetch_ahead(struct batch *b) {
@@ -183,7 +183,7 @@ static void execute_one(struct batch *b, struct pending *p) {
     }
     c->hashed_key = p->key;
     c->key_hash = p->hash;
-    c->key_partition = p->partition;
+    c->key_table = p->table;
     c->commands++;
     engine->current = c;
     bool done = execute_request(c, p->argc, b->argv + p->first, p->spec);

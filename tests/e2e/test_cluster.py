@@ -110,6 +110,33 @@ def test_a_moving_slot_asks_and_says_try_again():
         assert "MOVED" in error_of(a, ("GET", here)) and raw(b, "GET", here) == b"1"
 
 
+def test_scripts_stay_with_keys_that_are_here():
+    with Folder("cluster") as folder:
+        cluster = Cluster(folder, 2)
+        a = cluster.nodes[0]
+        mine, other, theirs = key_in(100), key_in(101), key_in(16000)
+        get = "return redis.call('GET', ARGV[1])"
+        assert error_of(a, ("EVAL", get, 0, mine)) is None
+        assert "attempted to access a non local key in a cluster node" in error_of(a, ("EVAL", get, 0, theirs))
+        assert "attempted to access a non local key" in error_of(a, ("EVAL", get, 1, mine, theirs))
+        assert "attempted to access a non local key" in error_of(a, ("EVAL", "return redis.call('MGET', ARGV[1], ARGV[2])", 0, mine, other))
+        both = "redis.call('SET', ARGV[1], 1) return redis.call('GET', ARGV[2])"
+        assert error_of(a, ("EVAL", both, 0, mine, other)) is None, "as before Redis 7"
+        assert error_of(a, ("EVAL", "#!lua\n" + both, 0, mine, mine + "x")) is None
+        assert "do not hash to the same slot" in error_of(a, ("EVAL", "#!lua\n" + both, 0, mine, other))
+        assert "do not hash to the same slot" in error_of(a, ("EVAL", "#!lua\n" + get, 1, mine, other))
+        assert error_of(a, ("EVAL", "#!lua flags=allow-cross-slot-keys\n" + both, 0, mine, other)) is None
+        assert error_of(a, ("EVAL", "#!lua flags=no-cluster\nreturn 1", 0)) == "ERR Can not run script on cluster, 'no-cluster' flag is set."
+        assert raw(a, "FUNCTION", "LOAD", f"#!lua name=l\nredis.register_function('both', function(KEYS, ARGV) {both} end)") == b"l"
+        assert "do not hash to the same slot" in error_of(a, ("FCALL", "both", 0, mine, other))
+        assert "do not hash to the same slot" in error_of(a, ("MULTI",), ("SET", mine, 1), ("EXEC",), ("EVAL", "#!lua\n" + get, 1, mine, other))
+        raw(a, "CLUSTER", "DELSLOTS", 9)
+        assert "while the cluster is down" in error_of(a, ("EVAL", get, 0, mine))
+        raw(a, "CONFIG", "SET", "cluster-allow-reads-when-down", "yes")
+        assert error_of(a, ("EVAL", get, 0, mine)) is None
+        assert "cluster is down and readonly" in error_of(a, ("EVAL", both, 0, mine, mine))
+
+
 def test_blocked_clients_follow_their_slot():
     with Folder("cluster") as folder:
         cluster = Cluster(folder, 2)
@@ -135,6 +162,8 @@ def test_keys_of_a_slot_are_counted_and_listed():
         assert count(9) == 301 and count(10) == 1 and count(5000) == 0
         assert sorted(raw(node, "CLUSTER", "GETKEYSINSLOT", 9, 1000)) == sorted([key_in(9, str(n)).encode() for n in range(300)] + [key_in(9).encode()])
         assert len(raw(node, "CLUSTER", "GETKEYSINSLOT", 9, 7)) == 7
+        assert len(list(client.scan_iter(count=7))) == 300 + 300, "SCAN goes over the tables of all slots"
+        assert len({client.randomkey() for _ in range(200)}) > 50
         client.delete(*[key_in(9, str(n)) for n in range(100)])
         client.rename(key_in(9, "200"), key_in(9, "renamed"))
         client.pexpire(key_in(9, "201"), 1)

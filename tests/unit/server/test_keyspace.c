@@ -52,6 +52,13 @@ static void random_text(struct model *m) {
     for (size_t i = 0; i < m->size; i++) m->text[i] = (uint8_t)rng_next(&rng);
 }
 
+static struct model *model_of(const struct entry *e) {
+    for (size_t i = 0; i < KEYS; i++)
+        if (slice_equal(entry_key(e), key_of(&model[i]))) return &model[i];
+    fail();
+    return NULL;
+}
+
 static void check(struct db *db, const struct model *m) {
     struct entry *e = db_find(db, key_of(m));
     assert_int_equal(e != NULL, m->present);
@@ -145,22 +152,83 @@ static uint64_t present(uint64_t *expiring) {
     return count;
 }
 
-static void test_a_database_holds_what_a_model_holds(void **state) {
-    (void)state;
-    struct db *db = &engine->dbs[0];
+static int64_t take_due(void *ctx, void *item) {
+    struct entry *e = item;
+    if (!entry_expires(e)) return INT64_MAX;
+    if (entry_expiry(e) > *(int64_t *)ctx) return entry_expiry(e);
+    for (size_t i = 0; i < KEYS; i++)
+        if (slice_equal(entry_key(e), key_of(&model[i]))) {
+            model[i].present = false;
+            model[i].expiry_ms = -1;
+        }
+    assert_true(db_delete(&engine->dbs[0], entry_key(e)));
+    return INT64_MIN;
+}
+
+/* Every now and then all that is due goes; nothing that is due may stay. */
+static void remove_due(struct db *db) {
+    int64_t now_ms = 0;
+    size_t pick = rng_below(&rng, KEYS);
+    if (model[pick].expiry_ms > 0) now_ms = model[pick].expiry_ms;
+    assert_true(db_due_scan(db, now_ms, UINT64_MAX, take_due, &now_ms));
+    for (size_t i = 0; i < KEYS; i++)
+        assert_false(model[i].present && model[i].expiry_ms != -1 && model[i].expiry_ms <= now_ms);
+}
+
+static void check_partitions(const struct db *db) {
+    const struct partitions *p = db->partitions;
+    unsigned share = p->count / PARTITIONS;
+    for (unsigned i = 0; i < PARTITIONS; i++) {
+        uint64_t keys = 0;
+        for (unsigned n = 0; n < share; n++) {
+            table_check(&p->tables[i * share + n]);
+            keys += table_count(&p->tables[i * share + n]);
+        }
+        assert_int_equal(keys, p->keys[i]);
+    }
+}
+
+static void live(struct db *db) {
     uint64_t expiring;
     forget_model();
-    for (int i = 0; i < 60000; i++) random_step(db);
+    for (int i = 0; i < 60000; i++) {
+        random_step(db);
+        if (i % 1000 == 0) remove_due(db);
+    }
     assert_int_equal(db_size(db), present(&expiring));
     assert_int_equal(db->expires, expiring);
-    for (unsigned i = 0; i < PARTITIONS; i++) table_check(&db->partitions[i]);
+    check_partitions(db);
+    for (int i = 0; i < 1000; i++) check(db, model_of(db_random(db, &rng)));
     uint64_t cursor = 0;
     do cursor = db_scan(db, cursor, see, NULL);
     while (cursor != 0);
     for (size_t i = 0; i < KEYS; i++) assert_int_equal(model[i].seen, model[i].present);
+    struct db_iter iter;
+    uint64_t met = 0;
+    db_iter_init(&iter, db);
+    for (struct entry *e; (e = db_iter_next(&iter)); met++) assert_true(model_of(e)->present);
+    assert_int_equal(met, present(&expiring));
     assert_int_equal(db_clear(db, true), present(&expiring));
     helper_drain();
     assert_int_equal(db_size(db), 0);
+}
+
+static void test_a_database_holds_what_a_model_holds(void **state) {
+    (void)state;
+    live(&engine->dbs[0]);
+}
+
+static void test_with_a_table_for_each_slot_too(void **state) {
+    (void)state;
+    struct db *db = &engine->dbs[0];
+    db_free_partitions(db->partitions, false);
+    engine->settings.cluster_enabled = true;
+    db_init(db, engine, 0);
+    assert_int_equal(db->partitions->count, SLOT_CLUSTER_COUNT);
+    live(db);
+    db_free_partitions(db->partitions, false);
+    engine->settings.cluster_enabled = false;
+    db_init(db, engine, 0);
 }
 
 /* An observer that keeps a copy of what each key was when it was first told about it, as a snapshot
@@ -259,6 +327,7 @@ int main(void) {
     engine_make_dbs(engine);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_database_holds_what_a_model_holds),
+        cmocka_unit_test(test_with_a_table_for_each_slot_too),
         cmocka_unit_test(test_the_observer_hears_of_every_change_before_it_happens),
         cmocka_unit_test(test_a_small_string_takes_one_small_block),
     };
