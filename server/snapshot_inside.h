@@ -3,6 +3,7 @@
  *     snapshot.c          start, end, and the observer: what changes before it was captured
  *     snapshot_walk.c     the walk over all keys, a little in each turn of the loop
  *     snapshot_part.c     one big value: captured element by element
+ *     snapshot_stream.c   the same of a stream
  *     snapshot_writer.c   the thread that packs and writes
  *
  * Invariants

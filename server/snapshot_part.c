@@ -8,12 +8,13 @@
  *     list                             the walk goes from node to node. A node before it that
  *                                      changes leaves a copy behind; one that goes leaves its copy
  *                                      to the next node, so that the order stays.
+ *     stream                           snapshot_stream.c
  *
  * What this costs in memory is bounded by what changes while the value is being captured, and a
  * value that began to change is captured before others are.
  * An aborted snapshot puts nothing out; its list walks go on, so that all nodes are passed.
  */
-#include "server/snapshot_inside.h"
+#include "server/snapshot_part.h"
 
 #include "lib/base/mem.h"
 #include "server/hash.h"
@@ -21,6 +22,7 @@
 #include "server/list.h"
 #include "server/set.h"
 #include "server/value_rdb.h"
+#include "server/xstream.h"
 #include "server/zset.h"
 
 #define ELEMENTS_MIN 16 /* a table with fewer is copied at once */
@@ -30,33 +32,6 @@
 #define PAGES_A_STEP 4
 #define PAIR_USUAL 64
 #define EARLY_BYTES ((size_t)64 * 1024)
-
-struct part {
-    struct part *next_part; /* of the snapshot */
-    struct snapshot *snapshot;
-    struct value_watch watch;
-    struct value value;
-    bool is_orphan, is_begun;
-    int origin;
-    struct rdb_key key;     /* owned */
-    uint64_t count;         /* elements, or nodes, at the start */
-    uint64_t given;         /* of them */
-    struct table kept;      /* struct name of elements that are out; struct heap of nodes */
-    struct rdb_tape early;  /* elements that were put out before the record began, the last ones */
-    struct tapes earlier;   /* those in front of them */
-    uint64_t cursor;        /* tables: hashes below are out */
-    struct list_node *next; /* lists: not out yet */
-    struct tapes tail;      /* of nodes that went, and had no next one */
-    struct entry *entry;    /* strings: where the bytes are */
-};
-
-static struct part *of_watch(struct value_watch *watch) {
-    return (struct part *)(void *)((char *)watch - offsetof(struct part, watch));
-}
-
-static bool is_muted(const struct part *part) {
-    return part->snapshot->writer == NULL;
-}
 
 /* ---- tables ---- */
 
@@ -93,10 +68,11 @@ static void put_item(struct part *part, struct rdb_tape *tape, const void *item)
 }
 
 static void item_changes(struct value_watch *watch, void *item, enum value_change change) {
-    struct part *part = of_watch(watch);
+    struct part *part = part_of_watch(watch);
     struct slice key = table_of(part)->type->key(item);
     uint64_t hash = table_hash(key);
-    if (is_muted(part) || hash < part->cursor || table_find_hashed(&part->kept, key, hash)) return;
+    if (part_is_muted(part) || hash < part->cursor || table_find_hashed(&part->kept, key, hash))
+        return;
     struct name *name = mem_alloc(sizeof *name + key.size);
     name->size = key.size;
     if (key.size) memcpy(name->bytes, key.data, key.size);
@@ -238,10 +214,10 @@ static void node_goes(struct part *part, struct list_node *node, bool is_passed)
 }
 
 static void node_changes(struct value_watch *watch, void *element, enum value_change change) {
-    struct part *part = of_watch(watch);
+    struct part *part = part_of_watch(watch);
     struct list_node *node = element;
     bool is_passed = list_node_is_passed(part->value.ptr, node, snapshot_bit(part->snapshot));
-    if (is_muted(part)) {
+    if (part_is_muted(part)) {
         if (change == WATCH_GONE && part->next == node)
             part->next = (struct list_node *)(uintptr_t)list_node_next(part->value.ptr, node);
         return;
@@ -312,7 +288,7 @@ static struct part *part_of_string(const struct snapshot *s, const struct entry 
 
 void part_edit_string(struct snapshot *s, const struct entry *e, size_t from, size_t to) {
     struct part *part = part_of_string(s, e);
-    if (is_muted(part)) return;
+    if (part_is_muted(part)) return;
     if (from < part->given) from = part->given;
     if (to > part->count) to = part->count;
     for (uint64_t number = from / PAGE_BYTES; number * PAGE_BYTES < to; number++) {
@@ -350,22 +326,25 @@ static bool string_step(struct part *part, struct rdb_tape *tape) {
 /* ---- all ---- */
 
 static void orphaned(struct value_watch *watch) {
-    of_watch(watch)->is_orphan = true;
+    part_of_watch(watch)->is_orphan = true;
 }
 
 bool part_is_needed(const struct entry *e) {
     if (entry_type(e) == TYPE_STRING)
         return entry_encoding(e) != ENC_INT && entry_string(e, NULL).size >= STRING_BYTES_MIN;
     if (entry_type(e) == TYPE_LIST) return list_nodes(entry_ptr(e)) > NODES_MIN;
+    if (entry_type(e) == TYPE_STREAM) return xstream_is_big(entry_ptr(e));
     struct value value = entry_value(e);
     return value_watches(&value) != NULL &&
            value_ops(value.type)->length(value.encoding, value.ptr) > ELEMENTS_MIN;
 }
 
 static void begin_watch(struct part *part) {
-    bool is_list = part->value.type == TYPE_LIST;
-    part->watch = (struct value_watch){.changes = is_list ? node_changes : item_changes,
-                                       .orphaned = orphaned};
+    part->watch =
+        (struct value_watch){.changes = part->value.type == TYPE_LIST     ? node_changes
+                                        : part->value.type == TYPE_STREAM ? stream_part_hears
+                                                                          : item_changes,
+                             .orphaned = orphaned};
     struct value_watch **watches = value_watches(&part->value);
     part->watch.next = *watches;
     *watches = &part->watch;
@@ -374,8 +353,8 @@ static void begin_watch(struct part *part) {
 /* What it takes to go over the value of E, which may change meanwhile. */
 static void begin_walk(struct part *part, struct entry *e) {
     struct snapshot *s = part->snapshot;
+    table_init(&part->kept, &pages);
     if (part->value.type == TYPE_STRING) {
-        table_init(&part->kept, &pages);
         part->count = part->value.bytes.size;
         part->entry = e;
         e->colours |= part_bit(s);
@@ -386,6 +365,8 @@ static void begin_walk(struct part *part, struct entry *e) {
         part->count = list_nodes(part->value.ptr);
         list_walk_begin(part->value.ptr, snapshot_bit(s));
         part->next = (struct list_node *)(uintptr_t)list_node_next(part->value.ptr, NULL);
+    } else if (part->value.type == TYPE_STREAM) {
+        stream_part_begin(part);
     } else {
         table_init(&part->kept, &names);
         part->count = table_count(table_of(part));
@@ -445,8 +426,9 @@ static void free_remains(void *arg) {
 }
 
 static void part_end(struct part *part) {
-    ASSERT(is_muted(part) || part->given == part->count); /* invariant 2 */
+    ASSERT(part_is_muted(part) || part->given == part->count); /* invariant 2 */
     stop_watching(part);
+    stream_part_end(part);
     struct remains remains = {part->kept, part->value.type == TYPE_LIST};
     struct snapshot *s = part->snapshot; /* only its first part is ever stepped */
     s->parts = part->next_part;
@@ -489,6 +471,7 @@ static void end_record(struct snapshot *s) {
 
 static bool walk_step(struct part *part, struct rdb_tape *tape, const struct budget *budget) {
     if (part->value.type == TYPE_STRING) return string_step(part, tape);
+    if (part->value.type == TYPE_STREAM) return stream_part_step(part, tape);
     return part->value.type == TYPE_LIST ? list_step(part, tape) : table_step(part, tape, budget);
 }
 

@@ -276,13 +276,7 @@ static void put_group(struct buf *out, const struct xstream_group *group) {
         put_consumer(out, xstream_consumer_at(&group->consumers, i));
 }
 
-static void put_stream(struct buf *out, const struct xstream *stream, enum rdb_pack pack) {
-    struct stream_id at = STREAM_ID_MIN;
-    rdb_put_length(out, stream->nodes.count);
-    for (const uint8_t *lp; (lp = idtree_from(&stream->nodes, at, &at)) != NULL;) {
-        rdb_put_stream_node(out, at, lp_slice(lp), pack);
-        if (!stream_id_next(&at)) break;
-    }
+void value_put_stream_tail(struct buf *out, const struct xstream *stream) {
     struct rdb_stream told = {.length = stream->length,
                               .last_id = stream->last_id,
                               .first_id = stream->first_id,
@@ -292,6 +286,16 @@ static void put_stream(struct buf *out, const struct xstream *stream, enum rdb_p
     rdb_put_length(out, stream->groups.count);
     for (size_t i = 0; i < stream->groups.count; i++)
         put_group(out, xstream_group_at(&stream->groups, i));
+}
+
+static void put_stream(struct buf *out, const struct xstream *stream, enum rdb_pack pack) {
+    struct stream_id at = STREAM_ID_MIN;
+    rdb_put_length(out, stream->nodes.count);
+    for (const uint8_t *lp; (lp = idtree_from(&stream->nodes, at, &at)) != NULL;) {
+        rdb_put_stream_node(out, at, lp_slice(lp), pack);
+        if (!stream_id_next(&at)) break;
+    }
+    value_put_stream_tail(out, stream);
 }
 
 void value_put(struct buf *out, const struct value *value, enum rdb_pack pack) {

@@ -13,6 +13,8 @@
 #include "server/limits.h"
 #include "server/value.h"
 
+struct xstream;
+
 struct value_builder {
     struct rdb_handler
         handler; /* give this to the reader; aux, end and others may be set by the owner */
@@ -39,5 +41,7 @@ void value_builder_close(struct value_builder *builder);
 uint8_t value_rdb_type(const struct value *value);
 /* Append the serialised value. */
 void value_put(struct buf *out, const struct value *value, enum rdb_pack pack);
+/* What stands behind the nodes of a stream: what it knows of itself, and its groups. */
+void value_put_stream_tail(struct buf *out, const struct xstream *stream);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "lib/base/mem.h"
 
+#define NODES_FEW 3
 #define ROOM_FIRST 4096 /* bytes; what Redis sets aside for a node at most */
 
 struct xstream *xstream_new(void) {
@@ -23,6 +24,16 @@ void xstream_free(struct xstream *stream) {
     idtree_close(&stream->nodes);
     xstream_groups_free(stream);
     mem_free(stream);
+}
+
+bool xstream_is_big(const struct xstream *stream) {
+    return stream->nodes.count > NODES_FEW;
+}
+
+static void tell(struct xstream *stream, struct stream_id first, const uint8_t *lp,
+                 enum value_change change) {
+    struct xstream_change node = {first, lp};
+    value_watch_tell(stream->watch, &node, change);
 }
 
 /* ---- adding ---- */
@@ -54,6 +65,7 @@ static uint8_t *begin_node(struct xstream *stream, const struct type_limits *lim
     int64_t room = limits->stream_node_max_bytes;
     uint8_t *lp =
         xstream_node_new(argv, fields, room > 0 && room < ROOM_FIRST ? (size_t)room : ROOM_FIRST);
+    tell(stream, id, NULL, WATCH_BORN);
     bool added = idtree_add(&stream->nodes, id, lp);
     ASSERT(added);
     return lp;
@@ -68,6 +80,7 @@ void xstream_append(struct xstream *stream, const struct type_limits *limits, st
         if (lp != old) idtree_replace(&stream->nodes, first, lp);
         old = lp = NULL;
     }
+    if (lp) tell(stream, first, lp, WATCH_EDIT);
     if (lp == NULL) {
         old = lp = begin_node(stream, limits, id, argv, fields);
         first = id;
@@ -126,14 +139,14 @@ bool xstream_next(struct xstream_iter *iter, struct xstream_entry *entry) {
             (void)leave_node(iter);
             continue;
         }
+        if (!iter->with_deleted && entry->flags & XSTREAM_ENTRY_DELETED) continue;
         bool below = stream_id_compare(entry->id, iter->from) < 0;
         bool above = stream_id_compare(entry->id, iter->up_to) > 0;
         if (iter->backward ? below : above) {
             iter->ended = true;
             return false;
         }
-        if (below || above) continue;
-        if (iter->with_deleted || !(entry->flags & XSTREAM_ENTRY_DELETED)) return true;
+        if (!below && !above) return true;
     }
     return false;
 }
@@ -161,7 +174,10 @@ void xstream_refresh_first(struct xstream *stream) {
 }
 
 static void remove_node(struct xstream *stream, struct stream_id first) {
-    mem_free(idtree_remove(&stream->nodes, first));
+    uint8_t *lp = idtree_find(&stream->nodes, first);
+    tell(stream, first, lp, WATCH_GONE);
+    (void)idtree_remove(&stream->nodes, first);
+    mem_free(lp);
 }
 
 bool xstream_delete(struct xstream *stream, struct stream_id id) {
@@ -175,6 +191,7 @@ bool xstream_delete(struct xstream *stream, struct stream_id id) {
         return true;
     }
     uint8_t *lp = idtree_find(&stream->nodes, iter.walk.first);
+    tell(stream, iter.walk.first, lp, WATCH_EDIT);
     xstream_node_mark(&lp, &entry);
     xstream_node_count(&lp, 1);
     idtree_replace(&stream->nodes, iter.walk.first, lp);
@@ -197,6 +214,7 @@ static uint64_t trim_node(struct xstream *stream, const struct xstream_trim *tri
     struct xstream_walk walk;
     struct xstream_entry entry;
     int64_t marked = 0;
+    tell(stream, first, lp, WATCH_EDIT);
     xstream_walk_init(&walk, first, lp, false);
     while (xstream_walk_next(&walk, &entry)) {
         bool stays = trim->by_id ? stream_id_compare(entry.id, trim->min_id) >= 0
@@ -298,5 +316,10 @@ static size_t ops_length(enum encoding encoding, const void *ptr) {
     return ((const struct xstream *)ptr)->length;
 }
 
+static struct value_watch **ops_watch(enum encoding encoding, void *ptr) {
+    (void)encoding;
+    return &((struct xstream *)ptr)->watch;
+}
+
 const struct value_ops xstream_ops = {ops_free,   ops_effort, ops_copy,
-                                      ops_memory, ops_length, NULL};
+                                      ops_memory, ops_length, ops_watch};

@@ -22,7 +22,17 @@ struct xstream {
     struct stream_id last_id, first_id /* 0-0 when empty */, max_deleted_id;
     uint64_t entries_added;
     struct xstream_names groups;
+    struct value_watch *watch; /* hears of each node before it changes */
 };
+
+/* What a watch is told of. */
+struct xstream_change {
+    struct stream_id first;
+    const uint8_t *lp; /* NULL: about to be there */
+};
+
+/* So many nodes that they are not to be copied in one go. */
+bool xstream_is_big(const struct xstream *stream);
 
 struct xstream *xstream_new(void) __attribute__((returns_nonnull));
 void xstream_free(struct xstream *stream);

@@ -349,7 +349,7 @@ static void on_list(void) {
 }
 
 static void on_stream(void) {
-    switch (below(6)) {
+    switch (below(8)) {
     case 0: add("xdel"), add_key('x'), add("5-%" PRIu64, below(300)); break;
     case 1: add("xtrim"), add_key('x'), add("maxlen"), add("%" PRIu64, below(200)); break;
     case 2: add("xgroup"), add("create"), add_key('x'), add("g%" PRIu64, below(3)), add("0"); break;
@@ -357,7 +357,17 @@ static void on_stream(void) {
         add("xreadgroup"), add("group"), add("g%" PRIu64, below(3)), add("c%" PRIu64, below(3));
         add("count"), add("%" PRIu64, below(9)), add("streams"), add_key('x'), add(">");
         break;
-    default: add("xadd"), add_key('x'), add("5-*"), add("field"), add_text("v");
+    case 4: add("xtrim"), add_key('x'), add("minid"), add("5-%" PRIu64, below(60)); break;
+    case 5:
+        if (below(3)) return;
+        add("xtrim"), add("x1"), add("maxlen"), add("0"), run(); /* then ids may come again */
+        add("xsetid"), add("x1"), add("5-%" PRIu64, below(99));
+        break;
+    default:
+        for (size_t count = below(4) ? 1 : 30; count > 0; count--) {
+            if (count > 1) add("xadd"), add("x1"), add("5-*"), add("field"), add_text("v"), run();
+        }
+        add("xadd"), add_key('x'), add("5-*"), add("field"), add_text("v");
     }
     run();
 }
@@ -469,6 +479,7 @@ int main(int argc, char **argv) {
     set_option("hash-max-listpack-entries", "16");
     set_option("zset-max-listpack-entries", "16");
     set_option("list-max-listpack-size", "5");
+    set_option("stream-node-max-entries", "6");
     for (int i = 0; i < runs; i++) one_run();
     client_free_fake(client);
     helper_drain();

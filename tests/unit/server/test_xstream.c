@@ -229,10 +229,26 @@ static void test_entries_that_no_node_could_hold_are_refused(void **state) {
     assert_true(xstream_takes(argv, 1));
 }
 
+static void test_an_id_that_was_deleted_and_comes_again_is_found(void **state) {
+    (void)state;
+    struct type_limits limits = {.stream_node_max_entries = 100};
+    struct slice argv[2] = {SLICE("f"), SLICE("v")};
+    struct xstream *s = xstream_new();
+    struct xstream_entry entry;
+    for (uint64_t i = 1; i <= 5; i++) xstream_append(s, &limits, (struct stream_id){i, 0}, argv, 1);
+    for (uint64_t i = 3; i <= 5; i++) assert_true(xstream_delete(s, (struct stream_id){i, 0}));
+    s->last_id = (struct stream_id){2, 0}; /* as XSETID does */
+    xstream_append(s, &limits, (struct stream_id){3, 0}, argv, 1);
+    assert_true(xstream_find(s, (struct stream_id){3, 0}, &entry));
+    assert_false(xstream_find(s, (struct stream_id){4, 0}, &entry));
+    xstream_free(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_stream_is_the_array_of_its_entries),
         cmocka_unit_test(test_a_group_knows_its_lag_while_nothing_was_deleted_before_it),
+        cmocka_unit_test(test_an_id_that_was_deleted_and_comes_again_is_found),
         cmocka_unit_test(test_entries_that_no_node_could_hold_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
