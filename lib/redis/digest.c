@@ -28,6 +28,7 @@ struct digester {
     struct digest sum;   /* of what has no order */
     uint64_t size;       /* elements so far */
     XXH3_state_t *state; /* of what has one */
+    bool parts;          /* it is a string that comes in parts */
     struct rdb_stream stream;
     struct digest group, consumer; /* names of the current ones */
     enum digest_streams streams;
@@ -87,6 +88,7 @@ static enum err on_key_begin(void *self, const struct rdb_key *key, uint64_t cou
     struct digester *d = self;
     d->sum = (struct digest){0};
     d->size = 0;
+    d->parts = false;
     if (key->type == VALUE_LIST || key->type == VALUE_STREAM)
         ASSERT(XXH3_128bits_reset(d->state) == XXH_OK);
     return OK;
@@ -98,6 +100,13 @@ static enum err on_string(void *self, struct slice value, struct why *why) {
     d->size = 1;
     d->sum = of_bytes(value);
     return OK;
+}
+
+void digester_string_part(struct digester *d, struct slice part) {
+    if (!d->parts) ASSERT(XXH3_128bits_reset(d->state) == XXH_OK);
+    d->parts = true;
+    d->size = 1;
+    if (part.size) ASSERT(XXH3_128bits_update(d->state, part.data, part.size) == XXH_OK);
 }
 
 static enum err on_list_item(void *self, struct slice item, struct why *why) {
@@ -203,7 +212,7 @@ static enum err on_consumer_pending(void *self, struct stream_id id, struct why 
 static enum err on_key_end(void *self, const struct rdb_key *key, struct why *why) {
     struct digester *d = self;
     struct digest name = of_bytes(key->key), value = d->sum;
-    if (key->type == VALUE_LIST) value = from_xxh(XXH3_128bits_digest(d->state));
+    if (key->type == VALUE_LIST || d->parts) value = from_xxh(XXH3_128bits_digest(d->state));
     struct digest_key out = {.key = key, .slot = d->slot_of ? d->slot_of(key->key) : 0};
     out.digest = of_numbers((uint64_t[]){key->db, (uint64_t)key->type, (uint64_t)key->expire_at_ms,
                                          d->size, name.low, name.high, value.low, value.high},

@@ -53,6 +53,10 @@ enum digest_streams {
 };
 void digester_streams(struct digester *digester, enum digest_streams what);
 
+/* A string that is read in parts: between key_begin() and key_end() of the handler, instead of its
+ * string(). The digest is the same. */
+void digester_string_part(struct digester *digester, struct slice part);
+
 /* Lives as long as the digester. */
 const struct rdb_handler *digester_handler(struct digester *digester);
 

@@ -12,7 +12,8 @@
 const char *const world_rule_names[WORLD_RULES] = {
     "kill_p (C21)",       "kill_f (C21)",        "connids (C21)",      "pin (C10a)",          "gen (C13a)",     "spread (C12b)",
     "volatile (C12a)",    "runid_p (C22a)",      "runid_f (C22a)",     "unconfirmed (C20)",   "entry (C20)",    "dirtypersist (C20)",
-    "lostjournal (C20)",  "order (C11a)",        "copyerr (C13)",      "extra (C15)",         "unscanned (C15)"};
+    "lostjournal (C20)",  "order (C11a)",        "copyerr (C13)",      "extra (C15)",         "unscanned (C15)",
+    "place (C29)",        "not clean (C29)",     "spoiled (C29)",      "expiry (C29)",        "keys of F (C29)"};
 
 static struct world *the_world; /* one at a time */
 static struct lane_journal the_journal;
@@ -110,12 +111,61 @@ static struct wire **wire_at(struct world *w, enum lane_side side, unsigned n) {
     return &w->scan[side];
 }
 
+static void execute(struct world *w, struct wire *wire, struct message *m);
+
+/* ---- audits ---- */
+
+static const struct lane_read_ops *read_ops; /* as the audit gave them */
+
+static bool blind_primary(struct lane_read *read, struct slice answer, bool clean, struct buf *out, uint32_t *replies) {
+    return read_ops->primary(read, answer, clean || the_world->off[OFF_AUDIT_CLEAN], out, replies);
+}
+static void blind_follower(struct lane_read *read, struct slice answer, bool spoiled) {
+    read_ops->follower(read, answer, spoiled && !the_world->off[OFF_AUDIT_SPOILED]);
+}
+static void blind_lost(struct lane_read *read) { read_ops->lost(read); }
+static const struct lane_read_ops blind_ops = {blind_primary, blind_follower, blind_lost};
+
+/* Without the rule the audit is told that all is well. */
+static void spoil_read(struct world *w, struct lane_read *read) {
+    if (read->ops == &blind_ops || (!w->off[OFF_AUDIT_CLEAN] && !w->off[OFF_AUDIT_SPOILED])) return;
+    read_ops = read->ops;
+    read->ops = &blind_ops;
+}
+
+static void audit_ask(void *self, enum lane_side side, int32_t db, struct slice request, uint32_t replies, uint64_t round) {
+    struct world *w = self;
+    struct message *m = ask_in_db(w->scan[side], db, request, replies);
+    m->round = round;
+    m->audit = true;
+}
+
+/* Payloads are the mini Redis's own. */
+static bool audit_digest(struct lane_audit *a, struct rdb_key *key, struct slice payload, enum digest_streams streams, struct digest *digest) {
+    struct mini_value v;
+    (void)a, (void)streams;
+    if (payload.size != sizeof v) return false;
+    memcpy(&v, payload.data, sizeof v);
+    key->type = (enum value_type)(v.type - MINI_STRING);
+    uint64_t hash = (uint64_t)key->expire_at_ms + 1;
+    for (int i = 0; i < v.count; i++)
+        for (const char *c = v.item[i];; c++) {
+            hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
+            if (*c == 0) break;
+        }
+    *digest = (struct digest){.low = hash};
+    return true;
+}
+
+static const struct lane_audit_ops audit_ops = {audit_ask, audit_digest};
+
 /* ---- what the lanes decide ---- */
 
 static void to_primary(void *self, unsigned lane, struct lane_item *item, struct slice bytes, uint32_t replies, int32_t db, int32_t db_after) {
     struct world *w = self;
     (void)db_after;
     struct message *m = ask_in_db(w->wires[LANE_P][lane], db, bytes, replies);
+    if (item->kind == LANE_READ) spoil_read(w, item->read);
     if (item->client && !item->barrier) {
         m->client = (int)((struct world_client *)item->client - w->clients);
         m->seq = w->clients[m->client].queue[0].seq; /* it is being sent just now */
@@ -124,7 +174,12 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
 
 static void to_follower(void *self, unsigned lane, const struct lane_item *item) {
     struct world *w = self;
-    (void)ask_in_db(w->wires[LANE_F][lane], item->db, buf_slice(&item->bytes), item->replies);
+    struct message *m = ask_in_db(w->wires[LANE_F][lane], item->db, buf_slice(&item->bytes), item->replies);
+    if (item->kind != LANE_READ) return;
+    spoil_read(w, item->read);
+    if (!w->off[OFF_AUDIT_PLACE]) return;
+    execute(w, w->wires[LANE_F][lane], m); /* in front of what was queued before it */
+    m->early = true;
 }
 
 static void answered(void *self, struct lane_item *item, struct slice answer) {
@@ -156,7 +211,10 @@ static void lost(void *self, struct lane_item *item) {
     c->count = 0;
 }
 
-static void wrote(void *self, const struct effect *effect) { (void)self, (void)effect; }
+static void wrote(void *self, const struct effect *effect) {
+    struct world *w = self;
+    if (w->audits) lane_audit_wrote(&w->audit, effect);
+}
 
 static void scan(void *self, enum lane_side side, int32_t db, uint64_t cursor, uint64_t round) {
     struct world *w = self;
@@ -360,7 +418,7 @@ void world_execute(struct world *w, enum lane_side side, unsigned n) {
     struct wire *wire = *wire_at(w, side, n);
     struct message *m = pop(&wire->asked);
     if (!m) return;
-    execute(w, wire, m);
+    if (!m->early) execute(w, wire, m);
     if (m->is_mark) {
         free_message(m);
         return;
@@ -427,6 +485,11 @@ static void follower_answered(struct world *w, unsigned n, struct message *m) {
 
 static void page(struct world *w, enum lane_side side, struct message *m) {
     struct slice answer = buf_slice(&m->answer);
+    if (m->audit) {
+        if (w->off[OFF_AUDIT_EXTRA] && side == LANE_F && memmem(m->bytes.data, m->bytes.end, "SCAN", 4) != NULL) answer = SLICE("*2\r\n$1\r\n0\r\n*0\r\n");
+        lane_audit_answered(&w->audit, m->round, answer);
+        return;
+    }
     bool blind = (side == LANE_F && w->off[OFF_EXTRA]) || (side == LANE_P && w->off[OFF_LISTED]);
     if (blind) answer = SLICE("*2\r\n$1\r\n0\r\n*0\r\n");
     if (!lane_scan_page(&w->lanes.scan, m->round, answer)) TALK("a page that is none\n");
@@ -446,6 +509,7 @@ void world_answer(struct world *w, enum lane_side side, unsigned n) {
 
 void world_turn(struct world *w) {
     lanes_turn(&w->lanes);
+    if (w->audits) lane_audit_turn(&w->audit);
     pump(w);
     for (unsigned i = 0; i < w->lane_count; i++) lane_check(&w->lanes.lane[i]);
 }
@@ -526,6 +590,7 @@ static void lose(struct world *w, enum lane_side side, unsigned n) {
         w->clients[client].count = 0;
     } else {
         lane_scan_restart(&w->lanes.scan);
+        if (w->audits) lane_audit_answered(&w->audit, w->audit.round, (struct slice){0});
     }
 }
 
@@ -540,6 +605,8 @@ void world_break(struct world *w, enum lane_side side, unsigned n) {
 static void open_gateway(struct world *w) {
     the_journal = world_journal(w);
     lanes_init(&w->lanes, &ops, w, &the_journal, &w->clock, &w->rules, w->lane_count);
+    lane_audit_init(&w->audit, &audit_ops, w, w->lanes.lane, w->lane_count, &w->clock);
+    w->audit.follower_version = w->facts.follower_version;
     w->lanes.scan.databases[LANE_P] = w->lanes.scan.databases[LANE_F] = MINI_DBS;
     for (unsigned i = 0; i < w->lane_count; i++)
         for (int side = 0; side < 2; side++) w->wires[side][i] = new_wire(w, (enum lane_side)side, (int)i);
@@ -573,6 +640,7 @@ void world_crash(struct world *w, bool host) {
     TALK("the gateway dies%s\n", host ? ", and its journal is lost" : "");
     w->figures[2]++;
     leave_wires(w);
+    lane_audit_close(&w->audit);
     lanes_close(&w->lanes);
     memset(w->clients, 0, sizeof w->clients);
     if (host) world_no_journal(w);
@@ -640,6 +708,7 @@ void world_start(struct world *w, bool baseline) {
 
 void world_close(struct world *w) {
     leave_wires(w);
+    lane_audit_close(&w->audit);
     lanes_close(&w->lanes);
     free_wires(&w->zombies);
     free_wires(&w->ghosts);

@@ -12,6 +12,7 @@
 #define TESTS_SIM_LANE_WORLD_H
 
 #include "gateway/journal.h"
+#include "gateway/lane_audit.h"
 #include "gateway/lanes.h"
 #include "tests/sim/mini_redis.h"
 
@@ -38,6 +39,11 @@ enum world_rule {
     OFF_COPY_ERROR,
     OFF_EXTRA,
     OFF_LISTED,
+    OFF_AUDIT_PLACE,   /* the rest: sim_audit */
+    OFF_AUDIT_CLEAN,
+    OFF_AUDIT_SPOILED,
+    OFF_AUDIT_SLACK,
+    OFF_AUDIT_EXTRA,
     WORLD_RULES
 };
 extern const char *const world_rule_names[WORLD_RULES];
@@ -48,6 +54,8 @@ struct message {
     uint32_t replies;
     int client; /* -1: none */
     uint64_t seq;
+    bool audit;   /* asked by the audit's listing */
+    bool early;   /* it was executed out of its place: only with a broken rule */
     bool is_mark; /* not a request: compare EXPECT with F */
     bool has[MINI_DBS][MINI_KEYS];
     struct mini_state *state; /* of P after it was executed, or what a mark expects */
@@ -106,6 +114,8 @@ struct world {
     int64_t ids;
     /* the gateway */
     struct lanes lanes;
+    bool audits; /* the gateway has an audit (sim_audit) */
+    struct lane_audit audit;
     struct wire *wires[2][WORLD_LANES], *own[WORLD_CLIENTS], *scan[2];
     struct world_client clients[WORLD_CLIENTS];
     struct wire *zombies; /* not known to be gone */

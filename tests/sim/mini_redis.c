@@ -275,6 +275,27 @@ static void do_restore(struct call *c) {
     resp_write_ok(c->out);
 }
 
+static void do_exists(struct call *c) { number(c, look(c, c->argv[1]) != NULL); }
+
+/* MEMORY USAGE */
+static void do_memory(struct call *c) {
+    if (look(c, c->argv[2])) number(c, sizeof(struct mini_value));
+    else nil(c);
+}
+
+/* INFO keyspace */
+static void do_info(struct call *c) {
+    struct buf text = {0};
+    for (int db = 0; db < MINI_DBS; db++)
+        for (int k = 0; k < MINI_KEYS; k++)
+            if (c->m->state.at[db][k].type != MINI_NONE) {
+                buf_printf(&text, "db%d:keys=1,expires=0\r\n", db);
+                break;
+            }
+    resp_write_bulk(c->out, buf_slice(&text));
+    buf_close(&text);
+}
+
 /* Two keys a page. */
 static void do_scan(struct call *c) {
     int64_t cursor = 0;
@@ -521,13 +542,13 @@ static const struct {
     {"lpop", do_pop},          {"rpop", do_pop},      {"blpop", do_blpop},     {"sadd", do_sadd},       {"srem", do_remove},
     {"hdel", do_remove},       {"zrem", do_remove},   {"spop", do_spop},       {"smove", do_smove},     {"sunionstore", do_sunionstore},
     {"hset", do_hset},         {"zadd", do_zadd},     {"zincrby", do_zadd},    {"eval", do_eval},       {"time", do_time},
-    {"select", do_select},
+    {"select", do_select},     {"exists", do_exists}, {"memory", do_memory},   {"info", do_info},
 };
 
 /* As a server without memory: what can only shrink is not refused. */
 static bool refused(const struct call *c) {
     static const char *const fine[] = {"get", "dump", "pexpiretime", "pttl", "time", "scan", "select", "del", "unlink", "lpop", "srem",
-                                       "flushall", "flushdb", "swapdb"};
+                                       "flushall", "flushdb", "swapdb", "exists", "memory", "info"};
     if (!c->m->refuse) return false;
     for (size_t i = 0; i < sizeof fine / sizeof *fine; i++)
         if (is(c, 0, fine[i])) return false;

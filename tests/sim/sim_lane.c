@@ -284,7 +284,7 @@ static int run_traces(void) {
 
 static int ablate(uint64_t seed, long runs) {
     int missed = 0;
-    for (int off = 0; off < WORLD_RULES; off++) {
+    for (int off = 0; off < OFF_AUDIT_PLACE; off++) {
         long i = 0;
         while (i < runs && (random_run(seed + (uint64_t)i * 1000003, off, NULL, true) || !random_run(seed + (uint64_t)i * 1000003, -1, NULL, true))) i++;
         if (i < runs) printf("without %s: seed %" PRIu64 ", run %ld\n", world_rule_names[off], seed + (uint64_t)i * 1000003, i);
