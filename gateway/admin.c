@@ -4,6 +4,7 @@
 #include "gateway/clientcmd.h"
 #include "gateway/control.h"
 #include "gateway/dual.h"
+#include "gateway/dual_audit.h"
 #include "gateway/stats.h"
 
 #include "lib/base/log.h"
@@ -115,6 +116,24 @@ static void reload(struct conn *conn) {
     status(conn, text);
 }
 
+static void audit(struct conn *conn, size_t argc, const struct slice *argv) {
+    struct gateway *gw = conn->admin->gw;
+    struct why why;
+    struct buf json = {0};
+    char text[sizeof why.text + 8];
+    bool shows = false, done = false;
+    if (gateway_audit_admin(gw, argc, argv, &shows, &why) != OK) {
+        (void)snprintf(text, sizeof text, "-ERR %s", why.text);
+        status(conn, text);
+    } else if (shows) {
+        gateway_audit_json(gw, &json, &done);
+        say(conn, buf_slice(&json));
+        buf_close(&json);
+    } else {
+        status(conn, "OK");
+    }
+}
+
 static void on_command(struct conn *conn) {
     struct gateway *gw = conn->admin->gw;
     const struct resp_request *r = &conn->request;
@@ -124,7 +143,7 @@ static void on_command(struct conn *conn) {
     if (slice_equal_nocase(r->argv[0], SLICE("PING"))) {
         status(conn, "PONG");
     } else if (!slice_equal_nocase(r->argv[0], SLICE("GATEWAY"))) {
-        status(conn, "-ERR this is the admin socket: GATEWAY STATS|LANES|CLIENTS|HOLD|RELEASE|PIN|UNPIN");
+        status(conn, "-ERR this is the admin socket: GATEWAY STATS|LANES|AUDIT|CLIENTS|HOLD|RELEASE|PIN|UNPIN");
     } else if (slice_equal_nocase(verb, SLICE("STATS"))) {
         struct buf json = {0};
         stats_write_json(gw, &json);
@@ -142,6 +161,8 @@ static void on_command(struct conn *conn) {
         dual_write_json(gw, &json);
         say(conn, buf_slice(&json));
         buf_close(&json);
+    } else if (slice_equal_nocase(verb, SLICE("AUDIT"))) {
+        audit(conn, r->argc - 2, r->argv + 2);
     } else if (sided && gw->lanes && side != gw->hold.side) {
         status(conn, "-ERR with capture lane the primary side cannot be changed yet");
     } else if (slice_equal_nocase(verb, SLICE("HOLD"))) {
@@ -162,7 +183,7 @@ static void on_command(struct conn *conn) {
         reload(conn);
     } else {
         status(conn,
-               "-ERR GATEWAY STATS|LANES|CLIENTS|HOLD|RELEASE [side]|PIN legacy|target|UNPIN|RELOAD");
+               "-ERR GATEWAY STATS|LANES|AUDIT|CLIENTS|HOLD|RELEASE [side]|PIN legacy|target|UNPIN|RELOAD");
     }
 }
 

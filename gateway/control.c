@@ -1,6 +1,7 @@
 /* control.c -- the gateway's two connections to state. See control.h. */
 #include "gateway/control.h"
 
+#include "gateway/dual_audit.h"
 #include "gateway/lanes_control.h"
 #include "gateway/stats.h"
 #include "gateway/worker.h"
@@ -235,13 +236,19 @@ static void on_command(struct control *control, size_t argc, const struct slice 
             reply_why(control, &why);
         else
             reply_text(control, "+OK\r\n");
+    } else if (slice_equal_nocase(argv[0], SLICE("AUDIT"))) {
+        err = gateway_audit_obey(gw, argc, argv, &why);
+        if (err != OK)
+            reply_why(control, &why);
+        else
+            reply_text(control, "+OK\r\n");
     } else if (slice_equal_nocase(argv[0], SLICE("STATS"))) {
         write_stats(control);
     } else if (slice_equal_nocase(argv[0], SLICE("PING"))) {
         reply_text(control, "+PONG\r\n");
     } else {
         log_warn("control.unknown", LOG_SL("command", argv[0]), LOG_U("argc", argc));
-        reply_text(control, "-ERR a gateway knows ROUTE, PREPARE, HOLD, RELEASE, LANES, STATS, PING\r\n");
+        reply_text(control, "-ERR a gateway knows ROUTE, PREPARE, HOLD, RELEASE, LANES, AUDIT, STATS, PING\r\n");
     }
 }
 

@@ -3,6 +3,7 @@
 #include "gateway/dual_inside.h"
 
 #include "gateway/dispatch.h"
+#include "gateway/dual_audit.h"
 
 #include "lib/base/log.h"
 
@@ -132,7 +133,9 @@ static void lost(void *self, struct lane_item *item) {
 }
 
 static void wrote(void *self, const struct effect *effect) {
-    dual_waits_wrote(self, effect);
+    struct dual *d = self;
+    dual_waits_wrote(d, effect);
+    dual_audit_wrote(d->audit, effect);
 }
 
 static void scan(void *self, enum lane_side side, int32_t db, uint64_t cursor, uint64_t round) {
@@ -376,6 +379,7 @@ enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
         for (unsigned i = 0; i < d->lanes.count; i++)
             d->line[side][i] =
                 (struct dual_line){.dual = d, .side = (enum lane_side)side, .lane = i};
+    d->audit = dual_audit_open(d);
     bury_recovered(d);
     log_info("lanes.recovered", LOG_S("journal", journal_found_text(d->recovered.found)),
              LOG_U("keys", d->recovered.keys), LOG_U("slots", d->recovered.slots),
@@ -386,6 +390,7 @@ enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
 
 void dual_close(struct dual *d) {
     if (d == NULL) return;
+    dual_audit_close(d->audit);
     lanes_close(&d->lanes);
     journal_file_close(&d->file);
     lanes_recovered_close(&d->recovered);
@@ -399,6 +404,7 @@ void dual_turn(struct dual *d) {
     for (unsigned i = 0; i < d->lanes.count; i++) d->lanes.lane[i].hurry = hurry;
     lanes_turn(&d->lanes);
     list_page(d);
+    dual_audit_turn(d->audit);
     dual_waits_turn(d);
     bool still = !lane_barrier_is_idle(&d->lanes.barrier);
     if (d->stood_still && !still) worker_unpark_all(d->worker, PARK_ROUTE);

@@ -43,6 +43,7 @@ struct dual {
     struct dual_line line[2][LANES_MAX];
     char run_id[2][41];    /* of the servers that the lanes know; "": not known */
     int32_t databases;     /* that P has; 0: it was never seen to refuse one */
+    struct dual_audit *audit;
     struct req *answering; /* whose answer a lane is being told */
     struct {
         bool wanted;

@@ -3,6 +3,7 @@
 #include "gateway/dual_inside.h"
 
 #include "gateway/client.h"
+#include "gateway/dual_audit.h"
 
 #include "lib/base/log.h"
 
@@ -80,6 +81,7 @@ void dual_swap(struct dual *d) {
     bool drained = dual_is_drained(d);
     enum side next = dual_side(d, LANE_F);
     log_info("lanes.swapped", LOG_S("primary", gateway_side_name(next)), LOG_B("drained", drained));
+    dual_audit_swapped(d->audit);
     drop_lines(d, !drained);
     lane_scan_restart(&d->lanes.scan);
     d->scan.wanted = false;

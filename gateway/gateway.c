@@ -9,6 +9,7 @@
 
 #include "gateway/admin.h"
 #include "gateway/control.h"
+#include "gateway/dual_audit.h"
 #include "gateway/lanes_control.h"
 #include "gateway/stats.h"
 #include "gateway/worker.h"
@@ -164,6 +165,7 @@ static void on_tick(void *self) {
     gateway_carry_out(gw, hold_on_tick(&gw->hold, now_ms));
     bool second = now_ms - gw->last_second_ms >= 1000;
     lanes_tick(gw, second);
+    gateway_audit_tick(gw, second);
     if (!second) return;
     gw->last_second_ms = now_ms;
     log_repeats(false);

@@ -37,6 +37,12 @@ struct gateway {
     unsigned drain_left; /* loops whose lanes are not drained yet (C23) */
     char drain_barrier[HOLD_BARRIER_BYTES];
     bool lanes_follow, lanes_level; /* the last that state said, and was told */
+    struct { /* gateway_audit.c */
+        int64_t id;             /* state's, or below 0: of the admin socket */
+        uint64_t order;         /* counts them; 0: there was none */
+        bool told, repairing;   /* its end was reported; a repair's is to be */
+        uint64_t repairs, repair_ms;
+    } audit;
     unsigned prepare_left;
     char prepare_barrier[HOLD_BARRIER_BYTES];
     size_t prepare_scripts, prepare_refused, prepare_subs;

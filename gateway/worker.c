@@ -4,6 +4,7 @@
 #include "gateway/backend.h"
 #include "gateway/client.h"
 #include "gateway/dual.h"
+#include "gateway/dual_audit.h"
 #include "gateway/subs.h"
 
 #include "lib/base/log.h"
@@ -229,6 +230,7 @@ static void on_tell(void *self) {
         if (w->dual != NULL) dual_follow(w->dual, m->fine);
         break;
     case TELL_DRAIN: barrier_drain(w, m->round); break;
+    case TELL_AUDIT: dual_audit_obey(w, m); break;
     default: UNREACHABLE("tell");
     }
     mem_free(m);
@@ -296,6 +298,7 @@ enum err worker_open(struct worker **worker, struct gateway *gw, unsigned number
     char name[16];
     w->gw = gw;
     w->number = number;
+    w->audit_board = audit_board_open();
     list_init(&w->clients);
     list_init(&w->ready);
     list_init(&w->backends);
@@ -306,6 +309,7 @@ enum err worker_open(struct worker **worker, struct gateway *gw, unsigned number
     (void)snprintf(name, sizeof name, "gw-%u", number);
     enum err err = loop_thread_open(&w->thread, name, on_start, on_stop, w, why);
     if (err != OK) {
+        audit_board_close(w->audit_board);
         mem_free(w);
         return err;
     }
@@ -321,6 +325,7 @@ void worker_stop(struct worker *w) {
 void worker_close(struct worker *w) {
     if (w == NULL) return;
     buf_close(&w->scratch);
+    audit_board_close(w->audit_board);
     pool_close(&w->reqs);
     mem_free(w);
 }

@@ -28,6 +28,7 @@
 #define WORKER_LANE_FIGURES 26u
 
 struct backend;
+struct audit_board;
 struct dual;
 struct client;
 struct req;
@@ -115,6 +116,7 @@ struct worker {
     bool drop_side[SIDES]; /* its connections are closed when this callback ends (DOWNGRADED) */
     struct loop_timer timer;
     struct dual *dual; /* capture `lane`; NULL: `stream` */
+    struct audit_board *audit_board; /* dual_audit.h */
     struct worker_counters counters;
 };
 
@@ -133,8 +135,10 @@ enum tell {
     TELL_EPOCH,
     TELL_RELOAD, /* read the TLS listener's certificate again */
     TELL_FOLLOW, /* the lanes write to the other side from now on; not fine: no longer */
-    TELL_DRAIN   /* say when the lanes are drained */
+    TELL_DRAIN,  /* say when the lanes are drained */
+    TELL_AUDIT   /* dual_audit.h */
 };
+enum tell_audit { AUDIT_START, AUDIT_STOP, AUDIT_REPAIR };
 struct tell_message {
     struct worker *worker; /* set by worker_tell() */
     enum tell tell;
@@ -143,6 +147,10 @@ struct tell_message {
     uint64_t backend; /* TELL_EPOCH: whose question this answers */
     bool fine;        /* TELL_EPOCH: the epoch holds; TELL_FOLLOW */
     bool lanes;       /* capture `lane` (C1) */
+    struct {
+        enum tell_audit verb;
+        uint64_t keys_per_s, bytes_per_s, whole_bytes; /* 0: as usual */
+    } audit; /* TELL_AUDIT, with its order in `round` */
 };
 void worker_tell(struct worker *worker, const struct tell_message *message);
 
