@@ -35,8 +35,8 @@ static void on_listed(struct req *req, struct backend *b, struct slice reply) {
     if (d != NULL && d->audit != NULL) lane_audit_answered(&d->audit->audit, req->arg, reply);
 }
 
-static void ask(void *self, enum lane_side side, int32_t db, struct slice request,
-                uint32_t replies, uint64_t round) {
+static void ask(void *self, enum lane_side side, int32_t db, struct slice request, uint32_t replies,
+                uint64_t round) {
     struct dual_audit *a = self;
     buf_clear(&a->ask.request);
     buf_add(&a->ask.request, request);
@@ -88,11 +88,10 @@ static void add_named(json_t *sample, json_t *undecided, const struct lane_diffe
         return;
     }
     json_array_append_new(
-        sample,
-        json_pack("{s:i,s:o,s:s,s:s,s:o,s:o,s:i}", "db", (int)d->db, "key", key_json(name), "type",
-                  value_type_name(d->type), "kind", lane_differs_text(d->differs),
-                  "source_digest", digest_json(&d->seen[LANE_P]), "target_digest",
-                  digest_json(&d->seen[LANE_F]), "slot", (int)slot_cluster(name)));
+        sample, json_pack("{s:i,s:o,s:s,s:s,s:o,s:o,s:i}", "db", (int)d->db, "key", key_json(name),
+                          "type", value_type_name(d->type), "kind", lane_differs_text(d->differs),
+                          "source_digest", digest_json(&d->seen[LANE_P]), "target_digest",
+                          digest_json(&d->seen[LANE_F]), "slot", (int)slot_cluster(name)));
 }
 
 static char *named_json(const struct lane_audit *a) {

@@ -33,7 +33,8 @@ struct audit_wish { /* 0: as lane_audit_rules_default */
     uint64_t keys_per_s, bytes_per_s, whole_bytes;
 };
 
-/* ID is the asker's. Told again, it is one audit. ERR_STATE: there are no lanes, or another runs. */
+/* ID is the asker's. Told again, it is one audit. ERR_STATE: there are no lanes, or another runs.
+ */
 MUST_CHECK enum err gateway_audit_start(struct gateway *gw, int64_t id,
                                         const struct audit_wish *wish, struct why *why);
 void gateway_audit_stop(struct gateway *gw);

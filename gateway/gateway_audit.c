@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define REPAIR_MS 500u      /* the dirty keys were counted anew by then */
+#define REPAIR_MS 500u       /* the dirty keys were counted anew by then */
 #define REPAIR_MAX_MS 30000u /* a hot key may be dirty for ever */
 
 static void tell_all(struct gateway *gw, const struct tell_message *message) {
@@ -92,15 +92,15 @@ static json_t *sums_json(const struct gateway *gw, struct sums *s) {
     static const char *const parts[] = {"idle", "primary", "follower", "late", "done"};
     bool done = gw->audit.order > 0 && s->done;
     bool ok = done && s->error[0] == '\0';
-    return json_pack(
-        "{s:I,s:b,s:b,s:s,s:I,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:i,s:i,s:s,s:O,s:O}", "id",
-        (json_int_t)gw->audit.id, "done", (int)done, "ok", (int)ok, "part", parts[s->state],
-        "keys", (json_int_t)s->f.keys, "bytes", (json_int_t)s->f.bytes, "slots", (int)s->slots,
-        "listed", (json_int_t)s->f.listed, "late", (json_int_t)s->f.late, "differences",
-        (json_int_t)s->f.differences, "undecided", (json_int_t)s->f.undecided, "started_ms",
-        (json_int_t)s->started_ms, "ended_ms", (json_int_t)(done ? s->ended_ms : 0),
-        "source_offset", 0, "pause_ms", 0, "error", s->error, "sample", s->sample,
-        "undecided_keys", s->undecided_keys);
+    return json_pack("{s:I,s:b,s:b,s:s,s:I,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:i,s:i,s:s,s:O,s:O}",
+                     "id", (json_int_t)gw->audit.id, "done", (int)done, "ok", (int)ok, "part",
+                     parts[s->state], "keys", (json_int_t)s->f.keys, "bytes",
+                     (json_int_t)s->f.bytes, "slots", (int)s->slots, "listed",
+                     (json_int_t)s->f.listed, "late", (json_int_t)s->f.late, "differences",
+                     (json_int_t)s->f.differences, "undecided", (json_int_t)s->f.undecided,
+                     "started_ms", (json_int_t)s->started_ms, "ended_ms",
+                     (json_int_t)(done ? s->ended_ms : 0), "source_offset", 0, "pause_ms", 0,
+                     "error", s->error, "sample", s->sample, "undecided_keys", s->undecided_keys);
 }
 
 void gateway_audit_json(struct gateway *gw, struct buf *out, bool *done) {
@@ -132,7 +132,8 @@ enum err gateway_audit_start(struct gateway *gw, int64_t id, const struct audit_
     }
     if (is_running(gw)) return why_set(why, ERR_STATE, "an audit is running already");
     if (figure(gw, DUAL_DIRTY_SLOTS) > 0)
-        return why_set(why, ERR_STATE, "the baseline has not ended: there is no copy to be audited");
+        return why_set(why, ERR_STATE,
+                       "the baseline has not ended: there is no copy to be audited");
     gw->audit.id = id;
     gw->audit.told = false;
     tell_all(gw, &(struct tell_message){.tell = TELL_AUDIT,
@@ -197,7 +198,8 @@ enum err gateway_audit_admin(struct gateway *gw, size_t argc, const struct slice
         /* Below 0, so that none is ever one of state's. */
         return err == OK ? gateway_audit_start(gw, -(int64_t)gw->audit.order - 1, &wish, why) : err;
     }
-    if (slice_equal_nocase(verb, SLICE("REPAIR")) && argc == 1) return gateway_audit_repair(gw, why);
+    if (slice_equal_nocase(verb, SLICE("REPAIR")) && argc == 1)
+        return gateway_audit_repair(gw, why);
     if (slice_equal_nocase(verb, SLICE("STOP")) && argc == 1) {
         gateway_audit_stop(gw);
         return OK;

@@ -16,8 +16,8 @@ const struct lane_audit_rules lane_audit_rules_default = {
 };
 
 const char *lane_differs_text(enum lane_differs differs) {
-    static const char *const names[] = {"equal", "missing", "extra", "type", "expiry", "value",
-                                        "undecided"};
+    static const char *const names[] = {"equal",  "missing", "extra",    "type",
+                                        "expiry", "value",   "undecided"};
     return names[differs];
 }
 
@@ -232,7 +232,9 @@ void lane_audit_wrote(struct lane_audit *a, const struct effect *e) {
     for (size_t i = 0; i < e->key_count; i++)
         touched |= (e->keys[i].use & EFFECT_WRITE) && e->keys[i].db == read->db &&
                    slice_equal(e->keys[i].name, read->name);
-    if (touched) lane_pieces_void(a->huge, "it is larger than what is read at once, and written all the time");
+    if (touched)
+        lane_pieces_void(a->huge,
+                         "it is larger than what is read at once, and written all the time");
 }
 
 /* ---- repair ---- */

@@ -34,7 +34,21 @@
 #define LANE_AUDIT_REPAIR_BYTES (16u << 20)
 #define LANE_AUDIT_BUCKETS 4096u
 
-enum lane_audit_state { LANE_AUDIT_IDLE, LANE_AUDIT_AT_P, LANE_AUDIT_AT_F, LANE_AUDIT_LATE, LANE_AUDIT_DONE };
+enum lane_audit_state {
+    LANE_AUDIT_IDLE,
+    LANE_AUDIT_AT_P,
+    LANE_AUDIT_AT_F,
+    LANE_AUDIT_LATE,
+    LANE_AUDIT_DONE
+};
+
+enum lane_audit_asked {
+    LANE_AUDIT_NOTHING,
+    LANE_AUDIT_KEYSPACE, /* which databases there are */
+    LANE_AUDIT_DATABASE, /* whether P has it, too */
+    LANE_AUDIT_PAGE,
+    LANE_AUDIT_SIZES, /* of the page's keys at P */
+};
 
 enum lane_differs {
     LANE_EQUAL,
@@ -69,7 +83,7 @@ struct lane_seen {
 struct lane_difference {
     enum lane_differs differs;
     int32_t db;
-    enum value_type type; /* P's, of an extra key F's */
+    enum value_type type;     /* P's, of an extra key F's */
     struct lane_seen seen[2]; /* enum lane_side; of an undecided one nothing */
     const char *why;          /* LANE_UNDECIDED: constant */
     uint32_t name_bytes;
@@ -81,8 +95,8 @@ struct lane_audit;
 struct lane_audit_ops {
     /* REQUEST at SIDE, in database DB, on a connection that writes nothing; all REPLIES to
      * lane_audit_answered() with this ROUND, or what came of them when the connection broke. */
-    void (*ask)(void *self, enum lane_side side, int32_t db, struct slice request,
-                uint32_t replies, uint64_t round);
+    void (*ask)(void *self, enum lane_side side, int32_t db, struct slice request, uint32_t replies,
+                uint64_t round);
     /* The canonical digest of a payload of DUMP; false: it has none. lane_audit_digest(), but in
      * simulations. KEY has db, key, expire_at_ms; sets its type. */
     bool (*digest)(struct lane_audit *audit, struct rdb_key *key, struct slice payload,
@@ -90,8 +104,8 @@ struct lane_audit_ops {
 };
 
 struct lane_audit_figures {
-    uint64_t keys;  /* compared to an end: equal, different */
-    uint64_t bytes; /* of both sides' answers */
+    uint64_t keys;                                 /* compared to an end: equal, different */
+    uint64_t bytes;                                /* of both sides' answers */
     uint64_t listed, differences, undecided, late; /* late: had to be read again, so often */
 };
 
@@ -110,15 +124,9 @@ struct lane_audit {
     enum lane_audit_state state;
     int32_t db;
     uint64_t cursor, next_cursor, round;
-    enum {
-        LANE_AUDIT_NOTHING,
-        LANE_AUDIT_KEYSPACE, /* which databases there are */
-        LANE_AUDIT_DATABASE, /* whether P has it, too */
-        LANE_AUDIT_PAGE,
-        LANE_AUDIT_SIZES, /* of the page's keys at P */
-    } asked;
-    bool counted, tried; /* the side's databases are known; P has this one */
-    uint64_t ask_again_ms; /* the connection broke, or the page was none */
+    enum lane_audit_asked asked;
+    bool counted, tried;                        /* the side's databases are known; P has this one */
+    uint64_t ask_again_ms;                      /* the connection broke, or the page was none */
     struct list page, fresh, late, big, flying; /* struct lane_check */
     size_t page_count, fresh_count, late_count, big_count, flying_count;
     struct list *late_by_name; /* LANE_AUDIT_BUCKETS */

@@ -71,7 +71,8 @@ static void keep_for_repair(struct lane_audit *a, const struct lane_check *c) {
 static void keep(struct lane_check *c, enum lane_differs differs, const struct lane_seen *f,
                  const char *why) {
     struct lane_audit *a = c->audit;
-    if (!remember(a, lane_deadlines_hash(c->read.db, c->read.name))) return; /* told by SCAN twice */
+    if (!remember(a, lane_deadlines_hash(c->read.db, c->read.name)))
+        return; /* told by SCAN twice */
     if (differs == LANE_UNDECIDED) {
         a->figures.undecided++;
     } else {
@@ -269,7 +270,8 @@ void lane_check_send(struct lane_check *c) {
 /* ---- behind a copy ---- */
 
 static struct lane_check *find_late(const struct lane_audit *a, int32_t db, struct slice name) {
-    const struct list *bucket = &a->late_by_name[lane_deadlines_hash(db, name) % LANE_AUDIT_BUCKETS];
+    const struct list *bucket =
+        &a->late_by_name[lane_deadlines_hash(db, name) % LANE_AUDIT_BUCKETS];
     LIST_EACH(bucket, at) {
         struct lane_check *c = LIST_OWNER(at, struct lane_check, bucket);
         if (c->read.db == db && slice_equal(c->read.name, name)) return c;

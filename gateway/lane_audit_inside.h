@@ -36,8 +36,8 @@ struct lane *lane_audit_lane(const struct lane_audit *audit, struct slice name);
 /* ---- lane_audit_compare.c: values ---- */
 void lane_check_send(struct lane_check *check);
 /* The end of a check: it is counted, and freed. */
-void lane_check_end(struct lane_check *check, enum lane_differs differs,
-                    const struct lane_seen *f, const char *why);
+void lane_check_end(struct lane_check *check, enum lane_differs differs, const struct lane_seen *f,
+                    const char *why);
 /* struct lane_watch */
 struct lane_read *lane_audit_copied(struct lane_watch *watch, const struct lane *lane, int32_t db,
                                     struct slice name, const struct lane_value *value,

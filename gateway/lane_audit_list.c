@@ -26,7 +26,7 @@ static enum lane_side side_of(const struct lane_audit *a) {
     return a->state == LANE_AUDIT_AT_F ? LANE_F : LANE_P;
 }
 
-static void ask(struct lane_audit *a, int what, enum lane_side side, int32_t db,
+static void ask(struct lane_audit *a, enum lane_audit_asked what, enum lane_side side, int32_t db,
                 struct slice request, uint32_t replies) {
     a->asked = what;
     a->ask_again_ms = clock_mono_ms(a->clock) + ASK_AGAIN_MS;
@@ -116,7 +116,8 @@ static bool take_keyspace(struct lane_audit *a, struct slice rest) {
     int32_t highest = 0;
     if (!take(&rest, &t) || (t.kind != RESP_BULK && t.kind != RESP_VERBATIM)) return false;
     for (size_t i = 0; i + 2 < t.text.size; i++) {
-        if ((i > 0 && t.text.data[i - 1] != '\n') || memcmp(t.text.data + i, "db", 2) != 0) continue;
+        if ((i > 0 && t.text.data[i - 1] != '\n') || memcmp(t.text.data + i, "db", 2) != 0)
+            continue;
         int32_t db = 0;
         for (size_t k = i + 2; k < t.text.size && db < 100000; k++) {
             if (t.text.data[k] < '0' || t.text.data[k] > '9') break;
@@ -208,7 +209,7 @@ static bool take_sizes(struct lane_audit *a, struct slice rest) {
 
 void lane_audit_answered(struct lane_audit *a, uint64_t round, struct slice replies) {
     if (!lane_audit_runs(a) || round != a->round || a->asked == LANE_AUDIT_NOTHING) return;
-    int asked = a->asked;
+    enum lane_audit_asked asked = a->asked;
     bool fine = false;
     a->asked = LANE_AUDIT_NOTHING;
     if (asked == LANE_AUDIT_KEYSPACE) fine = take_keyspace(a, replies);

@@ -294,7 +294,8 @@ static void on_kind_at_f(struct lane_read *read, struct slice answer, bool spoil
         return;
     }
     int64_t apart = p->f.deadline_ms - c->p.deadline_ms;
-    if (!is_modern(c) && p->f.deadline_ms != 0 && c->p.deadline_ms != 0 && apart >= -2 && apart <= 2)
+    if (!is_modern(c) && p->f.deadline_ms != 0 && c->p.deadline_ms != 0 && apart >= -2 &&
+        apart <= 2)
         p->f.deadline_ms = c->p.deadline_ms;
     if (!p->f.present || !c->p.present || p->f.type != c->p.type) {
         struct lane_seen f = p->f;
@@ -321,8 +322,7 @@ static void on_piece_of_f(struct lane_read *read, struct slice answer, bool spoi
 
 static void on_lost(struct lane_read *read) {
     struct lane_check *c = LANE_CHECK_OF(read);
-    if (!has_ended(c))
-        lane_check_late(c, "its connection broke, or the follower side is too slow");
+    if (!has_ended(c)) lane_check_late(c, "its connection broke, or the follower side is too slow");
 }
 
 static const struct lane_read_ops kind_ops = {on_kind_at_p, on_kind_at_f, on_lost};

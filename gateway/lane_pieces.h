@@ -8,8 +8,8 @@
  * (lane_pieces_void()) and begins again later: so all reads stand at the same place as far as this
  * key goes. Nobody is made to wait for that; a large key that is written all the time is undecided.
  *
- * Strings come by GETRANGE, lists by LRANGE, sets, hashes and sorted sets by their SCAN; elements go
- * into the canonical digest one by one. A side that tells another number of elements than its
+ * Strings come by GETRANGE, lists by LRANGE, sets, hashes and sorted sets by their SCAN; elements
+ * go into the canonical digest one by one. A side that tells another number of elements than its
  * length says (SCAN may tell one twice) is asked again later. Streams have no pieces: up to
  * LANE_STREAM_WHOLE_MAX they are read whole, larger ones are undecided.
  *

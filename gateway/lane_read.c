@@ -24,8 +24,8 @@ void lane_read_send(struct lane *l, struct lane_read *read, struct slice request
 /* C12b looks at the keys that an item touches: a read of what was refused before it is spoiled. */
 static void name_key(struct lane_item *item) {
     item->keys = NEW(struct effect_key);
-    item->keys[0] = (struct effect_key){
-        .name = item->read->name, .db = item->read->db, .use = EFFECT_READ};
+    item->keys[0] =
+        (struct effect_key){.name = item->read->name, .db = item->read->db, .use = EFFECT_READ};
     item->key_count = 1;
 }
 
