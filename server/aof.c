@@ -273,7 +273,7 @@ static bool at_shutdown(struct engine *engine, unsigned flags, struct why *why) 
     struct aof *aof = persistence_of(engine)->aof;
     if (aof->state == AOF_WAITING && !(flags & SHUTDOWN_FORCE)) {
         (void)why_set(why, ERR_STATE, "the first base file of the AOF is still being written");
-        engine_log(engine, '#', "Writing initial AOF. Can't exit.");
+        engine_log(engine, '#', "Writing initial AOF, can't exit.");
         return true;
     }
     if (aof->state != AOF_OFF) {

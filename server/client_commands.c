@@ -219,12 +219,12 @@ static void run_pause(struct client *c) {
     }
     if (!arg_timeout(c, c->argv[2], true, &end_ms)) return;
     if (end_ms == 0) end_ms = c->engine->now_ms;
-    pause_start(c->engine, end_ms, all);
+    pause_start(c->engine, PAUSE_CLIENT, end_ms, all);
     reply_ok(c);
 }
 
 static void run_unpause(struct client *c) {
-    pause_end(c->engine);
+    pause_end(c->engine, PAUSE_CLIENT);
     reply_ok(c);
 }
 

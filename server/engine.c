@@ -13,6 +13,7 @@
 #include "server/net.h"
 #include "server/output.h"
 #include "server/pause.h"
+#include "server/shutdown.h"
 #include "server/start.h"
 
 #include <signal.h>
@@ -146,6 +147,7 @@ static void on_tick(uv_timer_t *timer) {
     client_memory_tick(engine);
     measure_rate(engine);
     hooks_run(engine, HOOK_TICK);
+    shutdown_tick(engine);
     uint64_t period_ms = 1000u / (uint64_t)engine->settings.hz;
     if (uv_timer_get_repeat(timer) != period_ms)
         uv_timer_set_repeat(timer, period_ms ? period_ms : 1);
@@ -205,29 +207,12 @@ void engine_log(struct engine *engine, char level, const char *fmt, ...) {
 
 static void on_signal(uv_signal_t *handle, int number) {
     struct engine *engine = handle->loop->data;
-    struct why why = {{0}};
+    bool interrupt = number == SIGINT;
     engine_log(engine, '#', "Received %s scheduling shutdown...",
-               number == SIGINT ? "SIGINT" : "SIGTERM");
-    int64_t flags = number == SIGINT ? engine->settings.shutdown_on_sigint
-                                     : engine->settings.shutdown_on_sigterm;
-    if (engine_shutdown(engine, (unsigned)flags, &why) != OK)
-        engine_log(engine, '#', "%s", why.text);
-}
-
-enum err engine_shutdown(struct engine *engine, unsigned flags, struct why *why) {
-    if (engine->shutting_down) return OK;
-    engine_log(engine, '#', "User requested shutdown...");
-    if (!hooks_shutdown(engine, flags, why) && !(flags & SHUTDOWN_FORCE)) {
-        engine_log(engine, '#',
-                   "Errors trying to shut down the server. Check the logs for more information.");
-        return ERR_STATE;
-    }
-    engine->shutting_down = true;
-    hooks_run(engine, HOOK_SHUTDOWN);
-    output_flush(engine);
-    engine_log(engine, '#', "Redis is now ready to exit, bye bye...");
-    uv_stop(engine->loop);
-    return OK;
+               interrupt ? "SIGINT" : "SIGTERM");
+    int64_t flags = interrupt ? engine->settings.shutdown_on_sigint
+                              : engine->settings.shutdown_on_sigterm;
+    shutdown_ask(engine, (unsigned)flags, interrupt);
 }
 
 static void start_handles(struct engine *engine) {

@@ -61,6 +61,11 @@ struct engine {
     bool expire_active; /* DEBUG SET-ACTIVE-EXPIRE */
     bool tick_paused;   /* DEBUG PAUSE-CRON */
     bool shutting_down;
+    struct ending { /* shutdown.c */
+        bool asked;          /* by a signal, for the next tick */
+        unsigned flags;      /* enum shutdown_flag */
+        int64_t deadline_ms; /* until when replicas are waited for; 0: not */
+    } ending;
     bool save_was_set; /* while options are read: `save` lines add up */
     uint64_t dirty;    /* changes since the last save */
     struct engine_stats stats;
@@ -176,15 +181,16 @@ struct engine_acks {
     int64_t (*offset)(struct engine *engine);                /* of the master's stream */
     int (*confirmed)(struct engine *engine, int64_t offset); /* replicas that have OFFSET */
     void (*ask)(struct engine *engine);                      /* REPLCONF GETACK * */
+    int (*count)(struct engine *engine);                     /* replicas, in whatever state */
+    void (*log_lagging)(struct engine *engine);              /* a line for each that lags */
 };
 void engine_acks_set(struct engine *engine, const struct engine_acks *acks);
 void engine_acks_changed(struct engine *engine); /* some replica confirmed more: WAIT looks again */
 
-/* SHUTDOWN: `veto` may be NULL; true with WHY set refuses (an RDB could not be saved). */
+/* SHUTDOWN (shutdown.h): a step that answers true, with WHY set, refuses (an RDB could not be
+ * saved). */
 enum shutdown_flag { SHUTDOWN_SAVE = 1, SHUTDOWN_NOSAVE = 2, SHUTDOWN_NOW = 4, SHUTDOWN_FORCE = 8 };
 typedef bool shutdown_step(struct engine *engine, unsigned flags, struct why *why);
 void engine_shutdown_add(struct engine *engine, shutdown_step *step);
-/* Ends the loop. Not called for KILL. ERR_STATE: a step refused. */
-MUST_CHECK enum err engine_shutdown(struct engine *engine, unsigned flags, struct why *why);
 
 #endif

@@ -24,7 +24,7 @@ const char *failover_state_name(const struct replication *r) {
 static void clear(struct replication *r) {
     mem_free(r->failover.host);
     r->failover = (struct failover){0};
-    pause_end(r->engine);
+    pause_end(r->engine, PAUSE_FAILOVER);
 }
 
 static void abort_it(struct replication *r, const char *words) {
@@ -173,7 +173,7 @@ void failover_command(struct client *c) {
                    (long long)r->failover.port);
     else
         engine_log(r->engine, '*', "FAILOVER requested.");
-    pause_start(r->engine, INT64_MAX, false);
+    pause_start(r->engine, PAUSE_FAILOVER, INT64_MAX, false);
     r->ask_acks = true;
     reply_ok(c);
 }

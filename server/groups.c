@@ -34,6 +34,7 @@ void command_groups_bind(struct engine *engine) {
     object_commands_bind(engine);
     memory_commands_bind(engine);
     cluster_commands_bind(engine);
+    shutdown_commands_bind(engine);
     migrate_commands_bind(engine);
     server_commands_bind(engine);
     lolwut_bind(engine);

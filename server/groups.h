@@ -17,6 +17,7 @@ void debug_commands_bind(struct engine *engine);
 void lolwut_bind(struct engine *engine);
 void info_commands_bind(struct engine *engine);
 void object_commands_bind(struct engine *engine);
+void shutdown_commands_bind(struct engine *engine);
 void migrate_commands_bind(struct engine *engine);
 
 #endif

@@ -13,6 +13,7 @@
 #include "server/net.h"
 #include "server/pubsub.h"
 #include "server/reply.h"
+#include "server/shutdown.h"
 #include "server/tracking.h"
 #include "server/script.h"
 
@@ -55,6 +56,9 @@ static void info_server(struct engine *engine, struct buf *out) {
                LL(engine->now_ms * 1000), LL(up_s), LL(up_s / 86400), LL(engine->settings.hz),
                LL(engine->settings.hz), LL(engine->now_ms / 1000 & 0xffffff), program_path(),
                engine->config_file ? engine->config_file : "");
+    if (shutdown_end_ms(engine))
+        buf_printf(out, "shutdown_in_milliseconds:%lld\r\n",
+                   LL(shutdown_end_ms(engine) - engine->now_ms));
 }
 
 static void info_clients(struct engine *engine, struct buf *out) {

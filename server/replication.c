@@ -6,6 +6,7 @@
 #include "lib/redis/resp.h"
 #include "server/args.h"
 #include "server/reply.h"
+#include "server/shutdown.h"
 
 void replication_feed(struct replication *r, struct slice bytes) {
     if (!r->backlog.exists) return;
@@ -156,7 +157,8 @@ static void check_ping(struct replication *r) {
     uint64_t now_ms = replication_now_ms(r);
     if (!r->replicas || r->engine->role != ROLE_MASTER || now_ms - r->last_ping_ms < period_ms)
         return;
-    if (r->failover.state != FAILOVER_NONE) return; /* the target would never have everything */
+    if (r->failover.state != FAILOVER_NONE || shutdown_end_ms(r->engine))
+        return; /* nobody would ever have everything */
     r->last_ping_ms = now_ms;
     replication_feed(r, SLICE("*1\r\n$4\r\nPING\r\n"));
 }
@@ -245,6 +247,27 @@ static int acks_confirmed(struct engine *engine, int64_t offset) {
 
 static void acks_ask(struct engine *engine) {
     replication_of(engine)->ask_acks = true;
+}
+
+static int acks_count(struct engine *engine) {
+    return (int)replication_of(engine)->replica_count;
+}
+
+static void acks_log_lagging(struct engine *engine) {
+    struct replication *r = replication_of(engine);
+    int64_t now_ms = (int64_t)replication_now_ms(r);
+    for (struct replica *replica = r->replicas; replica; replica = replica->next) {
+        char address[64];
+        int64_t port, behind = r->history.offset - replica->ack_offset;
+        bool is_online = replica->state == REPLICA_ONLINE;
+        if (is_online && behind <= 0) continue;
+        replica_address(replica, address, sizeof address, &port);
+        engine_log(engine, '#',
+                   "Lagging replica %s:%lld reported offset %lld behind master, lag=%lld, state=%s.",
+                   address, (long long)port, (long long)behind,
+                   is_online ? (long long)(now_ms - replica->ack_ms) / 1000 : 0,
+                   replica_state_name(replica));
+    }
 }
 
 static int good_replicas(const struct replication *r) {
@@ -428,7 +451,8 @@ static void replicaof_command(struct client *c) {
 void replication_open(struct engine *engine) {
     static const struct command_binding bindings[] = {
         {"role", role_command}, {"failover", failover_command}, {"replicaof", replicaof_command}, {"slaveof", replicaof_command}};
-    static const struct engine_acks acks = {acks_offset, acks_confirmed, acks_ask};
+    static const struct engine_acks acks = {acks_offset, acks_confirmed, acks_ask, acks_count,
+                                            acks_log_lagging};
     struct replication *r = NEW(struct replication);
     r->engine = engine;
     r->selected_db = -1;

@@ -192,7 +192,10 @@ static bool at_shutdown(struct engine *engine, unsigned flags, struct why *why) 
         (engine->settings.save_count > 0 || flags & SHUTDOWN_SAVE) && !(flags & SHUTDOWN_NOSAVE);
     if (!wanted || engine->loading) return false; /* half of the data is no data */
     engine_log(engine, '*', "Saving the final RDB snapshot before exiting.");
-    return save_now(engine, why) != OK;
+    if (save_now(engine, why) == OK) return false;
+    engine_log(engine, '#', "Error trying to save the DB, %s",
+               flags & SHUTDOWN_FORCE ? "exit anyway." : "can't exit.");
+    return true;
 }
 
 /* Refuse writes while what was accepted cannot be saved. */

@@ -80,39 +80,6 @@ static void run_time(struct client *c) {
     reply_bulk_int(c, now_ms % 1000 * 1000);
 }
 
-static void run_shutdown(struct client *c) {
-    static const struct {
-        const char *word;
-        unsigned flag;
-    } words[] = {{"nosave", SHUTDOWN_NOSAVE},
-                 {"save", SHUTDOWN_SAVE},
-                 {"now", SHUTDOWN_NOW},
-                 {"force", SHUTDOWN_FORCE}};
-    unsigned flags = 0;
-    bool good = true, abort = false;
-    for (int i = 1; i < c->argc; i++) {
-        unsigned flag = 0;
-        for (size_t n = 0; n < COUNT(words); n++)
-            if (arg_is(c->argv[i], words[n].word)) flag = words[n].flag;
-        if (arg_is(c->argv[i], "abort"))
-            abort = true;
-        else if (flag == 0)
-            good = false;
-        flags |= flag;
-    }
-    struct why why = {{0}};
-    if (!good || (flags & SHUTDOWN_SAVE && flags & SHUTDOWN_NOSAVE) || (abort && c->argc > 2))
-        reply_syntax_error(c);
-    else if (abort)
-        reply_error(c, "ERR No shutdown in progress.");
-    else if (c->engine->busy && !(flags & SHUTDOWN_NOSAVE))
-        reply_error(c, "%s", script_busy_error(c->engine));
-    else if (c->flags & CLIENT_EXECUTING)
-        reply_error(c, "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client");
-    else if (engine_shutdown(c->engine, flags, &why) != OK)
-        reply_error(c, "ERR Errors trying to SHUTDOWN. Check logs.");
-}
-
 /* ---- WAIT ---- */
 
 static int confirmed(struct engine *engine, int64_t offset) {
@@ -163,7 +130,6 @@ void engine_acks_changed(struct engine *engine) {
 void server_commands_bind(struct engine *engine) {
     static const struct command_binding bindings[] = {
         {"dbsize", run_dbsize}, {"flushdb", run_flushdb}, {"flushall", run_flushall},
-        {"swapdb", run_swapdb}, {"time", run_time},       {"shutdown", run_shutdown},
-        {"wait", run_wait}};
+        {"swapdb", run_swapdb}, {"time", run_time},       {"wait", run_wait}};
     command_bind(engine, bindings, COUNT(bindings));
 }

@@ -52,6 +52,7 @@ struct settings {
     int64_t client_query_buffer_limit, proto_max_bulk_len;
     char *bind_source_addr;    /* of connections to a master; empty: any */
     int64_t shutdown_on_sigint, shutdown_on_sigterm; /* shutdown_flag */
+    int64_t shutdown_timeout_s; /* how long replicas are waited for */
     int64_t maxmemory_clients; /* bytes; negative: percent of maxmemory; 0: no limit */
     struct output_limit output_limits[OUTPUT_CLASSES];
     /* the process */
