@@ -143,6 +143,8 @@ static void fill_copy(struct core *core, struct link_report *link, const struct 
         link->copies++;
     }
     if (link->copy_started_ms == 0 || link->copy_ended_ms != 0) return;
+    if (all->error[0] && all->copies <= core->lanes_base)
+        link->copy_started_ms = now_ms; /* it waits for a connection: that is no copying */
     if (all->copies < core->lanes_base) core->lanes_base = core->lanes_base_bytes = 0;
     link->copy_keys = all->copies - core->lanes_base;
     link->copy_bytes = all->copy_bytes - core->lanes_base_bytes;
@@ -180,7 +182,7 @@ void core_lanes_as_links(struct core *core, const struct gates_lanes *all) {
     standby->gate = (struct gates_link){.known = all->gateways > 0, .standby = true,
                                         .way_back = true};
     snprintf(standby->gate.state, sizeof standby->gate.state, "standby");
-    if (open && (!all->error[0] || all->baseline_done)) fill_copy(core, link, all);
+    if (open && all->gateways > 0) fill_copy(core, link, all);
 }
 
 /* ---- orders ---- */
