@@ -3,6 +3,7 @@
 
 #include "lib/base/mem.h"
 #include "syncer/apply_inside.h"
+#include "syncer/foreign.h"
 
 #include <stdio.h>
 
@@ -19,6 +20,7 @@ void apply_close(struct apply *apply) {
     resp_request_close(&apply->parser);
     buf_close(&apply->wire);
     buf_close(&apply->scratch);
+    buf_close(&apply->deletes);
     mem_free(apply->items);
     for (size_t i = 0; i < APPLY_RECENT; i++) buf_close(&apply->recent[i].key);
     *apply = (struct apply){0};
@@ -84,6 +86,8 @@ void apply_select(struct apply *apply, int db) {
 
 static void clear_batch(struct apply *apply) {
     buf_clear(&apply->wire);
+    buf_clear(&apply->deletes);
+    apply->deletes_any = false;
     deadlines_abort(&apply->deadlines);
     apply->item_count = apply->data_items = apply->noops = apply->answers = 0;
     apply->units = 0;
@@ -195,6 +199,18 @@ static bool all_ours(const struct apply *apply) {
     return true;
 }
 
+/* What the target may put into its own stream as a DEL: itself, or because a deadline is over when it arrives. */
+static void note_deletes(struct apply *apply, const struct unit_command *c, enum apply_class class) {
+    const char *name = class == APPLY_UNKNOWN ? "" : c->command->name;
+    enum command_effect effect = class == APPLY_UNKNOWN ? COMMAND_EFFECT_DIRTY : c->command->effect;
+    bool itself = strcmp(name, "del") == 0 || strcmp(name, "unlink") == 0 || strcmp(name, "restore") == 0;
+    bool others = effect == COMMAND_EFFECT_DIRTY && !itself; /* scripts of old sources */
+    if (others) apply->deletes_any = true;
+    if (!itself && effect != COMMAND_EFFECT_EXPIRE && effect != COMMAND_EFFECT_GETDEL) return;
+    for (size_t i = 0; i < apply->keys.count; i++)
+        if (apply->keys.at[i].written) foreign_put_key(&apply->deletes, apply->keys.at[i].db, apply->keys.at[i].key);
+}
+
 static void send(struct apply *apply, const struct unit_command *c, int64_t deadline_ms) {
     apply_select(apply, c->db);
     struct apply_item *item = apply_add_item(apply, false, c->db);
@@ -262,6 +278,7 @@ static void decide(struct apply *apply, const struct unit *unit, const struct un
         return;
     }
     send(apply, c, deadline);
+    note_deletes(apply, c, class);
     note_recent(apply);
     bool again = unit->end <= apply->strict_until;
     apply_note_deadlines(&apply->deadlines, &apply->keys, class, c, again ? APPLY_AGAIN : 0, now_ms);

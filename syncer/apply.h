@@ -101,6 +101,8 @@ struct apply {
     bool copy_batch;
     bool ends_here; /* no further unit may join */
     int flushed_db; /* emptied when this batch was applied */
+    struct buf deletes; /* keys that the batch may make vanish, as foreign_put_key() writes them (C8, sent.h) */
+    bool deletes_any;   /* or others, too */
     struct buf scratch;
     struct apply_keys keys;
 

@@ -1,6 +1,7 @@
 /* apply_copies.c -- copies of single keys, which make dirty keys clean (C7a). See apply.h. */
 #include "lib/base/mem.h"
 #include "syncer/apply_inside.h"
+#include "syncer/foreign.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -99,6 +100,7 @@ static void write_copy(struct apply *apply, const struct apply_copy *copy, uint3
                                                               SLICE("REPLACE"), SLICE("ABSTTL")});
     }
     apply_end_item(apply);
+    foreign_put_key(&apply->deletes, copy->db, key);
     deadlines_remove(&apply->deadlines, copy->db, key);
     if (copy->expire_ms > 0 && payload.size > 0) deadlines_set(&apply->deadlines, copy->db, key, copy->expire_ms);
 }

@@ -24,9 +24,9 @@
  * standby link reads behind. Deadlines that are not known (keys set before the link attached and
  * not in the other link's file) cost a copy, once each.
  *
- * Inside the other link's own MULTI only expiry can add a DEL (Redis evicts before EXEC, never in
- * it), by a command of that link touching the key; the answer to that command is looked at with the
- * server's clock of the same MULTI, and the key is dirty by that (apply_answer.c).
+ * Inside the other link's own MULTI a DEL or UNLINK of one key is compared with what that link sent (sent.h);
+ * a key that it did not delete is dirty. Expiry puts one there when a command of the link touches the key; where
+ * the link knows the deadline, the answer to that command has told it already (apply_answer.c).
  *
  * Under the link's lock. All zero is ready.
  */

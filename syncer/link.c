@@ -54,6 +54,8 @@ static struct link *make(const struct link_options *options) {
     link->from = options->from;
     link->to = options->to;
     link->epoch = options->epoch;
+    link->sent = options->sent;
+    link->others_sent = options->others_sent;
     link->pieces_over = options->pieces_over ? options->pieces_over : LINK_PIECES_OVER;
     link->may_copy = options->may_copy;
     link->on_change = options->on_change;

@@ -19,6 +19,7 @@
 #include "lib/control/config.h"
 #include "syncer/checkpoint.h"
 #include "syncer/foreign.h"
+#include "syncer/sent.h"
 #include "syncer/spool.h"
 
 #include <pthread.h>
@@ -126,6 +127,7 @@ struct link {
     size_t pieces_over;       /* bytes: the copy sends larger values element by element (copy.h) */
     uint64_t epoch;
     uint64_t active_epoch; /* of the last ACTIVATE that was carried out; 0: none */
+    struct sent *sent, *others_sent; /* borrowed */
     bool may_copy; /* without being asked; else a source that cannot continue blocks the link (C9) */
     struct spool *spool;
     pthread_t receiver, applier;
@@ -158,6 +160,7 @@ struct link_options {
     enum link_role role;
     uint64_t throttle_ops, throttle_bytes;
     uint64_t own_until; /* see struct link */
+    struct sent *sent, *others_sent; /* of this link and of the other one (sent.h); borrowed; NULL: there is no other */
     size_t pieces_over; /* see struct link; 0: LINK_PIECES_OVER */
     void (*on_change)(void *self, struct link *link);
     void *self;

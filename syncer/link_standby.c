@@ -168,6 +168,23 @@ static void note_deadlines(struct standby *s, const struct unit *unit) {
     buf_clear(&s->deadlines.log); /* only the active link keeps them on disk */
 }
 
+/* Inside the other link's own transaction: a key that vanished there, and which it did not send so (C8). */
+static void compare_deletes(struct standby *s, const struct unit *unit, struct slice value) {
+    struct link *link = s->a->link;
+    struct checkpoint checkpoint;
+    struct why why;
+    if (!link->others_sent || s->copying || checkpoint_read(value, &checkpoint, &why) != OK) return;
+    for (size_t i = 0; i < unit->count; i++) {
+        const struct unit_command *c = &unit->commands[i];
+        if (!is_gone(c) || c->db < 0 || checkpoint_is_key(c->argv[1])) continue;
+        if (sent_has(link->others_sent, checkpoint.place, c->db, c->argv[1])) continue;
+        pthread_mutex_lock(&link->lock);
+        foreign_add_key(&link->foreign, unit->end, c->db, c->argv[1]);
+        pthread_mutex_unlock(&link->lock);
+        log_debug("link.vanished_in_our_unit", LOG_S("link", link->name), LOG_U("offset", unit->end));
+    }
+}
+
 /* Whether UNIT carries the other link's checkpoint, and what that says. */
 static bool is_the_others(struct standby *s, const struct unit *unit) {
     struct link *link = s->a->link;
@@ -184,6 +201,7 @@ static bool is_the_others(struct standby *s, const struct unit *unit) {
             pthread_mutex_unlock(&link->lock);
         }
         s->copying = copy;
+        compare_deletes(s, unit, value);
     }
     return theirs;
 }

@@ -144,11 +144,22 @@ static enum err tick(struct applier *a, struct why *why) {
 
 /* ---- batches ---- */
 
+/* For the other link, which will read it in the target's stream (C8). */
+static void note_sent(struct applier *a) {
+    struct sent *sent = a->link->sent;
+    const struct apply *apply = &a->apply;
+    struct slice rest = buf_slice(&apply->deletes), key;
+    if (!sent) return;
+    if (apply->deletes_any) sent_note_any(sent, apply->end);
+    for (int db; foreign_take_key(&rest, &db, &key);) sent_note(sent, apply->end, db, key);
+}
+
 /* Send what the decider built and show it the answers. */
 static enum err exchange(struct applier *a, enum apply_verdict *verdict, struct why *why) {
     struct apply *apply = &a->apply;
     enum err err = applier_write_logs(a, why);
     if (err != OK) return err;
+    note_sent(a);
     rblock_append_raw(a->target.conn, buf_slice(&apply->wire));
     err = rblock_flush(a->target.conn, why);
     for (size_t i = 0, count = apply->item_count; i < count && err == OK; i++) {
@@ -406,6 +417,7 @@ enum err link_stream(struct applier *a, const struct checkpoint *checkpoint, str
     if (err == OK) err = learn_persistence(a, why);
     if (err == OK) {
         a->sent_checkpoint = a->apply.place;
+        if (link->sent) sent_begin(link->sent, a->apply.place);
         publish(a);
         pthread_mutex_lock(&link->lock);
         link->status.copy.done = true;

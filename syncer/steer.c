@@ -215,6 +215,7 @@ enum err steer_open(struct steer **steer, const struct drawbridge_config *config
     disk_sweep(config->syncer.spool.dir);
     struct steer *c = NEW(struct steer);
     c->config = config;
+    for (size_t i = 0; i < STEER_LINKS; i++) c->sent[i] = sent_new();
     pthread_mutex_init(&c->lock, NULL);
     snprintf(path, sizeof path, "%s/epoch", config->syncer.spool.dir);
     if (fs_read_file(path, 64, &text, why) == OK) (void)sscanf(buf_text(&text), "%" SCNu64, &c->epoch);
@@ -230,6 +231,7 @@ void steer_close(struct steer *steer) {
     buf_close(&steer->in);
     buf_close(&steer->out);
     resp_request_close(&steer->request);
+    for (size_t i = 0; i < STEER_LINKS; i++) sent_free(steer->sent[i]);
     pthread_mutex_destroy(&steer->lock);
     mem_free(steer);
 }

@@ -44,6 +44,7 @@ struct steer {
     const struct drawbridge_config *config;
     pthread_mutex_t lock; /* for links[].link, which /metrics reads from another thread */
     struct steer_link links[STEER_LINKS];
+    struct sent *sent[STEER_LINKS]; /* of each link */
     uint64_t epoch; /* the highest that was obeyed */
     struct wire *wire;
     struct buf in, out;

@@ -52,7 +52,8 @@ enum err steer_open_link(struct steer *c, struct steer_link *slot, struct why *w
         .to = forward ? &config->target : &config->legacy, .spool_dir = config->syncer.spool.dir,
         .limit_bytes = (uint64_t)config->syncer.spool.limit, .epoch = c->epoch, .may_copy = copy,
         .role = copy ? LINK_ACTIVE : LINK_STANDBY, .throttle_ops = (uint64_t)config->syncer.copy.throttle.ops,
-        .throttle_bytes = (uint64_t)config->syncer.copy.throttle.bytes, .own_until = slot->opening.own_until};
+        .throttle_bytes = (uint64_t)config->syncer.copy.throttle.bytes, .own_until = slot->opening.own_until,
+        .sent = c->sent[forward ? 0 : 1], .others_sent = c->sent[forward ? 1 : 0]};
     enum err err = link_open(&link, &options, why);
     if (err != OK) return err;
     pthread_mutex_lock(&c->lock);

@@ -72,11 +72,11 @@ class Bridge(Link):
         assert drained["applied_offset"] >= x and drained["dirty"] == 0 and drained["quarantined"] == 0, drained
         names = [c["name"] for c in self.client(target).client_list()]
         assert not [n for n in names if n.startswith(f"drawbridge-link:{active}") and n.endswith(":1")], names
-        before_activate()
-        replid, b = self.place(target)
         assert self.state.order("LINK", "COMPARE", active, barrier, 500) == "OK"
         compared = self.state.wait_report("COMPARED", barrier)
         assert compared["different"] == 0 and compared["compared"] > 0, compared
+        before_activate()
+        replid, b = self.place(target)
         assert self.state.order("LINK", "ACTIVATE", other, epoch, replid, b) == "OK"
         assert self.state.wait_report("ACTIVE", other)["offset"] >= b
         return replid, b

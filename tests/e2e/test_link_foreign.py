@@ -5,6 +5,7 @@ gate opens again. Keys that merely expire there are nothing (C8), and the way ba
 Between two real redis-servers, and between one and the bundled server; state is played by fake_state.py.
 """
 import signal
+import threading
 import time
 
 from link_bridge import Bridge, Writer, follow
@@ -112,11 +113,40 @@ def short_lived_keys_are_nothing(b):
     assert copies(b) > before
 
 
+def a_key_that_vanishes_inside_our_own_transaction(b):
+    """At the target it got a deadline that its stream does not tell: it goes when the link's own command touches it, in that MULTI."""
+    source, target = b.client("source"), b.client("target")
+    target.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    source.set("vanishes", "abc")
+    source.set("held:2", "x")
+    b.wait_level()
+    script = "redis.replicate_commands(); redis.set_repl(redis.REPL_NONE); return redis.call('PEXPIRE', KEYS[1], 50)"
+    assert target.eval(script, 1, "vanishes") == 1
+    time.sleep(0.2)
+    before = copies(b)
+    source.delete("held:2", "fill:40")  # our own deletions are none of that
+    source.append("vanishes", "d")
+    b.wait_level()  # nobody but the link touches it before
+    until = time.monotonic() + 20
+    while target.get("vanishes") != b"abcd":
+        assert time.monotonic() < until, f"what is left at the target: {target.get('vanishes')}"
+        time.sleep(0.05)
+    target.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+    wait_repaired(b)
+    assert copies(b) == before + 1, "more was copied than what vanished"
+
+
 def a_write_in_the_barrier_is_carried_back(b):
     """Between the drain and the offset at which the other link begins: the reverse link must not pass over it."""
     def late():
+        b.processes["syncer"].send_signal(signal.SIGSTOP)  # so that the order is there before the link has looked at all of it
+        with b.client("target").pipeline(transaction=False) as p:
+            for n in range(60000):
+                p.set(f"late:{n % 100}", n)
+            p.execute()
         b.client("target").set("late", "kept")
         b.client("target").delete("fill:30")
+        threading.Timer(0.3, b.processes["syncer"].send_signal, [signal.SIGCONT]).start()
     place = b.switch("forward", "10", 2, before_activate=late)
     until = time.monotonic() + 20
     while b.client("source").get("late") != b"kept" or b.client("source").exists("fill:30"):
@@ -157,7 +187,8 @@ def scenario(bundled):
         writer.end()
         if not bundled:  # the bundled server keeps expired keys until the primary side says so
             short_lived_keys_are_nothing(b)
-        b.dies_at = time.time() + 6
+            a_key_that_vanishes_inside_our_own_transaction(b)
+        b.dies_at = time.time() + 10
         for n in range(20):
             b.client("source").sadd(f"dies:{n}", "one", "two")
             b.client("source").pexpireat(f"dies:{n}", int(b.dies_at * 1000))
