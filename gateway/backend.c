@@ -15,8 +15,7 @@ void backend_write(struct backend *b, struct slice bytes) {
     stream_write(b->stream, bytes);
 }
 
-static uint8_t class_of(const struct client *client) {
-    const struct command *command = client->last;
+uint8_t request_class_of(const struct command *command) {
     if (command == NULL) return CLASS_OTHER;
     if (command->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) return CLASS_WRITE;
     return command->flags & COMMAND_READONLY ? CLASS_READ : CLASS_OTHER;
@@ -47,7 +46,7 @@ struct req *backend_expect(struct backend *b, struct client *client, enum req_ki
         client->outstanding++;
         client->replies += replies;
         req->mute = client->reply_mode != REPLY_ON;
-        req->class = class_of(client);
+        req->class = request_class_of(client->last);
         worker_count_turn(b->worker);
     }
     return req;
@@ -56,7 +55,7 @@ struct req *backend_expect(struct backend *b, struct client *client, enum req_ki
 void backend_expect_relay(struct backend *b, struct client *client, bool mute) {
     struct req *tail = b->tail;
     if (tail != NULL && tail->client == client && tail->kind == REQ_RELAY && tail->mute == mute &&
-        tail->done == NULL && tail->at_us == b->worker->now_us && tail->class == class_of(client) &&
+        tail->done == NULL && tail->at_us == b->worker->now_us && tail->class == request_class_of(client->last) &&
         tail->replies < UINT32_MAX) {
         worker_count_turn(b->worker);
         tail->replies++;

@@ -6,6 +6,7 @@
 #include "gateway/client.h"
 #include "gateway/dispatch.h"
 #include "gateway/dual.h"
+#include "gateway/far.h"
 #include "gateway/subs.h"
 #include "gateway/worker.h"
 
@@ -39,6 +40,7 @@ void worker_check_held(struct worker *w) {
     LIST_EACH(&w->backends, at) {
         if (is_waiting(w, LIST_OWNER(at, struct backend, link))) return;
     }
+    if (w->far->unanswered > 0) return;
     LIST_EACH(&w->graves, at) {
         if (LIST_OWNER(at, struct grave, link)->side == w->side) return;
     }

@@ -4,6 +4,7 @@
 #include "gateway/backend.h"
 #include "gateway/blocked.h"
 #include "gateway/dual.h"
+#include "gateway/far.h"
 #include "gateway/multi.h"
 #include "gateway/subs.h"
 
@@ -62,7 +63,8 @@ static void govern_reading(struct client *c) {
 
 /* Waits for what may never come, as Redis would not for a client that has ended its half. */
 static bool waits_for_ever(const struct client *c) {
-    return c->blocked != NULL || c->monitor || c->tracking || subs_count(c) > 0;
+    return c->blocked != NULL || c->dual_wait != NULL || c->far_wait != NULL || c->monitor ||
+           c->tracking || subs_count(c) > 0;
 }
 
 /* A client that has said its last word, and can get no further with it. */
@@ -176,6 +178,7 @@ static void free_client(struct client *c) {
     multi_free(c);
     blocked_free(c);
     dual_forget(c);
+    far_forget(c);
     subs_free(c);
     mem_free(c->name);
     mem_free(c->lib_name);
@@ -213,6 +216,7 @@ struct client *client_accept(struct worker *w, struct stream *stream) {
     c->created_at_s = w->now_us / 1000000;
     c->last_at_us = w->now_us;
     client_reset(c);
+    list_init(&c->far);
     list_push(&w->clients, &c->link);
     stream_set_owner(stream, &events, c);
     return c;
@@ -278,7 +282,7 @@ void client_lost_backend(struct client *c, bool unanswered) {
         if (c->watching) c->watch_lost = true;
         if (c->monitor || c->tracking || subs_count(c) > 0) unanswered = true;
     }
-    if (c->outstanding == 0) c->conn = NULL;
+    if (c->outstanding == c->far_count) c->conn = NULL;
     c->wait_idle = c->busy = false;
     if (c->stream == NULL) {
         if (c->outstanding == 0) free_client(c);
@@ -328,6 +332,10 @@ void client_reply(struct client *c, struct slice bytes) {
     if (c->outstanding == 0) {
         counter_add(&c->worker->counters.bytes_out, bytes.size);
         stream_write(c->stream, bytes);
+        return;
+    }
+    if (c->far_count > 0) {
+        far_text(c, bytes);
         return;
     }
     struct backend *b = c->conn;

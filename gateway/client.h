@@ -72,6 +72,12 @@ struct client {
     struct blocked *blocked;             /* NULL: not in a blocking command */
     struct lane_item *barrier_item; /* of ours, and waits to be sent (dual.h) */
     struct dual_wait *dual_wait;    /* a blocking command that is tried (dual.h) */
+    struct list far;             /* what it will get from the lanes' loop, in order (far.h) */
+    size_t far_count;            /* of `outstanding` */
+    unsigned far_lane;           /* where those are */
+    bool far_lost;               /* one of them was: nothing more is written */
+    struct far_entry *far_wait;  /* a blocking command there, and its ask */
+    uint64_t far_wait_id;
     struct buf tracking_on;              /* the CLIENT TRACKING ON request, to start over with */
 };
 
@@ -129,6 +135,7 @@ enum take script_request(struct client *client, const struct command *command);
 #define SCRIPT_SHA_BYTES 40u
 void scripts_load_before(struct backend *backend, struct slice shas);
 
+uint8_t request_class_of(const struct command *command); /* enum request_class */
 void client_put_text(char **field, struct slice text); /* empty: none */
 void client_reset(struct client *client);              /* RESET: as after connecting */
 /* The bytes of the request in hand, as an array of bulk strings whatever it was sent as. */

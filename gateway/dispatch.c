@@ -68,7 +68,7 @@ struct backend *client_conn(struct client *c, enum take *take) {
     struct worker *w = c->worker;
     struct backend *b = c->conn;
     if (!dispatch_may_leave(c, take)) return NULL;
-    if (c->outstanding > 0 && (b->proto != c->proto || c->lease_ends)) {
+    if (c->outstanding > 0 && (b == NULL || b->proto != c->proto || c->lease_ends)) {
         *take = client_wait_idle(c);
         return NULL;
     }

@@ -29,12 +29,11 @@ int32_t dual_version(const char *text) {
     return EFFECT_VERSION(part[0], part[1], part[2]);
 }
 
-struct effect_facts dual_facts(const struct dual *d) {
-    const struct worker *w = d->worker;
+struct effect_facts dual_facts(const struct worker *w) {
     return (struct effect_facts){
         .now_ms = clock_wall_ms(loop_clock(w->loop)),
-        .primary_version = dual_version(w->version[dual_side(d, LANE_P)]),
-        .follower_version = dual_version(w->version[dual_side(d, LANE_F)]),
+        .primary_version = atomic_load(&w->gw->lane_versions[LANE_P]),
+        .follower_version = atomic_load(&w->gw->lane_versions[LANE_F]),
     };
 }
 
@@ -66,18 +65,21 @@ static void use_proto(struct backend *b, uint8_t proto) {
 }
 
 enum take dual_hello3(struct client *c, bool *speaks) {
-    const char *version = c->worker->version[dual_side(c->worker->dual, LANE_P)];
-    *speaks = dual_version(version) >= EFFECT_VERSION(6, 0, 0);
-    return version[0] == '\0' ? client_park(c, PARK_ROUTE) : TAKE_DONE;
+    int32_t version = atomic_load(&c->worker->gw->lane_versions[LANE_P]);
+    *speaks = version >= EFFECT_VERSION(6, 0, 0);
+    return version == 0 ? client_park(c, PARK_ROUTE) : TAKE_DONE;
 }
 
 static void to_primary(void *self, unsigned lane, struct lane_item *item, struct slice bytes,
                        uint32_t replies, int32_t db, int32_t db_after) {
     struct dual *d = self;
     struct backend *b = line_of(d, LANE_P, lane)->backend;
-    struct client *c = item->client;
+    if (d->sending != NULL && !item->barrier) item->far = true; /* a barrier's was set before */
+    const struct ask *ask = item->far ? item->client : NULL;
+    struct client *c = item->far ? NULL : item->client;
     bool selected = true;
     if (c != NULL) use_proto(b, c->proto);
+    if (ask != NULL) use_proto(b, ask->proto);
     if (item->kind == LANE_COPY)
         selected = dual_select_for_copy(d, b, db);
     else
@@ -103,6 +105,10 @@ static void to_follower(void *self, unsigned lane, const struct lane_item *item)
 
 static void answered(void *self, struct lane_item *item, struct slice answer) {
     struct dual *d = self;
+    if (item->far) {
+        dual_ask_answered(d, item, answer);
+        return;
+    }
     struct req *req = d->answering;
     struct client *c = req->client;
     struct buf scratch = {0};
@@ -122,14 +128,15 @@ static void answered(void *self, struct lane_item *item, struct slice answer) {
 
 static void nothing_there(void *self, struct lane_item *item) {
     struct dual *d = self;
-    (void)item;
-    if (d->answering->client != NULL) dual_wait_on(d, d->answering->client);
+    if (item->far)
+        dual_ask_nothing(d, item);
+    else if (d->answering->client != NULL && d->answering->client->dual_wait != NULL)
+        dual_wait_on(d, d->answering->client->dual_wait);
 }
 
 /* lose_queue() closes its client. */
 static void lost(void *self, struct lane_item *item) {
-    (void)self;
-    (void)item;
+    if (item->far) dual_ask_lost(self, item);
 }
 
 static void wrote(void *self, const struct effect *effect) {
@@ -236,15 +243,13 @@ void dual_on_ready(struct backend *b) {
     check_run_id(d, line->side, b->run_id);
     dual_note_opened(d, line->side, b);
     line->up = true;
+    int32_t version = dual_version(d->worker->version[b->side]);
+    atomic_store(&d->worker->gw->lane_versions[line->side], version);
     struct lane *lane = &d->lanes.lane[line->lane];
     if (line->side == LANE_P)
-        lane_primary_up(lane, dual_version(d->worker->version[b->side]));
+        lane_primary_up(lane, version);
     else
         lane_follower_up(lane);
-}
-
-static enum lane_side lane_side_of(const struct dual *d, enum side side) {
-    return side == d->worker->side ? LANE_P : LANE_F;
 }
 
 /* RESTORE takes absolute times since 5.0; MOVED and ASK (C22b) are not built. */
@@ -278,8 +283,13 @@ static void tell_gone(struct dual *d, enum lane_side side, unsigned lane) {
 void dual_on_lost(struct backend *b, bool was_ready) {
     struct dual_line *line = b->line;
     struct dual *d = b->worker->dual;
-    if (d == NULL) return;
-    enum lane_side side = lane_side_of(d, b->side);
+    if (d == NULL) {
+        if (b->grave == NULL && b->journaled)
+            far_connection_gone(b->worker, b->side, b->server_id, b->run_id);
+        b->grave = NULL;
+        return;
+    }
+    enum lane_side side = dual_lane_side(d, b->side);
     if (line != NULL) line->backend = NULL;
     if (line != NULL && was_ready) {
         tell_lost(line);
@@ -295,11 +305,15 @@ void dual_on_lost(struct backend *b, bool was_ready) {
     b->grave = NULL;
 }
 
-static void free_pins(struct dual *d, struct grave *grave) {
+static void free_pins(struct dual *d, struct grave *grave, bool told) {
     for (struct dual_pin *next, *pin = grave->pins; pin != NULL; pin = next) {
         next = pin->next;
-        if (d != NULL) lanes_unpin(&d->lanes, pin->effect);
+        if (d != NULL && pin->effect != NULL) lanes_unpin(&d->lanes, pin->effect);
         effect_free(pin->effect);
+        if (pin->ask != NULL && told)
+            far_unpin(pin->ask);
+        else if (pin->ask != NULL)
+            ask_free(pin->ask);
         mem_free(pin);
     }
     grave->pins = NULL;
@@ -307,9 +321,13 @@ static void free_pins(struct dual *d, struct grave *grave) {
 
 void dual_on_gone(struct worker *w, struct grave *grave) {
     struct dual *d = w->dual;
-    if (d == NULL) return;
-    enum lane_side side = lane_side_of(d, grave->side);
-    free_pins(d, grave);
+    free_pins(d, grave, true);
+    if (d == NULL) {
+        if (grave->journaled)
+            far_connection_gone(w, grave->side, grave->server_id, grave->run_id);
+        return;
+    }
+    enum lane_side side = dual_lane_side(d, grave->side);
     if (grave->of_lanes && grave->buried != NULL)
         lanes_unbury(&d->lanes, &d->file.journal, grave->buried);
     else if (grave->of_lanes && grave->lane >= 0)
@@ -318,7 +336,7 @@ void dual_on_gone(struct worker *w, struct grave *grave) {
 }
 
 void dual_drop_grave(struct grave *grave) {
-    free_pins(NULL, grave);
+    free_pins(NULL, grave, false);
     mem_free(grave);
 }
 
@@ -364,53 +382,6 @@ static enum err open_journal(struct dual *d, struct why *why) {
     return err;
 }
 
-enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
-    struct dual *d = NEW(struct dual);
-    d->worker = w;
-    d->follow = w->gw->standalone;
-    list_init(&d->waits);
-    enum err err = open_journal(d, why);
-    if (err != OK) {
-        lanes_recovered_close(&d->recovered);
-        mem_free(d);
-        return why_add(why, err, "the lanes' journal");
-    }
-    for (unsigned side = 0; side < 2; side++)
-        for (unsigned i = 0; i < d->lanes.count; i++)
-            d->line[side][i] =
-                (struct dual_line){.dual = d, .side = (enum lane_side)side, .lane = i};
-    d->audit = dual_audit_open(d);
-    bury_recovered(d);
-    log_info("lanes.recovered", LOG_S("journal", journal_found_text(d->recovered.found)),
-             LOG_U("keys", d->recovered.keys), LOG_U("slots", d->recovered.slots),
-             LOG_U("connections", d->recovered.count));
-    *dual = d;
-    return OK;
-}
-
-void dual_close(struct dual *d) {
-    if (d == NULL) return;
-    dual_audit_close(d->audit);
-    lanes_close(&d->lanes);
-    journal_file_close(&d->file);
-    lanes_recovered_close(&d->recovered);
-    mem_free(d);
-}
-
-/* ---- turns ---- */
-
-void dual_turn(struct dual *d) {
-    bool hurry = d->worker->held || loop_now_ms(d->worker->loop) < d->worker->hurry_until_ms;
-    for (unsigned i = 0; i < d->lanes.count; i++) d->lanes.lane[i].hurry = hurry;
-    lanes_turn(&d->lanes);
-    list_page(d);
-    dual_audit_turn(d->audit);
-    dual_waits_turn(d);
-    bool still = !lane_barrier_is_idle(&d->lanes.barrier);
-    if (d->stood_still && !still) worker_unpark_all(d->worker, PARK_ROUTE);
-    d->stood_still = still;
-}
-
 static void raise_to(uint64_t *figure, uint64_t value) {
     if (value > *figure) *figure = value;
 }
@@ -450,6 +421,57 @@ static void show_figures(struct dual *d) {
     for (unsigned i = 0; i < DUAL_FIGURES; i++) counter_set(&d->worker->counters.lanes[i], f[i]);
 }
 
+enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
+    struct dual *d = NEW(struct dual);
+    d->worker = w;
+    d->follow = w->gw->standalone;
+    list_init(&d->waits);
+    for (unsigned i = 0; i < LANES_MAX; i++) list_init(&d->parked[i]);
+    enum err err = open_journal(d, why);
+    if (err != OK) {
+        lanes_recovered_close(&d->recovered);
+        mem_free(d);
+        return why_add(why, err, "the lanes' journal");
+    }
+    for (unsigned side = 0; side < 2; side++)
+        for (unsigned i = 0; i < d->lanes.count; i++)
+            d->line[side][i] =
+                (struct dual_line){.dual = d, .side = (enum lane_side)side, .lane = i};
+    d->audit = dual_audit_open(d);
+    bury_recovered(d);
+    log_info("lanes.recovered", LOG_S("journal", journal_found_text(d->recovered.found)),
+             LOG_U("keys", d->recovered.keys), LOG_U("slots", d->recovered.slots),
+             LOG_U("connections", d->recovered.count));
+    show_figures(d);
+    *dual = d;
+    return OK;
+}
+
+void dual_close(struct dual *d) {
+    if (d == NULL) return;
+    dual_audit_close(d->audit);
+    dual_asks_close(d);
+    lanes_close(&d->lanes);
+    journal_file_close(&d->file);
+    lanes_recovered_close(&d->recovered);
+    mem_free(d);
+}
+
+/* ---- turns ---- */
+
+void dual_turn(struct dual *d) {
+    bool hurry = d->worker->held || loop_now_ms(d->worker->loop) < d->worker->hurry_until_ms;
+    for (unsigned i = 0; i < d->lanes.count; i++) d->lanes.lane[i].hurry = hurry;
+    lanes_turn(&d->lanes);
+    list_page(d);
+    dual_audit_turn(d->audit);
+    dual_asks_turn(d);
+    dual_waits_turn(d);
+    bool still = !lane_barrier_is_idle(&d->lanes.barrier);
+    if (d->stood_still && !still) worker_unpark_all(d->worker, PARK_ROUTE);
+    d->stood_still = still;
+}
+
 /* The grace time for connections that nobody can name: it counts from an answer of each side. */
 static void watch_others(struct dual *d) {
     struct worker *w = d->worker;
@@ -473,6 +495,7 @@ void dual_tick(struct dual *d) {
             for (unsigned i = 0; i < d->lanes.count && (side == LANE_P || d->follow); i++)
                 dial(d, line_of(d, (enum lane_side)side, i));
     watch_others(d);
+    dual_asks_tick(d);
     show_figures(d);
 }
 

@@ -18,13 +18,16 @@
  * side is followed, and a barrier makes the two sides change roles (dual_roles.c).
  *
  * What it does not do is refused with a sentence: CLIENT TRACKING, SELECT inside MULTI, a
- * Cluster; it needs a gateway with one loop (config.c).
+ * Cluster.
+ *
+ * All lanes are in loop 0, and their journal. Clients of other loops ask there: far.h.
  */
 #ifndef GATEWAY_DUAL_H
 #define GATEWAY_DUAL_H
 
 #include "gateway/client.h"
 
+struct ask;
 struct dual;
 struct grave;
 
@@ -75,11 +78,14 @@ void dual_tick(struct dual *dual); /* from the worker's timer */
 bool dual_takes(const struct client *client, const struct command *command);
 enum take dual_request(struct client *client, const struct command *command);
 /* Whether the primary side SPEAKS RESP3; TAKE_WAIT while it was never reached. */
+/* In any loop. */
 enum take dual_hello3(struct client *client, bool *speaks);
 /* BLOCK: the requests between MULTI and EXEC, COUNT of them. */
 enum take dual_exec(struct client *client, struct slice block, size_t count);
 /* Why COMMAND cannot stand in a block; NULL: it can. */
 const char *dual_unfit(const struct command *command);
+/* From another loop; takes it. */
+void dual_ask(struct dual *dual, struct ask *ask);
 /* The client is freed. */
 void dual_forget(struct client *client);
 

@@ -133,7 +133,7 @@ static void show(struct dual_audit *a, const char *refused) {
 void dual_audit_turn(struct dual_audit *a) {
     if (a->told) return;
     a->audit.paused = a->dual->worker->held;
-    a->audit.follower_version = dual_facts(a->dual).follower_version;
+    a->audit.follower_version = dual_facts(a->dual->worker).follower_version;
     lane_audit_turn(&a->audit);
     send_ask(a);
     uint64_t now_ms = loop_now_ms(a->dual->worker->loop);

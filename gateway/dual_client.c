@@ -46,7 +46,7 @@ static void on_own(struct req *req, struct backend *b, struct slice reply) {
     struct client *c = req->client;
     if (reply.size == 0 && effect->writes && b->grave != NULL) { /* lost: pinned until it is gone */
         struct dual_pin *pin = NEW(struct dual_pin);
-        *pin = (struct dual_pin){b->grave->pins, effect};
+        *pin = (struct dual_pin){.next = b->grave->pins, .effect = effect};
         b->grave->pins = pin;
         return;
     }
@@ -76,6 +76,10 @@ static enum take send_own(struct client *c, struct effect *effect) {
                             "WATCH and EXEC");
         return TAKE_DONE;
     }
+    if (effect->writes && d == NULL) {
+        far_own(c, b, effect);
+        return TAKE_DONE;
+    }
     if (effect->writes) {
         dual_note_opened(d, LANE_P, b);
         lanes_pin(&d->lanes, effect);
@@ -97,9 +101,11 @@ static enum take put_back(struct effect *effect, enum take take) {
 static void wait_begin(struct client *c) {
     struct dual *d = c->worker->dual;
     struct dual_wait *wait = NEW(struct dual_wait);
-    struct effect_facts facts = dual_facts(d);
+    struct effect_facts facts = dual_facts(c->worker);
     const struct resp_request *r = &c->request;
     wait->client = c;
+    wait->db = c->db;
+    wait->proto = c->proto;
     wait->trying = true;
     resp_write_command(&wait->request, r->argc, r->argv);
     wait->keys = effect_new(&facts, c->db, c->last, r->argc, r->argv);
@@ -143,7 +149,10 @@ static enum take send_by_lane(struct client *c, struct effect *effect) {
 }
 
 static enum take send_effect(struct client *c, struct effect *effect) {
-    return c->leased ? send_own(c, effect) : send_by_lane(c, effect);
+    if (c->leased) return send_own(c, effect);
+    if (c->worker->dual != NULL) return send_by_lane(c, effect);
+    enum take take = far_send(c, effect);
+    return take == TAKE_DONE ? take : put_back(effect, take);
 }
 
 /* Bodies are kept, for the primary side after this one (C27). */
@@ -161,7 +170,7 @@ static void note_script(struct client *c, const struct command *command) {
 }
 
 enum take dual_request(struct client *c, const struct command *command) {
-    struct effect_facts facts = dual_facts(c->worker->dual);
+    struct effect_facts facts = dual_facts(c->worker);
     enum take take = TAKE_DONE;
     if (command != NULL && policy_of(command) == POLICY_TRACKING) {
         client_reply_errorf(c, "ERR drawbridge: '%s' cannot be done with capture lane",
@@ -191,7 +200,7 @@ static void add_words(struct words *words, const struct resp_request *r) {
 }
 
 enum take dual_exec(struct client *c, struct slice block, size_t count) {
-    struct effect_facts facts = dual_facts(c->worker->dual);
+    struct effect_facts facts = dual_facts(c->worker);
     struct effect_request *requests = NEW_ARRAY(struct effect_request, count + 1);
     struct resp_request r = {0};
     struct words words = {0};
@@ -219,26 +228,24 @@ out:
 
 /* ---- blocking commands (C17) ---- */
 
-static void wait_free(struct client *c) {
-    struct dual_wait *wait = c->dual_wait;
+void dual_wait_free(struct dual *d, struct dual_wait *wait) {
     list_remove(&wait->link);
-    if (c->worker->dual != NULL) c->worker->dual->wait_count--;
+    if (d != NULL) d->wait_count--;
+    if (wait->client != NULL) wait->client->dual_wait = NULL;
+    if (wait->ask != NULL) wait->ask->wait = NULL;
     buf_close(&wait->request);
     effect_free(wait->keys);
     mem_free(wait);
-    c->dual_wait = NULL;
 }
 
 void dual_wait_end(struct client *c) {
     if (c->dual_wait == NULL) return;
-    wait_free(c);
+    dual_wait_free(c->worker->dual, c->dual_wait);
     c->busy = false;
     client_wake(c);
 }
 
-void dual_wait_on(struct dual *d, struct client *c) {
-    struct dual_wait *wait = c->dual_wait;
-    if (wait == NULL) return;
+void dual_wait_on(struct dual *d, struct dual_wait *wait) {
     wait->trying = false;
     wait->next_us = d->worker->now_us + TRY_AGAIN_US;
     if (wait->deadline_us != 0 && wait->deadline_us < wait->next_us)
@@ -269,20 +276,22 @@ static void try_again(struct dual *d, struct dual_wait *wait) {
     struct resp_request r = {0};
     struct why why;
     size_t used = 0;
-    struct effect_facts facts = dual_facts(d);
+    struct effect_facts facts = dual_facts(d->worker);
     struct lanes_place place = {0};
     struct lane_item *item = NULL;
-    struct client *c = wait->client;
     enum step step =
         resp_request_next(&r, &resp_request_limits_open, buf_slice(&wait->request), &used, &why);
-    ASSERT(step == STEP_DONE && c->outstanding == 0); /* we wrote it ourselves; it is busy */
+    ASSERT(step == STEP_DONE); /* we wrote it ourselves */
     struct effect *effect =
-        effect_new(&facts, c->db, command_lookup(r.argc, r.argv), r.argc, r.argv);
+        effect_new(&facts, wait->db, command_lookup(r.argc, r.argv), r.argc, r.argv);
     resp_request_close(&r);
-    if (lanes_send(&d->lanes, &place, effect, c, &item) == LANES_SENT)
+    d->sending = wait->ask;
+    void *who = wait->ask != NULL ? (void *)wait->ask : wait->client;
+    if (lanes_send(&d->lanes, &place, effect, who, &item) == LANES_SENT)
         wait->trying = true;
     else
         effect_free(effect);
+    d->sending = NULL;
 }
 
 void dual_waits_turn(struct dual *d) {
@@ -295,7 +304,11 @@ void dual_waits_turn(struct dual *d) {
         struct client *c = wait->client;
         if (wait->trying) continue;
         if (wait->deadline_us != 0 && wait->deadline_us <= now_us) {
-            struct slice nothing = c->proto == 3 ? SLICE("_\r\n") : SLICE("*-1\r\n");
+            struct slice nothing = wait->proto == 3 ? SLICE("_\r\n") : SLICE("*-1\r\n");
+            if (wait->ask != NULL) {
+                dual_ask_over(d, wait, nothing);
+                continue;
+            }
             if (c->stream != NULL && c->reply_mode == REPLY_ON) stream_write(c->stream, nothing);
             dual_wait_end(c);
             continue;
@@ -308,5 +321,5 @@ void dual_waits_turn(struct dual *d) {
 void dual_forget(struct client *c) {
     if (c->barrier_item != NULL) c->barrier_item->client = NULL;
     c->barrier_item = NULL;
-    if (c->dual_wait != NULL) wait_free(c);
+    if (c->dual_wait != NULL) dual_wait_free(c->worker->dual, c->dual_wait);
 }

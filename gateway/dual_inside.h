@@ -4,6 +4,7 @@
 
 #include "gateway/backend.h"
 #include "gateway/dual.h"
+#include "gateway/far.h"
 #include "gateway/lanes_journal.h"
 
 #define DUAL_GRACE_MS 10000u
@@ -19,7 +20,11 @@ struct dual_line {
 /* A blocking command of a client that has not been answered (C17). */
 struct dual_wait {
     struct list link; /* dual->waits, in the order in which they came */
-    struct client *client;
+    struct client *client; /* or */
+    struct ask *ask;       /* of another loop */
+    int32_t db;
+    uint8_t proto;
+    bool cancelled;       /* the ask's client is gone */
     struct buf request;   /* as an array of bulk strings */
     struct effect *keys;  /* of its last try: what may wake it */
     uint64_t deadline_us; /* 0: never */
@@ -30,7 +35,8 @@ struct dual_wait {
 /* A command on a client's own connection whose keys are pinned. */
 struct dual_pin {
     struct dual_pin *next;
-    struct effect *effect;
+    struct effect *effect; /* or */
+    struct ask *ask;       /* of a loop that has no lanes */
 };
 
 struct dual {
@@ -44,6 +50,8 @@ struct dual {
     char run_id[2][41];    /* of the servers that the lanes know; "": not known */
     int32_t databases;     /* that P has; 0: it was never seen to refuse one */
     struct dual_audit *audit;
+    struct list parked[LANES_MAX]; /* asks for a lane that could not send */
+    struct ask *sending;           /* the ask that is going down its lane */
     struct req *answering; /* whose answer a lane is being told */
     struct {
         bool wanted;
@@ -63,14 +71,28 @@ static inline enum side dual_side(const struct dual *dual, enum lane_side side) 
     return side == LANE_P ? dual->worker->side : (enum side)(SIDE_TARGET - dual->worker->side);
 }
 
-struct effect_facts dual_facts(const struct dual *dual);
+static inline enum lane_side dual_lane_side(const struct dual *dual, enum side side) {
+    return side == dual->worker->side ? LANE_P : LANE_F;
+}
+
+struct effect_facts dual_facts(const struct worker *worker);
 
 /* dual_client.c: for the ops of the lanes. */
 void dual_waits_wrote(struct dual *dual, const struct effect *effect);
 void dual_waits_turn(struct dual *dual);
-/* The client's blocking command found nothing: it waits. / It was answered. */
-void dual_wait_on(struct dual *dual, struct client *client);
+/* A blocking command found nothing: it waits. / It was answered, or lost; frees it. */
+void dual_wait_on(struct dual *dual, struct dual_wait *wait);
 void dual_wait_end(struct client *client);
+void dual_wait_free(struct dual *dual, struct dual_wait *wait);
+
+/* dual_asks.c: asks of other loops. */
+void dual_ask_answered(struct dual *dual, struct lane_item *item, struct slice answer);
+void dual_ask_nothing(struct dual *dual, struct lane_item *item);
+void dual_ask_lost(struct dual *dual, struct lane_item *item);
+void dual_ask_over(struct dual *dual, struct dual_wait *wait, struct slice answer); /* timed out */
+void dual_asks_turn(struct dual *dual); /* what waits for its lane may leave */
+void dual_asks_tick(struct dual *dual); /* what has waited too long fails */
+void dual_asks_close(struct dual *dual);
 
 /* dual_databases.c: before a copy is asked for; false: B's database is not known afterwards. The
  * answer to it that the lane is to be told. A copy for F of what is at neither side. */

@@ -10,7 +10,8 @@
 bool worker_take_role(struct worker *w, bool lanes, enum side side) {
     struct why why;
     if (w->dual != NULL && w->routed && side != w->side) dual_swap(w->dual);
-    if (w->dual != NULL || !lanes) return true;
+    if (lanes) w->lanes = true;
+    if (w->dual != NULL || !lanes || w->number > 0) return true;
     w->side = side; /* the journal's connections are told apart by it */
     if (dual_open(&w->dual, w, &why) == OK) return true;
     struct report_message message = {.report = REPORT_FAILED, .worker = w->number};
@@ -93,6 +94,9 @@ void dual_swap(struct dual *d) {
         swap_line(d, i);
     }
     swap_run_ids(d);
+    for (unsigned i = 0; i < 2; i++)
+        atomic_store(&d->worker->gw->lane_versions[i],
+                     dual_version(d->worker->version[dual_side(d, (enum lane_side)(1 - i))]));
     for (size_t i = 0; i < d->recovered.count; i++) {
         struct lanes_buried *buried = &d->recovered.buried[i];
         buried->side = buried->side == LANE_P ? LANE_F : LANE_P;

@@ -96,7 +96,7 @@ static enum take act(struct client *c, const struct command *command, struct sli
          (strcmp(command->name, "quit") != 0 && strcmp(command->name, "reset") != 0)))
         return multi_collect(c, command, raw);
     if (refused(c, command)) return TAKE_DONE;
-    if (c->worker->dual != NULL && dual_takes(c, command)) return dual_request(c, command);
+    if (c->worker->lanes && dual_takes(c, command)) return dual_request(c, command);
     if (command == NULL) return forward_raw(c, raw);
     switch (policy_of(command)) {
     case POLICY_FORWARD: return forward_raw(c, raw);

@@ -256,7 +256,7 @@ static void close_all(struct gateway *gw) {
     gw->stopping = true;
     metrics_http_close(gw->http);
     admin_close(gw->admin);
-    for (unsigned i = 0; i < gw->loops; i++) worker_stop(gw->workers[i]);
+    for (unsigned i = gw->loops; i > 0; i--) worker_stop(gw->workers[i - 1]); /* lanes are last */
     control_close(gw->control);
     loop_close(gw->main); /* what the loops still reported is dropped here */
     for (unsigned i = 0; i < gw->loops; i++) worker_close(gw->workers[i]);

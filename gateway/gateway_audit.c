@@ -16,12 +16,12 @@
 #define REPAIR_MAX_MS 30000u /* a hot key may be dirty for ever */
 
 static void tell_all(struct gateway *gw, const struct tell_message *message) {
-    for (unsigned i = 0; i < gw->loops; i++) worker_tell(gw->workers[i], message);
+    for (unsigned i = 0; i < GATEWAY_LANE_LOOPS; i++) worker_tell(gw->workers[i], message);
 }
 
 static uint64_t figure(const struct gateway *gw, enum dual_figure which) {
     uint64_t sum = 0;
-    for (unsigned i = 0; i < gw->loops; i++)
+    for (unsigned i = 0; i < GATEWAY_LANE_LOOPS; i++)
         sum += counter_get(&gw->workers[i]->counters.lanes[which]);
     return sum;
 }
@@ -78,7 +78,7 @@ static struct sums sum_up(struct gateway *gw) {
     struct sums s = {.done = true, .state = LANE_AUDIT_DONE};
     s.sample = json_array();
     s.undecided_keys = json_array();
-    for (unsigned i = 0; i < gw->loops; i++)
+    for (unsigned i = 0; i < GATEWAY_LANE_LOOPS; i++)
         add_board(&s, gw->workers[i]->audit_board, gw->audit.order);
     return s;
 }
@@ -156,7 +156,7 @@ enum err gateway_audit_repair(struct gateway *gw, struct why *why) {
     struct sums s = sum_up(gw);
     drop_sums(&s);
     if (s.f.differences == 0) return why_set(why, ERR_STATE, "the audit found no difference");
-    gw->audit.repairs = s.repairs + gw->loops;
+    gw->audit.repairs = s.repairs + GATEWAY_LANE_LOOPS;
     gw->audit.repairing = true;
     gw->audit.repair_ms = loop_now_ms(gw->main);
     tell_all(gw, &(struct tell_message){.tell = TELL_AUDIT,

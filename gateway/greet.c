@@ -156,7 +156,7 @@ static const char *on_greeting(struct backend *b, unsigned which, const struct r
         break;
     case GREET_SERVER:
         if (!refused) on_server_info(b, reply->text);
-        return refused || b->worker->dual == NULL ? NULL : dual_unfit_server(b, reply->text);
+        return refused || !b->worker->lanes ? NULL : dual_unfit_server(b, reply->text);
     case GREET_ROLE:
         /* The side that is only prepared may be one until the barrier; READONLY would tell later.
          */

@@ -17,6 +17,7 @@ struct metrics_http;
 struct stats;
 
 #define GATEWAY_LOOPS_MAX 64u
+#define GATEWAY_LANE_LOOPS 1u /* the first ones, which have lanes (far.h) */
 
 struct gateway {
     struct drawbridge_config *config;
@@ -29,6 +30,7 @@ struct gateway {
     struct worker *workers[GATEWAY_LOOPS_MAX];
     unsigned loops;
     _Atomic uint64_t next_client, client_count;
+    _Atomic int32_t lane_versions[2]; /* of P and F, as effect.h counts; 0: not known (far.h) */
     struct loop *main;
     struct control *control;
     struct admin *admin;

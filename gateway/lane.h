@@ -68,6 +68,7 @@ struct lane_item {
     bool outside;          /* touches keys that are not in this lane's order (C10a) */
     bool barrier;          /* lane_barrier.h's */
     bool harmless;         /* a fence: F may refuse it (SCRIPT, FUNCTION) */
+    bool far;              /* `client` is an ask of another loop (far.h) */
     bool told, passing;    /* a fence: that it was reached was said; it was let through */
     struct effect *effect; /* LANE_COMMAND, and a fence's request */
     void *client;          /* the owner's; it may set it to NULL when the client has gone */

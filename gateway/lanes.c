@@ -90,12 +90,16 @@ void lanes_close(struct lanes *lanes) {
     mem_free(lanes->lane);
 }
 
+unsigned lanes_home_of(unsigned count, const struct effect *effect, unsigned before) {
+    for (size_t i = 0; i < effect->key_count; i++)
+        if (effect->keys[i].use & EFFECT_WRITE) return lane_of(count, effect->keys[i].name);
+    if (effect->key_count > 0) return lane_of(count, effect->keys[0].name);
+    return before < count ? before : 0;
+}
+
 unsigned lanes_home(const struct lanes *lanes, const struct effect *effect,
                     const struct lanes_place *place) {
-    for (size_t i = 0; i < effect->key_count; i++)
-        if (effect->keys[i].use & EFFECT_WRITE) return lane_of(lanes->count, effect->keys[i].name);
-    if (effect->key_count > 0) return lane_of(lanes->count, effect->keys[0].name);
-    return place->lane < lanes->count ? place->lane : 0;
+    return lanes_home_of(lanes->count, effect, place->lane);
 }
 
 /* Whether it touches keys that are not in the order of its lane, and writes. */

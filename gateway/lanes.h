@@ -59,6 +59,9 @@ struct lanes_place {
     size_t unanswered; /* the owner's to count down */
 };
 
+/* Which of COUNT lanes EFFECT goes down; without a key: BEFORE, that of the client's last one. */
+unsigned lanes_home_of(unsigned count, const struct effect *effect, unsigned before);
+
 /* Which lane EFFECT would go down. */
 unsigned lanes_home(const struct lanes *lanes, const struct effect *effect,
                     const struct lanes_place *place);

@@ -18,8 +18,6 @@ enum err lanes_take_capture(struct gateway *gw, struct slice capture, struct why
         return why_set(why, ERR_STATE,
                        "this gateway runs with capture %s; another one needs its restart (C1)",
                        gw->lanes ? "lane" : "stream");
-    if (lanes && gw->loops != 1)
-        return why_set(why, ERR_CONFIG, "capture lane needs gateway.loops: 1");
     if (lanes && gw->config->target.cluster)
         return why_set(why, ERR_CONFIG, "capture lane cannot write to a Cluster yet");
     gw->capture_known = true;
@@ -46,8 +44,8 @@ static enum err drain(struct gateway *gw, struct slice barrier, struct why *why)
     if (!hold_is_held(hold) || !slice_equal(slice_text(hold->barrier), barrier))
         return why_set(why, ERR_STATE, "nothing is held for this barrier");
     memcpy(gw->drain_barrier, hold->barrier, sizeof gw->drain_barrier);
-    gw->drain_left = gw->loops;
-    tell_all(gw, &(struct tell_message){.tell = TELL_DRAIN, .round = hold->round});
+    gw->drain_left = GATEWAY_LANE_LOOPS;
+    worker_tell(gw->workers[0], &(struct tell_message){.tell = TELL_DRAIN, .round = hold->round});
     return OK;
 }
 
@@ -68,15 +66,8 @@ enum err lanes_obey(struct gateway *gw, size_t argc, const struct slice *argv, s
 
 /* ---- reports ---- */
 
-/* Of figures that every loop must have, and of those that add up. */
-static uint64_t figure(const struct gateway *gw, enum dual_figure which, bool all) {
-    uint64_t sum = 0, least = UINT64_MAX;
-    for (unsigned i = 0; i < gw->loops; i++) {
-        uint64_t one = counter_get(&gw->workers[i]->counters.lanes[which]);
-        sum += one;
-        if (one < least) least = one;
-    }
-    return all ? least : sum;
+static uint64_t figure(const struct gateway *gw, enum dual_figure which) {
+    return counter_get(&gw->workers[0]->counters.lanes[which]);
 }
 
 void lanes_write_report(struct gateway *gw, struct buf *out) {
@@ -86,10 +77,8 @@ void lanes_write_report(struct gateway *gw, struct buf *out) {
     buf_printf(out, "{\"open\":%s,\"epoch\":%" PRIu64 ",\"primary\":\"%s\",\"held\":%s",
                gw->lanes_follow ? "true" : "false", gw->hold.epoch,
                gateway_side_name(gw->hold.side), hold_is_held(&gw->hold) ? "true" : "false");
-    for (unsigned i = 0; i < DUAL_FIGURES; i++) {
-        bool all = i == DUAL_LEVEL || i == DUAL_PRIMARY_UP || i == DUAL_FOLLOWER_UP;
-        buf_printf(out, ",\"%s\":%" PRIu64, names[i], figure(gw, (enum dual_figure)i, all));
-    }
+    for (unsigned i = 0; i < DUAL_FIGURES; i++)
+        buf_printf(out, ",\"%s\":%" PRIu64, names[i], figure(gw, (enum dual_figure)i));
     buf_printf(out, "}");
 }
 
@@ -108,7 +97,7 @@ void lanes_on_drained(struct gateway *gw, uint64_t round) {
 
 void lanes_tick(struct gateway *gw, bool second) {
     if (!gw->capture_known || !gw->lanes || !control_is_up(gw->control)) return;
-    bool level = figure(gw, DUAL_LEVEL, true) > 0;
+    bool level = figure(gw, DUAL_LEVEL) > 0;
     if (level == gw->lanes_level && !second) return;
     gw->lanes_level = level;
     report(gw, "LANES", NULL);

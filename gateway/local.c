@@ -119,7 +119,7 @@ static enum take hello(struct client *c) {
         return TAKE_DONE;
     }
     bool speaks = true;
-    if (proto == 3 && c->worker->dual != NULL && dual_hello3(c, &speaks) != TAKE_DONE) return TAKE_WAIT;
+    if (proto == 3 && c->worker->lanes && dual_hello3(c, &speaks) != TAKE_DONE) return TAKE_WAIT;
     if (!speaks) {
         client_reply_errorf(c, "NOPROTO unsupported protocol version");
         return TAKE_DONE;

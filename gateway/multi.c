@@ -112,7 +112,7 @@ static enum take queue(struct client *c, const struct command *command, struct s
         resp_write_command(&multi->block, c->request.argc, c->request.argv);
     else
         buf_add(&multi->block, raw);
-    if (c->worker->dual == NULL) add_rules(c, command);
+    if (!c->worker->lanes) add_rules(c, command);
     multi->count++;
     client_reply(c, SLICE("+QUEUED\r\n"));
     return TAKE_DONE;
@@ -235,7 +235,7 @@ enum take multi_collect(struct client *c, const struct command *command, struct 
         return TAKE_DONE;
     }
     const char *why = unfit(command);
-    if (why == NULL && c->worker->dual != NULL) why = dual_unfit(command);
+    if (why == NULL && c->worker->lanes) why = dual_unfit(command);
     if (why == NULL) return queue(c, command, raw);
     if (strncmp(why, "ERR ", 4) == 0) return spoil(c, why);
     c->multi->spoiled = true;
@@ -337,7 +337,7 @@ static enum take exec(struct client *c) {
         return TAKE_DONE;
     }
     enum take take = TAKE_DONE;
-    if (w->dual != NULL) {
+    if (w->lanes) {
         take = dual_exec(c, buf_slice(&c->multi->block), c->multi->count);
         if (take != TAKE_DONE) return take;
         multi_free(c);

@@ -5,6 +5,7 @@
 #include "gateway/client.h"
 #include "gateway/dual.h"
 #include "gateway/dual_audit.h"
+#include "gateway/far.h"
 #include "gateway/subs.h"
 
 #include "lib/base/log.h"
@@ -260,13 +261,16 @@ static enum err on_start(void *self, struct loop *loop, struct why *why) {
     w->loop = loop;
     worker_begin(w);
     enum err err = OK;
-    if (w->gw->lanes) err = dual_open(&w->dual, w, why); /* else the route opens it */
+    if (w->gw->lanes) w->lanes = true; /* else the route says so */
+    if (w->lanes && w->number == 0) err = dual_open(&w->dual, w, why);
+    if (err == OK) err = far_open(w->far, loop, why);
     if (err == OK) err = listen_on(w, &config->gateway.listen.endpoint, &w->plain, why);
     if (err == OK && config->gateway.tls.on)
         err = listen_on(w, &config->gateway.tls.listen.endpoint, &w->tls, why);
     if (err != OK) {
         listener_close(w->plain);
         listener_close(w->tls);
+        far_close(w->far);
         dual_close(w->dual);
         w->dual = NULL;
         return err;
@@ -286,6 +290,8 @@ static void on_stop(void *self, struct loop *loop) {
     listener_close(w->plain);
     listener_close(w->tls);
     close_backends(w, is_any);
+    far_close(w->far);
+    far_abandon(w);
     LIST_EACH(&w->clients, at) client_abort(LIST_OWNER(at, struct client, link));
     for (struct list *link; (link = list_pop(&w->graves)) != NULL;)
         dual_drop_grave(LIST_OWNER(link, struct grave, link));
@@ -306,10 +312,12 @@ enum err worker_open(struct worker **worker, struct gateway *gw, unsigned number
     for (unsigned i = 0; i < PARKS; i++) list_init(&w->parked[i]);
     for (unsigned i = 0; i < PROTOS; i++) list_init(&w->idle[i]);
     pool_init(&w->reqs, sizeof(struct req), REQS_KEPT);
+    w->far = far_new(w);
     (void)snprintf(name, sizeof name, "gw-%u", number);
     enum err err = loop_thread_open(&w->thread, name, on_start, on_stop, w, why);
     if (err != OK) {
         audit_board_close(w->audit_board);
+        far_free(w->far);
         mem_free(w);
         return err;
     }
@@ -327,5 +335,6 @@ void worker_close(struct worker *w) {
     buf_close(&w->scratch);
     audit_board_close(w->audit_board);
     pool_close(&w->reqs);
+    far_free(w->far);
     mem_free(w);
 }

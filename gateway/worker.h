@@ -30,6 +30,7 @@
 struct backend;
 struct audit_board;
 struct dual;
+struct far;
 struct client;
 struct req;
 
@@ -115,8 +116,10 @@ struct worker {
     uint64_t fail_count[SIDES], retry_at_ms[SIDES];
     bool drop_side[SIDES]; /* its connections are closed when this callback ends (DOWNGRADED) */
     struct loop_timer timer;
-    struct dual *dual; /* capture `lane`; NULL: `stream` */
     struct audit_board *audit_board; /* dual_audit.h */
+    bool lanes;        /* capture `lane` */
+    struct far *far;   /* what goes between the loops then */
+    struct dual *dual; /* likewise, of loop 0: all lanes are there */
     struct worker_counters counters;
 };
 

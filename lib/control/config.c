@@ -122,8 +122,6 @@ static enum err check_capture(const struct drawbridge_config *config, struct why
         return why_set(why, ERR_CONFIG,
                        "gateway.capture: auto is chosen by state, and this gateway is standalone");
     if (config->gateway.capture != CAPTURE_LANE) return OK;
-    if (config->gateway.loops != 1)
-        return why_set(why, ERR_CONFIG, "gateway.capture: lane needs gateway.loops: 1");
     if (config->target.cluster)
         return why_set(why, ERR_CONFIG, "gateway.capture: lane cannot write to a Cluster yet");
     return OK;

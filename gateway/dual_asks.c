@@ -1,0 +1,183 @@
+/* dual_asks.c -- dual write: what clients of other loops ask of the lanes. See far.h. */
+#include "gateway/dual_inside.h"
+
+/* ---- a command ---- */
+
+static void give_back(struct dual *d, struct ask *ask, enum ask_end end) {
+    ask->end = end;
+    ask_give_back(d->worker, ask);
+}
+
+/* Until this loop has been released, too, it would go to the old primary side (C23). */
+static bool is_early(const struct dual *d, const struct ask *ask) {
+    return ask->side != d->worker->side || ask->epoch != d->worker->epoch;
+}
+
+static bool may_go(const struct dual *d, const struct ask *ask) {
+    const struct backend *b = d->line[LANE_P][ask->lane].backend;
+    if (is_early(d, ask)) return false;
+    if (ask->kind == ASK_PIN) return true;
+    return b != NULL && lane_may_send(&d->lanes.lane[ask->lane]) &&
+           stream_queued_bytes(b->stream) <= BACKEND_QUEUE_HIGH_BYTES;
+}
+
+/* C10a, and C21: the connection is named before its first write. */
+static void pin(struct dual *d, struct ask *ask) {
+    if (ask->opened) d->table.opened(d->table.self, LANE_P, ask->server_id, ask->run_id);
+    lanes_pin(&d->lanes, ask->effect);
+    give_back(d, ask, ASK_ANSWERED);
+}
+
+static void go(struct dual *d, struct ask *ask) {
+    if (ask->kind == ASK_PIN) {
+        pin(d, ask);
+        return;
+    }
+    struct lanes_place place = {.lane = ask->lane};
+    struct lane_item *item = NULL;
+    struct effect *effect = ask->effect;
+    ask->effect = NULL;
+    d->sending = ask;
+    enum lanes_take take = lanes_send(&d->lanes, &place, effect, ask, &item);
+    d->sending = NULL;
+    ASSERT(take == LANES_SENT);
+    item->far = true;
+}
+
+/* It is tried when the turn ends, as if something had woken it (C17). */
+static void wait_begin(struct dual *d, struct ask *ask) {
+    struct dual_wait *wait = NEW(struct dual_wait);
+    wait->ask = ask;
+    wait->db = ask->db;
+    wait->proto = ask->proto;
+    wait->request = ask->request;
+    ask->request = (struct buf){0};
+    wait->keys = ask->effect;
+    ask->effect = NULL;
+    wait->deadline_us = ask->deadline_us;
+    list_push(&d->waits, &wait->link);
+    d->wait_count++;
+    d->waits_next_us = 0;
+    ask->wait = wait;
+}
+
+static void park(struct dual *d, struct ask *ask) {
+    ask->parked_at_us = d->worker->now_us;
+    list_push(&d->parked[ask->lane], &ask->link);
+}
+
+static void take_command(struct dual *d, struct ask *ask) {
+    ASSERT(ask->lane < d->lanes.count);
+    if (ask->kind == ASK_DO && ask->effect->blocking)
+        wait_begin(d, ask);
+    else if (list_is_empty(&d->parked[ask->lane]) && may_go(d, ask))
+        go(d, ask);
+    else
+        park(d, ask);
+}
+
+void dual_asks_turn(struct dual *d) {
+    for (unsigned i = 0; i < d->lanes.count; i++) {
+        while (!list_is_empty(&d->parked[i])) {
+            struct ask *ask = LIST_OWNER(d->parked[i].next, struct ask, link);
+            if (!may_go(d, ask)) break;
+            list_remove(&ask->link);
+            go(d, ask);
+        }
+    }
+}
+
+void dual_asks_tick(struct dual *d) {
+    uint64_t limit_us = (uint64_t)d->worker->gw->config->cutover.max_blackout * 1000;
+    for (unsigned i = 0; i < d->lanes.count; i++) {
+        while (!list_is_empty(&d->parked[i])) {
+            struct ask *ask = LIST_OWNER(d->parked[i].next, struct ask, link);
+            if (d->worker->now_us - ask->parked_at_us <= limit_us) break;
+            list_remove(&ask->link);
+            buf_add(&ask->answer, SLICE("-TRYAGAIN drawbridge: the primary side could not be used "
+                                        "in time; nothing was sent\r\n"));
+            give_back(d, ask, ASK_ANSWERED);
+        }
+    }
+}
+
+/* ---- its answer ---- */
+
+void dual_ask_answered(struct dual *d, struct lane_item *item, struct slice answer) {
+    struct ask *ask = item->client;
+    struct buf scratch = {0};
+    if (ask == NULL) return;
+    item->client = NULL;
+    if (ask->wait != NULL) dual_wait_free(d, ask->wait);
+    buf_add(&ask->answer, effect_answer(item->effect, answer, &scratch));
+    buf_close(&scratch);
+    give_back(d, ask, ASK_ANSWERED);
+}
+
+void dual_ask_nothing(struct dual *d, struct lane_item *item) {
+    struct ask *ask = item->client;
+    if (ask == NULL || ask->wait == NULL) return;
+    if (!ask->wait->cancelled) {
+        dual_wait_on(d, ask->wait);
+        return;
+    }
+    dual_wait_free(d, ask->wait);
+    give_back(d, ask, ASK_LOST);
+}
+
+void dual_ask_lost(struct dual *d, struct lane_item *item) {
+    struct ask *ask = item->client;
+    if (ask == NULL) return;
+    item->client = NULL;
+    if (ask->wait != NULL) dual_wait_free(d, ask->wait);
+    give_back(d, ask, ASK_LOST);
+}
+
+void dual_ask_over(struct dual *d, struct dual_wait *wait, struct slice answer) {
+    struct ask *ask = wait->ask;
+    dual_wait_free(d, wait);
+    buf_add(&ask->answer, answer);
+    give_back(d, ask, ASK_ANSWERED);
+}
+
+/* Nobody waits for it any more. One that is being tried is let go when it is answered. */
+static void cancel(struct dual *d, const struct ask *what) {
+    LIST_EACH(&d->waits, at) {
+        struct dual_wait *wait = LIST_OWNER(at, struct dual_wait, link);
+        struct ask *ask = wait->ask;
+        if (ask == NULL || ask->id != what->id || ask->origin != what->origin) continue;
+        wait->cancelled = true;
+        if (wait->trying) return;
+        dual_wait_free(d, wait);
+        give_back(d, ask, ASK_LOST);
+        return;
+    }
+}
+
+void dual_ask(struct dual *d, struct ask *ask) {
+    switch (ask->kind) {
+    case ASK_DO:
+    case ASK_PIN: take_command(d, ask); return;
+    case ASK_UNPIN:
+        lanes_unpin(&d->lanes, ask->effect);
+        dual_waits_wrote(d, ask->effect);
+        break;
+    case ASK_GONE: d->table.gone(d->table.self, dual_lane_side(d, ask->side), ask->server_id, ask->run_id); break;
+    case ASK_CANCEL: cancel(d, ask); break;
+    default: UNREACHABLE("ask");
+    }
+    ask_free(ask);
+}
+
+/* The process ends: the loops that asked have stopped. */
+void dual_asks_close(struct dual *d) {
+    for (unsigned i = 0; i < LANES_MAX; i++)
+        for (struct list *link; (link = list_pop(&d->parked[i])) != NULL;)
+            ask_free(LIST_OWNER(link, struct ask, link));
+    while (!list_is_empty(&d->waits)) {
+        struct dual_wait *wait = LIST_OWNER(d->waits.next, struct dual_wait, link);
+        struct ask *ask = wait->ask;
+        dual_wait_free(d, wait);
+        if (ask != NULL) ask_free(ask);
+    }
+}
