@@ -415,6 +415,8 @@ static void show_figures(struct dual *d) {
         raise_to(&f[DUAL_COPY_US_MAX], lane_copy_us_max(l));
         raise_to(&f[DUAL_LAG_MS], lane_lag_us(l) / 1000);
     }
+    f[DUAL_FUNCTIONS_DIRTY] = !lane_functions_are_clean(&d->lanes.functions);
+    f[DUAL_FUNCTIONS_FAILED] = d->lanes.functions.failed;
     f[DUAL_PASSES] = d->lanes.scan.passes;
     f[DUAL_PASS_NAMES] = d->lanes.scan.names;
     f[DUAL_WAITING] = d->wait_count;

@@ -38,6 +38,7 @@ struct grave;
     X(FOLLOWER_UP, "follower_up")                                                                  \
     X(DIRTY_KEYS, "dirty_keys")                                                                    \
     X(DIRTY_SLOTS, "dirty_slots")                                                                  \
+    X(FUNCTIONS_DIRTY, "functions_dirty")                                                          \
     X(PINNED_KEYS, "pinned_keys")                                                                  \
     X(QUEUE_ITEMS, "queue_items")                                                                  \
     X(QUEUE_BYTES, "queue_bytes")                                                                  \
@@ -46,6 +47,7 @@ struct grave;
     X(COMMANDS, "commands_total")                                                                  \
     X(EFFECTS, "effects_total")                                                                    \
     X(COPIES, "copies_total")                                                                      \
+    X(FUNCTIONS_FAILED, "functions_failed_total")                                                  \
     X(COPIES_FAILED, "copies_failed_total")                                                        \
     X(REFUSED, "refused_total")                                                                    \
     X(DROPPED, "dropped_total")                                                                    \

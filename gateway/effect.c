@@ -246,6 +246,8 @@ static struct effect *effect_make(const struct effect_facts *facts, int32_t db, 
     effect->writes = may_write(effect, &draft);
     effect->plain = is_plain(effect, facts);
     effect->barrier = effect->command != NULL && effect->command->effect == COMMAND_EFFECT_BARRIER;
+    effect->no_data = effect->barrier && (strncmp(effect->command->name, "script|", 7) == 0 ||
+                                          strncmp(effect->command->name, "function|", 9) == 0);
     effect->needs = needed(effect);
     return effect;
 }

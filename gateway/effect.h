@@ -89,6 +89,7 @@ struct effect {
     bool plain;        /* an error proves that nothing was done (C2) */
     bool blocking;     /* the client may have to wait: see effect_would_block() */
     bool barrier;      /* everything else must be drained (C19) */
+    bool no_data;      /* ... and it changes scripts or functions only */
     bool keys_unknown; /* it may write any key: `keys` are not all (C16) */
     struct effect_inside *inside; /* of effect.c's own */
 };

@@ -143,7 +143,7 @@ static void journal_entry(struct lane *l, const struct lane_item *item) {
         struct lane_journal_key key = {e->keys[i].name, e->keys[i].db};
         if (e->keys[i].use & EFFECT_WRITE) j->entry(j->self, item->id, &key, 1);
     }
-    if (e->keys_unknown || e->barrier) j->entry_all(j->self, item->id);
+    if (e->keys_unknown || (e->barrier && !e->no_data)) j->entry_all(j->self, item->id);
 }
 
 void lane_send(struct lane *l, struct lane_item *item) {
@@ -310,7 +310,7 @@ static void lose(struct lane *l, struct lane_item *item) {
     item->client = NULL;
     if (e->writes) {
         lane_mark_keys(l, e->keys, e->key_count, true);
-        if (e->keys_unknown || e->barrier) l->ops->mark_everything(l);
+        if (e->keys_unknown || (e->barrier && !e->no_data)) l->ops->mark_everything(l);
     }
     l->journal->forget(l->journal->self, item->id);
     if (!item->outside && !item->barrier) {

@@ -76,7 +76,7 @@ struct lane_item {
     uint64_t gen;          /* of the key when the copy was sent (C13a) */
     struct buf name;       /* LANE_COPY: of the key */
     struct lane_read *read; /* LANE_READ; its owner's */
-    bool spoiled;           /* LANE_READ: something before it was refused by F (C12b) */
+    bool spoiled;           /* LANE_READ: F refused something before it (C12b); a fence: it itself */
     uint64_t at_us; /* a copy: when P was asked; an effect: when it was queued for F */
     /* for F */
     struct buf bytes;

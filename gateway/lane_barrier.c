@@ -5,8 +5,9 @@
 
 #define HOME 0u /* the lane that carries the request */
 
-void lane_barrier_init(struct lane_barrier *b, struct lane *lanes, unsigned count) {
-    *b = (struct lane_barrier){.lanes = lanes, .count = count};
+void lane_barrier_init(struct lane_barrier *b, struct lane *lanes, unsigned count,
+                       struct lane_functions *functions) {
+    *b = (struct lane_barrier){.lanes = lanes, .count = count, .functions = functions};
 }
 
 void lane_barrier_close(struct lane_barrier *b) {
@@ -15,7 +16,10 @@ void lane_barrier_close(struct lane_barrier *b) {
         lane_item_free(item);
 }
 
-static void mark_all(struct lane_barrier *b) {
+/* NO_DATA: only scripts and functions may differ. */
+static void mark_all(struct lane_barrier *b, bool no_data) {
+    lane_functions_mark(b->functions);
+    if (no_data) return;
     for (unsigned i = 0; i < b->count; i++) lane_mark_all(&b->lanes[i]);
 }
 
@@ -62,16 +66,17 @@ static void put_fences(struct lane_barrier *b, const struct effect_outcome *outc
     b->at_f = LANE_FENCE_FENCING;
     b->reached = 0;
     b->broken = false;
+    b->no_data = outcome->items[0].scope == EFFECT_SCOPE_SCRIPTS;
     b->closed = b->count == 64 ? UINT64_MAX : (UINT64_C(1) << b->count) - 1;
     b->fenced++;
     for (unsigned i = 0; i < b->count; i++) {
         struct lane_item *fence = NEW(struct lane_item);
         fence->kind = LANE_FENCE;
+        fence->harmless = b->no_data;
         fence->db = fence->db_after = outcome->items[0].db;
         if (i == HOME) {
             buf_add(&fence->bytes, effect_item_request(outcome, &outcome->items[0]));
             fence->replies = 1;
-            fence->harmless = outcome->items[0].scope == EFFECT_SCOPE_SCRIPTS;
         }
         bool up = lane_fence(&b->lanes[i], fence);
         ASSERT(up);
@@ -81,7 +86,7 @@ static void put_fences(struct lane_barrier *b, const struct effect_outcome *outc
 void lane_barrier_settled(struct lane_barrier *b, struct lane_item *item,
                           const struct effect_outcome *outcome) {
     if (outcome == NULL) { /* it may have been done until now; what could still do it is gone */
-        mark_all(b);
+        mark_all(b, item->effect->no_data);
         lane_item_free(item);
         return;
     }
@@ -92,7 +97,7 @@ void lane_barrier_settled(struct lane_barrier *b, struct lane_item *item,
             put_fences(b, outcome);
         } else {
             b->marked++;
-            mark_all(b);
+            mark_all(b, item->effect->no_data);
         }
     }
     lane_item_free(item);
@@ -102,6 +107,7 @@ void lane_barrier_settled(struct lane_barrier *b, struct lane_item *item,
 /* Everything is dirty already, and stays so until its connection is known to be gone. */
 void lane_barrier_unanswered(struct lane_barrier *b) {
     ASSERT(b->at_p == LANE_BARRIER_ASKED);
+    lane_functions_mark(b->functions);
     go_on(b);
 }
 
@@ -110,6 +116,7 @@ void lane_barrier_at_fence(struct lane_barrier *b, unsigned lane) {
 }
 
 void lane_barrier_passed(struct lane_barrier *b, struct lane_item *fence) {
+    if (fence->spoiled) mark_all(b, fence->harmless); /* F refused it */
     lane_item_free(fence);
     ASSERT(b->at_f == LANE_FENCE_PASSING);
     b->closed &= ~(UINT64_C(1) << HOME);
@@ -118,10 +125,11 @@ void lane_barrier_passed(struct lane_barrier *b, struct lane_item *fence) {
 }
 
 void lane_barrier_lost(struct lane_barrier *b, unsigned lane, struct lane_item *fence, bool sent) {
+    bool no_data = fence->harmless;
     lane_item_free(fence);
     b->closed &= ~(UINT64_C(1) << lane);
     b->reached &= ~(UINT64_C(1) << lane);
-    mark_all(b);
+    mark_all(b, no_data);
     b->broken = true;
     if (sent) b->at_f = LANE_FENCE_BURIED;
     if (!sent && lane == HOME && b->at_f == LANE_FENCE_PASSING) b->at_f = LANE_FENCE_FENCING;
@@ -141,7 +149,7 @@ static void let_through(struct lane_barrier *b) {
 
 static void turn_at_f(struct lane_barrier *b) {
     if (b->at_f == LANE_FENCE_BURIED && b->lanes[HOME].follower_lost == 0) {
-        mark_all(b); /* it may have emptied F until now */
+        mark_all(b, b->no_data); /* it may have emptied F until now */
         b->at_f = LANE_FENCE_FENCING;
         b->broken = true;
     }

@@ -9,7 +9,7 @@
  * before it is confirmed. The two machines are apart, so that no client waits for F: when F is not
  * there, or still busy with the barrier before this one, everything becomes dirty instead, and a
  * pass (lane_scan.h) makes it clean. So it is with SWAPDB and with blocks that hold more than one
- * request.
+ * request. What changes scripts and functions only makes those dirty instead (lane_functions.h).
  *
  * Decided without I/O, over the lanes of one loop. barrier_turn() carries out what could not be
  * done inside a lane's own functions: call it when a callback ends.
@@ -17,7 +17,7 @@
 #ifndef GATEWAY_LANE_BARRIER_H
 #define GATEWAY_LANE_BARRIER_H
 
-#include "gateway/lane.h"
+#include "gateway/lane_functions.h"
 
 enum lane_barrier_at_p { LANE_BARRIER_IDLE, LANE_BARRIER_STOPPING, LANE_BARRIER_ASKED };
 enum lane_barrier_at_f {
@@ -30,16 +30,19 @@ enum lane_barrier_at_f {
 struct lane_barrier {
     struct lane *lanes;
     unsigned count;
+    struct lane_functions *functions;
     struct lane_queue waiting; /* items; each leaves alone, down lane 0 */
     enum lane_barrier_at_p at_p;
     enum lane_barrier_at_f at_f;
     uint64_t closed;               /* lanes with a fence in their queue, as bits */
     uint64_t reached;              /* of those, the ones where all before it is confirmed */
+    bool no_data;                  /* the fences are of a command that changes no keys */
     bool broken;                   /* a fence was lost: let the others through, send nothing */
     uint64_t done, fenced, marked; /* figures: barriers, and how F got them */
 };
 
-void lane_barrier_init(struct lane_barrier *barrier, struct lane *lanes, unsigned count);
+void lane_barrier_init(struct lane_barrier *barrier, struct lane *lanes, unsigned count,
+                       struct lane_functions *functions);
 void lane_barrier_close(struct lane_barrier *barrier);
 
 /* Takes ITEM, whose effect is a barrier. */

@@ -173,6 +173,7 @@ void lane_follower_answered(struct lane *l, struct slice replies) {
     if (bad) refused(l, item);
     if (item->kind == LANE_COPY && bad) lane_note_refusal(l);
     if (item->kind == LANE_COPY && !bad) lane_note_copy(l, item->at_us, buf_size(&item->bytes));
+    if (item->kind == LANE_FENCE) item->spoiled = bad;
     if (item->kind == LANE_FENCE && bad && !item->harmless)
         l->ops->lost_fence(l, item, false);
     else if (item->kind == LANE_FENCE)

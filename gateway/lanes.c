@@ -80,7 +80,8 @@ void lanes_init(struct lanes *lanes, const struct lanes_ops *lanes_ops, void *se
     lanes->lane = NEW_ARRAY(struct lane, count);
     for (unsigned i = 0; i < count; i++)
         lane_init(&lanes->lane[i], &ops, lanes, journal, clock, rules, i, count);
-    lane_barrier_init(&lanes->barrier, lanes->lane, count);
+    lane_functions_init(&lanes->functions, &lanes->lane[0]);
+    lane_barrier_init(&lanes->barrier, lanes->lane, count, &lanes->functions);
     lane_scan_init(&lanes->scan, lanes->lane, count);
 }
 
@@ -131,20 +132,24 @@ enum lanes_take lanes_send(struct lanes *lanes, struct lanes_place *place, struc
 }
 
 void lanes_pin(struct lanes *lanes, const struct effect *effect) {
+    if (effect->barrier) lane_functions_mark(&lanes->functions);
     for (unsigned i = 0; i < lanes->count; i++) lane_pin(&lanes->lane[i], effect);
 }
 
 void lanes_unpin(struct lanes *lanes, const struct effect *effect) {
+    if (effect->barrier) lane_functions_mark(&lanes->functions);
     for (unsigned i = 0; i < lanes->count; i++) lane_unpin(&lanes->lane[i], effect);
 }
 
 void lanes_mark_all(struct lanes *lanes) {
+    lane_functions_mark(&lanes->functions);
     for (unsigned i = 0; i < lanes->count; i++) lane_mark_all(&lanes->lane[i]);
 }
 
 void lanes_turn(struct lanes *lanes) {
     enum lane_side side;
     lane_barrier_turn(&lanes->barrier);
+    lane_functions_turn(&lanes->functions);
     if (lane_scan_turn(&lanes->scan, &side))
         lanes->ops->scan(lanes->self, side, lanes->scan.db, lanes->scan.cursor, lanes->scan.round);
     for (unsigned i = 0; i < lanes->count; i++) lane_tick(&lanes->lane[i]);
@@ -159,6 +164,7 @@ bool lanes_are_quiet(const struct lanes *lanes) {
 
 bool lanes_are_level(const struct lanes *lanes) {
     if (lanes->barrier.at_f != LANE_FENCE_IDLE || lanes->scan.state != LANE_SCAN_IDLE) return false;
+    if (!lane_functions_are_clean(&lanes->functions)) return false;
     for (unsigned i = 0; i < lanes->count; i++)
         if (!lane_is_level(&lanes->lane[i])) return false;
     return true;

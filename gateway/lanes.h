@@ -16,6 +16,7 @@
 #define GATEWAY_LANES_H
 
 #include "gateway/lane_barrier.h"
+#include "gateway/lane_functions.h"
 #include "gateway/lane_scan.h"
 
 struct lanes;
@@ -39,6 +40,7 @@ struct lanes {
     unsigned count;
     struct lane *lane; /* count */
     struct lane_barrier barrier;
+    struct lane_functions functions;
     struct lane_scan scan;
 };
 

@@ -4,7 +4,7 @@ import sys
 
 import redis
 
-from servers import Folder, Ours, RedisServer, run_tests
+from servers import Folder, Ours, RedisServer, Relay, run_tests, wait_until
 from test_gateway_lanes import Gateway, HIDDEN
 from walk import differences, walk
 
@@ -55,6 +55,42 @@ def test_a_database_that_legacy_does_not_have_stops_nothing():
         r.set(even, 2)
         gateway.wait_level(20)
         assert not differences(walk(legacy.port), walk(target.port))
+
+
+def library(name):
+    return "#!lua name=%s\nredis.register_function('f_%s', function(keys, args) return args[1] end)" % (name, name)
+
+
+def functions(server):
+    return sorted(dict(zip(row[::2], row[1::2]))[b"library_name"].decode() for row in server.client().execute_command("FUNCTION", "LIST"))
+
+
+def test_functions_are_at_the_target_whenever_they_were_loaded():
+    with Folder("lanes-functions") as folder:
+        legacy = RedisServer(folder, "legacy", *HIDDEN)
+        legacy.client().execute_command("FUNCTION", "LOAD", library("before"))
+        target = Ours(folder, "target")
+        target.client().execute_command("FUNCTION", "LOAD", library("stranger"))
+        relay = Relay(target.port)
+        gateway = Gateway(folder, legacy, relay)
+        r = gateway.client()
+        gateway.wait_level(30)
+        assert functions(target) == ["before"], functions(target)
+        r.execute_command("FUNCTION", "LOAD", library("beside"))
+        gateway.wait_level(30)
+        assert functions(target) == ["before", "beside"], functions(target)
+        passes = gateway.lanes()["passes_total"]
+        relay.cut()
+        wait_until("the target is away", lambda: gateway.lanes()["follower_up"] == 0)
+        r.execute_command("FUNCTION", "LOAD", library("away"))
+        r.execute_command("FUNCTION", "DELETE", "before")
+        r.execute_command("SCRIPT", "LOAD", "return 1")
+        assert gateway.lanes()["level"] == 0
+        relay.open()
+        gateway.wait_level(30)
+        assert functions(target) == functions(legacy) == ["away", "beside"], functions(target)
+        lanes = gateway.lanes()
+        assert lanes["passes_total"] == passes and lanes["dirty_slots"] == 0, f"keys were listed again because of functions: {lanes}"
 
 
 if __name__ == "__main__":

@@ -695,6 +695,7 @@ void world_open(struct world *w, uint64_t seed, unsigned lanes, bool import) {
 void world_start(struct world *w, bool baseline) {
     open_gateway(w);
     if (baseline) lanes_mark_all(&w->lanes);
+    else w->lanes.functions.dirty = false;
     connect(w);
     for (int db = 0; !baseline && db < MINI_DBS; db++)
         for (int k = 0; k < MINI_KEYS; k++) {

@@ -530,6 +530,24 @@ static void do_select(struct call *c) {
     resp_write_ok(c->out);
 }
 
+static void do_function(struct call *c) {
+    uint32_t *libraries = &c->m->state.libraries;
+    char text[16];
+    snprintf(text, sizeof text, "libs%08" PRIx32, *libraries);
+    if (is(c, 1, "dump")) {
+        resp_write_text(c->out, text);
+        return;
+    }
+    uint32_t bit = c->argc > 2 ? UINT32_C(1) << (c->argv[2].data[0] & 31) : 0;
+    if (is(c, 1, "flush")) *libraries = 0;
+    else if (is(c, 1, "restore")) *libraries = (uint32_t)strtoul((const char *)c->argv[2].data + 4, NULL, 16);
+    else if (*libraries & bit) {
+        resp_write_errorf(c->out, "ERR Library already exists");
+        return;
+    } else *libraries |= bit;
+    resp_write_ok(c->out);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct call *c);
@@ -542,7 +560,7 @@ static const struct {
     {"lpop", do_pop},          {"rpop", do_pop},      {"blpop", do_blpop},     {"sadd", do_sadd},       {"srem", do_remove},
     {"hdel", do_remove},       {"zrem", do_remove},   {"spop", do_spop},       {"smove", do_smove},     {"sunionstore", do_sunionstore},
     {"hset", do_hset},         {"zadd", do_zadd},     {"zincrby", do_zadd},    {"eval", do_eval},       {"time", do_time},
-    {"select", do_select},     {"exists", do_exists}, {"memory", do_memory},   {"info", do_info},
+    {"select", do_select},     {"exists", do_exists}, {"memory", do_memory},   {"info", do_info},       {"function", do_function},
 };
 
 /* As a server without memory: what can only shrink is not refused. */
@@ -567,7 +585,6 @@ static void run(struct call *c) {
             commands[i].run(c);
             return;
         }
-    printf("%.*s\n", (int)c->argv[0].size, (const char *)c->argv[0].data);
     UNREACHABLE("a command that the mini Redis does not know");
 }
 
@@ -684,6 +701,10 @@ bool mini_same(const struct mini_value *a, const struct mini_value *b) {
 }
 
 bool mini_equal(const struct mini_state *a, const struct mini_state *b, int64_t at_ms, char what[256]) {
+    if (a->libraries != b->libraries) {
+        snprintf(what, 256, "P has the libraries %" PRIx32 ", F has %" PRIx32, a->libraries, b->libraries);
+        return false;
+    }
     for (int db = 0; db < MINI_DBS; db++)
         for (int k = 0; k < MINI_KEYS; k++) {
             const struct mini_value *x = &a->at[db][k], *y = &b->at[db][k];

@@ -29,6 +29,7 @@ struct mini_value {
 
 struct mini_state {
     struct mini_value at[MINI_DBS][MINI_KEYS];
+    uint32_t libraries; /* of functions, as bits; FUNCTION LOAD 0 .. 31 stands for one */
 };
 
 struct mini {

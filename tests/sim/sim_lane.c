@@ -82,6 +82,7 @@ static void random_issue(struct rng *r, struct world *w) {
     if (rng_below(r, 30) == 0) snprintf(second, sizeof second, "SELECT 1");
     bool own = rng_below(r, 9) == 0;
     if (rng_below(r, 70) == 0) snprintf(text, sizeof text, "%s", rng_below(r, 3) ? "FLUSHALL" : rng_below(r, 2) ? "FLUSHDB" : "SWAPDB 0 1");
+    else if (rng_below(r, 80) == 0) snprintf(text, sizeof text, rng_below(r, 4) ? "FUNCTION LOAD %d" : "FUNCTION FLUSH", (int)rng_below(r, 5));
     else if (rng_below(r, 7) == 0) snprintf(text, sizeof text, "%s;%s", first, second);
     else snprintf(text, sizeof text, "%s", first);
     if (text[0] == 'F' || strncmp(text, "SWAP", 4) == 0 || strchr(text, ';') != NULL || strncmp(text, "BLPOP", 5) == 0) own = false;
@@ -154,6 +155,7 @@ static bool random_run(uint64_t seed, int off, uint64_t figures[8], bool quiet) 
     }
     if (!baseline) w->server[LANE_F].state = w->server[LANE_P].state;
     if (baseline && rng_below(&r, 3) == 0) both(w, "SET b 9", false, true);
+    for (int side = 0; side < 2 && baseline; side++) w->server[side].state.libraries = (uint32_t)rng_below(&r, 4);
     struct weather weather = {rng_below(&r, 10) < 7, rng_below(&r, 10) < 3, rng_below(&r, 10) < 2, (unsigned)rng_below(&r, 8)};
     w->check_clean = !weather.refusals && !weather.loading && rng_below(&r, 2);
     world_start(w, baseline);
