@@ -9,14 +9,10 @@ import os
 import subprocess
 import time
 
+import npm
 from bridge import TOP, Bridge
 
 CLIENTS = os.path.join(TOP, "tests", "clients")
-
-
-def install():
-    if not os.path.isdir(os.path.join(CLIENTS, "node_modules", "bullmq")):
-        subprocess.run(["npm", "install", "--no-save", "--no-audit", "--no-fund", "--silent"], cwd=CLIENTS, check=True)
 
 
 def move(target):
@@ -39,7 +35,7 @@ def move(target):
 
 
 def main():
-    install()
+    npm.install()
     for target in ("redis", "bundled"):
         move(target)
 
