@@ -310,6 +310,12 @@ enum err members_open(struct members **out, struct loop *loop, const struct endp
     return OK;
 }
 
+enum err members_reload_tls(struct members *members, struct why *why) {
+    if (!listener_endpoint(members->listener)->tls.on) return OK;
+    enum err err = listener_reload_tls(members->listener, why);
+    return err == OK ? OK : why_add(why, err, "state.tls");
+}
+
 void members_close(struct members *members) {
     if (!members) return;
     members->closing = true;

@@ -46,6 +46,9 @@ struct members_events {
 MUST_CHECK enum err members_open(struct members **members, struct loop *loop,
                                  const struct endpoint *listen, const struct members_events *events,
                                  void *self, struct why *why);
+/* Read the control port's certificate and key again; new connections meet them. On failure the old ones stay. */
+MUST_CHECK enum err members_reload_tls(struct members *members, struct why *why);
+
 void members_close(struct members *members);
 
 /* ---- a member; alive from on_joined until on_lost returns ---- */

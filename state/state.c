@@ -11,26 +11,40 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-static void on_signal(uv_signal_t *signal, int number) {
-    log_info("state.stopping", LOG_I("signal", number));
-    loop_stop(signal->data);
-}
+#define SIGNALS 3
 
 struct signals {
-    uv_signal_t term, interrupt;
+    uv_signal_t watched[SIGNALS];
+    struct loop *loop;
+    struct core *core;
 };
 
-static void watch_signals(struct signals *signals, struct loop *loop) {
-    uv_signal_init(loop_uv(loop), &signals->term);
-    uv_signal_init(loop_uv(loop), &signals->interrupt);
-    signals->term.data = signals->interrupt.data = loop;
-    uv_signal_start(&signals->term, on_signal, SIGTERM);
-    uv_signal_start(&signals->interrupt, on_signal, SIGINT);
+static void on_signal(uv_signal_t *signal, int number) {
+    struct signals *signals = signal->data;
+    struct why why;
+    if (number != SIGHUP) {
+        log_info("state.stopping", LOG_I("signal", number));
+        loop_stop(signals->loop);
+    } else if (members_reload_tls(signals->core->members, &why) == OK) {
+        log_info("state.reloaded");
+    } else {
+        log_error("state.not_reloaded", LOG_WHY(&why));
+    }
+}
+
+static void watch_signals(struct signals *signals, struct loop *loop, struct core *core) {
+    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+    signals->loop = loop;
+    signals->core = core;
+    for (size_t i = 0; i < SIGNALS; i++) {
+        uv_signal_init(loop_uv(loop), &signals->watched[i]);
+        signals->watched[i].data = signals;
+        uv_signal_start(&signals->watched[i], on_signal, numbers[i]);
+    }
 }
 
 static void forget_signals(struct signals *signals) {
-    uv_close((uv_handle_t *)&signals->term, NULL);
-    uv_close((uv_handle_t *)&signals->interrupt, NULL);
+    for (size_t i = 0; i < SIGNALS; i++) uv_close((uv_handle_t *)&signals->watched[i], NULL);
 }
 
 static enum err serve(struct loop *loop, const struct drawbridge_config *config, int *exit_code,
@@ -45,7 +59,7 @@ static enum err serve(struct loop *loop, const struct drawbridge_config *config,
     }
     err = api_open(&api, core, why);
     if (!err) {
-        watch_signals(&signals, loop);
+        watch_signals(&signals, loop, core);
         loop_run(loop);
         forget_signals(&signals);
     }

@@ -184,11 +184,20 @@ static void start_due(struct supervisor *s) {
     }
 }
 
+/* The roles that keep certificates of listeners read them again. */
+static void reload(struct supervisor *s) {
+    static const int order[] = {STATE, GATEWAY};
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+        if (s->child[order[i]].pid) kill(s->child[order[i]].pid, SIGHUP);
+    say("reload: certificates of state and gateway are read again");
+}
+
 static void supervise(struct supervisor *s) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGCHLD);
     sigprocmask(SIG_BLOCK, &set, NULL);
     while (!s->stopping) {
@@ -196,6 +205,7 @@ static void supervise(struct supervisor *s) {
         struct timespec wait = {0, 100 * 1000000};
         int number = sigtimedwait(&set, NULL, &wait);
         reap(s);
+        if (number == SIGHUP) reload(s);
         if (number == SIGINT || number == SIGTERM) {
             say("stopping: gateway, syncer, state, server");
             s->stopping = true;

@@ -4,6 +4,9 @@ who shows no certificate, or one of another authority, or speaks no TLS, is nobo
 import json
 import os
 import shutil
+import signal
+import socket
+import ssl
 import subprocess
 import time
 
@@ -62,11 +65,49 @@ def wait_for(what, condition, timeout_s=20):
         time.sleep(0.1)
 
 
+def shown(b):
+    """The certificate that the control port shows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(f"{b.folder}/certs/ca.pem")
+    context.load_cert_chain(f"{b.folder}/certs/client.pem", f"{b.folder}/certs/client.key")
+    with socket.create_connection(("127.0.0.1", b.ports["control"]), timeout=5) as plain, context.wrap_socket(plain) as secure:
+        return secure.getpeercert(True)
+
+
+def the_certificate_is_read_again(b):
+    def put(name):
+        for end in ("pem", "key"):
+            shutil.copy(f"{b.folder}/certs/{name}.{end}", f"{b.folder}/certs/server.{end}")
+
+    def hang_up(word):
+        before = b.log_tail("state", 10000).count(word)
+        b.processes["state"].send_signal(signal.SIGHUP)
+        wait_for(word, lambda: b.log_tail("state", 10000).count(word) > before)
+
+    for end in ("pem", "key"):
+        shutil.copy(f"{b.folder}/certs/server.{end}", f"{b.folder}/certs/first.{end}")
+    first = shown(b)
+    put("client")
+    assert shown(b) == first, "nobody asked for it"
+    hang_up("state.reloaded")
+    second = shown(b)
+    assert second != first
+    b.write("certs/server.pem", "no certificate\n")
+    hang_up("state.not_reloaded")
+    assert shown(b) == second, "one that cannot be used takes the place of one that can"
+    put("first")
+    hang_up("state.reloaded")
+    assert shown(b) == first
+    assert b.members() == {"gateway", "syncer"}, "connections that stand go on"
+
+
 with ControlTls() as b:
     b.fill(1000)
     clients = b.clients(2)
     wait_for("both are here", lambda: b.members() == {"gateway", "syncer"})
     assert b.secure("certs").execute_command("DRAWBRIDGE", "EPOCH")[1] == b"legacy"
+    the_certificate_is_read_again(b)
     assert is_refused(b.control()), "a plain connection is answered"
     assert is_refused(b.control(ssl=True, ssl_ca_certs=f"{b.folder}/certs/ca.pem")), "no certificate, and an answer"
     assert is_refused(b.secure("others")), "a stranger's certificate, and an answer"
