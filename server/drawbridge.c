@@ -136,6 +136,8 @@ static void drawbridge_command(struct client *c) {
         epoch(c);
     else if (arg_is(c->argv[1], "join") && c->argc == 4)
         join(c);
+    else if (arg_is(c->argv[1], "digest") && c->argc >= 3)
+        drawbridge_digest(c);
     else if (arg_is(c->argv[1], "topology") && c->argc >= 3)
         cluster_topology_command(c);
     else

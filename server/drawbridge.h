@@ -12,6 +12,9 @@ struct engine;
  * it too. */
 bool drawbridge_take_publish(struct client *c);
 
+/* DRAWBRIDGE DIGEST ... (digest_command.c) */
+void drawbridge_digest(struct client *c);
+
 /* Something was synced or acknowledged: WAITAOF looks again. */
 void drawbridge_check_waiting(struct engine *engine);
 

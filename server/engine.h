@@ -52,7 +52,9 @@ struct engine {
     struct db *dbs; /* settings.databases */
     int db_count;
     struct db_observer *observer; /* NULL: no point in time is being kept */
-    uint8_t snapshot_polarity; /* the colours of an entry that every snapshot has (snapshot.c) */
+    /* By tables of a database (struct partitions): the colours of an entry that every snapshot has
+     * (snapshot.c). */
+    uint8_t snapshot_polarity[SLOT_CLUSTER_COUNT];
     enum role role;
     bool busy;          /* a script runs for long: only what may run meanwhile is served */
     bool over_memory;   /* at the start of the last command that a client sent */

@@ -81,11 +81,16 @@ static void note_expiry(struct db *db, struct where w, int64_t expiry_ms) {
     note_due(db, w, expiry_ms);
 }
 
+/* Of what no snapshot needs. */
+static uint8_t colours_at(const struct db *db, struct where w) {
+    return db->engine->snapshot_polarity[w.table - db->partitions->tables];
+}
+
 static struct entry *add_at(struct db *db, struct where w, struct slice key,
                             const struct value *value, int64_t expiry_ms) {
     struct entry *e = entry_new(key, value, expiry_ms);
     access_start(db->engine, e);
-    e->colours = db->engine->snapshot_polarity;
+    e->colours = colours_at(db, w);
     table_add_hashed(w.table, e, w.hash);
     db->partitions->keys[w.partition]++;
     note_expiry(db, w, expiry_ms);
@@ -114,7 +119,7 @@ static void drop(struct db *db, struct entry *e, bool shell) {
 static void replace(struct db *db, struct where w, struct entry *old, struct entry *new,
                     bool shell) {
     memcpy(new->access, old->access, sizeof new->access);
-    new->colours = db->engine->snapshot_polarity;
+    new->colours = colours_at(db, w);
     table_moved(w.table, old, new, w.hash);
     note_expiry(db, w, entry_expiry(new));
     drop(db, old, shell);

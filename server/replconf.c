@@ -2,6 +2,8 @@
 #include "server/args.h"
 #include "server/drawbridge.h"
 #include "server/replication.h"
+
+#include "lib/base/mem.h"
 #include "server/reply.h"
 
 struct replica *replica_of(struct client *c) {
@@ -83,6 +85,37 @@ static bool take_filter(struct client *c, struct slice text) {
     return true;
 }
 
+/* "7" or "0-100" from the front of TEXT up to a comma. */
+static bool next_range(struct slice *text, int64_t *from, int64_t *to) {
+    const uint8_t *comma = memchr(text->data, ',', text->size);
+    size_t size = comma ? (size_t)(comma - text->data) : text->size;
+    struct slice range = slice_take(*text, size);
+    *text = slice_drop(*text, comma ? size + 1 : size);
+    const uint8_t *dash = range.size ? memchr(range.data, '-', range.size) : NULL;
+    size_t first = dash ? (size_t)(dash - range.data) : range.size;
+    if (!slice_to_int(slice_take(range, first), from)) return false;
+    *to = *from;
+    if (dash && !slice_to_int(slice_drop(range, first + 1), to)) return false;
+    return *from >= 0 && *from <= *to && *to < SLOT_CLUSTER_COUNT;
+}
+
+/* Slots and ranges of them, separated by commas. */
+static bool take_slots(struct client *c, struct slice text) {
+    struct slot_set slots = {{0}};
+    int64_t from, to;
+    while (text.size) {
+        if (!next_range(&text, &from, &to)) {
+            reply_error(c, "ERR rdb-filter-slots: slots and ranges such as 7,100-200");
+            return false;
+        }
+        for (int64_t slot = from; slot <= to; slot++) slot_set_add(&slots, (unsigned)slot);
+    }
+    struct replica *replica = replica_made(c);
+    mem_free(replica->slots);
+    replica->slots = mem_dup(&slots, sizeof slots);
+    return true;
+}
+
 /* One pair of words. False: an error was replied. */
 static bool take_option(struct client *c, struct slice name, struct slice value) {
     int64_t number;
@@ -101,6 +134,8 @@ static bool take_option(struct client *c, struct slice name, struct slice value)
         replica_made(c)->rdb_only = number == 1;
     } else if (arg_is(name, "rdb-filter-only")) {
         return take_filter(c, value);
+    } else if (arg_is(name, "rdb-filter-slots")) {
+        return take_slots(c, value);
     } else if (!arg_is(name, "version")) { /* Valkey tells its version; any is fine */
         reply_error(c, "ERR Unrecognized REPLCONF option: %.*s",
                     name.size > 64 ? 64 : (int)name.size, (const char *)name.data);
@@ -143,6 +178,10 @@ static bool may_sync(struct client *c) {
     struct replication *r = replication_of(c->engine);
     struct replica *replica = replica_of(c);
     if (replica && replica->is_linked) return false; /* twice: ignored, as in Redis */
+    if (replica && replica->slots && !replica->rdb_only) {
+        reply_error(c, "ERR the stream cannot be limited to slots: REPLCONF rdb-only 1");
+        return false;
+    }
     if (c->engine->role == ROLE_REPLICA && r->link.state != LINK_CONNECTED) {
         reply_error(c, "NOMASTERLINK Can't SYNC while not connected with my master");
         return false;

@@ -62,6 +62,7 @@ static void replica_free(struct client *c) {
     if (replica->snapshot) snapshot_abort(replica->snapshot);
     drop_file(replica);
     buf_close(&replica->rdb);
+    mem_free(replica->slots);
     if (replica->is_linked) {
         if (replica->prev)
             replica->prev->next = replica->next;
@@ -253,6 +254,7 @@ static void begin_full(struct replica *replica) {
     if (!replica->knows_eof) replica->temp = temp_name();
     rand_hex40(replica->mark);
     struct snapshot_want want = {.scope = replica->scope,
+                                 .slots = replica->slots,
                                  .path = replica->temp,
                                  .owner = replica,
                                  .batch = take_batch,

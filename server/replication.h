@@ -37,6 +37,7 @@ struct replica {
     bool knows_eof, knows_psync2, rdb_only, is_linked;
     bool old_sync; /* came by SYNC: hears no +FULLRESYNC and sends no ACK */
     enum snapshot_scope scope;
+    struct slot_set *slots; /* the RDB holds keys of these alone; owned; NULL: of all */
     uint64_t
         next_offset; /* of the stream, to be sent next; pins the backlog from REPLICA_SNAPSHOT on */
     int64_t ack_offset, aof_ack_offset;

@@ -20,7 +20,7 @@ enum rdb_pack snapshot_pack(const struct snapshot *s) {
 static void put_select(struct snapshot *s, struct rdb_tape *tape, int origin) {
     buf_byte(&tape->bytes, RDB_OP_SELECT);
     rdb_put_length(&tape->bytes, (uint64_t)origin);
-    if (s->announced[origin]) return;
+    if (s->announced[origin] || s->slots) return;
     s->announced[origin] = true;
     buf_byte(&tape->bytes, RDB_OP_RESIZE);
     rdb_put_length(&tape->bytes, s->sizes[origin]);
@@ -49,10 +49,25 @@ void snapshot_put_all(struct snapshot *s, struct tapes *tapes) {
     snapshot_writer_give_all(s->writer, tapes);
 }
 
+/* Whether E is to be put out at all. */
+static bool is_wanted(const struct snapshot *s, int origin, const struct entry *e) {
+    if (s->want.one_db && s->want.db != origin) return false;
+    return s->slots == NULL || slot_set_has(s->slots, slot_cluster(entry_key(e)));
+}
+
+bool snapshot_wants_table(const struct snapshot *s, unsigned at) {
+    unsigned share = SLOT_CLUSTER_COUNT / s->engine->dbs[0].partitions->count;
+    if (s->slots == NULL) return true;
+    if (share == 1) return slot_set_has(s->slots, at);
+    for (unsigned byte = at * share / 8; byte < (at + 1) * share / 8; byte++)
+        if (s->slots->bits[byte]) return true;
+    return false;
+}
+
 void snapshot_capture(struct snapshot *s, int origin, struct entry *e) {
     e->colours ^= snapshot_bit(s);
     s->keys++;
-    if (s->writer == NULL) return;
+    if (s->writer == NULL || !is_wanted(s, origin, e)) return;
     if (part_is_needed(e)) {
         part_begin(s, origin, e);
         return;
@@ -74,7 +89,8 @@ void snapshot_capture(struct snapshot *s, int origin, struct entry *e) {
 
 /* Put E out for all who have not captured it yet. */
 static void capture_for_all(struct snapshots *all, const struct db *db, struct entry *e) {
-    uint8_t open = (uint8_t)((e->colours ^ all->engine->snapshot_polarity) & all->running);
+    uint8_t captured = all->engine->snapshot_polarity[db_table(db, entry_key(e))];
+    uint8_t open = (uint8_t)((e->colours ^ captured) & all->running);
     for (unsigned slot = 0; open; slot++, open >>= 1)
         if (open & 1) {
             struct snapshot *s = all->slots[slot];
@@ -153,6 +169,7 @@ static void free_snapshot(struct snapshot *s) {
     mem_free(s->sizes);
     mem_free(s->expires);
     mem_free(s->announced);
+    mem_free(s->slots);
     rdb_tape_close(&s->tape);
     rdb_tape_close(&s->side);
     tapes_close(&s->aside);
@@ -286,7 +303,8 @@ static void take_slot(struct snapshot *s, unsigned slot) {
     s->slot = slot;
     all->slots[slot] = s;
     all->running |= snapshot_bit(s);
-    s->engine->snapshot_polarity ^= snapshot_bit(s);
+    for (unsigned i = 0; i < s->engine->dbs[0].partitions->count; i++)
+        if (snapshot_wants_table(s, i)) s->engine->snapshot_polarity[i] ^= snapshot_bit(s);
     s->engine->observer = &all->observer;
     go_on(all);
 }
@@ -294,6 +312,7 @@ static void take_slot(struct snapshot *s, unsigned slot) {
 static enum err open_writer(struct snapshot *s, struct why *why) {
     struct snapshot_writer_want want = {.loop = s->engine->loop,
                                         .path = s->want.path,
+                                        .sink = s->want.sink,
                                         .syncs = s->engine->settings.rdb_save_incremental_fsync,
                                         .owner = s,
                                         .batch = give_batch,
@@ -302,6 +321,7 @@ static enum err open_writer(struct snapshot *s, struct why *why) {
     enum err err = snapshot_writer_open(&want, &s->writer, why);
     if (err) return err;
     struct rdb_save_options options = {.scope = s->want.scope, .aof_base = s->want.aof_base};
+    if (s->slots) options.scope = SNAPSHOT_NOTHING; /* no functions */
     if (!s->want.aof_base) options.place = persistence_place(s->engine);
     rdb_put_head(s->engine, snapshot_writer_head(s->writer), &options);
     return OK;
@@ -323,10 +343,13 @@ enum err snapshot_start(struct engine *engine, const struct snapshot_want *want,
     s->all = all;
     s->engine = engine;
     s->want = *want;
-    s->packs = engine->settings.rdbcompression;
+    s->packs = engine->settings.rdbcompression && !want->plain;
+    s->slots = want->slots ? mem_dup(want->slots, sizeof *want->slots) : NULL;
+    s->want.slots = NULL;
     s->parts_end = &s->parts;
     enum err err = open_writer(s, why);
     if (err) {
+        mem_free(s->slots);
         mem_free(s);
         return err;
     }

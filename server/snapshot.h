@@ -25,16 +25,41 @@
 #define SERVER_SNAPSHOT_H
 
 #include "lib/base/hist.h"
-#include "lib/base/slice.h"
-#include "lib/base/why.h"
+#include "lib/redis/rdb_write.h"
+#include "lib/redis/slot.h"
 
 struct engine;
 struct snapshot; /* a handle; owned by the module */
 
 enum snapshot_scope { SNAPSHOT_ALL, SNAPSHOT_FUNCTIONS, SNAPSHOT_NOTHING };
 
+/* A set of slots, for a snapshot of their keys alone: it takes time in proportion to them in
+ * cluster mode, else to the partitions of 256 slots that they are in. */
+struct slot_set {
+    uint8_t bits[SLOT_CLUSTER_COUNT / 8];
+};
+static inline void slot_set_add(struct slot_set *set, unsigned slot) {
+    set->bits[slot / 8] |= (uint8_t)(1u << slot % 8);
+}
+static inline bool slot_set_has(const struct slot_set *set, unsigned slot) {
+    return set->bits[slot / 8] >> slot % 8 & 1;
+}
+
+/* Takes the bytes on the writer's thread, in place of a file or batches, and may block there. */
+struct snapshot_sink {
+    struct rdb_sink sink;
+    /* No more come; what it answers is what `ended` hears. Not called after a failure. */
+    enum err (*finish)(struct snapshot_sink *sink, struct why *why);
+};
+
 struct snapshot_want {
     enum snapshot_scope scope;
+    const struct slot_set
+        *slots;  /* SNAPSHOT_ALL: only their keys, and no functions. NULL: all. Copied. */
+    bool one_db; /* SNAPSHOT_ALL: only the keys of this database */
+    int db;
+    bool plain;                 /* nothing is packed, whatever rdbcompression says */
+    struct snapshot_sink *sink; /* lives until `ended`; NULL: none */
     const char *path; /* the maker writes, syncs and closes this file; NULL: batches. Copied. */
     bool aof_base;    /* the RDB is the base of an AOF: says so in its aux fields */
     void *owner;      /* given back in the calls below */

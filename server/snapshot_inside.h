@@ -46,7 +46,8 @@ struct snapshot {
     struct snapshot_want want;
     struct snapshot_writer *writer; /* NULL: aborted; the walk goes on, putting out nothing */
     unsigned slot;
-    bool packs; /* rdbcompression */
+    bool packs;             /* rdbcompression */
+    struct slot_set *slots; /* owned; NULL: all */
     bool is_walked;
 
     /* Databases are named by what they were at the start; SWAPDB moves them about. */
@@ -87,6 +88,9 @@ struct budget {
 static inline bool budget_is_over(const struct budget *budget) {
     return clock_mono_us(budget->clock) >= budget->until_us;
 }
+
+/* Whether there are keys for it in the table at AT of a database. */
+bool snapshot_wants_table(const struct snapshot *s, unsigned at);
 
 static inline uint8_t snapshot_bit(const struct snapshot *s) {
     return (uint8_t)(1u << s->slot);

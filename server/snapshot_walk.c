@@ -41,7 +41,8 @@ static void fetch_ahead(const struct found *found) {
 }
 
 static bool is_captured(const struct snapshot *s, const struct entry *e) {
-    return ((e->colours ^ s->engine->snapshot_polarity) & snapshot_bit(s)) == 0;
+    uint8_t all = s->engine->snapshot_polarity[s->place.table];
+    return ((e->colours ^ all) & snapshot_bit(s)) == 0;
 }
 
 /* A pair of buckets at the place. The place moves on when all of them are captured; it may take
@@ -100,7 +101,7 @@ static bool step(struct snapshot *s, const struct budget *budget) {
     if (!place->is_set && !go_on(s)) return false;
     struct partitions *keys = keys_of(s);
     for (unsigned empty = 0; place->table < keys->count; place->table++, place->cursor = 0) {
-        if (table_count(&keys->tables[place->table]) > 0) {
+        if (table_count(&keys->tables[place->table]) > 0 && snapshot_wants_table(s, place->table)) {
             walk_pair(s, &keys->tables[place->table], budget);
             return true;
         }

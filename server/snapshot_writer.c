@@ -129,6 +129,7 @@ static enum err spill(struct snapshot_writer *w, struct slice bytes, struct why 
 static enum err write_bytes(struct rdb_sink *sink, struct slice bytes, struct why *why) {
     struct snapshot_writer *w = of_sink(sink);
     if (w->want.path) return write_to_file(w, bytes, why);
+    if (w->want.sink) return w->want.sink->sink.write(&w->want.sink->sink, bytes, why);
     struct chunk *chunk =
         NEW(struct chunk); /* outside of the lock, for which the engine may wait */
     buf_add(&chunk->bytes, bytes);
@@ -182,6 +183,7 @@ static enum err write_end(struct snapshot_writer *w, struct why *why) {
     w->worker.ended = true;
     enum err err = rdb_writer_end(&w->worker.rdb, why);
     if (!err && w->want.path) err = fs_sync(w->worker.fd, w->want.path, why);
+    if (!err && w->want.sink) err = w->want.sink->finish(w->want.sink, why);
     return err;
 }
 

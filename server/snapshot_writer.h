@@ -12,6 +12,7 @@
 #define SERVER_SNAPSHOT_WRITER_H
 
 #include "lib/base/why.h"
+#include "server/snapshot.h"
 #include "server/snapshot_tapes.h"
 
 #include <stdbool.h>
@@ -21,9 +22,10 @@ struct snapshot_writer;
 
 struct snapshot_writer_want {
     uv_loop_t *loop;
-    const char *path; /* created or emptied, synced at the end; NULL: batches. Copied. */
-    bool syncs;       /* every 32 MB, so that the end has little left to sync */
-    bool packs;       /* the tapes' marked strings are packed by LZF */
+    struct snapshot_sink *sink; /* NULL: none */
+    const char *path;           /* created or emptied, synced at the end; NULL: batches. Copied. */
+    bool syncs;                 /* every 32 MB, so that the end has little left to sync */
+    bool packs;                 /* the tapes' marked strings are packed by LZF */
     void *owner;
     void (*batch)(void *owner, struct slice bytes); /* may call next and abort */
     /* There is work to be given again, after snapshot_writer_is_full() was true. */

@@ -104,8 +104,25 @@ static void lines_free(struct lines *lines) {
     mem_free(lines->all);
 }
 
-static void compare(const struct buf *wanted_rdb, const struct buf *got_rdb) {
+/* Of the copy, what the snapshot was asked for. */
+static void keep_wanted(struct lines *lines, const struct slot_set *slots, int db) {
+    size_t kept = 0;
+    for (size_t i = 0; i < lines->count; i++) {
+        struct line *line = &lines->all[i];
+        bool is_wanted = (db < 0 || line->db == (uint32_t)db) &&
+                         (slots == NULL || slot_set_has(slots, slot_cluster(line->key)));
+        if (is_wanted)
+            lines->all[kept++] = *line;
+        else
+            mem_free((void *)(uintptr_t)line->key.data);
+    }
+    lines->count = kept;
+}
+
+static void compare(const struct buf *wanted_rdb, const struct buf *got_rdb,
+                    const struct slot_set *slots, int db) {
     struct lines wanted = lines_of(wanted_rdb), got = lines_of(got_rdb);
+    keep_wanted(&wanted, slots, db);
     bool same = wanted.count == got.count;
     for (size_t i = 0; i < wanted.count && i < got.count; i++) {
         const struct line *w = &wanted.all[i], *g = &got.all[i];
@@ -128,7 +145,9 @@ static void compare(const struct buf *wanted_rdb, const struct buf *got_rdb) {
 struct taken {
     struct snapshot *snapshot; /* NULL: free */
     struct buf copy, bytes;
-    bool owes_next, over;
+    bool owes_next, over, some_slots;
+    struct slot_set slots;
+    int db; /* -1: all */
 };
 
 static struct taken taken[SNAPSHOTS_MAX];
@@ -160,7 +179,7 @@ static void on_end(void *owner, enum err err, const char *why) {
         printf("snapshot failed: %s\n", why);
         exit(1);
     }
-    compare(&t->copy, &t->bytes);
+    compare(&t->copy, &t->bytes, t->some_slots ? &t->slots : NULL, t->db);
     compared++;
     t->over = true;
     t->snapshot = NULL;
@@ -175,8 +194,21 @@ static void begin_one(void) {
     t->owes_next = t->over = false;
     struct memory_sink sink = {.sink.write = write_memory, .out = &t->copy};
     struct rdb_save_options options = {.scope = SNAPSHOT_ALL};
-    struct snapshot_want want = {
-        .scope = SNAPSHOT_ALL, .owner = t, .batch = on_batch, .ended = on_end};
+    t->some_slots = below(3) == 0;
+    t->db = below(5) ? -1 : (int)below(DATABASES);
+    memset(&t->slots, 0, sizeof t->slots);
+    for (int i = 0; i < 40; i++) { /* a slot, or a run of them */
+        uint64_t first = below(SLOT_CLUSTER_COUNT);
+        for (uint64_t slot = first; slot < first + below(2) * 300 + 1 && slot < SLOT_CLUSTER_COUNT;)
+            slot_set_add(&t->slots, (unsigned)slot++);
+    }
+    struct snapshot_want want = {.scope = SNAPSHOT_ALL,
+                                 .slots = t->some_slots ? &t->slots : NULL,
+                                 .one_db = t->db >= 0,
+                                 .db = t->db,
+                                 .owner = t,
+                                 .batch = on_batch,
+                                 .ended = on_end};
     if (snapshot_start(engine, &want, &t->snapshot, &why)) { /* one that was aborted has its slot */
         t->snapshot = NULL;
         return;

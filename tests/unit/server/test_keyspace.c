@@ -249,8 +249,9 @@ static size_t index_of(const struct entry *e) {
 /* Keys that were added since have the colours already. */
 static void keep(struct watcher *w, struct entry *e) {
     size_t i = index_of(e);
-    if (e->colours == engine->snapshot_polarity) return;
-    e->colours = engine->snapshot_polarity;
+    uint8_t all = engine->snapshot_polarity[db_table(&engine->dbs[1], entry_key(e))];
+    if (e->colours == all) return;
+    e->colours = all;
     assert_false(w->told[i]);
     char scratch[ENTRY_INT_TEXT];
     struct slice text = entry_string(e, scratch);
@@ -286,7 +287,7 @@ static void test_the_observer_hears_of_every_change_before_it_happens(void **sta
     memcpy(start, model, sizeof start);
     w.observer = (struct db_observer){
         .ctx = &w, .before_edit = watch_edit, .moved = watch_move, .dropped = watch_drop};
-    engine->snapshot_polarity ^= 1;
+    for (size_t i = 0; i < SLOT_CLUSTER_COUNT; i++) engine->snapshot_polarity[i] ^= 1;
     engine->observer = &w.observer;
     for (int i = 0; i < 4000; i++) random_step(db);
     engine->observer = NULL;
