@@ -108,7 +108,7 @@ void stats_write_json(struct gateway *gw, struct buf *out) {
     struct hist *hist = NEW(struct hist);
     struct sums s = sum_up(gw, hist);
     json_t *object = json_pack(
-        "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:b,s:I,s:s,s:b,s:o,s:I,s:I}", "clients",
+        "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:b,s:I,s:s,s:b,s:o,s:I,s:I,s:s}", "clients",
         (json_int_t)s.clients, "ops_total", (json_int_t)s.ops, "ops_per_s",
         (json_int_t)gw->stats->ops_per_s, "bytes_in", (json_int_t)s.bytes_in, "bytes_out",
         (json_int_t)s.bytes_out, "errors_total", (json_int_t)s.errors, "p50_us",
@@ -118,7 +118,8 @@ void stats_write_json(struct gateway *gw, struct buf *out) {
         (json_int_t)gw->hold.epoch, "primary", gateway_side_name(gw->hold.side), "backend_up",
         s.backends_up > 0, "unknown_commands", unknown_names(gw->stats), "scripts",
         (json_int_t)scripts_count(gw->scripts), "scripts_missing",
-        (json_int_t)scripts_missing(gw->scripts));
+        (json_int_t)scripts_missing(gw->scripts), "capture",
+        !gw->capture_known ? "undecided" : gw->lanes ? "lane" : "stream");
     mem_free(hist);
     char *text = json_dumps(object, JSON_COMPACT);
     buf_append(out, text, strlen(text));

@@ -81,6 +81,25 @@ static int draw_links(const json_t *s, FILE *out) {
     return lines;
 }
 
+/* Capture `lane`: the gateways are the link. */
+static int draw_lanes(const json_t *s, FILE *out) {
+    const json_t *lanes = json_object_get(s, "lanes");
+    char keys[32], bytes[32];
+    if (!json_is_object(lanes)) return 0;
+    const char *state = json_truth(lanes, "level")               ? "level"
+                        : json_number(lanes, "dirty_slots") > 0 ? "copying"
+                                                                 : "following";
+    const char *error = json_text(lanes, "error");
+    fprintf(out,
+            "  lanes   %s, lag %" PRId64 " ms, queue %s   %s keys dirty: about %" PRId64
+            " ms of a hold%s%s\n",
+            state, json_number(lanes, "lag_ms"),
+            cli_bytes(json_number(lanes, "queue_bytes"), bytes),
+            cli_count(json_number(lanes, "dirty_keys"), keys), json_number(lanes, "drain_ms"),
+            error[0] ? "   ✖ " : "", error);
+    return 1;
+}
+
 static int draw_audit(const json_t *s, FILE *out) {
     const json_t *audit = json_object_get(s, "audit"),
                  *running = json_object_get(s, "audit_running");
@@ -132,7 +151,8 @@ static int draw_gates(const struct cli *cli, const json_t *s, FILE *out) {
 int cli_draw_status(const struct cli *cli, const json_t *s, FILE *out) {
     draw_head(cli, s, out);
     int lines =
-        1 + draw_copy(s, out) + draw_links(s, out) + draw_audit(s, out) + draw_gates(cli, s, out);
+        1 + draw_copy(s, out) + draw_links(s, out) + draw_lanes(s, out) + draw_audit(s, out) +
+        draw_gates(cli, s, out);
     size_t i;
     json_t *item;
     json_array_foreach(json_object_get(s, "events"), i, item) {

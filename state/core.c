@@ -190,6 +190,7 @@ static void primary_opened(void *self, const struct side_result *result) {
 static void tick(void *self) {
     struct core *core = self;
     core_evaluate(core);
+    core_capture_tick(core);
     core_audit_tick(core);
     core_discard_standby(core);
     core_barrier_tick(core);
@@ -283,6 +284,7 @@ enum err core_open(struct core *core, struct loop *loop, const struct drawbridge
              LOG_S("primary", side_name(core->workflow.primary)),
              LOG_S("ledger", config->state.ledger));
     core_barrier_recover(core);
+    core_capture_tick(core);
     loop_timer_start(loop, &core->tick, TICK_MS, TICK_MS, tick, core);
     return OK;
 }

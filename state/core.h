@@ -51,7 +51,7 @@ struct lanes_report {
     char name[NAME_MAX_BYTES]; /* "": none */
     uint64_t heard_ms;         /* monotonic; 0: never */
     bool open, level, primary_up, follower_up;
-    int64_t passes, dirty_slots, dirty_keys, failed_keys, buried, queue_bytes, queue_limit, lag_ms;
+    int64_t dirty_slots, dirty_keys, failed_keys, buried, queue_bytes, queue_limit, lag_ms;
     int64_t copies, copy_bytes, commands, copy_us, copy_us_max;
     int64_t drained; /* the barrier for which its lanes are drained; 0: none */
     json_t *json;    /* the whole report, for status */
@@ -139,6 +139,8 @@ struct core {
     void *feed;
     struct loop_timer tick;
     int starting; /* preflight checks in helper threads */
+    bool capture_asking;
+    uint64_t capture_asked_ms; /* monotonic; 0: never */
     int exit_code;
 };
 
@@ -182,6 +184,12 @@ void core_judge_gates(struct core *core);
 void core_take_link(struct core *core, enum link_id link, const json_t *json);
 void core_waive(struct core *core, enum gate_id gate, int64_t for_ms,
                 const struct core_asker *asker, core_done *done, void *self);
+
+/* ---- core_capture.c ---- */
+void core_choose_capture(struct core *core, enum capture capture, const char *reason,
+                         core_done *done, void *self); /* nothing else may be moving */
+void core_capture_tick(struct core *core);
+const char *core_capture_note(const struct core *core); /* what it promises, or what is wrong */
 
 /* ---- core_lanes.c ---- */
 bool core_has_lanes(const struct core *core);

@@ -71,6 +71,9 @@ static void add_gateways(struct core *core, struct gates_input *in) {
             snprintf(in->stale_gateway, sizeof in->stale_gateway, "%s", member_row(m)->name);
         }
         const json_t *stats = member_stats(m);
+        const char *capture = json_string_value(json_object_get(stats, "capture"));
+        if (capture && strcmp(capture, capture_name(core->migration.capture)) != 0)
+            snprintf(in->other_capture, sizeof in->other_capture, "%s", member_row(m)->name);
         if (truth(stats, "pinned"))
             snprintf(in->pinned_gateway, sizeof in->pinned_gateway, "%s", member_row(m)->name);
         const json_t *unknown = json_object_get(stats, "unknown_commands");

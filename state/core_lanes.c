@@ -47,7 +47,6 @@ void core_lanes_take(struct core *core, const struct member *gateway, const json
     r->level = number(json, "level") > 0;
     r->primary_up = number(json, "primary_up") > 0;
     r->follower_up = number(json, "follower_up") > 0;
-    r->passes = number(json, "passes_total");
     r->dirty_slots = number(json, "dirty_slots");
     r->dirty_keys = number(json, "dirty_keys") + number(json, "pinned_keys");
     r->failed_keys = number(json, "failed_keys");
@@ -97,7 +96,6 @@ static void add(struct gates_lanes *all, const struct lanes_report *r) {
     all->copies += r->copies;
     all->copy_bytes += r->copy_bytes;
     all->commands += r->commands;
-    if (r->passes == 0) all->baseline_done = false;
     if (!r->level) all->level = false;
     if (r->lag_ms > all->lag_ms) all->lag_ms = r->lag_ms;
     if (drain_ms > all->drain_ms) all->drain_ms = drain_ms;
@@ -123,7 +121,7 @@ void core_lanes_sum(struct core *core, struct gates_lanes *all) {
         all->baseline_done = all->level = false;
         snprintf(all->error, sizeof all->error, "no gateway is connected");
     }
-    if (all->dirty_slots > 0) all->baseline_done = false;
+    if (all->dirty_slots > 0) all->baseline_done = false; /* at first all are, and each pass clears them */
 }
 
 /* ---- as if it were a link ---- */

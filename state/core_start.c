@@ -37,6 +37,16 @@ static void checked(void *self, enum err err, const char *why, json_t *result) {
         core_move(start->core, WORKFLOW_START, &start->asker, started, start);
 }
 
+static void chosen(void *self, enum err err, const char *why, json_t *result) {
+    struct start *start = self;
+    struct core_asker asker = {.who = "state", .reason = "the preflight check passed"};
+    json_decref(result);
+    if (err)
+        give(start, err, why);
+    else
+        core_move(start->core, WORKFLOW_CHECK_PASSED, &asker, checked, start);
+}
+
 static void run_check(uv_work_t *work) {
     struct start *start = (struct start *)work;
     preflight_run(start->core->config, true, &start->preflight);
@@ -63,8 +73,12 @@ static void check_done(uv_work_t *work, int status) {
         give(start, err, text);
         return;
     }
-    struct core_asker asker = {.who = "state", .reason = "the preflight check passed"};
-    core_move(start->core, WORKFLOW_CHECK_PASSED, &asker, checked, start);
+    if (start->core->migration.capture != CAPTURE_AUTO)
+        chosen(start, OK, "", NULL);
+    else if (start->core->moving)
+        give(start, ERR_EXISTS, "another step is under way; try again in a moment");
+    else
+        core_choose_capture(start->core, p->capture, "the preflight check says so", chosen, start);
 }
 
 /* ---- again, after an abort: a new migration of the same name, at a higher epoch ---- */

@@ -202,6 +202,7 @@ json_t *core_status(struct core *core) {
             json_object_set(links, link_name((enum link_id)l), core->link[l].json);
     json_object_set_new(json, "links", links);
     json_object_set_new(json, "capture", json_string(capture_name(core->migration.capture)));
+    json_object_set_new(json, "capture_note", json_string(core_capture_note(core)));
     json_object_set_new(json, "lanes", core_lanes_json(core));
     json_object_set_new(json, "sides",
                         json_pack("{s:o, s:o}", "legacy", side_json(core, SIDE_LEGACY), "target",

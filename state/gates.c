@@ -371,6 +371,10 @@ static void judge_epoch(const struct gates_input *in, struct gate *gate) {
         char text[128];
         snprintf(text, sizeof text, "gateway %.64s was pinned by hand", in->pinned_gateway);
         verdict(gate, GATE_FAIL, text, "GATEWAY UNPIN at its admin socket");
+    } else if (in->other_capture[0]) {
+        char text[128];
+        snprintf(text, sizeof text, "gateway %.64s runs with another capture", in->other_capture);
+        verdict(gate, GATE_FAIL, text, "start it again");
     } else {
         char text[128];
         snprintf(text, sizeof text, "gateway %.64s lags behind", in->stale_gateway);

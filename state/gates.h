@@ -90,6 +90,7 @@ struct gates_input {
     /* gateways */
     int64_t gateways, gateways_stale; /* stale: at another epoch, or silent */
     char stale_gateway[NAME_MAX_BYTES];
+    char other_capture[NAME_MAX_BYTES];  /* one that runs with another capture; "": none */
     char pinned_gateway[NAME_MAX_BYTES]; /* one that obeys an operator, and not us; "": none */
     int64_t unknown_commands; /* kinds that clients used and the target does not have */
     char unknown_command[96];

@@ -79,7 +79,7 @@ static const struct option table[] = {
     {.name = "gateway.capture", .type = OPTION_CHOICE, .offset = AT(gateway.capture),
      .fallback = "stream", .choices = "stream|lane|auto",
      .help = "stream: the syncer follows legacy by PSYNC. lane: the gateway writes to both sides "
-             "itself, for a legacy that hides PSYNC; for now with one gateway of one loop. auto: "
+             "itself, for a legacy that hides PSYNC; for now with one gateway. auto: "
              "stream where legacy gives out PSYNC (commands.psync), else lane. It stays what it is "
              "until the migration is completed or aborted."},
     {.name = "gateway.lanes", .type = OPTION_INT, .offset = AT(gateway.lanes), .fallback = "2",

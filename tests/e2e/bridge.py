@@ -28,10 +28,10 @@ import walk  # noqa: E402
 
 CONFIG = """\
 migration: test
-legacy:  {{ address: "127.0.0.1:{legacy}" }}
+legacy:  {{ address: "127.0.0.1:{legacy}", commands: {{ psync: {psync} }} }}
 target:  {{ address: "127.0.0.1:{target}" }}
 {server}
-gateway: {{ listen: "127.0.0.1:{gateway}", loops: {loops}, capture: {capture}, admin: "unix:gateway.sock" }}
+gateway: {{ listen: "127.0.0.1:{gateway}", loops: 2, capture: {capture}, admin: "unix:gateway.sock" }}
 syncer:  {{ spool: {{ dir: spool, limit: 1GB }} }}
 state:   {{ ledger: ledger.db, control: "unix:control.sock", api: "unix:api.sock" }}
 run_dir: .
@@ -45,7 +45,8 @@ HIDDEN = tuple(word for name in ("PSYNC", "SYNC", "CONFIG", "DEBUG") for word in
 
 
 class Bridge(Stage):
-    def __init__(self, name, target="bundled", max_hold="3s", gateways=1, legacy_options=(), seed=None, capture="stream"):
+    def __init__(self, name, target="bundled", max_hold="3s", gateways=1, legacy_options=(), seed=None, capture="stream",
+                 psync="PSYNC"):
         super().__init__(tempfile.mkdtemp(prefix=f"drawbridge-{name}-"))
         self.seed = int(os.environ.get("SEED", seed if seed is not None else random.randrange(1 << 30)))
         self.random = random.Random(self.seed)
@@ -55,8 +56,8 @@ class Bridge(Stage):
         self.commands = {}
         self.processes = {}
         server = f"server:  {{ port: {self.ports['target']}, dir: server }}" if target == "bundled" else ""
-        self.write("drawbridge.yaml", CONFIG.format(server=server, max_hold=max_hold, capture=capture,
-                                                     loops=1 if capture == "lane" else 2, **self.ports))
+        self.write("drawbridge.yaml", CONFIG.format(server=server, max_hold=max_hold, capture=capture, psync=psync, **self.ports))
+        self.capture = capture
         for folder in ("legacy-data", "server"):
             os.makedirs(os.path.join(self.folder, folder))
         self.legacy_options = legacy_options

@@ -106,4 +106,5 @@ def main():
                       for number, step in enumerate(STEPS)])
 
 
-main()
+if __name__ == "__main__":
+    main()

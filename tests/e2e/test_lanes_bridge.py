@@ -191,6 +191,75 @@ def test_a_hot_big_key_is_a_gate():
         b.wait_phase("level", timeout_s=30)
 
 
+def reconfigure(b, capture):
+    """state dies, and comes back to a file that says another capture."""
+    b.kill("state")
+    with open(f"{b.folder}/drawbridge.yaml", encoding="utf-8") as file:
+        text = file.read()
+    b.write("drawbridge.yaml", text.replace(f"capture: {b.capture}", f"capture: {capture}"))
+    b.capture = capture
+    b.restart("state")
+
+
+def chosen(b, timeout_s=20):
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until:
+        try:
+            status = b.status()
+        except SystemExit:
+            status = {"capture": "undecided"}
+        if status["capture"] != "undecided":
+            return status
+        time.sleep(0.1)
+    raise AssertionError(f"no capture is chosen: {status.get('capture_note')}")
+
+
+def test_auto_asks_legacy_once():
+    """PSYNC hidden: lanes. PSYNC given out, also under a name that the file tells: stream. The ledger keeps it (C1)."""
+    renamed = ("--rename-command", "PSYNC", "cloud-psync")
+    for options, psync, wanted in ((HIDDEN, "PSYNC", "lane"), ((), "PSYNC", "stream"), (renamed, "cloud-psync", "stream")):
+        with Bridge("lanes-auto", target="redis", legacy_options=options, capture="auto", psync=psync) as b:
+            status = chosen(b)
+            assert status["capture"] == wanted and f"capture {wanted}" in status["capture_note"], status
+            with redis.Redis(port=b.ports["gateway"]) as r:
+                assert r.set("a", 1)
+            events = [e["text"] for e in b.verb("ledger", "events")["events"] if e["kind"] == "capture.chosen"]
+            assert len(events) == 1 and events[0].startswith(f"capture {wanted}: legacy "), events
+            say(b, events[0])
+            if wanted != "lane":
+                continue
+            b.verb("start", "--yes")
+            b.wait_phase("following", "level")
+            reconfigure(b, "stream")
+            b.wait_phase("following", "level")
+            status = b.status()
+            assert status["capture"] == "lane" and "not while this migration runs" in status["capture_note"], status["capture_note"]
+            b.verb("abort", "--yes", "--wait")
+
+
+def test_a_gateway_with_another_capture_is_told_so():
+    """While a migration is planned its capture may be changed; whoever runs with the old one is not routed anew."""
+    with Bridge("lanes-other", target="redis", capture="stream") as b:
+        assert chosen(b)["capture"] == "stream"
+        with redis.Redis(port=b.ports["gateway"]) as r:
+            assert r.set("a", 1), "it is routed"
+        reconfigure(b, "lane")
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            status = chosen(b)
+            if status["capture"] == "lane" and "another capture" in gate(status, "epoch")["why"]:
+                break
+            time.sleep(0.1)
+        else:
+            raise AssertionError(json.dumps([status["capture"], gate(status, "epoch")]))
+        with redis.Redis(port=b.ports["gateway"]) as r:
+            assert r.set("a", 1), "its clients go on meanwhile"
+        b.kill("gateway")
+        b.restart("gateway")
+        begin(b, 300)
+        b.wait_lanes()
+
+
 def main():
     for name, test in sorted(globals().items()):
         if name.startswith("test_") and (len(sys.argv) < 2 or any(word in name for word in sys.argv[1:])):
