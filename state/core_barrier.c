@@ -235,14 +235,26 @@ static void link_answered(void *self, struct member *member, bool ok, struct sli
     core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_FAILED, .why = why});
 }
 
+/* In the loop's next turn: a step ends after it has begun. */
+static void said(void *self) {
+    struct wait_side wait = *(struct wait_side *)self;
+    mem_free(self);
+    if (wait.run == wait.core->barrier_run) event_kind(wait.core, wait.done);
+}
+
+static void say_soon(struct core *core, enum barrier_event_kind kind) {
+    bool taken = loop_call(core->loop, said, wait_for(core, kind));
+    ASSERT(taken); /* one for each step of a barrier */
+}
+
 /* The gateways are the link. RELEASE turns their lanes round, or ends the drain; the keys that
  * changed last are not compared here: the lanes' claim is that none is dirty. */
 static void tell_lanes(struct core *core, const struct barrier_action *action) {
     switch ((int)action->kind) {
     case BARRIER_DO_DRAIN: core_lanes_drain(core); break;
     case BARRIER_DO_UNDRAIN: break;
-    case BARRIER_DO_COMPARE: event_kind(core, BARRIER_EV_COMPARED); break;
-    case BARRIER_DO_ACTIVATE: event_kind(core, BARRIER_EV_ACTIVE); break;
+    case BARRIER_DO_COMPARE: say_soon(core, BARRIER_EV_COMPARED); break;
+    case BARRIER_DO_ACTIVATE: say_soon(core, BARRIER_EV_ACTIVE); break;
     default: UNREACHABLE("not a step of a link");
     }
 }
