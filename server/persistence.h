@@ -96,6 +96,8 @@ MUST_CHECK enum err persistence_load_rdb(struct engine *engine, struct why *why)
 
 /* How the stream stands now, for the aux fields of an RDB. */
 struct rdb_place persistence_place(const struct engine *engine);
+/* A replica is being given an RDB: in Redis that is a BGSAVE, and INFO says so. */
+bool replication_sends_rdb(const struct engine *engine);
 
 /* ---- save.c ---- */
 void save_open(struct engine *engine);

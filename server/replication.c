@@ -231,6 +231,13 @@ struct rdb_place persistence_place(const struct engine *engine) {
     return place;
 }
 
+bool replication_sends_rdb(const struct engine *engine) {
+    const struct replication *r = replication_of(engine);
+    const struct replica *replica = r ? r->replicas : NULL;
+    while (replica && replica->state != REPLICA_SNAPSHOT) replica = replica->next;
+    return replica != NULL;
+}
+
 /* ---- acknowledgements ---- */
 
 static int64_t acks_offset(struct engine *engine) {

@@ -178,11 +178,12 @@ static void tick(struct engine *engine) {
     if (bgsave_start(engine, &why)) return; /* said in the log, tried again */
 }
 
-/* FLUSHALL with save points: a crash right after it must not bring the data back. */
+/* FLUSHALL: with save points, a crash right after it must not bring the data back. */
 static void flushed(struct engine *engine) {
     struct why why;
-    if (engine->settings.save_count == 0 || engine->loading) return;
-    bgsave_stop(engine);
+    if (engine->loading) return;
+    bgsave_stop(engine); /* it would bring the old data back */
+    if (engine->settings.save_count == 0) return;
     if (save_now(engine, &why)) return; /* said in the log */
 }
 
@@ -275,8 +276,8 @@ static void info(struct engine *engine, struct buf *out) {
                "time_sec:%lld\r\n"
                "rdb_saves:%llu\r\nrdb_last_cow_size:0\r\nrdb_last_load_keys_expired:%lld\r\n"
                "rdb_last_load_keys_loaded:%lld\r\n",
-               (unsigned long long)engine->dirty, saving, (long long)(p->last_save_ms / 1000),
-               p->last_bgsave_ok ? "ok" : "err",
+               (unsigned long long)engine->dirty, saving || replication_sends_rdb(engine),
+               (long long)(p->last_save_ms / 1000), p->last_bgsave_ok ? "ok" : "err",
                (long long)(p->last_bgsave_took_ms < 0 ? -1 : p->last_bgsave_took_ms / 1000),
                (long long)(saving ? (engine->now_ms - p->bgsave_started_ms) / 1000 : -1),
                (unsigned long long)p->saves, (long long)p->keys_expired_on_load,

@@ -58,7 +58,7 @@ struct settings {
     /* the process */
     bool daemonize;
     char *pidfile, *logfile, *loglevel, *dir;
-    int64_t key_load_delay_us; /* for tests */
+    int64_t key_load_delay_us, rdb_key_save_delay_us; /* for tests */
     char *metrics; /* where /metrics is served; empty: nowhere */
     int64_t hz, io_threads;
     int64_t enable_debug_command, enable_protected_configs,

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #define TURN_US 30                     /* a walk's share of a turn of the loop */
+#define PACE_MS 1
 #define PUSH_BYTES ((size_t)64 * 1024) /* what is given to the writer at a time */
 
 /* ---- putting out ---- */
@@ -197,15 +198,33 @@ void snapshot_walked(struct snapshot *s) {
     snapshot_writer_finish(s->writer);
 }
 
+static void on_pace(uv_timer_t *timer);
+
 static uint64_t processor_us(void) {
     struct timespec used;
     (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
     return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
 }
 
+/* rdb-key-save-delay, for tests: not earlier than so long for each key. Unlike in Redis a snapshot
+ * that is under way hears of a change. */
+static bool is_early(struct snapshot *s) {
+    int64_t delay_us = s->engine->settings.rdb_key_save_delay_us;
+    if (delay_us <= 0 || s->writer == NULL) return false;
+    if (clock_mono_us(s->engine->clock) - s->began_us >= s->keys * (uint64_t)delay_us) return false;
+    if (!s->part_is_open) snapshot_writer_give(s->writer, &s->tape);
+    (void)uv_timer_start(&s->all->pace, on_pace, PACE_MS, 0);
+    return true;
+}
+
+/* A key at a time where each is to take long. */
+static uint64_t turn_us(const struct snapshot *s) {
+    return s->engine->settings.rdb_key_save_delay_us > 0 ? 0 : TURN_US;
+}
+
 static bool timed_walk(struct snapshot *s) {
     uint64_t began_us = clock_mono_us(s->engine->clock), used_us = processor_us();
-    bool ended = snapshot_walk(s, TURN_US);
+    bool ended = snapshot_walk(s, turn_us(s));
     hist_record(&s->all->turns.worked, processor_us() - used_us);
     hist_record(&s->all->turns.took, clock_mono_us(s->engine->clock) - began_us);
     return ended;
@@ -219,8 +238,9 @@ static void take_turn(uv_idle_t *idle) {
         struct snapshot *s = all->slots[all->turn++ % SNAPSHOTS_MAX];
         if (s == NULL) continue;
         if (s->writer && snapshot_writer_is_full(s->writer)) continue;
-        bool ended = timed_walk(s);
-        if (ended) snapshot_walked(s);
+        if (is_early(s)) continue;
+        if (!s->is_held) s->is_held = timed_walk(s);
+        if (s->is_held && !is_early(s)) snapshot_walked(s);
         return;
     }
     (void)uv_idle_stop(idle);
@@ -228,6 +248,10 @@ static void take_turn(uv_idle_t *idle) {
 
 static void go_on(struct snapshots *all) {
     if (all->running) (void)uv_idle_start(&all->idle, take_turn);
+}
+
+static void on_pace(uv_timer_t *timer) {
+    go_on(timer->data);
 }
 
 static void writer_hungry(void *owner) {
@@ -247,6 +271,8 @@ static struct snapshots *open_all(struct engine *engine) {
     all->graveyards_end = &all->graveyards;
     all->idle.data = all;
     (void)uv_idle_init(engine->loop, &all->idle);
+    all->pace.data = all;
+    (void)uv_timer_init(engine->loop, &all->pace);
     engine->snapshots = all;
     return all;
 }
@@ -346,6 +372,7 @@ enum err snapshot_start(struct engine *engine, const struct snapshot_want *want,
     s->packs = engine->settings.rdbcompression && !want->plain;
     s->slots = want->slots ? mem_dup(want->slots, sizeof *want->slots) : NULL;
     s->want.slots = NULL;
+    s->began_us = clock_mono_us(engine->clock);
     s->parts_end = &s->parts;
     enum err err = open_writer(s, why);
     if (err) {

@@ -49,6 +49,8 @@ struct snapshot {
     bool packs;             /* rdbcompression */
     struct slot_set *slots; /* owned; NULL: all */
     bool is_walked;
+    bool is_held; /* all is captured; rdb-key-save-delay has not passed */
+    uint64_t began_us;
 
     /* Databases are named by what they were at the start; SWAPDB moves them about. */
     int *place_of;             /* [origin]: where its keys are now */
@@ -75,6 +77,7 @@ struct snapshots {
     unsigned active; /* snapshots whose owners wait for them */
     struct graveyard *graveyards, **graveyards_end;
     uv_idle_t idle; /* the walks' turns */
+    uv_timer_t pace; /* rdb-key-save-delay: when there are turns again */
     unsigned turn;  /* whose it is */
     struct snapshot_turns turns;
 };

@@ -232,7 +232,8 @@ static enum err read_end(struct rdb_reader *reader, struct why *why) {
         uint64_t wanted = bytes_le(p, 8);
         verified = wanted != 0 && !reader->resumed; /* 0: written without */
         if (verified && wanted != sum)
-            return why_set(why, ERR_CORRUPT, "the checksum is %016llx and should be %016llx",
+            return why_set(why, ERR_CORRUPT,
+                           "CRC error: the checksum is %016llx and should be %016llx",
                            (unsigned long long)sum, (unsigned long long)wanted);
     }
     const struct rdb_handler *h = reader->handler;
