@@ -18,11 +18,14 @@ static int show(const struct cli *cli, const json_t *audit) {
     if (cli->json)
         cli_print_json(audit);
     else {
-        printf("audit %" PRId64 ": %s\n  %s keys compared at offset %" PRId64 ", %" PRId64
-               " differ, %" PRId64 " undecided\n",
+        int64_t offset = json_number(audit, "source_offset");
+        char where[48] = "in the gateways' lanes";
+        if (offset) snprintf(where, sizeof where, "at offset %" PRId64, offset);
+        printf("audit %" PRId64 ": %s\n  %s keys compared %s, %" PRId64 " differ, %" PRId64
+               " undecided\n",
                json_number(audit, "audit"), json_text(audit, "outcome"),
-               cli_count(json_number(audit, "keys"), a), json_number(audit, "source_offset"),
-               json_number(audit, "differences"), json_number(audit, "undecided"));
+               cli_count(json_number(audit, "keys"), a), where, json_number(audit, "differences"),
+               json_number(audit, "undecided"));
         if (json_text(audit, "error")[0]) printf("  %s\n", json_text(audit, "error"));
         if (json_number(audit, "differences")) printf("  next: drawbridge audit diff\n");
     }
@@ -65,8 +68,18 @@ static int wait_for(struct cli *cli, int64_t id) {
     }
 }
 
+static bool capture_is_lane(struct cli *cli) {
+    json_t *status = NULL;
+    bool lane = cli_call(cli, "GET", "/v1/status", NULL, &status) == EXIT_DONE &&
+                strcmp(json_text(status, "capture"), "lane") == 0;
+    json_decref(status);
+    return lane;
+}
+
 static int start(struct cli *cli) {
     json_t *answer;
+    const char *cost = capture_is_lane(cli) ? "the lanes read each key at both sides"
+                                            : "it costs the primary side one fork";
     json_t *body = json_pack("{s:s, s:s}", "who", "cli", "reason", cli->reason);
     int code = cli_call(cli, "POST", "/v1/audit/start", body, &answer);
     json_decref(body);
@@ -78,10 +91,7 @@ static int start(struct cli *cli) {
     else if (cli->json)
         cli_print_json(answer);
     else
-        printf(
-            "audit %" PRId64
-            " runs; it costs the primary side one fork. `drawbridge audit show` has its result\n",
-            id);
+        printf("audit %" PRId64 " runs; %s. `drawbridge audit show` has its result\n", id, cost);
     json_decref(answer);
     return code;
 }

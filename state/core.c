@@ -303,4 +303,5 @@ void core_close(struct core *core) {
     for (unsigned l = 0; l < LINKS; l++) json_decref(core->link[l].json);
     json_decref(core->prepared);
     core_lanes_close(core);
+    core_audit_lanes_forget(core);
 }

@@ -57,7 +57,17 @@ struct lanes_report {
     json_t *json;    /* the whole report, for status */
 };
 
+/* Capture `lane`: what a gateway says of the slots of its lanes. */
+struct core_audit_part {
+    char name[NAME_MAX_BYTES];
+    int64_t keys, bytes;
+    json_t *result; /* NULL: it has not ended there */
+    uint64_t heard_ms;
+};
+
 struct core_audit {
+    struct core_audit_part parts[BARRIER_GATEWAYS_MAX]; /* core_audit_lanes.c */
+    size_t part_count;
     struct audit_row running; /* id 0: none */
     struct audit_row last;    /* the last that ended; id 0: none */
     int64_t keys, bytes;      /* progress */
@@ -214,6 +224,17 @@ bool core_audit_report(struct core *core, const struct slice *words, size_t coun
                        const json_t *json);
 void core_audit_syncer_joined(struct core *core);
 void core_audit_tick(struct core *core);
+void core_audit_fail(struct core *core, const char *why); /* the one that runs */
+
+/* ---- core_audit_lanes.c: capture `lane` ---- */
+void core_audit_lanes_start(struct core *core); /* core->audit.running, at every gateway */
+void core_audit_lanes_tell(struct core *core, const char *verb, int64_t id);
+void core_audit_lanes_joined(struct core *core, struct member *gateway);
+bool core_audit_lanes_report(struct core *core, const struct member *gateway,
+                             const struct slice *words, size_t count,
+                             const json_t *json);
+void core_audit_lanes_tick(struct core *core);
+void core_audit_lanes_forget(struct core *core); /* results that came so far */
 
 /* ---- core_by_hand.c ---- */
 /* A gateway tells what an operator did to it (DRAWBRIDGE BYHAND); one reply goes to OUT. */

@@ -72,6 +72,11 @@ static void fail_running(struct core *core, const char *outcome, const char *err
     end_audit(core, a, outcome, error);
 }
 
+void core_audit_fail(struct core *core, const char *why) {
+    if (core->audit.running.id) fail_running(core, "failed", why);
+    core_audit_lanes_forget(core);
+}
+
 /* ---- begin ---- */
 
 static void start_answered(void *self, struct member *member, bool ok, struct slice text) {
@@ -86,7 +91,9 @@ static void start_answered(void *self, struct member *member, bool ok, struct sl
 
 static void send_start(struct core *core) {
     struct member *syncer = core_syncer(core);
-    if (syncer)
+    if (core_has_lanes(core))
+        core_audit_lanes_start(core);
+    else if (syncer)
         member_sendf(syncer, start_answered, core, "AUDIT START %" PRId64 " %s",
                      core->audit.running.id, link_name(core->audit.running.link));
 }
@@ -111,7 +118,7 @@ static void begin_written(struct store_job *job) {
 /* A syncer dials again within a second: whoever asks in that time is not sent away. */
 static bool wait_for_syncer(struct core *core, const struct core_asker *asker, core_done *done,
                             void *self) {
-    if (core_syncer(core) || core->audit.wait_done) return false;
+    if (core_has_lanes(core) || core_syncer(core) || core->audit.wait_done) return false;
     if (core_now_ms(core) - core->alone_since_ms > SYNCER_GRACE_MS) return false;
     core->audit.wait_done = done;
     core->audit.wait_self = self;
@@ -166,6 +173,7 @@ static void consider_claim(struct core *core) {
 
 void core_audit_tick(struct core *core) {
     consider_claim(core);
+    core_audit_lanes_tick(core);
     core_done *done = core->audit.wait_done;
     if (!done || (!core_syncer(core) && core_now_ms(core) < core->audit.wait_until_ms)) return;
     core->audit.wait_done = NULL;
@@ -179,7 +187,9 @@ void core_audit_start(struct core *core, const struct core_asker *asker, core_do
     if (wait_for_syncer(core, asker, done, self)) return;
     const char *no =
         phase < PHASE_FOLLOWING || workflow_is_final(phase) ? "an audit needs a link that follows"
-        : !core_syncer(core)                                ? "no syncer is here"
+        : core_has_lanes(core) && !members_first(core->members, MEMBER_GATEWAY)
+            ? "no gateway is here"
+        : !core_has_lanes(core) && !core_syncer(core) ? "no syncer is here"
         : core->audit.running.id || core->audit.running.started_ms ? "an audit is running already"
                                                                    : NULL;
     if (no) {
@@ -208,7 +218,10 @@ void core_audit_stop(struct core *core, core_done *done, void *self) {
         done(self, ERR_ABSENT, "no audit is running", NULL);
         return;
     }
-    if (syncer) member_sendf(syncer, NULL, core, "AUDIT STOP %" PRId64, core->audit.running.id);
+    if (core_has_lanes(core))
+        core_audit_lanes_tell(core, "STOP", core->audit.running.id);
+    else if (syncer)
+        member_sendf(syncer, NULL, core, "AUDIT STOP %" PRId64, core->audit.running.id);
     struct audit_job *a = audit_job(core, done, self);
     a->row = core->audit.running;
     end_audit(core, a, "stopped", "");
@@ -218,12 +231,16 @@ void core_audit_repair(struct core *core, const struct core_asker *asker, core_d
                        void *self) {
     struct member *syncer = core_syncer(core);
     const struct audit_row *last = &core->audit.last;
-    if (!last->id || last->differences == 0 || !syncer) {
+    bool lanes = core_has_lanes(core);
+    if (!last->id || last->differences == 0 || (!syncer && !lanes)) {
         done(self, ERR_STATE,
-             !syncer ? "no syncer is here" : "the last audit found nothing to repair", NULL);
+             !syncer && !lanes ? "no syncer is here" : "the last audit found nothing to repair", NULL);
         return;
     }
-    member_sendf(syncer, NULL, core, "AUDIT REPAIR %" PRId64, last->id);
+    if (lanes)
+        core_audit_lanes_tell(core, "REPAIR", last->id);
+    else
+        member_sendf(syncer, NULL, core, "AUDIT REPAIR %" PRId64, last->id);
     core_note(core, "audit.repair", "%s has the differing keys of audit %" PRId64 " copied again",
               asker->who, last->id);
     done(self, OK, "", core_audit_json(last));

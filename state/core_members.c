@@ -135,6 +135,7 @@ void core_route(struct core *core, struct member *gateway) {
     member_sendf(gateway, route_answered, core, "ROUTE %" PRIu64 " %s %s", core->workflow.epoch,
                  primary, capture_name(core->migration.capture));
     if (!barrier_is_open(&core->barrier)) core_lanes_duty(core, gateway);
+    core_audit_lanes_joined(core, gateway);
 }
 
 /* ---- events of members.h ---- */
@@ -290,6 +291,8 @@ static void on_report(void *self, struct member *member, const struct slice *wor
             take_stats(core, member, json);
         else if (is(words[0], "LANES") && json)
             core_lanes_take(core, member, json);
+        else if (core_audit_lanes_report(core, member, words, count, json))
+            return;
         else if (is(words[0], "DOWNGRADED"))
             core_note(core, "side.downgraded", "gateway %s: the primary side is no master any more",
                       member_row(member)->name);
