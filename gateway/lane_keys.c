@@ -97,6 +97,11 @@ bool lane_keys_is_dirty(const struct lane_keys *k, int32_t db, struct slice name
     return key != NULL && (key->dirty || key->pins > 0);
 }
 
+static uint64_t first_due(const struct lane_keys *k) {
+    if (list_is_empty(&k->later)) return 0;
+    return LIST_OWNER(k->later.next, struct lane_key, want)->due_ms;
+}
+
 static void want(struct lane_keys *k, struct lane_key *key, uint64_t due_ms) {
     if (!key->dirty || key->copying || key->pins > 0) return;
     if (list_is_linked(&key->want)) {
@@ -105,7 +110,12 @@ static void want(struct lane_keys *k, struct lane_key *key, uint64_t due_ms) {
         list_remove(&key->want);
     }
     key->due_ms = due_ms;
-    list_push(due_ms == 0 ? &k->soon : &k->later, &key->want);
+    if (due_ms == 0)
+        list_push(&k->soon, &key->want);
+    else if (due_ms <= first_due(k)) /* it waited before, and was pinned meanwhile */
+        list_push_front(&k->later, &key->want);
+    else
+        list_push(&k->later, &key->want);
 }
 
 static void make_dirty(struct lane_keys *k, struct lane_key *key) {
@@ -155,6 +165,7 @@ void lane_keys_pin(struct lane_keys *k, int32_t db, struct slice name) {
     if (key == NULL) key = add(k, db, name);
     if (key->pins++ == 0) k->pinned_count++;
     key->gen = ++k->gens;
+    if (list_is_linked(&key->want)) key->kept_ms = key->due_ms == 0 ? 1 : key->due_ms;
     list_remove(&key->want);
     make_dirty(k, key);
 }
@@ -164,7 +175,9 @@ void lane_keys_unpin(struct lane_keys *k, int32_t db, struct slice name, uint64_
     ASSERT(key != NULL && key->pins > 0);
     if (--key->pins == 0) k->pinned_count--;
     key->gen = ++k->gens;
-    want(k, key, due_ms);
+    /* Its turn stays where it was: else a key that is pinned once a second is never copied. */
+    bool waited = key->kept_ms != 0 && key->kept_ms < due_ms;
+    want(k, key, waited ? key->kept_ms : due_ms);
 }
 
 struct lane_key *lane_keys_next(struct lane_keys *k, uint64_t now_ms, bool hurry) {
@@ -174,6 +187,7 @@ struct lane_key *lane_keys_next(struct lane_keys *k, uint64_t now_ms, bool hurry
     if (head == &k->later && !hurry && key->due_ms > now_ms) return NULL;
     list_remove(&key->want);
     key->copying = true;
+    key->kept_ms = 0;
     return key;
 }
 

@@ -31,7 +31,8 @@ struct lane_key {
     struct lane_key *next; /* in the bucket */
     struct list want;      /* on `soon` or `later`; on none while pinned or being copied */
     uint64_t hash, gen, stamp;
-    uint64_t due_ms; /* on `later` */
+    uint64_t due_ms;  /* on `later` */
+    uint64_t kept_ms; /* when it was due before it was pinned; 0: it did not wait */
     uint32_t pins, failures;
     uint32_t name_bytes;
     int32_t db;

@@ -10,22 +10,16 @@ import time
 
 import redis
 
-import bridge
-from bridge import Bridge
+from bridge import HIDDEN, Bridge
 from servers import run_tests, wait_until
-from test_gateway_lanes import HIDDEN
 
 
 class Lanes(Bridge):
-    def __init__(self, name, **options):
-        config = bridge.CONFIG
-        bridge.CONFIG = config.replace("loops: 2", "loops: 1, capture: lane, lanes: 3")
-        super().__init__(name, legacy_options=HIDDEN, **options)
-        bridge.CONFIG = config
+    def __init__(self, name):
+        super().__init__(name, legacy_options=HIDDEN, capture="lane")
 
     def __enter__(self):
         super().__enter__()
-        self.kill("syncer")  # there is no use for one
         wait_until("state answers", self.answers)
         return self
 
@@ -49,6 +43,9 @@ def test_an_audit_by_the_lanes_makes_level_and_differences_are_repaired():
         b.verb("start", "--yes")
         b.wait_phase("following", "level", timeout_s=60)
         clean = b.audit()
+        with redis.Redis(unix_socket_path=b.folder + "/gateway.sock") as admin:
+            undecided = json.loads(admin.execute_command("GATEWAY", "AUDIT", "SHOW"))["undecided_keys"]
+        assert undecided == [], undecided
         assert clean["outcome"] == "equal" and clean["slots"] == 16384 and clean["keys"] >= 3000, clean
         assert b.gate("audit")["state"] == "pass", b.gate("audit")
         b.target().set("stranger", "was here")

@@ -77,6 +77,27 @@ static void test_a_pinned_key_is_not_copied(void **state) {
     lane_keys_close(&k);
 }
 
+/* C14: at most one copy a second, but one. */
+static void test_a_key_that_is_pinned_again_and_again_is_copied(void **state) {
+    (void)state;
+    struct lane_keys k;
+    lane_keys_init(&k, &lane_journal_none, 100, 0, 1);
+    lane_keys_pin(&k, 0, SLICE("hot"));
+    lane_keys_unpin(&k, 0, SLICE("hot"), 1000);
+    lane_keys_mark(&k, 0, SLICE("other"), false, 1500);
+    for (uint64_t now_ms = 100; now_ms < 1000; now_ms += 100) {
+        assert_null(lane_keys_next(&k, now_ms, false));
+        lane_keys_pin(&k, 0, SLICE("hot"));
+        lane_keys_unpin(&k, 0, SLICE("hot"), now_ms + 1000);
+    }
+    struct lane_key *key = lane_keys_next(&k, 1000, false);
+    assert_non_null(key);
+    assert_true(slice_equal(lane_key_name(key), SLICE("hot")));
+    assert_null(lane_keys_next(&k, 1400, false));
+    assert_non_null(lane_keys_next(&k, 1500, false));
+    lane_keys_close(&k);
+}
+
 static void test_without_room_a_slot_stands_for_its_keys_until_a_pass_ends(void **state) {
     (void)state;
     struct lane_keys k;
@@ -132,6 +153,7 @@ int main(void) {
         cmocka_unit_test(test_copies_of_a_hot_key_are_put_off_but_not_in_a_hurry),
         cmocka_unit_test(test_only_marks_from_outside_the_order_make_a_copy_stale),
         cmocka_unit_test(test_a_pinned_key_is_not_copied),
+        cmocka_unit_test(test_a_key_that_is_pinned_again_and_again_is_copied),
         cmocka_unit_test(test_without_room_a_slot_stands_for_its_keys_until_a_pass_ends),
         cmocka_unit_test(test_a_lane_marks_its_own_slots_only),
         cmocka_unit_test(test_deadlines_are_known_or_all_keys_have_one),
