@@ -67,7 +67,7 @@ def by_name(result):
     return {(d["db"], d["key"]): d for d in result["sample"]}
 
 
-def start(folder, target_class, lanes=3):
+def start(folder, target_class, lanes=3, loops=1):
     legacy, target = RedisServer(folder, "legacy", *HIDDEN), target_class(folder, "target")
     fill(legacy.port, random.Random(folder.seed), 200)
     for db in (0, 3):
@@ -75,7 +75,7 @@ def start(folder, target_class, lanes=3):
             for key, there, _, _, _ in PLANTED:
                 for words in there:
                     do(r, key, words)
-    return legacy, target, Audits(folder, legacy, target, lanes=lanes)
+    return legacy, target, Audits(folder, legacy, target, lanes=lanes, loops=loops)
 
 
 def stop(writers):
@@ -85,8 +85,8 @@ def stop(writers):
         writer.join(60)
 
 
-def with_writers(folder, target_class):
-    legacy, target, gateway = start(folder, target_class)
+def with_writers(folder, target_class, loops=1):
+    legacy, target, gateway = start(folder, target_class, loops=loops)
     writers = [Writer(gateway, folder.seed + i) for i in range(3)]
     for writer in writers:
         writer.start()
@@ -131,7 +131,7 @@ def test_what_a_stranger_did_at_our_server_is_named_while_clients_write():
 
 def test_what_a_stranger_did_at_a_stock_redis_is_named_while_clients_write():
     with Folder("audit-redis") as folder:
-        with_writers(folder, RedisServer)
+        with_writers(folder, RedisServer, loops=2)
 
 
 BIG = {
