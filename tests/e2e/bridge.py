@@ -88,6 +88,10 @@ class Bridge(Stage):
         wait_for_redis(self.ports["gateway"])
         if self.gateways == 2:
             wait_for_redis(self.ports["gateway2"])
+        until = time.monotonic() + 20
+        while not os.path.exists(os.path.join(self.folder, "api.sock")):  # verbs can be said
+            assert time.monotonic() < until, "state does not come"
+            time.sleep(0.02)
         return self
 
     def __exit__(self, kind, *_):

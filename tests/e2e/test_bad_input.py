@@ -130,7 +130,7 @@ def hosts(b):
 def psync(b):
     """Whoever cannot have PSYNC is told what else there is."""
     hidden = b.redis("--rename-command", "PSYNC", "", "--rename-command", "SYNC", "")
-    b.check("PSYNC hidden", b.config(legacy=hidden), 3, "legacy.psync", "legacy refuses PSYNC", "legacy.commands.psync", "lanes", "RDB file")
+    b.check("PSYNC hidden", b.config(legacy=hidden), 3, "legacy.psync", "legacy refuses PSYNC", "legacy.commands.psync", "gateway.capture: lane")
     renamed = b.redis("--rename-command", "PSYNC", "xhma21xfkssync")
     b.check("PSYNC renamed", b.config(legacy=renamed), 3, "legacy.psync", "legacy.commands.psync")
     b.expect("by its other name", b.run("check", "--config", b.config(
