@@ -94,6 +94,7 @@ void dual_swap(struct dual *d) {
         swap_line(d, i);
     }
     swap_run_ids(d);
+    d->databases = 0; /* of the other server nobody knows yet */
     for (unsigned i = 0; i < 2; i++)
         atomic_store(&d->worker->gw->lane_versions[i],
                      dual_version(d->worker->version[dual_side(d, (enum lane_side)(1 - i))]));

@@ -118,9 +118,6 @@ static enum err check_different_sides(const struct drawbridge_config *config, st
 
 /* What is not built yet is refused, with the reason. */
 static enum err check_capture(const struct drawbridge_config *config, struct why *why) {
-    if (config->gateway.capture == CAPTURE_AUTO && config->gateway.standalone)
-        return why_set(why, ERR_CONFIG,
-                       "gateway.capture: auto is chosen by state, and this gateway is standalone");
     if (config->gateway.capture != CAPTURE_LANE) return OK;
     if (config->target.cluster)
         return why_set(why, ERR_CONFIG, "gateway.capture: lane cannot write to a Cluster yet");

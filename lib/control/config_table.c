@@ -77,7 +77,7 @@ static const struct option table[] = {
     {.name = "gateway.loops", .type = OPTION_INT, .offset = AT(gateway.loops), .fallback = "auto",
      .min = 1, .max = 64, .zero = "auto", .help = "Event loops; auto: one for each core."},
     {.name = "gateway.capture", .type = OPTION_CHOICE, .offset = AT(gateway.capture),
-     .fallback = "stream", .choices = "stream|lane|auto",
+     .fallback = "auto", .choices = "stream|lane|auto",
      .help = "stream: the syncer follows legacy by PSYNC. lane: the gateway writes to both sides "
              "itself, for a legacy that hides PSYNC; for now with one gateway. auto: "
              "stream where legacy gives out PSYNC (commands.psync), else lane. It stays what it is "

@@ -19,7 +19,7 @@ GOOD = """\
 migration: test
 legacy:  {{ address: "127.0.0.1:{legacy}" {legacy_more} }}
 target:  {{ address: "127.0.0.1:{target}" {target_more} }}
-gateway: {{ listen: "127.0.0.1:{gateway}", admin: gateway.sock }}
+gateway: {{ listen: "127.0.0.1:{gateway}", admin: gateway.sock, capture: {capture} }}
 syncer:  {{ spool: {{ dir: spool, limit: 64MB }} }}
 state:   {{ ledger: ledger.db, control: "unix:control.sock", api: "unix:api.sock" }}
 run_dir: .
@@ -33,7 +33,7 @@ class Check(Stage):
         self.ports = {name: free_port() for name in ("legacy", "target", "gateway")}
 
     def config(self, text=None, **changes):
-        values = {"legacy_more": "", "target_more": "", "more": "", **self.ports, **changes}
+        values = {"legacy_more": "", "target_more": "", "more": "", "capture": "auto", **self.ports, **changes}
         with open(os.path.join(self.folder, "drawbridge.yaml"), "w", encoding="utf-8") as out:
             out.write(text if text is not None else GOOD.format(**values))
 
@@ -82,7 +82,7 @@ def test_nobody_is_there(c):
     c.check(3, "target.reachable")
     code, _, err = c.run("status")
     assert code == 9 and "api.sock" in err, (code, err)
-    text = GOOD.format(**{"legacy_more": "", "target_more": "", "more": "", **c.ports})
+    text = GOOD.format(**{"legacy_more": "", "target_more": "", "more": "", "capture": "auto", **c.ports})
     c.config(text.replace(f"127.0.0.1:{c.ports['legacy']}", "no-such-host.invalid:6379"))
     c.check(3, "legacy.reachable", "no-such-host.invalid")
 
@@ -144,17 +144,28 @@ def test_a_wrong_password(c):
         c.config()
 
 
+def promised(c):
+    answer = json.loads(c.run("check", "--output", "json")[1])
+    return [f["text"] for f in answer["findings"] if f["id"] == "capture"]
+
+
 def test_a_source_that_refuses_psync(c):
+    mover = ', auth: { user: mover, password: "env:MOVER" }'
     with redis.Redis(port=c.ports["legacy"]) as legacy:
         legacy.execute_command("ACL", "SETUSER", "mover", "on", "nopass", "~*", "+@all", "-psync", "-sync", "-replconf")
-        c.config(legacy_more=', auth: { user: mover, password: "env:MOVER" }')
+        c.config(legacy_more=mover)
         c.env["MOVER"] = "x"
+        c.check(0)
+        assert len(promised(c)) == 1 and promised(c)[0].startswith("capture lane"), promised(c)
+        c.config(legacy_more=mover, capture="stream")
         c.check(3, "legacy.psync", "commands.psync", "gateway.capture: lane")
         legacy.execute_command("ACL", "SETUSER", "mover", "+replconf")
         c.check(3, "legacy.psync")
         legacy.execute_command("ACL", "SETUSER", "mover", "+psync")
         c.check(0)
-    c.config(legacy_more=", commands: { psync: xhma21xfkssync }")
+        c.config(legacy_more=mover)
+        assert promised(c)[0].startswith("capture stream"), promised(c)
+    c.config(legacy_more=", commands: { psync: xhma21xfkssync }", capture="stream")
     c.check(3, "legacy.psync", "xhma21xfkssync")
     c.config()
 
