@@ -1,10 +1,15 @@
 #!/usr/bin/python3
-"""demo.py [--target bundled|redis] [--clients N] [--folder DIR] -- the whole main job on one machine, with live clients.
+"""demo.py [--target bundled|redis] [--clients N] [--folder DIR] [--act 1|2] -- the whole main job on one machine, with live
+clients, in two acts.
 
 A real redis-server is the legacy side, filled with WordNet. Clients write and read through the
 gateway all the time, and check themselves, while the data are copied, followed, audited, cut over,
 rolled back, cut over again and completed. Exit code 0 only if nothing was lost, doubled, wrong or
 different. Leaves report.json, the ledger and all logs in build/demo.
+
+Act 1: the syncer follows legacy by PSYNC (capture stream). Act 2: legacy hides PSYNC, SYNC, CONFIG
+and DEBUG as clouds do, and the gateway writes to both sides itself (capture lane, chosen by itself);
+its figures are in report.json under "lanes", its files in build/demo/lanes.
 """
 import argparse
 import json
@@ -16,14 +21,17 @@ import time
 
 from stage import HERE, PROGRAM, TOP, Clients, Stage, free_port, wait_for_redis
 
-WRITE_ON_S = 6
+PARTS = {"stream": "nvar", "lane": "var"}  # of speech; three keys in four are nouns
+WRITE_ON_S = {"stream": 6, "lane": 4}
+HIDDEN = ("PSYNC", "SYNC", "CONFIG", "DEBUG")
+AT_ONE = {"stream": "at one offset", "lane": "at one place of each lane"}
 
 CONFIG = """\
 migration: wordnet
 legacy:  {{ address: "127.0.0.1:{legacy}" }}
 target:  {{ address: "127.0.0.1:{target}" }}
 {server}
-gateway: {{ listen: "127.0.0.1:{gateway}", loops: 1, admin: "unix:gateway.sock", metrics: "127.0.0.1:{gateway_metrics}" }}
+gateway: {{ listen: "127.0.0.1:{gateway}", loops: 1, capture: {capture}, admin: "unix:gateway.sock", metrics: "127.0.0.1:{gateway_metrics}" }}
 syncer:  {{ spool: {{ dir: spool, limit: 4GB }}, metrics: "127.0.0.1:{syncer_metrics}" }}
 state:   {{ ledger: ledger.db, control: "unix:control.sock", api: "unix:api.sock" }}
 log:     {{ format: text, level: info }}
@@ -38,22 +46,23 @@ def say(text):
 
 
 class Demo:
-    def __init__(self, options):
-        self.options = options
-        shutil.rmtree(options.folder, ignore_errors=True)
-        os.makedirs(options.folder)
-        self.stage = Stage(options.folder)
+    def __init__(self, options, folder, capture):
+        self.options, self.folder, self.capture = options, folder, capture
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        self.stage = Stage(folder)
         self.ports = {name: free_port() for name in ("legacy", "target", "gateway", "gateway_metrics", "syncer_metrics")}
         self.holds = []
         self.report = {"holds_ms": []}
         self.windows = []
 
     def start_legacy(self):
+        hidden = [word for name in HIDDEN if self.capture == "lane" for word in ("--rename-command", name, "secret-" + name)]
         self.stage.start("legacy", "redis-server", "--port", str(self.ports["legacy"]), "--save", "", "--dir",
-                         self.options.folder, "--repl-diskless-sync-delay", "0", "--repl-backlog-size", "64mb")
+                         self.folder, "--repl-diskless-sync-delay", "0", "--repl-backlog-size", "64mb", *hidden)
         wait_for_redis(self.ports["legacy"])
         began = time.monotonic()
-        words = subprocess.Popen(["/usr/bin/python3", os.path.join(HERE, "wordnet.py")], stdout=subprocess.PIPE)
+        words = subprocess.Popen(["/usr/bin/python3", os.path.join(HERE, "wordnet.py"), "--parts", PARTS[self.capture]], stdout=subprocess.PIPE)
         pipe = subprocess.run(["redis-cli", "-p", str(self.ports["legacy"]), "--pipe"], stdin=words.stdout,
                               capture_output=True, text=True, check=False)
         if words.wait() != 0 or "errors: 0" not in pipe.stdout:
@@ -61,7 +70,8 @@ class Demo:
         info = self.info("legacy")
         self.report["keys"] = sum(value["keys"] for name, value in info.items() if name.startswith("db"))
         say(f"legacy: redis-server {info['redis_version']} with {self.report['keys']:,} keys of WordNet, "
-            f"{info['used_memory_human']}, loaded in {time.monotonic() - began:.1f} s")
+            f"{info['used_memory_human']}, loaded in {time.monotonic() - began:.1f} s"
+            + (f"; it hides {', '.join(HIDDEN)}" if hidden else ""))
 
     def info(self, side):
         import redis
@@ -72,14 +82,14 @@ class Demo:
         server = ""
         if self.options.target == "bundled":
             server = f"server:  {{ port: {self.ports['target']}, dir: server }}"
-            os.makedirs(os.path.join(self.options.folder, "server"))
+            os.makedirs(os.path.join(self.folder, "server"))
         else:
-            os.makedirs(os.path.join(self.options.folder, "target"))
+            os.makedirs(os.path.join(self.folder, "target"))
             self.stage.start("target", "redis-server", "--port", str(self.ports["target"]), "--save", "", "--appendonly",
-                             "yes", "--dir", os.path.join(self.options.folder, "target"), "--repl-diskless-sync-delay", "0")
+                             "yes", "--dir", os.path.join(self.folder, "target"), "--repl-diskless-sync-delay", "0")
             wait_for_redis(self.ports["target"])
-        with open(os.path.join(self.options.folder, "drawbridge.yaml"), "w", encoding="utf-8") as out:
-            out.write(CONFIG.format(server=server, **self.ports))
+        with open(os.path.join(self.folder, "drawbridge.yaml"), "w", encoding="utf-8") as out:
+            out.write(CONFIG.format(server=server, capture="auto", **self.ports))
         self.stage.start("up", PROGRAM, "up", "drawbridge.yaml")
         wait_for_redis(self.ports["gateway"])
         for _ in range(100): # 9: state does not listen yet
@@ -103,7 +113,7 @@ class Demo:
             if status["phase"] == "following" and audit and not asked:
                 asked = True
                 result = self.stage.verb("audit", "start", "--wait", "--yes")
-                say(f"audit: {result.get('keys', 0):,} keys of both sides at one offset, {result.get('differences', '?')} differences")
+                say(f"audit: {result.get('keys', 0):,} keys of both sides {AT_ONE[self.capture]}, {result.get('differences', '?')} differences")
                 self.report["differences"] = self.report.get("differences", 0) + int(result.get("differences", 1))
                 continue
             if time.monotonic() - said > 2:
@@ -119,7 +129,7 @@ class Demo:
         self.windows.append((verb, began_ms, time.time() * 1000))
         say(f"{verb}: clients are at {result.get('primary', '?')}, epoch {result.get('epoch', '?')}, "
             f"held {result.get('hold_ms', '?')} ms by the gateways' own clock")
-        time.sleep(WRITE_ON_S)
+        time.sleep(WRITE_ON_S[self.capture])
 
     def run(self):
         began = time.monotonic()
@@ -130,6 +140,8 @@ class Demo:
         self.stage.verb("check", wanted=(0, 3))
         self.stage.verb("start", "--yes", "--reason", "demo")
         status = self.wait_until_level()
+        if status["capture"] != self.capture:
+            raise SystemExit(f"capture {status['capture']} was chosen: {status['capture_note']}")
         copy = status.get("copy", {})
         self.report["copy_seconds"] = copy.get("seconds", 0)
         self.report["bytes"] = copy.get("bytes", 0)
@@ -157,8 +169,7 @@ class Demo:
                            seconds=round(seconds, 1))
         events = self.stage.verb("ledger", "events")
         self.report["phases"] = [e["to"] for e in events.get("events", []) if e.get("to")]
-        with open(os.path.join(self.options.folder, "report.json"), "w", encoding="utf-8") as out:
-            json.dump(self.report, out, indent=1)
+        self.report["capture"] = self.capture
 
     def table(self):
         r = self.report
@@ -172,7 +183,7 @@ class Demo:
                  ("applied twice", r["doubled"]), ("wrong answers", r["wrong"]),
                  ("differences found by the audits", r["differences"]),
                  ("whole run", f"{r['seconds']} s"),
-                 ("ledger, logs, report", os.path.relpath(self.options.folder, TOP) + "/{ledger.db,*.log,report.json}")]
+                 ("ledger, logs, report", os.path.relpath(self.folder, TOP) + "/{ledger.db,*.log}")]
         width = max(len(name) for name, _ in rows)
         print()
         for name, value in rows:
@@ -184,23 +195,43 @@ class Demo:
             and len(r["holds_ms"]) >= 3
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--target", choices=("bundled", "redis"), default="bundled")
-    parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--folder", default=os.path.join(TOP, "build", "demo"))
-    demo = Demo(parser.parse_args())
+ACTS = ({"key": None, "capture": "stream", "title": "Act 1: capture stream. The syncer follows legacy by PSYNC."},
+        {"key": "lanes", "capture": "lane", "title": "Act 2: capture lane. Legacy hides PSYNC; the gateway writes to both sides."})
+
+
+def play(options, act):
+    """One act; its report, and whether all was good."""
+    folder = os.path.join(options.folder, act["key"]) if act["key"] else options.folder
+    demo = Demo(options, folder, act["capture"])
+    print(f"\n{act['title']}", flush=True)
     try:
         demo.run()
         demo.table()
         for message in demo.report["messages"][:20]:
             print("   ", message)
-        return 0 if demo.good() else 1
+        return demo.report, demo.good()
     except SystemExit as error:
-        print(f"\nfailed: {error}\nlogs: {demo.options.folder}\n{demo.stage.log_tail('up', 30)}")
-        return 1
+        print(f"\nfailed: {error}\nlogs: {folder}\n{demo.stage.log_tail('up', 30)}")
+        return demo.report, False
     finally:
         demo.stage.close()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--target", choices=("bundled", "redis"), default="bundled")
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--folder", default=os.path.join(TOP, "build", "demo"))
+    parser.add_argument("--act", type=int, choices=(1, 2), help="only this one")
+    options = parser.parse_args()
+    report, good = {}, True
+    for act in ACTS[options.act - 1:options.act] if options.act else ACTS:
+        if good:
+            played, good = play(options, act)
+            report.update({act["key"]: played} if act["key"] else played)
+            with open(os.path.join(options.folder, "report.json"), "w", encoding="utf-8") as out:
+                json.dump(report, out, indent=1)
+    return 0 if good else 1
 
 
 sys.exit(main())

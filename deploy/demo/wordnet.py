@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""wordnet.py [FOLDER] -- WordNet as Redis commands on standard output, for `redis-cli --pipe`.
+"""wordnet.py [--parts nvar] [FOLDER] -- WordNet as Redis commands on standard output, for `redis-cli --pipe`.
 
     synset:<id>           hash    part of speech, lexicographer file, first word, number of relations, definition
     gloss:<id>            string  the definition and its examples, one in five with an expiry time
@@ -11,6 +11,7 @@
 Nouns are in database 0, verbs in 1, adjectives in 2, adverbs in 3. <id> is the part of speech and
 the byte offset in the data file, as WordNet names its synsets (wndb(5WN)).
 """
+import argparse
 import sys
 import time
 
@@ -82,10 +83,16 @@ def part_commands(folder, part, pos, now_ms):
 
 
 def main():
-    folder = sys.argv[1] if len(sys.argv) > 1 else FOLDER
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--parts", default="nvar", help="of speech: n, v, a, r")
+    parser.add_argument("folder", nargs="?", default=FOLDER)
+    options = parser.parse_args()
+    folder, parts = options.folder, options.parts
     now_ms = int(time.time() * 1000)
     out = sys.stdout.buffer
     for database, (part, pos) in enumerate(PARTS):
+        if pos not in parts:
+            continue
         out.write(command("SELECT", database))
         batch = []
         for one in part_commands(folder, part, pos, now_ms):
