@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """test_redis_tools.py -- redis-cli and redis-benchmark of Redis 7.0 in their ordinary use, and what they print of us beside redis-server."""
-import subprocess, sys
+import os, re, subprocess, sys, tempfile
 
 from servers import Folder, Ours, RedisServer, run_tests
 
@@ -74,6 +74,73 @@ def test_latency_and_statistics_come():
         code, out = cli(ours, "-i", "0.01", "-r", "3", "ping")
         assert (code, out) == (0, b"PONG\nPONG\nPONG\n"), out
         assert b"# Server" in cli(ours, "info", "server")[1]
+        low, high, average, count = cli(ours, "--raw", "--latency", "-i", "1")[1].split()
+        assert 0 <= int(low) <= float(average) <= int(high) and int(count) > 20, (low, high, average, count)
+        out = watched(ours, "--stat", "-i", "0.05", lines=6)
+        rows = [line.split() for line in out if line and line.split()[0].isdigit()]
+        assert len(rows) >= 3 and rows[0][0] == b"0" and rows[0][1][-1:] in b"KM", out
+        fill(ours)
+        ours.client().config_set("maxmemory-policy", "allkeys-lfu")
+        for _ in range(300):
+            ours.client().get("s:7")
+        assert any(b"hot key found" in line for line in cli(ours, "--hotkeys")[1].split(b"\n"))
+
+
+def watched(server, *args, lines):
+    """The first lines that redis-cli prints."""
+    process = subprocess.Popen(["redis-cli", "-p", str(server.port), *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        return [process.stdout.readline() for _ in range(lines)]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_monitor_shows_what_others_do():
+    def seen(server):
+        process = subprocess.Popen(["redis-cli", "-p", str(server.port), "MONITOR"], stdout=subprocess.PIPE)
+        try:
+            assert process.stdout.readline() == b"OK\n"
+            client = server.client()
+            client.set("key", b'a "quote"\n\x00\xff')
+            client.eval("return redis.call('INCR', KEYS[1])", 1, "n")
+            with client.pipeline() as pipe:
+                pipe.get("key").get("n").execute()
+            lines = []
+            while not lines or b'"EXEC"' not in lines[-1]:
+                lines.append(process.stdout.readline())
+            return [re.sub(rb"^[0-9.]+ |127.0.0.1:[0-9]+", b"", line) for line in lines]
+        finally:
+            process.kill()
+            process.wait()
+    lines = both(seen)
+    assert any(b"[0 lua]" in line for line in lines), lines
+
+
+def test_a_script_from_a_file_and_a_typed_session():
+    with open(f"{tempfile.gettempdir()}/drawbridge-{os.getpid()}.lua", "w") as file:
+        file.write("return {KEYS[1], ARGV[1], ARGV[2], redis.call('SET', KEYS[1], ARGV[1])}")
+    try:
+        both(lambda server: (cli(server, "--eval", file.name, "key", ",", "a", "b"), cli(server, "--no-raw", "EVAL", "return redis.error_reply('MY error')", "0"),
+                             cli(server, "--no-raw", "EVALSHA", "0" * 40, "0")))
+    finally:
+        os.unlink(file.name)
+    typed = b'set a 1\nget a\nmulti\nincr a\nexec\n3 incr a\nnosuch thing\nselect 3\nget a\nhello 3\nhgetall hash\n'
+    both(lambda server: [line for line in cli(server, "--no-raw", text=typed)[1].split(b"\n") if b'"id"' not in line])
+    names = both(lambda server: [line for line in cli(server, "--scan", "--pattern", "s:1?", "--count", "7")[1].split(b"\n")].__len__())
+    assert names == 11, names
+
+
+def test_functions_by_redis_cli():
+    with Folder("tools") as folder:
+        ours, theirs = Ours(folder, "ours"), RedisServer(folder, "redis")
+        theirs.client().function_load("#!lua name=l\nredis.register_function('f', function(keys, args) return args[1] end)")
+        code, _ = cli(theirs, "--functions-rdb", f"{folder.path}/functions.rdb")
+        assert code == 0
+        assert cli(ours, "--functions-rdb", f"{folder.path}/none.rdb")[0] == 0
+        dump = subprocess.run(["redis-cli", "-p", str(theirs.port), "function", "dump"], capture_output=True, check=True).stdout[:-1]
+        assert cli(ours, "-x", "function", "restore", text=dump) == (0, b"OK\n")
+        assert cli(ours, "fcall", "f", "0", "hi") == (0, b"hi\n")
 
 
 def test_every_test_of_redis_benchmark_runs():
