@@ -105,7 +105,7 @@ struct client {
     struct slice hashed_key; /* the key whose hash is key_hash (fetched ahead); borrowed */
     uint64_t key_hash;
     unsigned key_table;
-    int slot;                /* cluster mode: of the request's keys, or of its script's; -1: none */
+    int slot; /* cluster mode: of the request's keys, or of its script's; -1: none */
     uint64_t bytes_in, commands;
     size_t in_peak;       /* bytes of input that waited, or were asked for, since the last tick */
     uint64_t out_used_ms; /* monotonic, when `out` was last much filled */
@@ -115,7 +115,7 @@ struct client {
     bool in_bucket;
     void *request;       /* the reader of requests */
     bool again, rewound; /* turn.c */
-    bool is_held; /* a script of it is busy: neither read nor freed (net_hold) */
+    bool is_held;        /* a script of it is busy: neither read nor freed (net_hold) */
 };
 
 /* A client for an open, connected socket; the core reads requests from it. NULL: over maxclients.

@@ -224,7 +224,8 @@ void cluster_changed(struct engine *engine) {
 /* A replica of the topology follows its master from the start. */
 static void follow_master(struct engine *engine) {
     const struct node *master = engine->cluster->topology->myself->master;
-    if (master) master_link_set_master(replication_of(engine), slice_text(master->host), master->port);
+    if (master)
+        master_link_set_master(replication_of(engine), slice_text(master->host), master->port);
 }
 
 enum err cluster_open(struct engine *engine, struct why *why) {
@@ -243,7 +244,9 @@ enum err cluster_open(struct engine *engine, struct why *why) {
     buf_close(&text);
     if (err != OK) return why_add(why, err, "cluster-config-file %s", s->cluster_config_file);
     struct node *me = engine->cluster->topology->myself;
-    me->port = (int)(s->cluster_announce_port ? s->cluster_announce_port : s->port ? s->port : s->tls_port);
+    me->port = (int)(s->cluster_announce_port ? s->cluster_announce_port
+                     : s->port                ? s->port
+                                              : s->tls_port);
     if (s->cluster_announce_ip[0] && strlen(s->cluster_announce_ip) < sizeof me->host)
         memcpy(me->host, s->cluster_announce_ip, strlen(s->cluster_announce_ip) + 1);
     engine_log(engine, '*', "Cluster mode, I'm %s", me->id);

@@ -378,10 +378,7 @@ static const struct {
     {"georadiusbymember_ro", "6.2.0", "`GEOSEARCH` with the `BYRADIUS` and `FROMMEMBER` arguments"},
     {"getset", "6.2.0", "`SET` with the `GET` argument"},
     {"hmset", "4.0.0", "`HSET` with multiple field-value pairs"},
-    {"psetex", "2.6.12", "`SET` with the `PX` argument"},
     {"rpoplpush", "6.2.0", "`LMOVE` with the `RIGHT` and `LEFT` arguments"},
-    {"setex", "2.6.12", "`SET` with the `EX` argument"},
-    {"setnx", "2.6.12", "`SET` with the `NX` argument"},
     {"slaveof", "5.0.0", "`REPLICAOF`"},
     {"substr", "2.0.0", "`GETRANGE`"},
     {"zrangebylex", "6.2.0", "`ZRANGE` with the `BYLEX` argument"},
@@ -417,20 +414,43 @@ static size_t count_subs(const struct client *c, const struct command *command) 
     return count;
 }
 
+static bool is_internal(const struct command *command) {
+    static const char *const names[] = {"pfselftest", "replconf", "pfdebug", "restore-asking",
+                                        "debug"};
+    for (size_t i = 0; i < COUNT(names); i++)
+        if (strcmp(names[i], command->name) == 0) return true;
+    return false;
+}
+
+static void reply_flags(struct client *c, bool internal, int old) {
+    reply_bulk_text(c, "doc_flags");
+    reply_set(c, 1);
+    reply_simple(c, internal ? "syscmd" : "deprecated");
+    if (old < 0) return;
+    pair(c, "deprecated_since", deprecated[old].since);
+    pair(c, "replaced_by", deprecated[old].instead);
+}
+
 void command_reply_doc(struct client *c, const struct command *command) {
     int old = find_deprecated(command);
-    size_t subs = count_subs(c, command);
+    size_t subs = count_subs(c, command), history = command_history_count(command);
+    const char *cost = command_cost(command), *syntax = command_syntax(command);
+    bool internal = is_internal(command);
     reply_bulk_text(c, command->name);
-    reply_map(c, 3u + (old >= 0 ? 3u : 0u) + (subs > 0));
+    reply_map(c, 3u + (cost != NULL) + internal + (old >= 0 ? 3u : 0u) + (history > 0) +
+                     (syntax != NULL) + (subs > 0));
     pair(c, "summary", command_summary(command));
     pair(c, "since", command->since);
     pair(c, "group", command_group_name(command->group));
-    if (old >= 0) {
-        reply_bulk_text(c, "doc_flags");
-        reply_set(c, 1);
-        reply_simple(c, "deprecated");
-        pair(c, "deprecated_since", deprecated[old].since);
-        pair(c, "replaced_by", deprecated[old].instead);
+    if (cost) pair(c, "complexity", cost);
+    if (internal || old >= 0) reply_flags(c, internal, old);
+    if (history) {
+        reply_bulk_text(c, "history");
+        command_reply_history(c, command);
+    }
+    if (syntax) {
+        reply_bulk_text(c, "arguments");
+        command_reply_syntax(c, syntax);
     }
     if (subs == 0) return;
     reply_bulk_text(c, "subcommands");

@@ -6,6 +6,13 @@
 
 /* A sentence; empty: we have none. */
 const char *command_summary(const struct command *command);
+/* Its arguments in the notation of command_syntax.c; NULL: it has none. */
+const char *command_syntax(const struct command *command);
+void command_reply_syntax(struct client *c, const char *arguments);
+/* How its time grows; NULL: nothing is said. */
+const char *command_cost(const struct command *command);
+size_t command_history_count(const struct command *command);
+void command_reply_history(struct client *c, const struct command *command);
 /* Its name and its map of COMMAND DOCS, subcommands and all. */
 void command_reply_doc(struct client *c, const struct command *command);
 /* Whether the command, or some subcommand of it, can be called here. */

@@ -38,6 +38,7 @@ void command_groups_bind(struct engine *engine) {
     migrate_commands_bind(engine);
     server_commands_bind(engine);
     lolwut_bind(engine);
+    module_bind(engine);
     info_commands_bind(engine);
     command_commands_bind(engine);
     debug_commands_bind(engine);

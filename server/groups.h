@@ -15,6 +15,7 @@ void server_commands_bind(struct engine *engine);
 void command_commands_bind(struct engine *engine);
 void debug_commands_bind(struct engine *engine);
 void lolwut_bind(struct engine *engine);
+void module_bind(struct engine *engine);
 void info_commands_bind(struct engine *engine);
 void object_commands_bind(struct engine *engine);
 void shutdown_commands_bind(struct engine *engine);

@@ -37,10 +37,10 @@ struct partitions {
 struct db {
     struct engine *engine;
     int id;
-    uint64_t expires; /* keys that have an expiry */
+    uint64_t expires;              /* keys that have an expiry */
     struct partitions *partitions; /* owned */
-    struct table watched;  /* keys that clients WATCH (multi.c) */
-    struct table blocking; /* keys that clients wait for (block.c) */
+    struct table watched;          /* keys that clients WATCH (multi.c) */
+    struct table blocking;         /* keys that clients wait for (block.c) */
     double avg_ttl_ms;
     uint64_t expire_cursor; /* where the active cycle goes on */
 };

@@ -133,7 +133,8 @@ static void use_async(int port) {
 int main(int argc, char **argv) {
     if (argc != 2) broken("usage", "hiredis_use PORT");
     int port = atoi(argv[1]);
-    redisContext *context = redisConnect("127.0.0.1", port), *other = redisConnect("127.0.0.1", port);
+    redisContext *context = redisConnect("127.0.0.1", port),
+                 *other = redisConnect("127.0.0.1", port);
     if (context == NULL || context->err || other == NULL || other->err)
         broken("connect", context ? context->errstr : "no memory");
     use_blocking(context);

@@ -29,7 +29,7 @@ static void test_patterns_match_as_globs(void **state) {
                                          {"[\\]]", "]"},
                                          {"a[b", "ab"}};
     static const char *const no[][2] = {
-        {"*", ""},   {"", "a"},      {"a", ""},    {"a?", "a"},  {"h[^a]llo", "hallo"},
+        {"*", ""},   {"", "a"},      {"a", ""},    {"a?", "a"},    {"h[^a]llo", "hallo"},
         {"*a", "b"}, {"a*b", "abc"}, {"[a-", "x"}, {"abc", "abcd"}};
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
         if (!matches(yes[i][0], yes[i][1]))
