@@ -109,6 +109,7 @@ static void find_keys(struct effect *effect, const struct effect_draft *draft) {
     struct why why;
     if (effect->command == NULL || !command_arity_fits(effect->command, draft->keys_argc)) {
         effect->keys_unknown = effect->inside->rule != NULL || effect->command == NULL;
+        effect->inside->malformed = effect->command != NULL;
         return;
     }
     enum err err = command_keys(effect->command, draft->keys_argc, draft->keys_argv, few,
@@ -127,7 +128,7 @@ static void find_keys(struct effect *effect, const struct effect_draft *draft) {
     if (err == OK)
         fill_keys(effect, draft, found, count);
     else
-        effect->keys_unknown = effect->inside->rule != NULL;
+        effect->keys_unknown = effect->inside->malformed = effect->inside->rule != NULL;
     if (found != few) mem_free(found);
 }
 

@@ -167,7 +167,8 @@ static void tell_one(struct effect_teller *t) {
         return;
     }
     if (t->head.error) {
-        bool safe = t->effect->plain || (t->effect->command == NULL && never_ran(t->head.text));
+        bool safe = t->effect->plain || t->in->malformed ||
+                    (t->effect->command == NULL && never_ran(t->head.text));
         if (!safe) effect_tell_dirty(t);
         return;
     }

@@ -108,7 +108,7 @@ void lane_pin(struct lane *l, const struct effect *effect) {
         if ((key->use & EFFECT_WRITE) && lane_owns(l, key->name))
             lane_keys_pin(&l->keys, key->db, key->name);
     }
-    if (!effect->keys_unknown && !effect->barrier) return;
+    if (!effect->keys_unknown && (!effect->barrier || effect->no_data)) return;
     l->keys.pinned_all++;
     lane_keys_mark_all(&l->keys);
 }
@@ -120,7 +120,7 @@ void lane_unpin(struct lane *l, const struct effect *effect) {
         if ((key->use & EFFECT_WRITE) && lane_owns(l, key->name))
             lane_keys_unpin(&l->keys, key->db, key->name, due_ms);
     }
-    if (!effect->keys_unknown && !effect->barrier) return;
+    if (!effect->keys_unknown && (!effect->barrier || effect->no_data)) return;
     ASSERT(l->keys.pinned_all > 0);
     l->keys.pinned_all--;
     lane_keys_mark_all(&l->keys);

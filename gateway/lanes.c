@@ -103,10 +103,12 @@ unsigned lanes_home(const struct lanes *lanes, const struct effect *effect,
     return lanes_home_of(lanes->count, effect, place->lane);
 }
 
-/* Whether it touches keys that are not in the order of its lane, and writes. */
+/* Whether it touches keys that are not in the order of its lane, and writes. A command whose keys are
+ * not known is nearly always refused, and then nobody's keys should have become dirty because of it.
+ * If it was done, everything does when it is answered: so does whatever counted on what it wrote. */
 static bool is_outside(const struct lanes *lanes, const struct effect *effect, unsigned home) {
     if (!effect->writes) return false;
-    if (effect->keys_unknown) return true;
+    if (effect->keys_unknown) return effect->is_block;
     for (size_t i = 0; i < effect->key_count; i++)
         if (lane_of(lanes->count, effect->keys[i].name) != home) return true;
     return false;

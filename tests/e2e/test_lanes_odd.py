@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """test_lanes_odd.py -- requests and data that lanes must get right though they are rare: each was wrong once."""
 import sys
+import time
 
 import redis
 
@@ -91,6 +92,32 @@ def test_functions_are_at_the_target_whenever_they_were_loaded():
         assert functions(target) == functions(legacy) == ["away", "beside"], functions(target)
         lanes = gateway.lanes()
         assert lanes["passes_total"] == passes and lanes["dirty_slots"] == 0, f"keys were listed again because of functions: {lanes}"
+
+
+def test_what_legacy_refuses_makes_nothing_dirty():
+    with Folder("lanes-refused") as folder:
+        legacy, target, gateway = two_sides(folder)
+        r = gateway.client()
+        r.rpush("l", 1)
+        gateway.wait_level(30)
+        passes = gateway.lanes()["passes_total"]
+        for command in (("NO.SUCH", "l"), ("XGROUP", "NOSUCH", "l"), ("LMPOP", "0", "l", "LEFT"), ("LMPOP", "9", "l", "LEFT"), ("ZUNIONSTORE", "l", "-1", "l"),
+                        ("EVAL", "return redis.call('incr', 'x')", "-1"), ("EVAL", "return 1", "7", "l"), ("XREADGROUP", "GROUP", "g", "c", "STREAMS", "l"),
+                        ("FCALL", "f", "x", "l"), ("BLMPOP", "0", "x", "l", "LEFT"), ("SORT", "l", "STORE")):
+            try:
+                r.execute_command(*command)
+                raise AssertionError(f"{command} was taken")
+            except redis.ResponseError:
+                pass
+        time.sleep(1.1)  # the figures are a second old at most
+        lanes = gateway.lanes()
+        assert lanes["passes_total"] == passes and lanes["dirty_slots"] == 0, f"all keys were copied again: {lanes}"
+        # What nobody here knows, and legacy does: everything is dirty, and copied.
+        r.execute_command("SECRET-DEBUG", "POPULATE", 100, "many")
+        wait_until("both sides were listed again", lambda: gateway.lanes()["passes_total"] > passes)
+        gateway.wait_level(30)
+        assert target.client().dbsize() == 101
+        assert not differences(walk(legacy.port), walk(target.port))
 
 
 if __name__ == "__main__":
