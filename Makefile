@@ -76,6 +76,10 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(HELPER_OBJECTS) $(ARCHIVE)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
+# The program with rules of the lanes that can be broken (tests/tools/broken.c).
+BROKEN := lane_keys_is_dirty lane_deadlines_find lane_pin lane_unpin lane_pass_name lane_mark_keys journal_entry lanes_mark_all
+$(B)/tests/tools/broken: LDFLAGS += $(addprefix -Wl$(comma)--wrap=,$(BROKEN))
+
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 # Unit tests and simulations: built here by SANITIZE, run one after the other.
