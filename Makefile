@@ -26,7 +26,7 @@ endif
 CPPFLAGS += -I. -I/usr/include/lua5.1
 CFLAGS ?= -O2 -g
 CFLAGS += -std=c11 -D_GNU_SOURCE -fno-common -fno-omit-frame-pointer -pthread $(WARN)
-LDLIBS := -luv -lhiredis -lssl -lcrypto -lzstd -lsqlite3 -llzf -lxxhash -lmicrohttpd -lcurl -ljansson \
+LDLIBS := -luv -lhiredis -lssl -lcrypto -lzstd -lsqlite3 -lxxhash -lmicrohttpd -lcurl -ljansson \
   -lyaml -llua5.1 -lm -pthread
 ifdef SANITIZE
 CFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -O1
@@ -74,7 +74,7 @@ $(B)/obj/%.o: %.c
 
 $(B)/tests/%: $(B)/obj/tests/%.o $(HELPER_OBJECTS) $(ARCHIVE)
 	@mkdir -p $(@D)
-	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -llzf $(LDLIBS)
 
 # The program with rules of the lanes that can be broken (tests/tools/broken.c).
 BROKEN := lane_keys_is_dirty lane_deadlines_find lane_pin lane_unpin lane_pass_name lane_mark_keys journal_entry lanes_mark_all

@@ -4,8 +4,8 @@
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
-#include "server/loading.h"
 #include "server/function.h"
+#include "server/loading.h"
 #include "server/value_rdb.h"
 
 #include <fcntl.h>
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define PUSH_BYTES ((size_t)64 * 1024)
+#define FETCHED_AT_ONCE 16
 #define SYNC_EVERY_BYTES                                                                           \
     (UINT64_C(32) << 20) /* rdb-save-incremental-fsync: never a long queue of dirty pages */
 
@@ -41,25 +42,43 @@ void rdb_put_head(struct engine *engine, struct rdb_writer *writer,
     if (options->scope != SNAPSHOT_NOTHING) functions_save(engine, writer);
 }
 
+static void put_entry(struct rdb_writer *writer, const struct db *db, const struct entry *e,
+                      bool compress) {
+    struct value value = entry_value(e);
+    struct rdb_key key = {.db = (uint32_t)db->id,
+                          .key = entry_key(e),
+                          .expire_at_ms = entry_expiry(e),
+                          .idle_s = -1,
+                          .freq = -1,
+                          .rdb_type = value_rdb_type(&value)};
+    rdb_put_key(&writer->out, &key, compress);
+    value_put(&writer->out, &value, compress);
+}
+
+/* The next entries, fetched from memory together; how many. */
+static size_t next_entries(struct db_iter *iter, struct entry *entries[FETCHED_AT_ONCE]) {
+    size_t count = 0;
+    for (struct entry *e; count < FETCHED_AT_ONCE && (e = db_iter_next(iter)) != NULL;) {
+        __builtin_prefetch(e);
+        entries[count++] = e;
+    }
+    for (size_t i = 0; i < count; i++) entry_prefetch(entries[i]);
+    return count;
+}
+
 static enum err put_db(struct db *db, struct rdb_writer *writer, bool compress, struct why *why) {
     if (db_size(db) == 0) return OK;
     rdb_writer_select(writer, (uint32_t)db->id);
     rdb_writer_resize(writer, db_size(db), db->expires);
     struct db_iter iter;
     db_iter_init(&iter, db);
-    for (struct entry *e; (e = db_iter_next(&iter)) != NULL;) {
-        struct value value = entry_value(e);
-        struct rdb_key key = {.db = (uint32_t)db->id,
-                              .key = entry_key(e),
-                              .expire_at_ms = entry_expiry(e),
-                              .idle_s = -1,
-                              .freq = -1,
-                              .rdb_type = value_rdb_type(&value)};
-        rdb_put_key(&writer->out, &key, compress);
-        value_put(&writer->out, &value, compress);
-        enum err err = rdb_writer_push(writer, PUSH_BYTES, why);
-        if (err) return err;
-    }
+    struct entry *entries[FETCHED_AT_ONCE];
+    for (size_t count; (count = next_entries(&iter, entries)) > 0;)
+        for (size_t i = 0; i < count; i++) {
+            put_entry(writer, db, entries[i], compress);
+            enum err err = rdb_writer_push(writer, PUSH_BYTES, why);
+            if (err) return err;
+        }
     return OK;
 }
 

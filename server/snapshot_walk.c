@@ -33,11 +33,7 @@ static void collect(void *ctx, void *item) {
 }
 
 static void fetch_ahead(const struct found *found) {
-    for (size_t i = 0; i < found->count; i++) {
-        const struct entry *e = found->entries[i];
-        bool is_inside = e->flags & ENTRY_INLINE || entry_encoding(e) == ENC_INT;
-        __builtin_prefetch(is_inside ? (const void *)((const char *)e + 64) : entry_ptr(e));
-    }
+    for (size_t i = 0; i < found->count; i++) entry_prefetch(found->entries[i]);
 }
 
 static bool is_captured(const struct snapshot *s, const struct entry *e) {

@@ -1,4 +1,4 @@
-/* lzf.h -- the compression of RDB strings, by liblzf.
+/* lzf.h -- LZF, the compression of RDB strings.
  *
  * Hostile input: lzf_unpack() writes at most the size that it is told, and fails unless it is
  * exactly that. lzf_plausible() refuses a claimed size before anything is allocated for it.

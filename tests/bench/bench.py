@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""bench.py [gateway] [server] [copy] -- CPU time per request, memory and time, ours beside the peers'.
+"""bench.py [gateway] [server] [copy] [files] -- CPU time per request, memory and time, ours beside the peers'.
 
 Machines are shared, so single figures are noise: each round runs every candidate in turn, and the
 table shows the median of the rounds and the median of the per-round ratios. Ratios below 1 are in
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+from files import bench_files
 from peers import TOP, WORK, haproxy, nutcracker, our_gateway, our_link, our_server, redis_server
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
@@ -136,7 +137,7 @@ def bench_copy():
 
 
 def main():
-    parts = {"gateway": bench_gateway, "server": bench_server, "copy": bench_copy}
+    parts = {"gateway": bench_gateway, "server": bench_server, "copy": bench_copy, "files": lambda: bench_files(ROUNDS)}
     os.makedirs(WORK, exist_ok=True)
     report = {name: parts[name]() for name in sys.argv[1:] or parts}
     with open(os.path.join(WORK, "report.json"), "w", encoding="utf-8") as out:
