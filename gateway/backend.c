@@ -148,7 +148,14 @@ static void pass(struct req *req, struct slice bytes) {
     case REQ_LAST:
         if (req->replies == 1) to_client(req, bytes);
         break;
-    case REQ_WHOLE: buf_add(&req->text, bytes); break;
+    case REQ_WHOLE:
+        if (req->limit_bytes > 0 && buf_size(&req->text) + bytes.size > req->limit_bytes)
+            req->over = true;
+        if (req->over)
+            buf_close(&req->text);
+        else
+            buf_add(&req->text, bytes);
+        break;
     case REQ_DROP: break;
     case REQ_TEXT:
     default: UNREACHABLE("a reply for a text");

@@ -57,6 +57,8 @@ struct req {
     uint32_t asked;   /* requests that it stands for */
     bool mute;        /* CLIENT REPLY OFF */
     bool must_be_ok;  /* REQ_DROP: an error closes the connection (an injected SELECT) */
+    bool over;        /* REQ_WHOLE: the replies were longer than limit_bytes, and are dropped */
+    size_t limit_bytes; /* REQ_WHOLE; 0: none */
     uint64_t at_us;
     struct buf text;
     /* REQ_WHOLE, and REQ_RELAY if set: REPLY is empty when the connection was lost, and of a relay. May send; may not free REQ. */

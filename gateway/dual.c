@@ -44,7 +44,11 @@ static void on_primary_reply(struct req *req, struct backend *b, struct slice re
     if (b->sm.state == BACKEND_GONE || line == NULL) return; /* dual_on_lost() tells it */
     struct lane *lane = &line->dual->lanes.lane[line->lane];
     line->dual->answering = req;
-    lane_primary_answered(lane, dual_copy_answer(line->dual, lane, reply));
+    if (req->over)
+        reply = lane_big_too_long;
+    else
+        reply = dual_copy_answer(line->dual, lane, reply);
+    lane_primary_answered(lane, reply);
     line->dual->answering = NULL;
 }
 
@@ -80,7 +84,7 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
     bool selected = true;
     if (c != NULL) use_proto(b, c->proto);
     if (ask != NULL) use_proto(b, ask->proto);
-    if (item->kind == LANE_COPY)
+    if (item->kind == LANE_COPY || item->kind == LANE_MEASURE)
         selected = dual_select_for_copy(d, b, db);
     else
         backend_use_db(b, db);
@@ -90,6 +94,7 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
                  replies == 1 && c != NULL && !item->effect->blocking;
     struct req *req = backend_expect(b, c, relay ? REQ_RELAY : REQ_WHOLE, replies);
     req->done = on_primary_reply;
+    req->limit_bytes = item->limit_bytes;
     if (selected) b->db = db_after;
 }
 
@@ -249,7 +254,7 @@ void dual_on_ready(struct backend *b) {
     if (line->side == LANE_P)
         lane_primary_up(lane, version);
     else
-        lane_follower_up(lane);
+        lane_follower_up(lane, version);
 }
 
 /* RESTORE takes absolute times since 5.0; MOVED and ASK (C22b) are not built. */
@@ -367,7 +372,7 @@ static void bury_recovered(struct dual *d) {
 
 static enum err open_journal(struct dual *d, struct why *why) {
     const struct drawbridge_config *config = d->worker->gw->config;
-    struct lane_rules rules = lane_rules_default;
+    struct lane_rules rules = dual_rules(config);
     enum err err =
         journal_file_open(&d->file, config->run_dir, d->worker->gw->name, JOURNAL_BYTES, why);
     if (err != OK) return err;
@@ -414,6 +419,7 @@ static void show_figures(struct dual *d) {
         raise_to(&f[DUAL_COPY_US], l->figures.copy_us);
         raise_to(&f[DUAL_COPY_US_MAX], lane_copy_us_max(l));
         raise_to(&f[DUAL_LAG_MS], lane_lag_us(l) / 1000);
+        dual_copy_figures(l, f);
     }
     f[DUAL_FUNCTIONS_DIRTY] = !lane_functions_are_clean(&d->lanes.functions);
     f[DUAL_FUNCTIONS_FAILED] = d->lanes.functions.failed;

@@ -60,7 +60,12 @@ struct grave;
     X(COPY_US_MAX, "copy_us_max")                                                                  \
     X(LAG_MS, "lag_ms")                                                                            \
     X(FAILED_KEYS, "failed_keys")                                                                  \
-    X(QUEUE_LIMIT, "queue_limit_bytes")
+    X(QUEUE_LIMIT, "queue_limit_bytes")                                                            \
+    X(BIG_KEYS, "big_keys")                                                                        \
+    X(BIG_BYTES, "big_bytes")                                                                      \
+    X(BIG_MS, "big_copy_ms")                                                                       \
+    X(BIG_COPIES, "big_copies_total")                                                              \
+    X(BIG_GIVEN_UP, "big_copies_given_up_total")
 
 #define DUAL_FIGURE_ENUM(name, text) DUAL_##name,
 enum dual_figure { DUAL_FIGURE_LIST(DUAL_FIGURE_ENUM) DUAL_FIGURES };

@@ -1,6 +1,8 @@
 /* dual_asks.c -- dual write: what clients of other loops ask of the lanes. See far.h. */
 #include "gateway/dual_inside.h"
 
+#define STOPPED_MAX 64u
+
 /* ---- a command ---- */
 
 static void give_back(struct dual *d, struct ask *ask, enum ask_end end) {
@@ -70,21 +72,41 @@ static void take_command(struct dual *d, struct ask *ask) {
     ASSERT(ask->lane < d->lanes.count);
     if (ask->kind == ASK_DO && ask->effect->blocking)
         wait_begin(d, ask);
-    else if (list_is_empty(&d->parked[ask->lane]) && may_go(d, ask))
+    else if (list_is_empty(&d->parked[ask->lane]) && may_go(d, ask) &&
+             (ask->kind != ASK_DO || !lanes_stops(&d->lanes, ask->effect)))
         go(d, ask);
     else
         park(d, ask);
 }
 
-void dual_asks_turn(struct dual *d) {
-    for (unsigned i = 0; i < d->lanes.count; i++) {
-        while (!list_is_empty(&d->parked[i])) {
-            struct ask *ask = LIST_OWNER(d->parked[i].next, struct ask, link);
-            if (!may_go(d, ask)) break;
-            list_remove(&ask->link);
-            go(d, ask);
-        }
+/* Whose earlier ask waits for a big key that is being copied: the client keeps its order (C14a). */
+struct stopped {
+    const struct ask *asks[STOPPED_MAX];
+    unsigned count;
+};
+
+static bool is_stopped(struct dual *d, struct stopped *s, const struct ask *ask) {
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->asks[i]->origin == ask->origin && s->asks[i]->client == ask->client) return true;
+    if (ask->kind != ASK_DO || !lanes_stops(&d->lanes, ask->effect)) return false;
+    s->asks[s->count++] = ask;
+    return true;
+}
+
+static void send_parked(struct dual *d, struct list *parked) {
+    struct stopped stopped = {.count = 0};
+    for (struct list *next, *at = parked->next; at != parked; at = next) {
+        struct ask *ask = LIST_OWNER(at, struct ask, link);
+        next = at->next;
+        if (!may_go(d, ask) || stopped.count == STOPPED_MAX) return;
+        if (is_stopped(d, &stopped, ask)) continue;
+        list_remove(&ask->link);
+        go(d, ask);
     }
+}
+
+void dual_asks_turn(struct dual *d) {
+    for (unsigned i = 0; i < d->lanes.count; i++) send_parked(d, &d->parked[i]);
 }
 
 void dual_asks_tick(struct dual *d) {

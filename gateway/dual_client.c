@@ -61,6 +61,11 @@ static void on_own(struct req *req, struct backend *b, struct slice reply) {
     effect_free(effect);
 }
 
+static enum take put_back(struct effect *effect, enum take take) {
+    effect_free(effect);
+    return take;
+}
+
 static enum take send_own(struct client *c, struct effect *effect) {
     struct dual *d = c->worker->dual;
     enum take take = TAKE_DONE;
@@ -80,6 +85,8 @@ static enum take send_own(struct client *c, struct effect *effect) {
         far_own(c, b, effect);
         return TAKE_DONE;
     }
+    if (effect->writes && lanes_stops(&d->lanes, effect))
+        return put_back(effect, client_park(c, PARK_ROUTE));
     if (effect->writes) {
         dual_note_opened(d, LANE_P, b);
         lanes_pin(&d->lanes, effect);
@@ -92,11 +99,6 @@ static enum take send_own(struct client *c, struct effect *effect) {
 }
 
 /* ---- down a lane ---- */
-
-static enum take put_back(struct effect *effect, enum take take) {
-    effect_free(effect);
-    return take;
-}
 
 static void wait_begin(struct client *c) {
     struct dual *d = c->worker->dual;

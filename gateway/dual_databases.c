@@ -55,7 +55,9 @@ bool dual_select_for_copy(struct dual *d, struct backend *b, int32_t db) {
 
 struct slice dual_copy_answer(const struct dual *d, const struct lane *lane, struct slice reply) {
     const struct lane_item *item = lane->flight.head;
-    if (item == NULL || item->kind != LANE_COPY || !is_missing(d, item->db)) return reply;
+    if (item == NULL || !is_missing(d, item->db)) return reply;
+    if (item->kind == LANE_MEASURE) return SLICE("$-1\r\n");
+    if (item->kind != LANE_COPY) return reply;
     return lane_copy_absent(lane->primary_version);
 }
 

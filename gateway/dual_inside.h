@@ -71,6 +71,10 @@ static inline enum side dual_side(const struct dual *dual, enum lane_side side) 
     return side == LANE_P ? dual->worker->side : (enum side)(SIDE_TARGET - dual->worker->side);
 }
 
+/* dual_copies.c */
+struct lane_rules dual_rules(const struct drawbridge_config *config);
+void dual_copy_figures(const struct lane *lane, uint64_t figures[DUAL_FIGURES]);
+
 static inline enum lane_side dual_lane_side(const struct dual *dual, enum side side) {
     return side == dual->worker->side ? LANE_P : LANE_F;
 }

@@ -182,6 +182,7 @@ enum take far_send(struct client *c, struct effect *effect) {
         return TAKE_DONE;
     }
     struct ask *ask = ask_new(c->worker, ASK_DO);
+    ask->client = c->id;
     ask->lane = lane;
     ask->entry = entry_push(c);
     c->worker->far->unanswered++;

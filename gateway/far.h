@@ -52,6 +52,7 @@ struct ask {
     struct worker *origin;  /* whose ask it is */
     struct far_entry *entry; /* the origin's; not looked at elsewhere */
     uint64_t id;            /* unique in the origin's loop */
+    uint64_t client;        /* likewise: whose it is */
     struct effect *effect;  /* DO: until it is sent. PIN: until UNPIN */
     struct buf request;     /* of a blocking one, to be tried again; an array of bulk strings */
     uint64_t deadline_us;   /* of a blocking one; 0: never */

@@ -13,6 +13,11 @@ const struct lane_rules lane_rules_default = {
     .window_bytes_max = 8u << 20,
     .copies_max = 64,
     .copy_interval_ms = 1000,
+    .copy_bytes_max = 32u << 20,
+    .big_bytes = 8u << 20,
+    .chunk_bytes = 512u << 10,
+    .big_queue_bytes = 4u << 20,
+    .fence_ms = 500,
 };
 
 void lane_init(struct lane *l, const struct lane_ops *ops, void *self,
@@ -44,6 +49,7 @@ void lane_close(struct lane *l) {
         next = item->next;
         lane_item_free(item);
     }
+    lane_big_close(l);
     lane_keys_close(&l->keys);
     lane_deadlines_close(&l->deadlines);
     effect_outcome_close(&l->outcome);
@@ -53,7 +59,8 @@ void lane_close(struct lane *l) {
 void lane_check(const struct lane *l) {
     size_t copies = 0;
     for (const struct lane_item *item = l->flight.head; item != NULL; item = item->next)
-        if (item->kind == LANE_COPY) copies++;
+        if (item->kind == LANE_COPY || item->kind == LANE_MEASURE || item->kind == LANE_QUESTION)
+            copies++;
     ASSERT(copies == l->copies);
     ASSERT(IMPLIES(l->primary_up == false, l->flight.count == 0));
     ASSERT(IMPLIES(!l->follower_up, l->sent.count == 0 && l->tail.count == 0));
@@ -131,6 +138,7 @@ void lane_unpin(struct lane *l, const struct effect *effect) {
 void lane_primary_up(struct lane *l, int32_t version) {
     ASSERT(!l->primary_up && l->flight.count == 0);
     l->primary_up = true;
+    l->no_memory_usage = false;
     l->primary_version = version;
 }
 
@@ -160,13 +168,15 @@ void lane_send(struct lane *l, struct lane_item *item) {
 
 static bool may_copy(const struct lane *l) {
     return lane_may_send(l) && l->follower_up && l->primary_lost == 0 && l->keys.pinned_all == 0 &&
-           l->copies < l->rules.copies_max && l->tail.count < l->rules.queue_items_max / 2 &&
+           l->copies < l->rules.copies_max && l->copy_bytes < l->rules.copy_bytes_max &&
+           l->tail.count < l->rules.queue_items_max / 2 &&
            l->tail.bytes < l->rules.queue_bytes_max / 2;
 }
 
-static void send_copy(struct lane *l, struct lane_key *key) {
+static struct lane_item *copy_item(struct lane *l, enum lane_item_kind kind,
+                                   struct lane_key *key) {
     struct lane_item *item = NEW(struct lane_item);
-    item->kind = LANE_COPY;
+    item->kind = (uint8_t)kind;
     item->id = l->next_id++;
     item->key = key;
     item->gen = key->gen;
@@ -176,21 +186,38 @@ static void send_copy(struct lane *l, struct lane_key *key) {
     lane_queue_push(&l->flight, item);
     l->copies++;
     buf_clear(&l->scratch);
+    return item;
+}
+
+/* C14a: nothing is asked for before its size is known. */
+static void send_measure(struct lane *l, struct lane_key *key) {
+    struct lane_item *item = copy_item(l, LANE_MEASURE, key);
+    uint32_t replies = lane_big_measure(l, &l->scratch, lane_key_name(key));
+    l->ops->to_primary(l, item, buf_slice(&l->scratch), replies, key->db, key->db);
+}
+
+static void send_copy(struct lane *l, struct lane_key *key, uint64_t size) {
+    struct lane_item *item = copy_item(l, LANE_COPY, key);
+    item->size = size;
+    l->copy_bytes += size;
+    if (!key->whole_only) item->limit_bytes = 4 * (size_t)l->rules.big_bytes + 65536;
     uint32_t replies = lane_copy_ask(&l->scratch, l->primary_version, lane_key_name(key));
     l->ops->to_primary(l, item, buf_slice(&l->scratch), replies, key->db, key->db);
 }
 
 void lane_tick(struct lane *l) {
     uint64_t now_ms = clock_mono_ms(l->clock);
+    lane_big_turn(l);
     while (may_copy(l)) {
         struct lane_key *key = lane_keys_next(&l->keys, now_ms, l->hurry);
         if (key == NULL) return;
-        send_copy(l, key);
+        send_measure(l, key);
     }
 }
 
 void lane_stop(struct lane *l) {
     l->stopped = true;
+    lane_big_end(l);
 }
 void lane_go(struct lane *l) {
     l->stopped = false;
@@ -210,11 +237,35 @@ static void set_deadline(struct lane *l, const struct lane_item *item, int64_t a
     lane_deadlines_set(&l->deadlines, hash, at_ms == 0 ? LANE_DEADLINE_NONE : at_ms, 0);
 }
 
+/* It is copied at once, if nothing has happened that makes a copy useless. */
+static void measured(struct lane *l, struct lane_item *item, struct slice answer) {
+    struct lane_key *key = item->key;
+    uint64_t size = 0;
+    bool known = lane_big_measured(l, answer, &size);
+    l->copies--;
+    lane_item_free(item);
+    bool useless = !known || key->pins > 0 || l->keys.pinned_all > 0 || !l->follower_up ||
+                   l->primary_lost > 0 || !lane_may_send(l);
+    bool big = lane_big_is(l, key, size);
+    bool room = l->copy_bytes == 0 || size < l->rules.copy_bytes_max - l->copy_bytes;
+    if (useless || (!big && !room)) {
+        lane_keys_copied(&l->keys, key, false, known ? 0 : lane_due(l));
+    } else if (!big) {
+        send_copy(l, key, size);
+    } else if (lane_big_begin(l, key, size)) {
+        lane_big_turn(l);
+    } else {
+        lane_keys_copied(&l->keys, key, false, lane_due(l));
+    }
+}
+
 /* C13, C13a: at this place of the order P had this value, if nothing outside it came between. */
 static void copy_answered(struct lane *l, struct lane_item *item, struct slice answer) {
     struct lane_value value = {0};
     struct slice name = buf_slice(&item->name);
     l->copies--;
+    l->copy_bytes -= item->size;
+    if (slice_equal(answer, lane_big_too_long)) item->key->by_pieces = true;
     enum lane_copied copied = lane_copy_read(l->primary_version, answer, &value);
     bool stale = item->key->gen != item->gen || item->key->pins > 0 || !l->follower_up;
     if (copied == LANE_COPY_FAILED && !stale) lane_note_refusal(l);
@@ -227,12 +278,14 @@ static void copy_answered(struct lane *l, struct lane_item *item, struct slice a
         (struct effect_key){.name = name, .db = item->db, .use = EFFECT_WRITE | EFFECT_WHOLE};
     item->key_count = 1;
     item->replies = 1;
+    if (copied == LANE_COPY_VALUE) lane_copy_fit(l->follower_version, &value, &l->scratch);
     if (copied == LANE_COPY_ABSENT)
         lane_copy_delete(&item->bytes, name);
     else
         lane_copy_restore(&item->bytes, name, &value);
     struct lane_journal_key key = {name, item->db};
     l->journal->entry(l->journal->self, item->id, &key, 1); /* before it is called clean */
+    lane_big_forget(l, item->key);
     lane_keys_copied(&l->keys, item->key, true, 0);
     item->key = NULL;
     set_deadline(l, item, value.deadline_ms);
@@ -282,10 +335,14 @@ static void command_answered(struct lane *l, struct lane_item *item, struct slic
 void lane_primary_answered(struct lane *l, struct slice answer) {
     struct lane_item *item = lane_queue_pop(&l->flight);
     ASSERT(item != NULL);
-    if (item->kind == LANE_COPY)
+    if (item->kind == LANE_MEASURE)
+        measured(l, item, answer);
+    else if (item->kind == LANE_COPY)
         copy_answered(l, item, answer);
     else if (item->kind == LANE_READ)
         lane_read_answered(l, item, answer);
+    else if (item->kind == LANE_QUESTION)
+        lane_big_answered(l, item, answer);
     else
         command_answered(l, item, answer);
 }
@@ -295,8 +352,14 @@ void lane_primary_answered(struct lane *l, struct slice answer) {
 /* C21: it may still be executed, now or later. Its keys are dirty, and no copy leaves before the
  * connection is known to be gone. */
 static void lose(struct lane *l, struct lane_item *item) {
-    if (item->kind == LANE_COPY) {
+    if (item->kind == LANE_QUESTION) {
         l->copies--;
+        lane_item_free(item);
+        return;
+    }
+    if (item->kind == LANE_COPY || item->kind == LANE_MEASURE) {
+        l->copies--;
+        l->copy_bytes -= item->size;
         copy_failed(l, item);
         return;
     }
@@ -325,6 +388,7 @@ void lane_primary_lost(struct lane *l) {
     ASSERT(l->primary_up);
     l->primary_up = false;
     l->primary_lost++;
+    lane_big_lost(l);
     for (struct lane_item *item = lane_queue_pop(&l->flight); item != NULL;
          item = lane_queue_pop(&l->flight))
         lose(l, item);
@@ -351,6 +415,9 @@ void lane_swap(struct lane *l, int32_t version) {
     unsigned primary_lost = l->follower_lost;
     ASSERT(l->flight.count == 0 && l->tail.count == 0 && l->sent.count == 0);
     settle_lost(l);
+    lane_big_end(l);
+    l->no_memory_usage = false;
+    l->follower_version = l->primary_version;
     l->follower_open = l->primary_up;
     l->follower_lost = l->primary_lost;
     l->follower_up = l->follower_open && l->follower_lost == 0;

@@ -34,6 +34,7 @@
 #define GATEWAY_LANE_H
 
 #include "gateway/effect.h"
+#include "gateway/lane_big.h"
 #include "gateway/lane_deadlines.h"
 #include "gateway/lane_keys.h"
 
@@ -50,15 +51,24 @@ struct lane_rules {
     size_t window_items_max, window_bytes_max; /* sent to F and not confirmed */
     size_t copies_max;                         /* under way at P */
     uint64_t copy_interval_ms;                 /* of one key (C14) */
+    uint64_t copy_bytes_max;                   /* of values that P was asked for, as measured */
+    /* lane_big.h */
+    uint64_t big_bytes;     /* a value of more goes in chunks */
+    size_t chunk_bytes;     /* about */
+    size_t big_queue_bytes; /* for F, when no further chunk is asked for */
+    uint64_t fence_ms;      /* that a client waits at most */
 };
 
 extern const struct lane_rules lane_rules_default;
 
 enum lane_item_kind {
     LANE_COMMAND,
+    LANE_MEASURE,  /* how big is the key that is to be copied? */
     LANE_COPY,
-    LANE_READ,  /* of both sides, for an audit (lane_read.h) */
-    LANE_FENCE, /* in F's queue only: everything before it is confirmed first (C19) */
+    LANE_QUESTION, /* lane_big.h's */
+    LANE_PIECE,    /* in F's queue only: a part of a big key */
+    LANE_READ,     /* of both sides, for an audit (lane_read.h) */
+    LANE_FENCE,    /* in F's queue only: everything before it is confirmed first (C19) */
 };
 
 struct lane_item {
@@ -72,9 +82,12 @@ struct lane_item {
     bool told, passing;    /* a fence: that it was reached was said; it was let through */
     struct effect *effect; /* LANE_COMMAND, and a fence's request */
     void *client;          /* the owner's; it may set it to NULL when the client has gone */
-    struct lane_key *key;  /* LANE_COPY, until it is answered */
+    struct lane_key *key;  /* LANE_MEASURE, LANE_COPY, until it is answered */
     uint64_t gen;          /* of the key when the copy was sent (C13a) */
-    struct buf name;       /* LANE_COPY: of the key */
+    uint64_t size;         /* LANE_COPY: as measured */
+    struct buf name;       /* LANE_COPY, LANE_PIECE: of the key */
+    size_t limit_bytes;    /* of the answer: a longer one is lane_big_too_long; 0: none */
+    uint64_t expect;       /* LANE_PIECE: one more than its first reply must be; 0: any */
     struct lane_read *read; /* LANE_READ; its owner's */
     bool spoiled;           /* LANE_READ: F refused something before it (C12b); a fence: it itself */
     uint64_t at_us; /* a copy: when P was asked; an effect: when it was queued for F */
@@ -155,10 +168,13 @@ struct lane {
     struct lane_queue flight, tail, sent;
     struct lane_watch *watch; /* is told of copies (lane_read.h); NULL: nobody */
     struct lane_item *lost; /* outside items whose connection is not known to be gone */
-    size_t copies;          /* under way at P */
+    size_t copies;          /* under way at P, with those that are being measured, and questions */
+    uint64_t copy_bytes;    /* of those that P was asked for, as measured */
+    struct lane_big big;
+    bool no_memory_usage; /* P refuses MEMORY USAGE */
     uint64_t queued, done;  /* items for F: ever queued and not dropped unsent, ever ended */
     uint64_t pass_at;       /* of `queued`: what the pass must wait for before it lists F */
-    int32_t primary_version;
+    int32_t primary_version, follower_version;
     struct effect_outcome outcome;
     struct buf scratch;
     struct lane_figures figures;
@@ -199,7 +215,7 @@ void lane_send(struct lane *lane, struct lane_item *item);
 void lane_primary_answered(struct lane *lane, struct slice answer);
 
 /* ---- F ---- */
-void lane_follower_up(struct lane *lane);
+void lane_follower_up(struct lane *lane, int32_t version);
 void lane_follower_lost(struct lane *lane);
 void lane_follower_gone(struct lane *lane);
 void lane_follower_answered(struct lane *lane, struct slice replies);

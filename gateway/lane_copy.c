@@ -1,6 +1,7 @@
 /* lane_copy.c -- a copy in the lane. See lane_copy.h. */
 #include "gateway/lane_copy.h"
 
+#include "lib/redis/dump.h"
 #include "lib/redis/resp.h"
 
 #include <inttypes.h>
@@ -67,6 +68,24 @@ struct slice lane_copy_absent(int32_t version) {
         return SLICE("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:-2\r\n$-1\r\n");
     return SLICE("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n*2\r\n$1\r\n1\r\n$1\r\n1\r\n"
                  ":-2\r\n$-1\r\n");
+}
+
+/* The newest RDB that F reads. */
+static unsigned rdb_version(int32_t version) {
+    return version >= 70200 ? 11 : version >= 70000 ? 10 : version >= 50000 ? 9 : 8;
+}
+
+void lane_copy_fit(int32_t version, struct lane_value *value, struct buf *scratch) {
+    struct slice payload = value->payload, inside;
+    struct why why;
+    uint8_t type = 0;
+    if (version == 0 || payload.size < DUMP_BYTES_MIN) return;
+    const uint8_t *end = payload.data + payload.size;
+    if ((unsigned)(end[-10] | end[-9] << 8) <= rdb_version(version)) return;
+    if (dump_open(payload, &type, &inside, &why) != OK) return;
+    buf_clear(scratch);
+    if (dump_put_for(scratch, type, inside, rdb_version(version), &why) != OK) return;
+    value->payload = buf_slice(scratch);
 }
 
 void lane_copy_restore(struct buf *out, struct slice key, const struct lane_value *value) {

@@ -33,6 +33,10 @@ enum lane_copied lane_copy_read(int32_t version, struct slice answer, struct lan
 /* The answer of a server that has no such key. */
 struct slice lane_copy_absent(int32_t version);
 
+/* A payload that F is too old for is written anew in SCRATCH, and VALUE points there. What cannot be
+ * said in F's version stays as it is, for F to refuse. VERSION: of F. */
+void lane_copy_fit(int32_t version, struct lane_value *value, struct buf *scratch);
+
 /* Append the one request for F. */
 void lane_copy_restore(struct buf *out, struct slice key, const struct lane_value *value);
 void lane_copy_delete(struct buf *out, struct slice key);

@@ -86,9 +86,10 @@ static void look_up(struct lane *l) {
     l->follower_up = l->follower_open && l->follower_lost == 0;
 }
 
-void lane_follower_up(struct lane *l) {
+void lane_follower_up(struct lane *l, int32_t version) {
     ASSERT(!l->follower_open);
     l->follower_open = true;
+    l->follower_version = version;
     look_up(l);
 }
 
@@ -97,6 +98,7 @@ void lane_follower_lost(struct lane *l) {
     ASSERT(l->follower_open);
     l->follower_open = l->follower_up = false;
     l->follower_lost++;
+    lane_big_end(l);
     drop_tail(l);
     for (struct lane_item *item = lane_queue_pop(&l->sent); item != NULL;
          item = lane_queue_pop(&l->sent)) {
@@ -114,13 +116,19 @@ void lane_follower_gone(struct lane *l) {
 /* Any error in any of REPLIES, or a nil EXEC, or what is not RESP. */
 static bool is_refused(const struct lane_item *item, struct slice replies) {
     struct why why;
+    bool first = true;
     while (replies.size > 0) {
         struct resp_token t;
         size_t used = 0;
         if (resp_next(&resp_limits_server, replies, &t, &used, &why) != STEP_DONE) return true;
         if (t.kind == RESP_ERROR || t.kind == RESP_BLOB_ERROR) return true;
+        if (first && item->expect > 0 &&
+            (t.kind != RESP_INT || (uint64_t)t.number + 1 != item->expect))
+            return true;
+        first = false;
         replies = slice_drop(replies, used);
-        if (item->replies > 1 && replies.size == 0 && t.kind == RESP_NULL) return true;
+        bool last = item->replies > 1 && replies.size == 0 && item->kind != LANE_PIECE;
+        if (last && t.kind == RESP_NULL) return true;
     }
     return false;
 }
@@ -159,6 +167,13 @@ static void refused(struct lane *l, const struct lane_item *item) {
     drop_tail(l);
 }
 
+/* A server that does not read the payload, or has no RESTORE for us, takes the elements. */
+static void choose_pieces(struct lane *l, const struct lane_item *item, struct slice replies) {
+    if (!slice_starts(replies, SLICE("-ERR ")) && !slice_starts(replies, SLICE("-NOPERM "))) return;
+    struct lane_key *key = lane_keys_find(&l->keys, item->db, buf_slice(&item->name));
+    if (key != NULL) key->by_pieces = true;
+}
+
 void lane_follower_answered(struct lane *l, struct slice replies) {
     struct lane_item *item = lane_queue_pop(&l->sent);
     ASSERT(item != NULL);
@@ -171,6 +186,7 @@ void lane_follower_answered(struct lane *l, struct slice replies) {
     uint64_t id = item->id;
     bool bad = is_refused(item, replies);
     if (bad) refused(l, item);
+    if (bad && item->kind == LANE_COPY) choose_pieces(l, item, replies);
     if (item->kind == LANE_COPY && bad) lane_note_refusal(l);
     if (item->kind == LANE_COPY && !bad) lane_note_copy(l, item->at_us, buf_size(&item->bytes));
     if (item->kind == LANE_FENCE) item->spoiled = bad;

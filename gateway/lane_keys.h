@@ -37,6 +37,8 @@ struct lane_key {
     uint32_t name_bytes;
     int32_t db;
     bool dirty, copying;
+    bool by_pieces, whole_only; /* how it is to be copied (lane_big.h), whatever its size */
+    uint64_t big_bytes;         /* lane_big.h's; 0: it is not known to be big */
     uint8_t name[]; /* name_bytes */
 };
 

@@ -114,12 +114,20 @@ static bool is_outside(const struct lanes *lanes, const struct effect *effect, u
     return false;
 }
 
+bool lanes_stops(struct lanes *lanes, const struct effect *effect) {
+    bool stops = false;
+    for (unsigned i = 0; i < lanes->count; i++)
+        if (lane_big_stops(&lanes->lane[i], effect)) stops = true;
+    return stops;
+}
+
 enum lanes_take lanes_send(struct lanes *lanes, struct lanes_place *place, struct effect *effect,
                            void *client, struct lane_item **item) {
     unsigned home = effect->barrier ? 0 : lanes_home(lanes, effect, place);
     struct lane *lane = &lanes->lane[home];
     if (place->unanswered > 0 && (place->lane != home || effect->barrier)) return LANES_BUSY;
     if (!effect->barrier && !lane_may_send(lane)) return LANES_WAIT;
+    if (lanes_stops(lanes, effect)) return LANES_WAIT;
     place->lane = home;
     place->unanswered++;
     *item = lane_item_new(effect, client);

@@ -52,7 +52,8 @@ void lanes_close(struct lanes *lanes);
 enum lanes_take {
     LANES_SENT,
     LANES_BUSY, /* the client's earlier commands in other lanes must be answered first */
-    LANES_WAIT, /* the lane is not connected, or stands still for a barrier */
+    LANES_WAIT, /* the lane is not connected, stands still for a barrier, or a big key that is to
+                 * be written is being copied (C14a): try again later */
 };
 
 /* Where the client's unanswered commands are; all zero at first. */
@@ -73,6 +74,10 @@ unsigned lanes_home(const struct lanes *lanes, const struct effect *effect,
  * leave at once. */
 enum lanes_take lanes_send(struct lanes *lanes, struct lanes_place *place, struct effect *effect,
                            void *client, struct lane_item **item);
+
+/* EFFECT writes a big key that is being copied: it may not leave now, down whichever connection
+ * (C14a). lanes_send() asks by itself. */
+MUST_CHECK bool lanes_stops(struct lanes *lanes, const struct effect *effect);
 
 /* Around a command on a connection of its own. */
 void lanes_pin(struct lanes *lanes, const struct effect *effect);

@@ -52,7 +52,7 @@ struct lanes_report {
     uint64_t heard_ms;         /* monotonic; 0: never */
     bool open, level, primary_up, follower_up;
     int64_t dirty_slots, dirty_keys, failed_keys, buried, queue_bytes, queue_limit, lag_ms;
-    int64_t copies, copy_bytes, commands, copy_us, copy_us_max;
+    int64_t copies, copy_bytes, commands, copy_us, copy_us_max, big_copy_ms;
     int64_t drained; /* the barrier for which its lanes are drained; 0: none */
     json_t *json;    /* the whole report, for status */
 };

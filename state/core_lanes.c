@@ -59,6 +59,7 @@ void core_lanes_take(struct core *core, const struct member *gateway, const json
     r->commands = number(json, "commands_total");
     r->copy_us = number(json, "copy_us");
     r->copy_us_max = number(json, "copy_us_max");
+    r->big_copy_ms = number(json, "big_copy_ms"); /* C14a */
     json_decref(r->json);
     r->json = json_deep_copy(json);
 }
@@ -87,7 +88,8 @@ static const char *trouble(const struct core *core, const struct lanes_report *r
 }
 
 static void add(struct gates_lanes *all, const struct lanes_report *r) {
-    int64_t drain_ms = r->copy_us_max / 1000 + r->dirty_keys * r->copy_us / COPIES_AT_ONCE / 1000;
+    int64_t drain_ms = r->copy_us_max / 1000 + r->dirty_keys * r->copy_us / COPIES_AT_ONCE / 1000 +
+                       r->big_copy_ms;
     all->dirty_slots += r->dirty_slots;
     all->dirty_keys += r->dirty_keys;
     all->failed_keys += r->failed_keys;

@@ -73,6 +73,9 @@ struct drawbridge_config {
         int64_t loops; /* 0: auto, as many as cores */
         int capture;   /* enum capture */
         int64_t lanes; /* capture `lane` */
+        struct {
+            int64_t big, hold; /* bytes, ms */
+        } copy;
         bool standalone; /* no state: forward to legacy, for ever */
         struct config_listen admin, metrics;
         int64_t max_clients;

@@ -84,6 +84,13 @@ static const struct option table[] = {
              "until the migration is completed or aborted."},
     {.name = "gateway.lanes", .type = OPTION_INT, .offset = AT(gateway.lanes), .fallback = "2",
      .min = 1, .max = 64, .help = "With capture lane: how many pairs of connections share the slots."},
+    {.name = "gateway.copy.big", .type = OPTION_SIZE, .offset = AT(gateway.copy.big),
+     .fallback = "8MB", .min = 64 * KB, .max = 512 * MB,
+     .help = "With capture lane: a value that takes more memory is copied in pieces."},
+    {.name = "gateway.copy.hold", .type = OPTION_DURATION, .offset = AT(gateway.copy.hold),
+     .fallback = "500ms", .min = 0, .max = 60000,
+     .help = "How long clients may wait that write a key which is being copied in pieces; a copy "
+             "that would take longer ends when the key is written."},
     {.name = "gateway.standalone", .type = OPTION_BOOL, .offset = AT(gateway.standalone),
      .fallback = "no",
      .help = "Forward to legacy without asking state: no migration, only a proxy."},

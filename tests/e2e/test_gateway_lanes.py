@@ -24,7 +24,7 @@ HIDDEN = [word for name in ("PSYNC", "SYNC", "CONFIG", "DEBUG") for word in ("--
 
 
 class Gateway:
-    def __init__(self, folder, legacy, target, lanes=2, loops=1):
+    def __init__(self, folder, legacy, target, lanes=2, loops=1, options=""):
         self.folder, self.port = folder.path, free_port()
         self.admin = os.path.join(folder.path, "gw.sock")
         self.file = os.path.join(folder.path, "lanes.yaml")
@@ -41,6 +41,7 @@ gateway:
   loops: {loops}
   standalone: true
   admin: "unix:{self.admin}"
+  {options}
 run_dir: "{folder.path}"
 """)
         folder.servers.append(self)

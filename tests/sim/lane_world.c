@@ -12,7 +12,8 @@
 const char *const world_rule_names[WORLD_RULES] = {
     "kill_p (C21)",       "kill_f (C21)",        "connids (C21)",      "pin (C10a)",          "gen (C13a)",     "spread (C12b)",
     "volatile (C12a)",    "runid_p (C22a)",      "runid_f (C22a)",     "unconfirmed (C20)",   "entry (C20)",    "dirtypersist (C20)",
-    "lostjournal (C20)",  "order (C11a)",        "copyerr (C13)",      "extra (C15)",         "unscanned (C15)",
+    "lostjournal (C20)",  "order (C11a)",        "copyerr (C13)",      "extra (C15)",         "unscanned (C15)",  "fence (C14a)",
+    "unless changed (C14a)",
     "place (C29)",        "not clean (C29)",     "spoiled (C29)",      "expiry (C29)",        "keys of F (C29)"};
 
 static struct world *the_world; /* one at a time */
@@ -274,6 +275,7 @@ static void watch(struct world *w, int client, const struct waiting *q) {
 static bool send_own(struct world *w, int client, struct effect *e) {
     struct world_client *c = &w->clients[client];
     if (c->place.unanswered > 0 && !w->off[OFF_ORDER]) return false;
+    if (!w->off[OFF_FENCE] && lanes_stops(&w->lanes, e)) return false;
     if (!w->off[OFF_PIN]) lanes_pin(&w->lanes, e);
     struct message *m = ask_in_db(w->own[client], e->db, e->send, e->replies);
     m->own = e;
@@ -303,6 +305,18 @@ static void spoil_pin(struct world *w, struct lane_item *item) {
         }
 }
 
+/* With the rule off a command passes the fence around a big key that is being copied. */
+static enum lanes_take send_by_lane(struct world *w, struct world_client *c, struct effect *e, struct lane_item **item) {
+    struct lane_key *hidden[WORLD_LANES];
+    for (unsigned i = 0; i < w->lane_count; i++) {
+        hidden[i] = w->lanes.lane[i].big.key;
+        if (w->off[OFF_FENCE]) w->lanes.lane[i].big.key = NULL;
+    }
+    enum lanes_take take = lanes_send(&w->lanes, &c->place, e, c, item);
+    for (unsigned i = 0; w->off[OFF_FENCE] && i < w->lane_count; i++) w->lanes.lane[i].big.key = hidden[i];
+    return take;
+}
+
 static bool send_first(struct world *w, int client) {
     struct world_client *c = &w->clients[client];
     struct effect *e = prepare(w, &c->queue[0]);
@@ -313,7 +327,7 @@ static bool send_first(struct world *w, int client) {
     } else if (c->own_unanswered == 0 || w->off[OFF_ORDER]) {
         size_t unanswered = c->place.unanswered;
         if (w->off[OFF_ORDER]) c->place.unanswered = 0;
-        sent = lanes_send(&w->lanes, &c->place, e, c, &item) == LANES_SENT;
+        sent = send_by_lane(w, c, e, &item) == LANES_SENT;
         c->place.unanswered = unanswered + (sent ? 1 : 0);
         if (sent) spoil_pin(w, item);
     }
@@ -453,6 +467,13 @@ static void spoil_memory(struct world *w) {
     for (unsigned i = 0; w->off[OFF_VOLATILE] && i < w->lane_count; i++) lane_deadlines_close(&w->lanes.lane[i].deadlines);
 }
 
+/* With the rule off nobody looks whether the key is still what it was before its elements were read. */
+static struct slice unchanged(struct lane *l, char text[80]) {
+    l->big.chunks.length = (int64_t)l->big.chunks.had;
+    snprintf(text, 80, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:-1\r\n:%" PRIu64 "\r\n", l->big.chunks.had);
+    return slice_text(text);
+}
+
 static void lane_answered(struct world *w, unsigned n, struct message *m) {
     struct lane *l = &w->lanes.lane[n];
     struct lane_item *item = l->flight.head;
@@ -462,6 +483,9 @@ static void lane_answered(struct world *w, unsigned n, struct message *m) {
     if (item->kind == LANE_COPY && w->off[OFF_COPY_ERROR] && memchr(answer.data, '-', answer.size) == answer.data)
         answer = SLICE("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:-2\r\n$-1\r\n");
     bool plain = !item->outside && !item->barrier;
+    if (item->limit_bytes > 0 && answer.size > item->limit_bytes) answer = lane_big_too_long;
+    char text[80];
+    if (item->kind == LANE_QUESTION && w->off[OFF_UNLESS_CHANGED] && l->big.chunks.at == CHUNKS_AT_AFTER) answer = unchanged(l, text);
     lane_primary_answered(l, answer);
     if (plain) put_mark(w, n, m->state);
 }
@@ -584,7 +608,7 @@ static void lose(struct world *w, enum lane_side side, unsigned n) {
     } else if (n < w->lane_count) {
         spoil_unconfirmed(w, n);
         lane_follower_lost(&w->lanes.lane[n]);
-        lane_follower_up(&w->lanes.lane[n]);
+        lane_follower_up(&w->lanes.lane[n], w->facts.follower_version);
     } else if (client >= 0) {
         w->clients[client].own_unanswered = 0;
         w->clients[client].count = 0;
@@ -617,7 +641,7 @@ static void open_gateway(struct world *w) {
 static void connect(struct world *w) {
     for (unsigned i = 0; i < w->lane_count; i++) {
         lane_primary_up(&w->lanes.lane[i], w->facts.primary_version);
-        lane_follower_up(&w->lanes.lane[i]);
+        lane_follower_up(&w->lanes.lane[i], w->facts.follower_version);
     }
 }
 
@@ -741,8 +765,9 @@ void world_rest(struct world *w) {
 bool world_settle(struct world *w, char what[256]) {
     w->server[LANE_F].refuse = 0;
     w->server[LANE_F].loading = w->server[LANE_P].loading = false;
-    for (int i = 0; i < 400 && !w->failed[0] && !idle(w); i++) {
+    for (int i = 0; i < 3000 && !w->failed[0] && !idle(w); i++) {
         w->world_ms += 1;
+        for (unsigned n = 0; n < w->lane_count; n++) w->lanes.lane[n].hurry = true; /* clients are held */
         while (w->zombies) world_kill(w);
         world_turn(w);
         all_wires(w);

@@ -39,6 +39,8 @@ enum world_rule {
     OFF_COPY_ERROR,
     OFF_EXTRA,
     OFF_LISTED,
+    OFF_FENCE,
+    OFF_UNLESS_CHANGED,
     OFF_AUDIT_PLACE,   /* the rest: sim_audit */
     OFF_AUDIT_CLEAN,
     OFF_AUDIT_SPOILED,

@@ -1,19 +1,11 @@
 /* mini_redis.c -- a small Redis for the simulation of lanes. See mini_redis.h. */
-#include "tests/sim/mini_redis.h"
+#include "tests/sim/mini_inside.h"
 
 #include "lib/base/mem.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-struct call {
-    struct mini *m;
-    struct mini_conn *conn;
-    size_t argc;
-    const struct slice *argv;
-    struct buf *out;
-};
 
 int64_t mini_now(const struct mini *m) { return *m->world_ms + m->skew_ms; }
 
@@ -32,8 +24,7 @@ static struct mini_value *slot(const struct call *c, struct slice name) {
 
 static void touch(const struct call *c, struct slice name) { c->m->version[c->conn->db][key_of(name)]++; }
 
-/* The value, or NULL; an expired one is deleted, or hidden in import mode. */
-static struct mini_value *look(const struct call *c, struct slice name) {
+struct mini_value *mini_look(const struct call *c, struct slice name) {
     struct mini_value *v = slot(c, name);
     if (v->type == MINI_NONE) return NULL;
     if (v->expire_ms < 0 || v->expire_ms > mini_now(c->m)) return v;
@@ -95,7 +86,7 @@ static void nil(struct call *c) { resp_write_null(c->out, 2); }
 
 /* The value of argv[1] if it has TYPE or there is none; false: an error was answered. */
 static bool typed(struct call *c, struct slice name, enum mini_type type, struct mini_value **v) {
-    *v = look(c, name);
+    *v = mini_look(c, name);
     if (*v == NULL || (*v)->type == type) return true;
     resp_write_errorf(c->out, "WRONGTYPE Operation against a key holding the wrong kind of value");
     return false;
@@ -139,7 +130,7 @@ static struct set_options set_options(const struct call *c) {
 
 static void do_set(struct call *c) {
     struct set_options o = set_options(c);
-    struct mini_value *v = look(c, c->argv[1]);
+    struct mini_value *v = mini_look(c, c->argv[1]);
     char old[MINI_ITEM] = "";
     if (o.get && !typed(c, c->argv[1], MINI_STRING, &v)) return;
     bool had = v != NULL;
@@ -156,7 +147,7 @@ static void do_set(struct call *c) {
 }
 
 static void do_setnx(struct call *c) {
-    bool had = look(c, c->argv[1]) != NULL;
+    bool had = mini_look(c, c->argv[1]) != NULL;
     if (!had) make_string(slot(c, c->argv[1]), c->argv[2]), touch(c, c->argv[1]);
     number(c, !had);
 }
@@ -211,14 +202,14 @@ static void do_del(struct call *c) {
     for (size_t i = 1; i < c->argc; i++) {
         if (key_of(c->argv[i]) < 0) continue;
         /* What has expired and is hidden goes too, but nobody is told. */
-        if (look(c, c->argv[i])) n++, touch(c, c->argv[i]);
+        if (mini_look(c, c->argv[i])) n++, touch(c, c->argv[i]);
         slot(c, c->argv[i])->type = MINI_NONE;
     }
     number(c, n);
 }
 
 static void do_rename(struct call *c) {
-    struct mini_value *v = look(c, c->argv[1]), *to = slot(c, c->argv[2]);
+    struct mini_value *v = mini_look(c, c->argv[1]), *to = slot(c, c->argv[2]);
     if (!v) {
         resp_write_errorf(c->out, "ERR no such key");
         return;
@@ -234,7 +225,7 @@ static void do_rename(struct call *c) {
 
 static void do_expire(struct call *c) {
     int64_t at = 0;
-    struct mini_value *v = look(c, c->argv[1]);
+    struct mini_value *v = mini_look(c, c->argv[1]);
     (void)slice_to_int(c->argv[2], &at);
     if (is(c, 0, "pexpire")) at += mini_now(c->m);
     if (v && at <= mini_now(c->m) && !c->m->import_mode) v->type = MINI_NONE;
@@ -244,7 +235,7 @@ static void do_expire(struct call *c) {
 }
 
 static void do_persist(struct call *c) {
-    struct mini_value *v = look(c, c->argv[1]);
+    struct mini_value *v = mini_look(c, c->argv[1]);
     bool had = v && v->expire_ms >= 0;
     if (had) v->expire_ms = -1, touch(c, c->argv[1]);
     number(c, had);
@@ -252,13 +243,13 @@ static void do_persist(struct call *c) {
 
 /* PEXPIRETIME and PTTL */
 static void do_ttl(struct call *c) {
-    struct mini_value *v = look(c, c->argv[1]);
+    struct mini_value *v = mini_look(c, c->argv[1]);
     if (!v || v->expire_ms < 0) number(c, v ? -1 : -2);
     else number(c, is(c, 0, "pttl") ? v->expire_ms - mini_now(c->m) : v->expire_ms);
 }
 
 static void do_dump(struct call *c) {
-    struct mini_value *v = look(c, c->argv[1]);
+    struct mini_value *v = mini_look(c, c->argv[1]);
     if (v) resp_write_bulk(c->out, slice_from(v, sizeof *v));
     else nil(c);
 }
@@ -275,13 +266,7 @@ static void do_restore(struct call *c) {
     resp_write_ok(c->out);
 }
 
-static void do_exists(struct call *c) { number(c, look(c, c->argv[1]) != NULL); }
-
-/* MEMORY USAGE */
-static void do_memory(struct call *c) {
-    if (look(c, c->argv[2])) number(c, sizeof(struct mini_value));
-    else nil(c);
-}
+static void do_exists(struct call *c) { number(c, mini_look(c, c->argv[1]) != NULL); }
 
 /* INFO keyspace */
 static void do_info(struct call *c) {
@@ -306,7 +291,7 @@ static void do_scan(struct call *c) {
     int end = (int)cursor + 2 < MINI_KEYS ? (int)cursor + 2 : MINI_KEYS;
     for (int k = (int)cursor; k < end; k++) {
         char name = (char)('a' + k);
-        if (!c->m->import_mode && !look(c, slice_from(&name, 1))) continue;
+        if (!c->m->import_mode && !mini_look(c, slice_from(&name, 1))) continue;
         if (c->m->state.at[c->conn->db][k].type == MINI_NONE) continue;
         resp_write_bulk(&names, slice_from(&name, 1));
         count++;
@@ -350,8 +335,10 @@ static void do_push(struct call *c) {
         return;
     }
     v = made(c, v, MINI_LIST);
-    text_of(text, c->argv[2]);
-    insert(v, is(c, 0, "rpush") ? v->count : 0, text);
+    for (size_t i = 2; i < c->argc; i++) {
+        text_of(text, c->argv[i]);
+        insert(v, is(c, 0, "rpush") ? v->count : 0, text);
+    }
     touch(c, c->argv[1]);
     number(c, v->count);
 }
@@ -390,11 +377,16 @@ static void do_blpop(struct call *c) {
 static void do_sadd(struct call *c) {
     struct mini_value *v;
     char text[MINI_ITEM];
+    int64_t added = 0;
     if (!typed(c, c->argv[1], MINI_SET, &v)) return;
-    text_of(text, c->argv[2]);
-    bool had = v && find(v, text) >= 0;
-    if (!had) insert_sorted(made(c, v, MINI_SET), text, NULL), touch(c, c->argv[1]);
-    number(c, !had);
+    for (size_t i = 2; i < c->argc; i++) {
+        text_of(text, c->argv[i]);
+        if (v && find(v, text) >= 0) continue;
+        insert_sorted(v = made(c, v, MINI_SET), text, NULL);
+        added++;
+    }
+    if (added > 0) touch(c, c->argv[1]);
+    number(c, added);
 }
 
 /* SREM, HDEL, ZREM of one. */
@@ -425,7 +417,7 @@ static void do_spop(struct call *c) {
 static void do_smove(struct call *c) {
     struct mini_value *v, *to;
     char text[MINI_ITEM];
-    if (!look(c, c->argv[1])) {
+    if (!mini_look(c, c->argv[1])) {
         number(c, 0);
         return;
     }
@@ -450,7 +442,7 @@ static void do_sunionstore(struct call *c) {
             if (find(&sum, v->item[k]) < 0) insert_sorted(&sum, v->item[k], NULL);
     }
     if (sum.count == 0) sum.type = MINI_NONE;
-    if (sum.count > 0 || look(c, c->argv[1])) touch(c, c->argv[1]);
+    if (sum.count > 0 || mini_look(c, c->argv[1])) touch(c, c->argv[1]);
     *slot(c, c->argv[1]) = sum;
     number(c, sum.count);
 }
@@ -464,14 +456,17 @@ static void put_pair(struct mini_value *v, const char *name, const char *value) 
 static void do_hset(struct call *c) {
     struct mini_value *v;
     char field[MINI_ITEM], value[MINI_ITEM];
+    int64_t added = 0;
     if (!typed(c, c->argv[1], MINI_HASH, &v)) return;
-    text_of(field, c->argv[2]);
-    text_of(value, c->argv[3]);
     v = made(c, v, MINI_HASH);
-    bool had = find(v, field) >= 0;
-    put_pair(v, field, value);
+    for (size_t i = 2; i + 1 < c->argc; i += 2) {
+        text_of(field, c->argv[i]);
+        text_of(value, c->argv[i + 1]);
+        added += find(v, field) < 0;
+        put_pair(v, field, value);
+    }
     touch(c, c->argv[1]);
-    number(c, !had);
+    number(c, added);
 }
 
 /* ZADD key score member; ZINCRBY key by member: whole numbers. */
@@ -479,16 +474,20 @@ static void do_zadd(struct call *c) {
     struct mini_value *v;
     char member[MINI_ITEM], score[MINI_ITEM];
     bool by = is(c, 0, "zincrby");
+    int64_t added = 0;
     if (!typed(c, c->argv[1], MINI_ZSET, &v)) return;
-    text_of(member, c->argv[3]);
-    text_of(score, c->argv[2]);
     v = made(c, v, MINI_ZSET);
-    int at = find(v, member);
-    if (by && at >= 0) snprintf(score, sizeof score, "%d", atoi(score) + atoi(v->item[at + 1]));
-    put_pair(v, member, score);
+    for (size_t i = 2; i + 1 < c->argc; i += 2) {
+        text_of(member, c->argv[i + 1]);
+        text_of(score, c->argv[i]);
+        int at = find(v, member);
+        if (by && at >= 0) snprintf(score, sizeof score, "%d", atoi(score) + atoi(v->item[at + 1]));
+        put_pair(v, member, score);
+        added += at < 0;
+    }
     touch(c, c->argv[1]);
     if (by) resp_write_text(c->out, score);
-    else number(c, at < 0);
+    else number(c, added);
 }
 
 /* ---- scripts ---- */
@@ -560,13 +559,17 @@ static const struct {
     {"lpop", do_pop},          {"rpop", do_pop},      {"blpop", do_blpop},     {"sadd", do_sadd},       {"srem", do_remove},
     {"hdel", do_remove},       {"zrem", do_remove},   {"spop", do_spop},       {"smove", do_smove},     {"sunionstore", do_sunionstore},
     {"hset", do_hset},         {"zadd", do_zadd},     {"zincrby", do_zadd},    {"eval", do_eval},       {"time", do_time},
-    {"select", do_select},     {"exists", do_exists}, {"memory", do_memory},   {"info", do_info},       {"function", do_function},
+    {"select", do_select},     {"exists", do_exists}, {"memory", mini_do_memory}, {"info", do_info},       {"function", do_function},
+    {"type", mini_do_type},    {"strlen", mini_do_length}, {"llen", mini_do_length},  {"scard", mini_do_length}, {"hlen", mini_do_length},
+    {"zcard", mini_do_length}, {"xlen", mini_do_length}, {"getrange", mini_do_getrange}, {"lrange", mini_do_lrange}, {"sscan", mini_do_scan_of},
+    {"hscan", mini_do_scan_of}, {"zscan", mini_do_scan_of},
 };
 
 /* As a server without memory: what can only shrink is not refused. */
 static bool refused(const struct call *c) {
     static const char *const fine[] = {"get", "dump", "pexpiretime", "pttl", "time", "scan", "select", "del", "unlink", "lpop", "srem",
-                                       "flushall", "flushdb", "swapdb", "exists", "memory", "info"};
+                                       "flushall", "flushdb", "swapdb", "exists", "memory", "info", "strlen", "llen",
+                                       "scard", "hlen", "zcard"};
     if (!c->m->refuse) return false;
     for (size_t i = 0; i < sizeof fine / sizeof *fine; i++)
         if (is(c, 0, fine[i])) return false;
@@ -592,7 +595,7 @@ static void run(struct call *c) {
 
 static void do_watch(struct call *c) {
     for (size_t i = 1; i < c->argc; i++) {
-        (void)look(c, c->argv[i]);
+        (void)mini_look(c, c->argv[i]);
         int key = key_of(c->argv[i]);
         if (c->conn->seen[c->conn->db][key] == 0) c->conn->seen[c->conn->db][key] = c->m->version[c->conn->db][key] + 1;
     }

@@ -134,6 +134,14 @@ static void random_limits(struct rng *r, struct world *w) {
     if (rng_below(r, 5) == 0) w->rules.deadlines_max = rng_below(r, 3);
     if (rng_below(r, 3) == 0) w->rules.copies_max = 1;
     if (rng_below(r, 3) == 0) w->rules.copy_interval_ms = 20;
+    if (rng_below(r, 3) == 0) w->rules.copy_bytes_max = sizeof(struct mini_value) + 5 + rng_below(r, 900);
+    if (rng_below(r, 2) == 0) { /* big keys (C14a) */
+        static const uint64_t waits_ms[] = {0, 3, 500};
+        w->rules.big_bytes = sizeof(struct mini_value) + rng_below(r, 60);
+        w->rules.chunk_bytes = 64 * (1 + rng_below(r, 4));
+        w->rules.big_queue_bytes = rng_below(r, 2) ? 1 : 100000;
+        w->rules.fence_ms = waits_ms[rng_below(r, 3)];
+    }
 }
 
 static bool random_run(uint64_t seed, int off, uint64_t figures[8], bool quiet) {
@@ -178,34 +186,42 @@ struct trace {
 
 #define DONE0 "p0", "r0"
 #define THERE0 "f0", "g0"
+/* the key was measured, and its copy is asked for */
+#define COPY "copy", DONE0
+/* b is dirty, and its copy has begun */
+#define BIG "*", "= RPUSH b x", "= RPUSH b y", "refuse b", "i0 RPUSH b z", DONE0, THERE0, "accept", "copy"
+#define CHUNK "p0", "r0"
 
 static const struct trace traces[] = {
-    {OFF_KILL_F, false, false, {"i0 SET b 1", DONE0, "bf0", "kill", "copy", DONE0, THERE0, "i0 SET b x", DONE0, THERE0}},
+    {OFF_KILL_F, false, false, {"i0 SET b 1", DONE0, "bf0", "kill", COPY, DONE0, THERE0, "i0 SET b x", DONE0, THERE0}},
     {OFF_SPREAD, false, false, {"i0 SADD b x", DONE0, "i0 SUNIONSTORE d b b", DONE0, "refuse b", "f0", "accept", "f0", "g0", "g0"}},
     {OFF_RUN_ID_F, false, false, {"i0 SET b 1", DONE0, THERE0, "i0 SET b x", DONE0, THERE0, "restart F"}},
     {OFF_RUN_ID_P, false, false, {"i0 SET b 1", DONE0, THERE0, "i0 SET b x", DONE0, THERE0, "restart P"}},
-    {OFF_KILL_P, false, false, {"i0 APPEND b x", "bp0", "kill", "copy", DONE0, THERE0, "zombie"}},
+    {OFF_KILL_P, false, false, {"i0 APPEND b x", "bp0", "kill", COPY, DONE0, THERE0, "zombie"}},
     {OFF_PIN, false, false, {"o0 SADD b x", "p2", "p2", "i1 SUNIONSTORE d b b", DONE0, "r2", "r2"}},
     {OFF_PIN, false, false, {"= SADD b x", "i0 SMOVE b a x", "p0", "i1 SUNIONSTORE c a a", "p1", "r1", "r0"}},
     {OFF_VOLATILE, false, false, {"i0 SET b 1 PX 300", DONE0, THERE0, "i0 INCR b", DONE0, "tick"}},
     {OFF_VOLATILE, true, false, {"i0 SET b 1 PX 300", DONE0, THERE0, "tick", "i0 INCR b", DONE0, THERE0}},
     {OFF_VOLATILE, false, false, {"i0 SET b 5 PX 300", DONE0, THERE0, "i0 INCR b", "i0 PEXPIRE b 9000", DONE0, DONE0, "tick"}},
-    {OFF_CONNIDS, false, false, {"i0 SET b 1", DONE0, "crash", "kill*", "copy", DONE0, THERE0, "i0 SET b x", DONE0, THERE0}},
-    {OFF_GEN, false, false, {"i0 SET d 1", DONE0, "refuse d", THERE0, "accept", "copy", "p0", "i1 MSET a 1 d 2", "p1", "r1", "r0"}},
+    {OFF_CONNIDS, false, false, {"i0 SET b 1", DONE0, "crash", "kill*", COPY, DONE0, THERE0, "i0 SET b x", DONE0, THERE0}},
+    {OFF_GEN, false, false, {"i0 SET d 1", DONE0, "refuse d", THERE0, "accept", COPY, "p0", "i1 MSET a 1 d 2", "p1", "r1", "r0"}},
     {OFF_UNCONFIRMED, false, false, {"i0 SET b 1", DONE0, "bf0"}},
     {OFF_JOURNAL_ENTRY, false, false, {"i0 SET b 1", "p0", "crash"}},
     {OFF_JOURNAL_DIRTY, false, false, {"i0 SET b 1", DONE0, "refuse b", THERE0, "accept", "crash"}},
     {OFF_JOURNAL_LOST, false, false, {"i0 SET b 1", DONE0, "refuse b", THERE0, "accept", "host"}},
     {OFF_ORDER, false, false, {"i0 SET b 1", "i0 SET a 1", "p1", "p0"}},
-    {OFF_COPY_ERROR, false, false, {"i0 SET b 1", DONE0, "refuse b", THERE0, "accept", "copy", "loading", "p0", "loaded", "r0"}},
+    {OFF_COPY_ERROR, false, false, {"i0 SET b 1", DONE0, "refuse b", THERE0, "accept", COPY, "loading", "p0", "loaded", "r0"}},
     {OFF_EXTRA, false, true, {"+ SET b 9"}},
     {OFF_LISTED, false, true, {"- SET b 9"}},
+    {OFF_FENCE, false, false, {BIG, CHUNK, CHUNK, CHUNK, CHUNK, "i1 LPUSH b q;RPOP b", DONE0}},
+    {OFF_UNLESS_CHANGED, false, false, {"*", "= SADD b x", "= SADD b y", "= PEXPIREAT b 1000300", "i0 SADD b z", DONE0, "copy", CHUNK, CHUNK,
+                                        CHUNK, CHUNK, "tick"}},
 };
 
 /* Without a switch: each breaks when somebody takes the rule out of the lanes' own code. */
 static const struct trace more[] = {
     /* C21: no copy before an old connection is known to be gone */
-    {WORLD_RULES, false, false, {"i0 APPEND b x", "bp0", "copy", "p0", "r0", "copy", "zombie", "kill"}},
+    {WORLD_RULES, false, false, {"i0 APPEND b x", "bp0", COPY, "p0", "r0", "copy", "zombie", "kill"}},
     /* C15: F is listed after what was queued for it */
     {WORLD_RULES, false, false, {"i0 SET d 0", DONE0, THERE0, "i0 SET b 1", DONE0, "restart P", "kill*", "scan"}},
     /* C12a: a copy tells when its key will vanish */
@@ -218,7 +234,7 @@ static const struct trace more[] = {
 
 static void step_named(struct world *w, const char *s) {
     unsigned n = s[1] >= '0' && s[1] <= '9' ? (unsigned)(s[1] - '0') : 0, last = (unsigned)(s[strlen(s) - 1] - '0');
-    if (s[0] == '=' || s[0] == '+' || s[0] == '-') return; /* before the start */
+    if (s[0] == '=' || s[0] == '+' || s[0] == '-' || s[0] == '*') return; /* before the start */
     if (s[0] == 'i' || s[0] == 'o') world_issue(w, (int)n, 0, s + 3, s[0] == 'o');
     else if (strcmp(s, "copy") == 0) w->world_ms += 2, world_turn(w);
     else if (strcmp(s, "rest") == 0) world_rest(w);
@@ -254,6 +270,7 @@ static bool run_trace(const struct trace *trace, bool broken, char what[256]) {
     if (broken) w->off[trace->rule] = true;
     for (size_t i = 0; trace->steps[i]; i++) {
         const char *s = trace->steps[i];
+        if (s[0] == '*') w->rules.big_bytes = 0, w->rules.chunk_bytes = 64; /* every key is big, and a chunk has one element */
         if (s[0] == '=' || s[0] == '+' || s[0] == '-') both(w, s + 2, s[0] != '+', s[0] != '-');
     }
     world_start(w, trace->baseline);

@@ -1,6 +1,9 @@
 /* test_lane_copy.c -- a copy's answer is understood whole, or the key stays dirty (C13). */
 #include "gateway/lane_copy.h"
 
+#include "lib/redis/dump.h"
+#include "lib/redis/rdb_write.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -87,6 +90,31 @@ static void test_what_is_sent(void **state) {
     buf_close(&out);
 }
 
+/* A hash of Redis 7.0, in a listpack. */
+static void test_a_payload_is_written_anew_for_a_server_that_is_too_old_for_it(void **state) {
+    (void)state;
+    static const uint8_t listpack[] = {12, 0, 0, 0, 2, 0, 0x81, 'f', 2, 5, 1, 0xff};
+    struct buf value = {0}, payload = {0}, scratch = {0};
+    struct why why;
+    uint8_t type = 0;
+    struct slice inside;
+    rdb_put_string(&value, slice_from(listpack, sizeof listpack), RDB_PLAIN);
+    dump_put_as_redis(&payload, RDB_HASH_LISTPACK, buf_slice(&value));
+    struct lane_value v = {buf_slice(&payload), 0};
+    lane_copy_fit(NEW_VERSION, &v, &scratch);
+    assert_ptr_equal(v.payload.data, payload.data);
+    lane_copy_fit(OLD_VERSION, &v, &scratch);
+    assert_in_range(v.payload.data[v.payload.size - 10], 1, 9);
+    assert_int_equal(dump_open(v.payload, &type, &inside, &why), OK);
+    assert_int_equal(type, RDB_HASH);
+    struct lane_value bad = {SLICE("no payload at all\xff\xff\xff"), 0};
+    lane_copy_fit(OLD_VERSION, &bad, &scratch);
+    assert_int_equal(bad.payload.size, 20);
+    buf_close(&value);
+    buf_close(&payload);
+    buf_close(&scratch);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_value_with_and_without_a_deadline),
@@ -94,6 +122,7 @@ int main(void) {
         cmocka_unit_test(test_a_key_is_absent_only_when_both_parts_say_so),
         cmocka_unit_test(test_any_cut_answer_is_a_failed_copy),
         cmocka_unit_test(test_what_is_sent),
+        cmocka_unit_test(test_a_payload_is_written_anew_for_a_server_that_is_too_old_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

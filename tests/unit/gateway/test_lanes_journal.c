@@ -147,7 +147,7 @@ static void test_a_command_that_left_makes_its_key_dirty(void **state) {
     lanes_unbury_others(&p.lanes, &p.file.journal);
     struct lane *lane = &p.lanes.lane[0];
     lane_primary_up(lane, 70015);
-    lane_follower_up(lane);
+    lane_follower_up(lane, 70015);
     lane_keys_pass_begin(&lane->keys);
     lane_keys_pass_end(&lane->keys);
     journal_opened(&p.file.journal, JOURNAL_P, 11, "the-run-id");
@@ -193,7 +193,7 @@ static void test_what_emptied_a_database_at_P_only_makes_everything_dirty(void *
         lanes_unbury_others(&p.lanes, &p.file.journal);
         for (unsigned i = 0; i < 2; i++) {
             lane_primary_up(&p.lanes.lane[i], 70015);
-            lane_follower_up(&p.lanes.lane[i]);
+            lane_follower_up(&p.lanes.lane[i], 70015);
             lane_keys_pass_begin(&p.lanes.lane[i].keys);
             lane_keys_pass_end(&p.lanes.lane[i].keys);
         }
