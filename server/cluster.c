@@ -20,6 +20,25 @@ bool cluster_is_ok(const struct engine *engine) {
     return true;
 }
 
+int cluster_port(const struct client *c, const struct node *node) {
+    if (c->transport.tls) return node->tls_port ? node->tls_port : node->port;
+    return node->port ? node->port : node->tls_port;
+}
+
+int cluster_replication_port(const struct engine *engine, const struct node *node) {
+    bool by_tls = engine->settings.tls_replication ? node->tls_port != 0 : node->port == 0;
+    return by_tls ? node->tls_port : node->port;
+}
+
+const char *cluster_endpoint(const struct engine *engine, const struct node *node) {
+    switch ((enum cluster_endpoint)engine->settings.cluster_preferred_endpoint_type) {
+    case CLUSTER_ENDPOINT_IP: break;
+    case CLUSTER_ENDPOINT_HOSTNAME: return node->hostname[0] ? node->hostname : "?";
+    case CLUSTER_ENDPOINT_UNKNOWN: return "";
+    }
+    return node->host;
+}
+
 uint64_t cluster_count_keys(const struct engine *engine, unsigned slot) {
     return table_count(&engine->dbs[0].partitions->tables[slot]);
 }
@@ -128,8 +147,8 @@ static void put_verdict(const struct route *r, enum verdict verdict, struct buf 
         [DOWN_FOR_WRITES] = "CLUSTERDOWN The cluster is down and only accepts read commands",
         [NO_OWNER] = "CLUSTERDOWN Hash slot not served"};
     if (to)
-        buf_printf(out, "%s %u %s:%d", verdict == ASK ? "ASK" : "MOVED", r->slot, to->host,
-                   to->port);
+        buf_printf(out, "%s %u %s:%d", verdict == ASK ? "ASK" : "MOVED", r->slot,
+                   cluster_endpoint(r->c->engine, to), cluster_port(r->c, to));
     else
         buf_printf(out, "%s", texts[verdict]);
 }
@@ -219,13 +238,28 @@ void cluster_changed(struct engine *engine) {
     redirect_blocked(engine);
 }
 
+void cluster_announce(struct engine *engine) {
+    const struct settings *s = &engine->settings;
+    struct node *me = engine->cluster->topology->myself;
+    int64_t port = s->cluster_announce_port ? s->cluster_announce_port : s->port;
+    int64_t tls_port = s->cluster_announce_tls_port ? s->cluster_announce_tls_port : s->tls_port;
+    me->port = (int)port;
+    me->tls_port = (int)tls_port;
+    if (s->cluster_announce_ip[0] && strlen(s->cluster_announce_ip) < sizeof me->host)
+        memcpy(me->host, s->cluster_announce_ip, strlen(s->cluster_announce_ip) + 1);
+    const char *name = s->cluster_announce_hostname;
+    if (name[0] || engine->cluster->names_itself) memcpy(me->hostname, name, strlen(name) + 1);
+    engine->cluster->names_itself = name[0] != '\0';
+}
+
 /* ---- start ---- */
 
 /* A replica of the topology follows its master from the start. */
 static void follow_master(struct engine *engine) {
     const struct node *master = engine->cluster->topology->myself->master;
     if (master)
-        master_link_set_master(replication_of(engine), slice_text(master->host), master->port);
+        master_link_set_master(replication_of(engine), slice_text(master->host),
+                               cluster_replication_port(engine, master));
 }
 
 enum err cluster_open(struct engine *engine, struct why *why) {
@@ -243,13 +277,8 @@ enum err cluster_open(struct engine *engine, struct why *why) {
     }
     buf_close(&text);
     if (err != OK) return why_add(why, err, "cluster-config-file %s", s->cluster_config_file);
-    struct node *me = engine->cluster->topology->myself;
-    me->port = (int)(s->cluster_announce_port ? s->cluster_announce_port
-                     : s->port                ? s->port
-                                              : s->tls_port);
-    if (s->cluster_announce_ip[0] && strlen(s->cluster_announce_ip) < sizeof me->host)
-        memcpy(me->host, s->cluster_announce_ip, strlen(s->cluster_announce_ip) + 1);
-    engine_log(engine, '*', "Cluster mode, I'm %s", me->id);
+    cluster_announce(engine);
+    engine_log(engine, '*', "Cluster mode, I'm %s", engine->cluster->topology->myself->id);
     engine_hook_add(engine, HOOK_READY, follow_master);
     return OK;
 }

@@ -21,8 +21,13 @@
 #include "server/client.h"
 #include "server/topology.h"
 
+/* cluster-preferred-endpoint-type */
+enum cluster_endpoint { CLUSTER_ENDPOINT_IP, CLUSTER_ENDPOINT_HOSTNAME, CLUSTER_ENDPOINT_UNKNOWN };
+#define CLUSTER_HOSTNAME_MAX 255
+
 struct cluster {
     struct topology *topology; /* owned; replaced whole by DRAWBRIDGE TOPOLOGY SET */
+    bool names_itself;         /* our host name is that of cluster-announce-hostname */
 };
 
 /* Reads or makes the file, binds the commands. Harmless without cluster-enabled. */
@@ -38,6 +43,14 @@ const char *cluster_refuses_call(struct client *c, const struct client *caller,
 /* Every slot has an owner, or cluster-require-full-coverage is off. */
 bool cluster_is_ok(const struct engine *engine);
 
+/* By which port a client like C reaches NODE: that of TLS if C came by TLS. */
+int cluster_port(const struct client *c, const struct node *node);
+/* By which port we follow NODE: that of TLS with tls-replication. */
+int cluster_replication_port(const struct engine *engine, const struct node *node);
+/* What clients are told to connect to; empty: to where they are connected. */
+const char *cluster_endpoint(const struct engine *engine, const struct node *node);
+/* Our own address, ports and name as the options have them now. */
+void cluster_announce(struct engine *engine);
 /* The topology has changed: write it, and send blocked clients where their keys are now. */
 void cluster_changed(struct engine *engine);
 /* Keys in a slot: counted all the time in cluster mode, O(1). */

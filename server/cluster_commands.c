@@ -192,7 +192,8 @@ static void run_setslot(struct client *c) {
     } else if (arg_is(c->argv[3], "node") && c->argc == 5) {
         setslot_node(c, slot);
     } else {
-        reply_error(c, "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP");
+        reply_error(c,
+                    "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP");
     }
 }
 
@@ -233,7 +234,7 @@ static void run_nodes(struct client *c) {
     struct topology *t = of(c);
     struct buf text = {0};
     for (size_t i = 0; i < t->count; i++) {
-        topology_write_node(t, t->nodes[i], &text);
+        topology_write_node(t, t->nodes[i], cluster_port(c, t->nodes[i]), &text);
         buf_byte(&text, '\n');
     }
     reply_verbatim(c, "txt", buf_slice(&text));
@@ -302,13 +303,13 @@ static void run_replicate(struct client *c) {
     } else if (node->master) {
         reply_error(c, "ERR I can only replicate a master, not a replica.");
     } else if (!me->master && (me->slots != 0 || db_size(&c->engine->dbs[0]) != 0)) {
-        reply_error(c,
-                    "ERR To set a master the node must be empty and without assigned slots.");
+        reply_error(c, "ERR To set a master the node must be empty and without assigned slots.");
     } else {
         me->master = node;
         memset(of(c)->migrating, 0, sizeof of(c)->migrating);
         memset(of(c)->importing, 0, sizeof of(c)->importing);
-        master_link_set_master(replication_of(c->engine), slice_text(node->host), node->port);
+        master_link_set_master(replication_of(c->engine), slice_text(node->host),
+                               cluster_replication_port(c->engine, node));
         changed(c);
     }
 }
@@ -377,8 +378,9 @@ static void run_set_config_epoch(struct client *c) {
     if (epoch < 0) {
         reply_error(c, "ERR Invalid config epoch specified: %lld", (long long)epoch);
     } else if (t->count > 1) {
-        reply_error(c, "ERR The user can assign a config epoch only when the node does not know any "
-                       "other node.");
+        reply_error(c,
+                    "ERR The user can assign a config epoch only when the node does not know any "
+                    "other node.");
     } else if (t->myself->epoch != 0) {
         reply_error(c, "ERR Node config epoch is already non-zero");
     } else {
@@ -507,7 +509,7 @@ static void topology_set(struct client *c) {
     topology_free(old);
     if (t->myself->master)
         master_link_set_master(replication_of(c->engine), slice_text(t->myself->master->host),
-                               t->myself->master->port);
+                               cluster_replication_port(c->engine, t->myself->master));
     else if (c->engine->role == ROLE_REPLICA)
         master_link_unset_master(replication_of(c->engine));
     changed(c);

@@ -10,16 +10,25 @@ static bool is_replica_of(const struct node *node, const struct node *master) {
     return node->master == master && master != NULL && !node->is_failed;
 }
 
+static void put_text(struct client *c, const char *name, const char *text) {
+    reply_bulk_text(c, name);
+    reply_bulk_text(c, text);
+}
+
 static void put_address(struct client *c, const struct node *node) {
+    int64_t type = c->engine->settings.cluster_preferred_endpoint_type;
+    bool tells_ip = type != CLUSTER_ENDPOINT_IP,
+         tells_name = type != CLUSTER_ENDPOINT_HOSTNAME && node->hostname[0];
     reply_array(c, 4);
-    reply_bulk_text(c, node->host);
-    reply_int(c, node->port);
+    if (type == CLUSTER_ENDPOINT_UNKNOWN)
+        reply_null(c);
+    else
+        reply_bulk_text(c, cluster_endpoint(c->engine, node));
+    reply_int(c, cluster_port(c, node));
     reply_bulk_text(c, node->id);
-    reply_array(c, node->hostname[0] ? 2 : 0);
-    if (node->hostname[0]) {
-        reply_bulk_text(c, "hostname");
-        reply_bulk_text(c, node->hostname);
-    }
+    reply_map(c, (size_t)tells_ip + tells_name);
+    if (tells_ip) put_text(c, "ip", node->host);
+    if (tells_name) put_text(c, "hostname", node->hostname);
 }
 
 static void put_range(struct client *c, const struct topology *t, unsigned from, unsigned to) {
@@ -48,24 +57,23 @@ void cluster_reply_slots(struct client *c) {
     reply_later_array(c, mark, count);
 }
 
-static void put_text(struct client *c, const char *name, const char *text) {
+static void put_number(struct client *c, const char *name, int64_t number) {
     reply_bulk_text(c, name);
-    reply_bulk_text(c, text);
+    reply_int(c, number);
 }
 
 static void put_node(struct client *c, const struct topology *t, const struct node *node) {
     int64_t offset = node == t->myself ? replication_of(c->engine)->history.offset : 0;
     bool is_known = node == t->myself || !node->master; /* of others nobody tells the offset */
-    reply_map(c, node->hostname[0] ? 8 : 7);
+    reply_map(c, 6u + (node->hostname[0] != '\0') + (node->port != 0) + (node->tls_port != 0));
     put_text(c, "id", node->id);
-    reply_bulk_text(c, "port");
-    reply_int(c, node->port);
+    if (node->port) put_number(c, "port", node->port);
+    if (node->tls_port) put_number(c, "tls-port", node->tls_port);
     put_text(c, "ip", node->host);
-    put_text(c, "endpoint", node->host);
+    put_text(c, "endpoint", cluster_endpoint(c->engine, node));
     if (node->hostname[0]) put_text(c, "hostname", node->hostname);
     put_text(c, "role", node->master ? "replica" : "master");
-    reply_bulk_text(c, "replication-offset");
-    reply_int(c, offset);
+    put_number(c, "replication-offset", offset);
     put_text(c, "health", node->is_failed ? "fail" : is_known || offset ? "online" : "loading");
 }
 
@@ -111,7 +119,7 @@ void cluster_reply_replicas(struct client *c, const struct node *master) {
     for (size_t i = 0; i < t->count; i++) {
         if (t->nodes[i]->master != master) continue;
         buf_clear(&line);
-        topology_write_node(t, t->nodes[i], &line);
+        topology_write_node(t, t->nodes[i], cluster_port(c, t->nodes[i]), &line);
         reply_bulk(c, buf_slice(&line));
         count++;
     }

@@ -5,6 +5,7 @@
 #include "server/acl.h"
 #include "server/args.h"
 #include "server/client_memory.h"
+#include "server/cluster.h"
 #include "server/evict.h"
 #include "server/net.h"
 #include "server/persistence.h"
@@ -44,6 +45,7 @@ static const char *const policies[] = {"volatile-lru",   "volatile-lfu", "volati
 static const char *const tls_clients[] = {"no", "yes", "optional", NULL};
 static const char *const fsyncs[] = {"no", "always", "everysec", NULL};
 static const char *const pubsub_defaults[] = {"allchannels", "resetchannels", NULL};
+static const char *const endpoints[] = {"ip", "hostname", "unknown-endpoint", NULL};
 static const char *const protections[] = {"no", "yes", "local", NULL};
 
 /* ---- after a change ---- */
@@ -52,6 +54,25 @@ static enum err apply_maxmemory_clients(struct engine *engine, struct why *why) 
     (void)why;
     client_memory_recount(engine);
     return OK;
+}
+
+static enum err apply_announced(struct engine *engine, struct why *why) {
+    (void)why;
+    if (engine->cluster == NULL) return OK;
+    cluster_announce(engine);
+    cluster_changed(engine);
+    return OK;
+}
+
+static enum err apply_hostname(struct engine *engine, struct why *why) {
+    const char *name = engine->settings.cluster_announce_hostname;
+    size_t good = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.");
+    if (strlen(name) > CLUSTER_HOSTNAME_MAX)
+        return why_set(why, ERR_CONFIG, "Hostnames must be less than 256 characters");
+    if (name[good] != '\0')
+        return why_set(why, ERR_CONFIG,
+                       "Hostnames may only contain alphanumeric characters, hyphens or dots");
+    return apply_announced(engine, why);
 }
 
 static enum err apply_dir(struct engine *engine, struct why *why) {
@@ -279,8 +300,30 @@ static const struct config_option options[] = {
     BOOL_OPTION("cluster-require-full-coverage", cluster_require_full_coverage, "yes"),
     BOOL_OPTION("cluster-allow-reads-when-down", cluster_allow_reads_when_down, "no"),
     BOOL_OPTION("cluster-allow-pubsubshard-when-down", cluster_allow_pubsubshard_when_down, "yes"),
-    TEXT_OPTION("cluster-announce-ip", cluster_announce_ip, ""),
-    INT_OPTION("cluster-announce-port", cluster_announce_port, 0, 65535, "0"),
+    {.name = "cluster-announce-ip",
+     .kind = CONFIG_TEXT,
+     .offset = AT(cluster_announce_ip),
+     .fallback = "",
+     .apply = apply_announced},
+    {.name = "cluster-announce-port",
+     .kind = CONFIG_INT,
+     .offset = AT(cluster_announce_port),
+     .max = 65535,
+     .fallback = "0",
+     .apply = apply_announced},
+    {.name = "cluster-announce-tls-port",
+     .kind = CONFIG_INT,
+     .offset = AT(cluster_announce_tls_port),
+     .max = 65535,
+     .fallback = "0",
+     .apply = apply_announced},
+    {.name = "cluster-announce-hostname",
+     .kind = CONFIG_TEXT,
+     .offset = AT(cluster_announce_hostname),
+     .fallback = "",
+     .apply = apply_hostname},
+    ENUM_OPTION("cluster-preferred-endpoint-type", cluster_preferred_endpoint_type, endpoints,
+                "ip"),
     {.name = "databases",
      .kind = CONFIG_INT,
      .flags = CONFIG_FIXED,
@@ -523,13 +566,10 @@ const struct config_kept config_kept[] = {
     {"server_cpulist", "", NULL},
     {"cluster-allow-replica-migration", "yes", NULL},
     {"cluster-announce-bus-port", "0", NULL},
-    {"cluster-announce-hostname", "", NULL},
-    {"cluster-announce-tls-port", "0", NULL},
     {"cluster-link-sendbuf-limit", "0", NULL},
     {"cluster-migration-barrier", "1", NULL},
     {"cluster-node-timeout", "15000", NULL},
     {"cluster-port", "0", NULL},
-    {"cluster-preferred-endpoint-type", "ip", NULL},
     {"cluster-replica-no-failover", "no", "cluster-slave-no-failover"},
     {"cluster-replica-validity-factor", "10", "cluster-slave-validity-factor"},
     {"crash-log-enabled", "yes", NULL},

@@ -76,8 +76,8 @@ struct settings {
     /* cluster */
     bool cluster_enabled, cluster_require_full_coverage, cluster_allow_reads_when_down,
         cluster_allow_pubsubshard_when_down;
-    char *cluster_config_file, *cluster_announce_ip;
-    int64_t cluster_announce_port;
+    char *cluster_config_file, *cluster_announce_ip, *cluster_announce_hostname;
+    int64_t cluster_announce_port, cluster_announce_tls_port, cluster_preferred_endpoint_type;
     /* observation */
     int64_t busy_reply_threshold_ms, lua_memory_limit;
     int64_t slowlog_log_slower_than_us, slowlog_max_len, latency_monitor_threshold_ms;

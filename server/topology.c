@@ -82,10 +82,8 @@ static void write_slots(const struct topology *t, const struct node *node, struc
     }
 }
 
-void topology_write_node(const struct topology *t, const struct node *node, struct buf *out) {
+static void write_line(const struct topology *t, const struct node *node, struct buf *out) {
     bool is_me = node == t->myself;
-    buf_printf(out, "%s %s:%d@%d", node->id, node->host, node->port, node->bus_port);
-    if (node->hostname[0]) buf_printf(out, ",%s", node->hostname);
     buf_printf(out, " %s%s%s", is_me ? "myself," : "", node->master ? "slave" : "master",
                node->is_failed ? ",fail" : "");
     buf_printf(out, " %s 0 0 %llu connected", node->master ? node->master->id : "-",
@@ -100,9 +98,20 @@ void topology_write_node(const struct topology *t, const struct node *node, stru
     }
 }
 
+void topology_write_node(const struct topology *t, const struct node *node, int port,
+                         struct buf *out) {
+    buf_printf(out, "%s %s:%d@%d", node->id, node->host, port, node->bus_port);
+    if (node->hostname[0]) buf_printf(out, ",%s", node->hostname);
+    write_line(t, node, out);
+}
+
 void topology_write(const struct topology *t, struct buf *out) {
     for (size_t i = 0; i < t->count; i++) {
-        topology_write_node(t, t->nodes[i], out);
+        const struct node *node = t->nodes[i];
+        buf_printf(out, "%s %s:%d@%d", node->id, node->host, node->port, node->bus_port);
+        if (node->hostname[0] || node->tls_port) buf_printf(out, ",%s", node->hostname);
+        if (node->tls_port) buf_printf(out, ",tls-port=%d", node->tls_port);
+        write_line(t, node, out);
         buf_byte(out, '\n');
     }
     buf_printf(out, "vars currentEpoch %llu lastVoteEpoch 0\n", (unsigned long long)t->epoch);

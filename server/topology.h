@@ -2,7 +2,8 @@
  *
  * The text form is that of a nodes.conf of Redis 7.0: a line per node
  *
- *     ID HOST:PORT@BUSPORT[,HOSTNAME] FLAGS MASTER|- PING PONG EPOCH LINK [SLOT | FROM-TO | [SLOT->-ID] | [SLOT-<-ID]] ...
+ *     ID HOST:PORT@BUSPORT[,[HOSTNAME][,tls-port=PORT]] FLAGS MASTER|- PING PONG EPOCH LINK [SLOT |
+ * FROM-TO | [SLOT->-ID] | [SLOT-<-ID]] ...
  *
  * and at the end "vars currentEpoch N lastVoteEpoch M". The line whose flags have `myself` is this
  * server. The text comes from a file or an operator: every field is checked, at most
@@ -25,8 +26,9 @@ struct node {
     char id[TOPOLOGY_ID + 1]; /* 40 lower case letters and digits */
     char host[64];            /* an address; empty: not known (only for ourselves) */
     char hostname[256];       /* empty: none */
-    int port, bus_port;
-    struct node *master; /* NULL: it is one itself */
+    int port, bus_port;       /* port 0: the node speaks TLS only */
+    int tls_port;             /* 0: not known, or none */
+    struct node *master;      /* NULL: it is one itself */
     uint64_t epoch;
     bool is_failed;
     uint32_t slots; /* how many it owns */
@@ -51,8 +53,10 @@ void topology_free(struct topology *topology);
 MUST_CHECK enum err topology_read(struct slice text, const char *myself, struct topology **topology,
                                   struct why *why);
 void topology_write(const struct topology *topology, struct buf *out);
-/* One node's line, without the line break, as CLUSTER NODES shows it. */
-void topology_write_node(const struct topology *topology, const struct node *node, struct buf *out);
+/* One node's line, without the line break, as CLUSTER NODES shows it to a client that may use PORT.
+ */
+void topology_write_node(const struct topology *topology, const struct node *node, int port,
+                         struct buf *out);
 
 struct node *topology_find(const struct topology *topology, struct slice id); /* NULL: unknown */
 void topology_assign(struct topology *topology, unsigned slot, struct node *owner);

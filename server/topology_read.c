@@ -56,12 +56,27 @@ static bool read_number(struct slice text, int64_t most, int64_t *number) {
     return slice_to_int(text, number) && *number >= 0 && *number <= most;
 }
 
-/* HOST:PORT[@BUSPORT][,HOSTNAME]; the host may be an IPv6 address. */
-static enum err read_address(const struct reading *r, struct slice text, struct node *node) {
-    struct slice hostname = text;
-    text = cut(&hostname, ',');
-    if (!copy_name(hostname, node->hostname, sizeof node->hostname))
+/* HOSTNAME[,NAME=VALUE ...], as Redis writes it since 7.2; of the others its own port counts. */
+static enum err read_names(const struct reading *r, struct slice text, struct node *node) {
+    int64_t port;
+    if (!copy_name(cut(&text, ','), node->hostname, sizeof node->hostname))
         return wrong(r, "bad host name");
+    while (text.size) {
+        struct slice value = cut(&text, ','), name = cut(&value, '=');
+        if (slice_equal(name, SLICE("shard-id")) || slice_equal(name, SLICE("nodename"))) continue;
+        if (!slice_equal(name, SLICE("tls-port")) || !read_number(value, 65535, &port))
+            return wrong(r, "bad field behind the host name");
+        node->tls_port = (int)port;
+    }
+    return OK;
+}
+
+/* HOST:PORT[@BUSPORT][,...]; the host may be an IPv6 address. */
+static enum err read_address(const struct reading *r, struct slice text, struct node *node) {
+    struct slice names = text;
+    text = cut(&names, ',');
+    enum err err = read_names(r, names, node);
+    if (err) return err;
     struct slice bus = text;
     text = cut(&bus, '@');
     size_t colon = text.size;

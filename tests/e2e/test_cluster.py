@@ -5,7 +5,8 @@ import logging, subprocess, sys, threading, time
 import redis
 from redis.cluster import RedisCluster
 
-from servers import Folder, Ours, run_tests
+from servers import Folder, Ours, free_port, run_tests
+from test_server_tls import certificates, tls_options
 from test_types_differential import Wire
 
 OPTIONS = ("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1")
@@ -135,6 +136,61 @@ def test_scripts_stay_with_keys_that_are_here():
         raw(a, "CONFIG", "SET", "cluster-allow-reads-when-down", "yes")
         assert error_of(a, ("EVAL", get, 0, mine)) is None
         assert "cluster is down and readonly" in error_of(a, ("EVAL", both, 0, mine, mine))
+
+
+def test_clients_are_told_the_endpoint_that_is_preferred():
+    with Folder("cluster") as folder:
+        cluster = Cluster(folder, 2)
+        a, b = cluster.nodes
+        text = cluster.text(5).replace(f"{b.port}@{b.port + 10000}", f"{b.port}@{b.port + 10000},b.example.com")
+        raw(a, "DRAWBRIDGE", "TOPOLOGY", "SET", cluster.ids[0], text)
+        theirs = key_in(16000)
+        def of_b():
+            first, second = raw(a, "CLUSTER", "SLOTS")[1][2:3][0], error_of(a, ("GET", theirs))
+            return first[0], first[1], first[3], second
+        assert of_b() == (b"127.0.0.1", b.port, [b"hostname", b"b.example.com"], f"MOVED 16000 127.0.0.1:{b.port}"), of_b()
+        raw(a, "CONFIG", "SET", "cluster-preferred-endpoint-type", "hostname")
+        assert of_b() == (b"b.example.com", b.port, [b"ip", b"127.0.0.1"], f"MOVED 16000 b.example.com:{b.port}"), of_b()
+        assert raw(a, "CLUSTER", "SLOTS")[0][2][0] == b"?", "it has no name yet"
+        raw(a, "CONFIG", "SET", "cluster-announce-hostname", "a.example.com")
+        assert raw(a, "CLUSTER", "SLOTS")[0][2][0] == b"a.example.com"
+        assert b",a.example.com myself" in raw(a, "CLUSTER", "NODES")
+        assert "alphanumeric" in error_of(a, ("CONFIG", "SET", "cluster-announce-hostname", "a b"))
+        raw(a, "CONFIG", "SET", "cluster-preferred-endpoint-type", "unknown-endpoint")
+        assert of_b() == (None, b.port, [b"ip", b"127.0.0.1", b"hostname", b"b.example.com"], f"MOVED 16000 :{b.port}"), of_b()
+        shard = raw(a, "CLUSTER", "SHARDS")[0][3][0]
+        assert dict(zip(shard[::2], shard[1::2]))[b"endpoint"] == b"" and dict(zip(shard[::2], shard[1::2]))[b"hostname"] == b"a.example.com"
+        raw(a, "CONFIG", "SET", "cluster-announce-hostname", "")
+        assert b"a.example.com" not in raw(a, "CLUSTER", "NODES")
+
+
+def test_a_client_with_tls_is_sent_to_ports_with_tls():
+    with Folder("cluster") as folder:
+        cert, ports = certificates(folder), [free_port(), free_port()]
+        nodes = [Ours(folder, f"node{n}", *OPTIONS, *tls_options(cert, ports[n]), "--tls-auth-clients", "no", "--tls-replication", "yes") for n in range(2)]
+        ids = [raw(node, "CLUSTER", "MYID").decode() for node in nodes]
+        text = "".join(f"{ids[n]} localhost:{nodes[n].port}@{nodes[n].port + 10000},,tls-port={ports[n]} master - 0 0 {n + 1} connected {n * 8192}-{n * 8192 + 8191}\n" for n in range(2))
+        for n in range(2):
+            raw(nodes[n], "DRAWBRIDGE", "TOPOLOGY", "SET", ids[n], text + "vars currentEpoch 3 lastVoteEpoch 0\n")
+        assert error_of(nodes[0], ("GET", key_in(16000))) == f"MOVED 16000 localhost:{nodes[1].port}"
+        safe = redis.Redis(port=ports[0], ssl=True, ssl_ca_certs=cert("ca.pem"), host="localhost")
+        safe.response_callbacks = {}
+        try:
+            safe.get(key_in(16000))
+            raise SystemExit("it was answered")
+        except redis.ResponseError as error:
+            assert str(error).split()[-1] == f"localhost:{ports[1]}", error
+        assert [r[2][1] for r in safe.execute_command("CLUSTER", "SLOTS")] == ports
+        assert f":{ports[1]}@".encode() in safe.execute_command("CLUSTER", "NODES") and b"tls-port" not in safe.execute_command("CLUSTER", "NODES")
+        shard = safe.execute_command("CLUSTER", "SHARDS")[1][3][0]
+        shard = dict(zip(shard[::2], shard[1::2]))
+        assert (shard[b"port"], shard[b"tls-port"]) == (nodes[1].port, ports[1]), shard
+        with RedisCluster(host="localhost", port=ports[0], ssl=True, ssl_ca_certs=cert("ca.pem")) as client:
+            for n in range(100):
+                client.set(f"k{n}", n)
+            assert int(client.get("k99")) == 99
+        nodes[0].client().config_set("cluster-announce-tls-port", 7)
+        assert [r[2][1] for r in safe.execute_command("CLUSTER", "SLOTS")] == [7, ports[1]]
 
 
 def test_blocked_clients_follow_their_slot():
@@ -284,4 +340,5 @@ def test_the_tools_of_redis_find_their_way():
         assert raw(cluster.nodes[0], "CLUSTER", "SLOTS") == raw(cluster.nodes[1], "CLUSTER", "SLOTS")
 
 
-run_tests(sys.modules[__name__])
+if __name__ == "__main__":
+    run_tests(sys.modules[__name__])

@@ -170,4 +170,5 @@ def test_replication():
             follows(master, replica)
 
 
-run_tests(sys.modules[__name__])
+if __name__ == "__main__":
+    run_tests(sys.modules[__name__])

@@ -19,7 +19,7 @@
 /* As Redis 7.0 writes nodes.conf. */
 static const char sample[] =
     A " 10.0.0.1:7000@17000,host-a myself,master - 0 1426238317239 2 connected 0-5 7 [5->-" B
-      "] [9-<-" B "]\n" B " 10.0.0.2:7001@17001 master - 0 0 3 connected 8-16383\n" C
+      "] [9-<-" B "]\n" B " 10.0.0.2:7001@17001,,tls-port=7101,shard-id=" C " master - 0 0 3 connected 8-16383\n" C
       " ::1:7002@17002 slave " B " 0 0 3 connected\nvars currentEpoch 6 lastVoteEpoch 0\n";
 
 static struct topology *read_text(const char *text, const char *myself) {
@@ -34,6 +34,8 @@ static void test_a_file_of_redis_is_understood(void **state) {
     assert_non_null(t);
     struct node *b = topology_find(t, SLICE(B)), *c = topology_find(t, SLICE(C));
     assert_string_equal(t->myself->hostname, "host-a");
+    assert_string_equal(b->hostname, "");
+    assert_int_equal(b->tls_port, 7101);
     assert_int_equal(t->myself->slots, 7);
     assert_ptr_equal(t->migrating[5], b);
     assert_ptr_equal(t->importing[9], b);
@@ -93,6 +95,9 @@ static void test_contradictions_are_refused(void **state) {
         A " 1.1.1.1:1@2 myself,slave " A " 0 0 1 connected\n",
         A " 1.1.1.1:1@2 myself,slave " B " 0 0 1 connected 5\n" B " 1.1.1.1:1@2 master - 0 0 1 c\n",
         A " 1.1.1.1:1@2 myself,slave " B " 0 0 1 c\n" B " 1.1.1.1:1@2 slave " A " 0 0 1 c\n",
+        A " 1.1.1.1:1@2,h,tls-port=x myself,master - 0 0 1 connected\n",
+        A " 1.1.1.1:1@2,h,tls-port=65536 myself,master - 0 0 1 connected\n",
+        A " 1.1.1.1:1@2,h,colour=2 myself,master - 0 0 1 connected\n",
         A " 1.1.1.1:65536@2 myself,master - 0 0 1 connected\n",
         A " 1.1.1.1:1@2 myself,master - 0 0 1 c\n" A " 1.1.1.1:1@2 master - 0 0 1 c\n",
         A " 1.1.1.1:1@2 myself,master - 0 0 1 c\n" B " 1.1.1.1:1@2 myself,master - 0 0 1 c\n",
