@@ -36,6 +36,10 @@ size_t allocator_used(void) {
     return ask("stats.allocated");
 }
 
+void allocator_flush(void) {
+    (void)mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+}
+
 void allocator_sizes(size_t *allocated, size_t *active, size_t *resident) {
     refresh();
     *allocated = ask("stats.allocated");
@@ -60,6 +64,8 @@ void allocator_purge(void) {
 size_t allocator_used(void) {
     return __sanitizer_get_current_allocated_bytes();
 }
+
+void allocator_flush(void) {}
 
 void allocator_sizes(size_t *allocated, size_t *active, size_t *resident) {
     *allocated = *active = *resident = allocator_used();

@@ -8,6 +8,9 @@ size_t allocator_used(void); /* bytes in use now */
 /* Bytes in use, in pages that are in use, and in pages that the process holds. */
 void allocator_sizes(size_t *allocated, size_t *active, size_t *resident);
 void allocator_describe(struct buf *out);
+/* What this thread has freed and keeps for its next allocations is counted as in use: give it back.
+ */
+void allocator_flush(void);
 void allocator_purge(void); /* give unused pages back */
 
 #endif

@@ -99,14 +99,15 @@ void client_memory_recount(struct engine *engine) {
     }
 }
 
-void client_memory_evict(struct engine *engine) {
+bool client_memory_evict(struct engine *engine) {
     struct engine_client_memory *all = engine->client_memory;
-    if (engine->settings.maxmemory_clients == 0) return;
+    bool any = false;
+    if (engine->settings.maxmemory_clients == 0) return false;
     size_t limit = client_memory_limit(engine);
     int bucket = CLIENT_BUCKETS - 1;
     while (limit > 0 && all->bytes > limit) {
         while (bucket >= 0 && all->buckets[bucket] == NULL) bucket--;
-        if (bucket < 0) return; /* all that is left may not be closed */
+        if (bucket < 0) return any; /* all that is left may not be closed */
         struct client *c = all->buckets[bucket];
         engine_log(engine, '*',
                    "Evicting client id=%llu addr=%s: clients take more than maxmemory-clients, "
@@ -114,8 +115,11 @@ void client_memory_evict(struct engine *engine) {
                    (unsigned long long)c->id, c->peer, c->counted_bytes);
         engine->stats.evicted_clients++;
         client_close_later(c);
+        if (c != engine->current) buf_close(&c->out);
         client_memory_note_slow(c);
+        any = true;
     }
+    return any;
 }
 
 /* ---- buffers ---- */

@@ -33,8 +33,9 @@ static inline void client_memory_note(struct client *c);
 /* The limit was set or changed: count all. */
 void client_memory_recount(struct engine *engine);
 void client_memory_forget(struct client *c);
-/* Close clients, the biggest first, until the limit is kept. Between commands only. */
-void client_memory_evict(struct engine *engine);
+/* Close clients, the biggest first, until the limit is kept; whether there were any. What they have
+ * not been sent is freed at once. Between commands only. */
+bool client_memory_evict(struct engine *engine);
 /* Ten times a second: buffers. */
 void client_memory_tick(struct engine *engine);
 void client_memory_open(struct engine *engine);

@@ -121,7 +121,7 @@ static enum err apply_maxclients(struct engine *engine, struct why *why) {
 static enum err apply_maxmemory(struct engine *engine, struct why *why) {
     (void)why;
     engine->memory_seen_us = 0;
-    (void)evict_until_under(engine);
+    engine->evicts = true; /* soon, and not as a part of CONFIG SET */
     return OK;
 }
 

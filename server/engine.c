@@ -26,6 +26,7 @@ struct loop_parts {
     uv_prepare_t prepare;
     uv_check_t check;
     uv_timer_t tick, deadline;
+    uv_idle_t spin; /* the next turn comes at once */
     uv_signal_t term, interrupt;
 };
 
@@ -62,11 +63,27 @@ void engine_make_dbs(struct engine *engine) {
 
 static void aim_deadline(struct engine *engine);
 
+static void on_spin(uv_idle_t *idle) {
+    (void)idle;
+}
+
+/* maxmemory was lowered, or passed by something that is no command of a client. */
+static void evict_a_slice(struct engine *engine) {
+    struct loop_parts *parts = (struct loop_parts *)engine->loop;
+    if (!engine->evicts || engine->busy || engine->nesting) return;
+    engine->evicts = evict_for_a_while(engine);
+    if (engine->evicts)
+        (void)uv_idle_start(&parts->spin, on_spin);
+    else
+        (void)uv_idle_stop(&parts->spin);
+}
+
 /* Execute what came, then let the AOF write, then answer. */
 static void end_turn(struct engine *engine) {
     turn_run(engine);
+    evict_a_slice(engine);
     hooks_run(engine, HOOK_BEFORE_REPLY);
-    client_memory_evict(engine);
+    (void)client_memory_evict(engine);
     output_flush(engine);
     aim_deadline(engine);
 }
@@ -138,7 +155,7 @@ static void on_tick(uv_timer_t *timer) {
     engine_read_clock(engine);
     if (engine->tick_paused || engine->busy) return;
     expire_cycle_run(engine);
-    (void)evict_until_under(engine);
+    engine->evicts = true;
     block_serve_ready(engine); /* streams that have expired or were evicted */
     block_check_timeouts(engine);
     pause_check(engine);
@@ -225,6 +242,7 @@ static void start_handles(struct engine *engine) {
     uv_timer_init(engine->loop, &parts->tick);
     uv_timer_start(&parts->tick, on_tick, period_ms, period_ms);
     uv_timer_init(engine->loop, &parts->deadline);
+    uv_idle_init(engine->loop, &parts->spin);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     uv_signal_init(engine->loop, &parts->term);

@@ -57,6 +57,7 @@ struct engine {
     uint8_t snapshot_polarity[SLOT_CLUSTER_COUNT];
     enum role role;
     bool busy;          /* a script runs for long: only what may run meanwhile is served */
+    bool evicts;        /* over maxmemory, perhaps: a slice of each turn goes into eviction */
     bool over_memory;   /* at the start of the last command that a client sent */
     bool loading;       /* a file or a full copy is being loaded: commands answer -LOADING */
     bool in_loop;       /* the loop runs: it must not be run from inside */
@@ -74,6 +75,7 @@ struct engine {
     struct engine_rate rate;
     size_t memory_startup; /* bytes in use before data was loaded */
     size_t memory_seen; /* evict.c: bytes in use, at memory_seen_us */
+    size_t memory_coming; /* evict.c: bytes of what was evicted and the helper has not freed yet */
     uint64_t memory_seen_us;
     char run_id[41];
     int64_t started_ms;

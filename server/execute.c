@@ -181,6 +181,7 @@ uint32_t engine_command_flags(struct client *c, const struct command *spec) {
 static bool check_memory(struct client *c, const struct command *spec) {
     if (c->engine->busy) return true;
     c->engine->over_memory = c->engine->settings.maxmemory && !evict_until_under(c->engine);
+    if (c->flags & CLIENT_CLOSE_NOW) return false; /* evicted itself */
     if (!c->engine->over_memory) return true;
     bool refuse = engine_command_flags(c, spec) & COMMAND_DENYOOM;
     if (queues(c, spec)) refuse = true;

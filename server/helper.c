@@ -2,6 +2,7 @@
 #include "server/helper.h"
 
 #include "lib/base/mem.h"
+#include "server/allocator.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -18,6 +19,7 @@ static struct {
     pthread_cond_t some, none;
     struct job *first, **last;
     size_t pending;
+    uint64_t given;
     bool started;
 } helper = {.lock = PTHREAD_MUTEX_INITIALIZER,
             .some = PTHREAD_COND_INITIALIZER,
@@ -25,6 +27,7 @@ static struct {
 
 static struct job *take(void) {
     pthread_mutex_lock(&helper.lock);
+    if (helper.first == NULL) allocator_flush(); /* what was freed here counts as free */
     while (helper.first == NULL) pthread_cond_wait(&helper.some, &helper.lock);
     struct job *job = helper.first;
     helper.first = job->next;
@@ -74,8 +77,16 @@ void helper_run(void (*fn)(void *arg), void *arg) {
     *helper.last = job;
     helper.last = &job->next;
     helper.pending++;
+    helper.given++;
     pthread_cond_signal(&helper.some);
     pthread_mutex_unlock(&helper.lock);
+}
+
+uint64_t helper_given(void) {
+    pthread_mutex_lock(&helper.lock);
+    uint64_t given = helper.given;
+    pthread_mutex_unlock(&helper.lock);
+    return given;
 }
 
 size_t helper_pending(void) {

@@ -30,6 +30,7 @@ static size_t index_bytes(const struct db *db) {
 }
 
 void memory_report(struct engine *engine, struct memory_report *r) {
+    allocator_flush();
     *r = (struct memory_report){.used = memory_used(engine),
                                 .peak = engine->stats.memory_peak,
                                 .startup = engine->memory_startup,
