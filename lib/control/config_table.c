@@ -82,8 +82,12 @@ static const struct option table[] = {
              "itself, for a legacy that hides PSYNC; for now with one gateway. auto: "
              "stream where legacy gives out PSYNC (commands.psync), else lane. It stays what it is "
              "until the migration is completed or aborted."},
-    {.name = "gateway.lanes", .type = OPTION_INT, .offset = AT(gateway.lanes), .fallback = "2",
-     .min = 1, .max = 64, .help = "With capture lane: how many pairs of connections share the slots."},
+    {.name = "gateway.lanes", .type = OPTION_INT, .offset = AT(gateway.lanes), .fallback = "1",
+     .min = 1, .max = 64,
+     .help = "With capture lane: how many pairs of connections share the slots. With one, a pipeline "
+             "leaves as it comes, and what a command with several keys did is sent as it is; with more, "
+             "a client waits whenever its next command is another lane's, and keys of several lanes "
+             "are copied."},
     {.name = "gateway.copy.big", .type = OPTION_SIZE, .offset = AT(gateway.copy.big),
      .fallback = "8MB", .min = 64 * KB, .max = 512 * MB,
      .help = "With capture lane: a value that takes more memory is copied in pieces."},

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""bench.py [gateway] [server] [copy] [files] -- CPU time per request, memory and time, ours beside the peers'.
+"""bench.py [gateway] [server] [copy] [files] [lanes] -- CPU time per request, memory and time, ours beside the peers'.
 
 Machines are shared, so single figures are noise: each round runs every candidate in turn, and the
 table shows the median of the rounds and the median of the per-round ratios. Ratios below 1 are in
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+import lanes
 from files import bench_files
 from peers import TOP, WORK, haproxy, nutcracker, our_gateway, our_link, our_server, redis_server
 
@@ -40,13 +41,13 @@ def fill(port):
         raise SystemExit("redis-cli --pipe failed")
 
 
-def measure(candidates):
+def measure(candidates, verbs=("set", "get"), pipelines=(1, 16, 64)):
     """CANDIDATES: name -> Process. Returns (verb, pipeline) -> name -> CPU microseconds per request, one a round."""
     table = {}
     for _ in range(ROUNDS):
-        for pipeline in (1, 16, 64):
+        for pipeline in pipelines:
             requests = REQUESTS if pipeline == 1 else REQUESTS * 4
-            for verb in ("set", "get"):
+            for verb in verbs:
                 for name, process in candidates.items():
                     before = process.cpu_s()
                     load(process.port, verb, pipeline, requests)
@@ -136,8 +137,12 @@ def bench_copy():
     return {"replica_s": seconds[0], "link_s": seconds[1], "replica_cpu_s": cpu[0], "link_cpu_s": cpu[1]}
 
 
+def bench_lanes():
+    return {"cpu": lanes.bench_cpu(measure, show), "latency": lanes.bench_latency(ROUNDS)}
+
+
 def main():
-    parts = {"gateway": bench_gateway, "server": bench_server, "copy": bench_copy, "files": lambda: bench_files(ROUNDS)}
+    parts = {"gateway": bench_gateway, "server": bench_server, "copy": bench_copy, "lanes": bench_lanes, "files": lambda: bench_files(ROUNDS)}
     os.makedirs(WORK, exist_ok=True)
     report = {name: parts[name]() for name in sys.argv[1:] or parts}
     with open(os.path.join(WORK, "report.json"), "w", encoding="utf-8") as out:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# bench.sh [PART ...] -- us and the peers of Debian, in turn, in one run; prints ratios. Parts: gateway server copy files, or pause.
+# bench.sh [PART ...] -- us and the peers of Debian, in turn, in one run; prints ratios. Parts: gateway server copy files lanes, or pause.
 set -eu
 cd "$(dirname "$0")/../.."
 sh deploy/deps.sh
