@@ -102,6 +102,34 @@ struct entry *db_add(struct db *db, struct slice key, const struct value *value,
     return add_at(db, where(db, key), key, value, expiry_ms);
 }
 
+struct db_addition db_addition_begin(struct db *db, struct slice key, const struct value *value,
+                                     int64_t expiry_ms) {
+    struct where w = where(db, key);
+    table_prefetch(w.table, w.hash, 0);
+    return (struct db_addition){db, entry_new(key, value, expiry_ms), w.table, w.hash, w.partition};
+}
+
+void db_addition_fetch(const struct db_addition *a) {
+    table_prefetch(a->table, a->hash, 1);
+}
+
+bool db_addition_end(const struct db_addition *a) {
+    struct where w = {a->table, a->hash, a->partition};
+    if (table_find_hashed(w.table, entry_key(a->e), w.hash)) return false;
+    access_start(a->db->engine, a->e);
+    a->e->colours = colours_at(a->db, w);
+    table_add_hashed(w.table, a->e, w.hash);
+    a->db->partitions->keys[w.partition]++;
+    note_expiry(a->db, w, entry_expiry(a->e));
+    return true;
+}
+
+void db_reserve(struct db *db, uint64_t keys) {
+    if (db_size(db) > 0) return;
+    for (uint32_t i = 0; i < db->partitions->count; i++)
+        table_reserve(&db->partitions->tables[i], keys / db->partitions->count);
+}
+
 static void drop(struct db *db, struct entry *e, bool shell) {
     if (entry_expires(e)) db->expires--;
     if (entry_type(e) == TYPE_STREAM) block_key_ready(db, entry_key(e));

@@ -14,6 +14,8 @@
 
 #define PUSH_BYTES ((size_t)64 * 1024)
 #define FETCHED_AT_ONCE 16
+#define KEYS_BETWEEN_LOOKS 16 /* at the clock */
+#define KEY_BYTES_MIN 12u     /* of an RDB, for each key whose room is reserved on its word */
 #define SYNC_EVERY_BYTES                                                                           \
     (UINT64_C(32) << 20) /* rdb-save-incremental-fsync: never a long queue of dirty pages */
 
@@ -145,8 +147,14 @@ static enum err read_slice(struct rdb_source *source, void *into, size_t size, s
     return err ? err : loading_advance(sliced->engine, *got, why);
 }
 
+/* Keys whose places in the index are being fetched from memory while others are read. */
+#define WAITING_KEYS 32u /* a power of two */
+
 struct loader {
     struct engine *engine;
+    struct db *db; /* selected */
+    struct db_addition waiting[WAITING_KEYS];
+    uint64_t begun, added; /* of them, in turn */
     struct value_builder builder;
     struct rdb_place *place;
     unsigned flags;
@@ -217,6 +225,17 @@ static void note_dropped(struct loader *loader, const struct rdb_key *key) {
     resp_write_command(&p->expired_deletions, COUNT(words), words);
 }
 
+static enum err add_first(struct loader *loader, struct why *why) {
+    const struct db_addition *first = &loader->waiting[loader->added++ % WAITING_KEYS];
+    if (db_addition_end(first)) return OK;
+    struct slice key = entry_key(first->e);
+    enum err err =
+        why_set(why, ERR_CORRUPT, "the key '%.*s' stands twice in database %d",
+                key.size > 100 ? 100 : (int)key.size, (const char *)key.data, first->db->id);
+    entry_free(first->e);
+    return err;
+}
+
 static enum err load_value(void *self, const struct rdb_key *key, const struct value *value,
                            struct why *why) {
     struct loader *loader = self;
@@ -230,15 +249,40 @@ static enum err load_value(void *self, const struct rdb_key *key, const struct v
     }
     struct db *db = &engine->dbs[key->db];
     if (loader->flags & RDB_LOAD_MERGE) (void)db_delete(db, key->key);
-    if (db_find(db, key->key)) {
-        if (value->type != TYPE_STRING) value_free(value);
-        return why_set(why, ERR_CORRUPT, "the key '%.*s' stands twice in database %u",
-                       key->key.size > 100 ? 100 : (int)key->key.size, (const char *)key->key.data,
-                       key->db);
-    }
-    (void)db_add(db, key->key, value, key->expire_at_ms);
-    p->keys_loaded++;
-    return loading_advance(engine, 0, why);
+    loader->waiting[loader->begun++ % WAITING_KEYS] =
+        db_addition_begin(db, key->key, value, key->expire_at_ms);
+    if (loader->begun - loader->added > WAITING_KEYS / 2)
+        db_addition_fetch(&loader->waiting[(loader->begun - WAITING_KEYS / 2) % WAITING_KEYS]);
+    enum err err = loader->begun - loader->added < WAITING_KEYS ? OK : add_first(loader, why);
+    bool looks = ++p->keys_loaded % KEYS_BETWEEN_LOOKS == 0 || engine->settings.key_load_delay_us;
+    return err || !looks ? err : loading_advance(engine, 0, why);
+}
+
+/* A database that is empty gets its index at once; what the file claims is believed as far as its
+ * size allows. */
+static enum err load_resize(void *self, uint64_t keys, uint64_t expires, struct why *why) {
+    struct value_builder *builder = self;
+    struct loader *loader = builder->self;
+    uint64_t most = persistence_of(loader->engine)->loading_total_bytes / KEY_BYTES_MIN;
+    (void)expires, (void)why;
+    if (loader->db) db_reserve(loader->db, keys < most ? keys : most);
+    return OK;
+}
+
+static enum err load_select(void *self, uint32_t db, struct why *why) {
+    struct value_builder *builder = self;
+    struct loader *loader = builder->self;
+    (void)why; /* the reader has checked the number */
+    loader->db = &loader->engine->dbs[db];
+    return OK;
+}
+
+/* What waits is added, or after an error thrown away. */
+static enum err add_waiting(struct loader *loader, enum err err, struct why *why) {
+    while (!err && loader->added < loader->begun) err = add_first(loader, why);
+    while (loader->added < loader->begun)
+        entry_free(loader->waiting[loader->added++ % WAITING_KEYS].e);
+    return err;
 }
 
 enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,
@@ -258,8 +302,10 @@ enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,
     value_builder_init(&loader.builder, &engine->settings.types, &loader, load_value);
     loader.builder.handler.aux = load_aux;
     loader.builder.handler.function = load_function;
+    loader.builder.handler.select_db = load_select;
+    loader.builder.handler.resize = load_resize;
     struct rdb_reader *reader = rdb_reader_open(&source.source, limits, &loader.builder.handler);
-    err = rdb_reader_run(reader, why);
+    err = add_waiting(&loader, rdb_reader_run(reader, why), why);
     place->known = place->id[0] && place->offset >= 0;
     if (used_bytes) *used_bytes = rdb_reader_offset(reader);
     if (err) err = why_add(why, err, "%s", path);

@@ -264,6 +264,21 @@ static void segment_grow(struct table *t, struct segment *s, uint64_t hash) {
         segment_split(t, s, hash);
 }
 
+#define RESERVED_OF_SEGMENT 480u /* items; three quarters of the biggest */
+
+void table_reserve(struct table *t, uint64_t count) {
+    if (t->directory != NULL || count <= RESERVED_OF_SEGMENT) return;
+    unsigned depth = 1;
+    while (depth < DEPTH_MAX / 2 && count >> depth > RESERVED_OF_SEGMENT) depth++;
+    uint64_t buckets = (count >> depth) * 5 / (4 * SLOTS) / 2 * 2 + 2;
+    unsigned size = buckets < 64 ? 64 : buckets > BUCKETS_MAX ? BUCKETS_MAX : (unsigned)buckets;
+    t->depth = (uint8_t)depth;
+    t->segments = (uint32_t)1 << depth;
+    t->directory = NEW_ARRAY(struct segment *, t->segments);
+    for (uint32_t i = 0; i < t->segments; i++)
+        t->directory[i] = segment_new(size, depth, INT64_MAX);
+}
+
 void table_add_hashed(struct table *t, void *item, uint64_t hash) {
     if (t->watch) value_watch_tell(t->watch, item, WATCH_BORN);
     if (t->directory == NULL) {

@@ -71,6 +71,10 @@ static inline void table_edit(struct table *table, void *item) {
 /* OLD, which is in the table, now lives at NEW with the same key (OLD is not read). */
 void table_moved(struct table *table, const void *old, void *new, uint64_t hash);
 
+/* COUNT items are going to be added to the empty table: let no segment have to split on the way. What
+ * it costs is what COUNT items cost; bound it. */
+void table_reserve(struct table *table, uint64_t count);
+
 /* Fetch what table_find_hashed() will touch: stage 0 the segment's header, 1 the bucket. Then
  * table_peek() gives a likely item (right tag; not compared yet) to fetch next, or NULL. */
 void table_prefetch(const struct table *table, uint64_t hash, int stage);

@@ -84,6 +84,28 @@ static void see(void *ctx, void *item) {
 }
 
 /* Items that are there from the first to the last call are seen, whatever else comes and goes. */
+static void test_a_reserved_table_is_a_table(void **state) {
+    (void)state;
+    static const size_t told[] = {0, 481, 1000, 3000, ITEMS, 40000};
+    for (size_t n = 0; n < sizeof told / sizeof told[0]; n++) {
+        struct table t;
+        reset(&t);
+        table_reserve(&t, told[n]);
+        uint32_t segments = t.segments;
+        table_check(&t);
+        for (size_t i = 0; i < ITEMS; i++) {
+            add(&t, &items[i]);
+            table_reserve(&t, 9999); /* too late: nothing happens */
+        }
+        table_check(&t);
+        if (told[n] >= ITEMS) assert_int_equal(t.segments, segments);
+        for (size_t i = 0; i < ITEMS; i++)
+            assert_ptr_equal(table_find(&t, item_key(&items[i])), &items[i]);
+        for (size_t i = 0; i < ITEMS; i++) take(&t, &items[i]);
+        assert_int_equal(table_memory(&t), 0);
+    }
+}
+
 static void test_a_scan_misses_nothing_that_stays(void **state) {
     (void)state;
     for (int round = 0; round < 40; round++) {
@@ -191,6 +213,7 @@ int main(void) {
         cmocka_unit_test(test_a_scan_misses_nothing_that_stays),
         cmocka_unit_test(test_a_scan_may_take_what_it_is_given),
         cmocka_unit_test(test_what_is_due_is_found_and_nothing_else),
+        cmocka_unit_test(test_a_reserved_table_is_a_table),
         cmocka_unit_test(test_random_picks_are_fair),
         cmocka_unit_test(test_an_item_may_move),
     };
