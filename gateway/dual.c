@@ -480,29 +480,12 @@ void dual_turn(struct dual *d) {
     d->stood_still = still;
 }
 
-/* The grace time for connections that nobody can name: it counts from an answer of each side. */
-static void watch_others(struct dual *d) {
-    struct worker *w = d->worker;
-    if (!d->recovered.others) return;
-    uint64_t now_ms = loop_now_ms(w->loop);
-    for (unsigned side = 0; side < 2; side++) {
-        bool answered = d->line[side][0].up;
-        if (!answered) d->others_since_ms = 0;
-        if (!answered) return;
-    }
-    if (d->others_since_ms == 0) d->others_since_ms = now_ms;
-    if (now_ms - d->others_since_ms < DUAL_GRACE_MS) return;
-    d->recovered.others = false;
-    log_info("lanes.grace_over", LOG_U("ms", DUAL_GRACE_MS));
-    lanes_unbury_others(&d->lanes, &d->file.journal);
-}
-
 void dual_tick(struct dual *d) {
     if (d->worker->routed)
         for (unsigned side = 0; side < 2; side++)
             for (unsigned i = 0; i < d->lanes.count && (side == LANE_P || d->follow); i++)
                 dial(d, line_of(d, (enum lane_side)side, i));
-    watch_others(d);
+    dual_watch_others(d);
     dual_asks_tick(d);
     show_figures(d);
 }

@@ -100,6 +100,8 @@ void dual_forget(struct client *client);
 /* From the answer to INFO server: why lanes cannot use it; NULL: they can. */
 const char *dual_unfit_server(const struct backend *backend, struct slice info);
 void dual_on_ready(struct backend *backend);
+/* A connection of this process has ID there; any loop. */
+void dual_note_id(struct worker *worker, enum side side, int64_t id);
 void dual_on_lost(struct backend *backend, bool was_ready); /* any backend; its queue is empty */
 void dual_on_gone(struct worker *worker, struct grave *grave);
 void dual_drop_grave(struct grave *grave); /* at the end of the process: frees it */

@@ -60,7 +60,10 @@ struct dual {
         uint64_t cursor, round;
         uint64_t not_before_us;
     } scan;
-    uint64_t others_since_ms; /* of the grace time for unnamed connections; 0: it does not run */
+    struct { /* connections that nobody can name */
+        uint64_t since_ms, ask_ms; /* since both sides answer; when they are asked again */
+        bool none[2];              /* the side says that it has none of them */
+    } others;
     struct list waits;
     size_t wait_count;
     uint64_t waits_next_us; /* when the next of them is due */
@@ -70,6 +73,10 @@ struct dual {
 static inline enum side dual_side(const struct dual *dual, enum lane_side side) {
     return side == LANE_P ? dual->worker->side : (enum side)(SIDE_TARGET - dual->worker->side);
 }
+
+/* dual_others.c */
+void dual_watch_others(struct dual *dual);
+void dual_others_reset(struct dual *dual); /* what a side told is not true any more */
 
 /* dual_copies.c */
 struct lane_rules dual_rules(const struct drawbridge_config *config);

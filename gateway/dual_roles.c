@@ -102,6 +102,6 @@ void dual_swap(struct dual *d) {
         struct lanes_buried *buried = &d->recovered.buried[i];
         buried->side = buried->side == LANE_P ? LANE_F : LANE_P;
     }
-    d->others_since_ms = 0;
+    dual_others_reset(d);
     if (!drained) lanes_mark_all(&d->lanes);
 }

@@ -152,7 +152,8 @@ static const char *on_greeting(struct backend *b, unsigned which, const struct r
         break;
     case GREET_NAME: break; /* a server that refuses names is used without */
     case GREET_ID:
-        if (!refused) (void)resp_reply_to_int(reply, &b->server_id);
+        if (!refused && resp_reply_to_int(reply, &b->server_id))
+            dual_note_id(b->worker, b->side, b->server_id);
         break;
     case GREET_SERVER:
         if (!refused) on_server_info(b, reply->text);

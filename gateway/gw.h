@@ -31,6 +31,7 @@ struct gateway {
     unsigned loops;
     _Atomic uint64_t next_client, client_count;
     _Atomic int32_t lane_versions[2]; /* of P and F, as effect.h counts; 0: not known (far.h) */
+    _Atomic int64_t first_ids[2]; /* CLIENT ID of the first connection to each side (others.h) */
     struct loop *main;
     struct control *control;
     struct admin *admin;
