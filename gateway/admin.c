@@ -5,12 +5,15 @@
 #include "gateway/control.h"
 #include "gateway/dual.h"
 #include "gateway/dual_audit.h"
+#include "gateway/reads.h"
 #include "gateway/stats.h"
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/net/listener.h"
 #include "lib/redis/resp.h"
+
+#include <stdlib.h>
 
 #define VOIDS "by hand: it is not proved any more that both sides are level"
 
@@ -116,6 +119,31 @@ static void reload(struct conn *conn) {
     status(conn, text);
 }
 
+/* GATEWAY READS [policy [AFTER ms]] */
+static void reads(struct conn *conn, size_t argc, const struct slice *argv) {
+    struct gateway *gw = conn->admin->gw;
+    struct reads_policy policy;
+    struct why why;
+    char text[sizeof why.text + 8];
+    if (argc > 0 && reads_parse_words(argc, argv, &policy, &why) != OK) {
+        (void)snprintf(text, sizeof text, "-ERR %s", why.text);
+        status(conn, text);
+        return;
+    }
+    if (argc > 0) {
+        reads_set(gw->reads, policy);
+        reads_text(policy, text);
+        log_info("gateway.reads", LOG_S("policy", text), LOG_U("after_ms", policy.after_ms));
+        status(conn, "OK");
+        return;
+    }
+    json_t *object = reads_json(gw->reads);
+    char *json = json_dumps(object, JSON_COMPACT);
+    say(conn, slice_text(json));
+    free(json);
+    json_decref(object);
+}
+
 static void audit(struct conn *conn, size_t argc, const struct slice *argv) {
     struct gateway *gw = conn->admin->gw;
     struct why why;
@@ -143,7 +171,7 @@ static void on_command(struct conn *conn) {
     if (slice_equal_nocase(r->argv[0], SLICE("PING"))) {
         status(conn, "PONG");
     } else if (!slice_equal_nocase(r->argv[0], SLICE("GATEWAY"))) {
-        status(conn, "-ERR this is the admin socket: GATEWAY STATS|LANES|AUDIT|CLIENTS|HOLD|RELEASE|PIN|UNPIN");
+        status(conn, "-ERR this is the admin socket: GATEWAY STATS|LANES|AUDIT|READS|CLIENTS|HOLD|RELEASE|PIN|UNPIN");
     } else if (slice_equal_nocase(verb, SLICE("STATS"))) {
         struct buf json = {0};
         stats_write_json(gw, &json);
@@ -161,6 +189,8 @@ static void on_command(struct conn *conn) {
         dual_write_json(gw, &json);
         say(conn, buf_slice(&json));
         buf_close(&json);
+    } else if (slice_equal_nocase(verb, SLICE("READS"))) {
+        reads(conn, r->argc - 2, r->argv + 2);
     } else if (slice_equal_nocase(verb, SLICE("AUDIT"))) {
         audit(conn, r->argc - 2, r->argv + 2);
     } else if (sided && gw->lanes && side != gw->hold.side) {
@@ -183,7 +213,7 @@ static void on_command(struct conn *conn) {
         reload(conn);
     } else {
         status(conn,
-               "-ERR GATEWAY STATS|LANES|AUDIT|CLIENTS|HOLD|RELEASE [side]|PIN legacy|target|UNPIN|RELOAD");
+               "-ERR GATEWAY STATS|LANES|AUDIT|READS|CLIENTS|HOLD|RELEASE [side]|PIN legacy|target|UNPIN|RELOAD");
     }
 }
 

@@ -89,8 +89,11 @@ static void pop(struct backend *b) {
     if (b->head == NULL) b->tail = NULL;
     struct client *client = req->client;
     buf_close(&req->text);
-    if (req->kind == REQ_RELAY || req->kind == REQ_LAST)
+    if (client != NULL && req->kind != REQ_TEXT && req->kind != REQ_DROP) {
         hist_record_n(&w->counters.request_us, w->now_us - req->at_us, req->asked);
+        hist_record_n(&w->counters.latency_us[b->side][req->class], w->now_us - req->at_us,
+                      req->asked);
+    }
     pool_give(&w->reqs, req);
     if (client == NULL) return;
     ASSERT(client->outstanding > 0);

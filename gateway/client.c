@@ -6,6 +6,7 @@
 #include "gateway/dual.h"
 #include "gateway/far.h"
 #include "gateway/multi.h"
+#include "gateway/reads_loop.h"
 #include "gateway/subs.h"
 
 #include "lib/base/log.h"
@@ -178,6 +179,7 @@ static void free_client(struct client *c) {
     multi_free(c);
     blocked_free(c);
     dual_forget(c);
+    canary_forget(c);
     far_forget(c);
     subs_free(c);
     mem_free(c->name);
@@ -260,6 +262,8 @@ void client_abort(struct client *c) {
 void client_on_idle(struct client *c) {
     c->replies = 0;
     c->wait_idle = false;
+    if (c->wrote) c->wrote_at_us = c->worker->now_us;
+    c->wrote = false;
     if (c->leased && c->lease_ends) client_unlease(c, true);
     if (!c->leased) c->conn = NULL;
     if (c->stream == NULL) {

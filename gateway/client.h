@@ -38,6 +38,7 @@ struct multi;
 struct subs;
 struct blocked;
 struct lane_item;
+struct canary;
 struct dual_wait;
 
 struct client {
@@ -71,6 +72,10 @@ struct client {
     struct subs *subs;                   /* NULL: never subscribed */
     struct blocked *blocked;             /* NULL: not in a blocking command */
     struct lane_item *barrier_item; /* of ours, and waits to be sent (dual.h) */
+    struct canary *canary; /* a read that the other side was asked (reads_loop.h) */
+    bool to_primary;       /* the next request: no canary, it was one */
+    bool wrote;            /* since it was last idle; and when that was answered: */
+    uint64_t wrote_at_us;
     struct dual_wait *dual_wait;    /* a blocking command that is tried (dual.h) */
     struct list far;             /* what it will get from the lanes' loop, in order (far.h) */
     size_t far_count;            /* of `outstanding` */

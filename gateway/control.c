@@ -3,6 +3,7 @@
 
 #include "gateway/dual_audit.h"
 #include "gateway/lanes_control.h"
+#include "gateway/reads.h"
 #include "gateway/stats.h"
 #include "gateway/worker.h"
 
@@ -236,6 +237,14 @@ static void on_command(struct control *control, size_t argc, const struct slice 
             reply_why(control, &why);
         else
             reply_text(control, "+OK\r\n");
+    } else if (slice_equal_nocase(argv[0], SLICE("READS"))) {
+        struct reads_policy policy;
+        err = reads_parse_words(argc - 1, argv + 1, &policy, &why);
+        if (err == OK) reads_set(gw->reads, policy);
+        if (err != OK)
+            reply_why(control, &why);
+        else
+            reply_text(control, "+OK\r\n");
     } else if (slice_equal_nocase(argv[0], SLICE("AUDIT"))) {
         err = gateway_audit_obey(gw, argc, argv, &why);
         if (err != OK)
@@ -248,7 +257,7 @@ static void on_command(struct control *control, size_t argc, const struct slice 
         reply_text(control, "+PONG\r\n");
     } else {
         log_warn("control.unknown", LOG_SL("command", argv[0]), LOG_U("argc", argc));
-        reply_text(control, "-ERR a gateway knows ROUTE, PREPARE, HOLD, RELEASE, LANES, AUDIT, STATS, PING\r\n");
+        reply_text(control, "-ERR a gateway knows ROUTE, PREPARE, HOLD, RELEASE, LANES, AUDIT, READS, STATS, PING\r\n");
     }
 }
 

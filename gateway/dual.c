@@ -53,9 +53,13 @@ static void on_primary_reply(struct req *req, struct backend *b, struct slice re
 }
 
 static void on_follower_reply(struct req *req, struct backend *b, struct slice reply) {
-    (void)req;
     struct dual_line *line = b->line;
     if (b->sm.state == BACKEND_GONE || line == NULL) return;
+    struct worker *w = b->worker;
+    const struct lane_item *head = line->dual->lanes.lane[line->lane].sent.head;
+    enum request_class class =
+        head != NULL && head->kind == LANE_READ ? CLASS_READ : CLASS_WRITE;
+    hist_record(&w->counters.latency_us[b->side][class], w->now_us - req->at_us);
     lane_follower_answered(&line->dual->lanes.lane[line->lane], reply);
 }
 
@@ -82,6 +86,7 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
     const struct ask *ask = item->far ? item->client : NULL;
     struct client *c = item->far ? NULL : item->client;
     bool selected = true;
+    if (item->kind == LANE_COMMAND) dual_reads_shadow(d, item);
     if (c != NULL) use_proto(b, c->proto);
     if (ask != NULL) use_proto(b, ask->proto);
     if (item->kind == LANE_COPY || item->kind == LANE_MEASURE)
@@ -91,7 +96,7 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
     backend_write(b, bytes);
     if (item->barrier && c != NULL) c->barrier_item = NULL;
     bool relay = item->kind == LANE_COMMAND && item->effect->needs == EFFECT_NEEDS_NOTHING &&
-                 replies == 1 && c != NULL && !item->effect->blocking;
+                 replies == 1 && c != NULL && !item->effect->blocking && item->read == NULL;
     struct req *req = backend_expect(b, c, relay ? REQ_RELAY : REQ_WHOLE, replies);
     req->done = on_primary_reply;
     req->limit_bytes = item->limit_bytes;
@@ -102,6 +107,7 @@ static void to_follower(void *self, unsigned lane, const struct lane_item *item)
     struct dual *d = self;
     struct backend *b = line_of(d, LANE_F, lane)->backend;
     bool nothing = dual_is_at_neither(d, item);
+    if (item->kind == LANE_READ && item->read->proto != 0) use_proto(b, item->read->proto);
     if (!nothing) backend_use_db(b, item->db);
     backend_write(b, nothing ? SLICE("*1\r\n$4\r\nPING\r\n") : buf_slice(&item->bytes));
     backend_expect(b, NULL, REQ_WHOLE, item->replies)->done = on_follower_reply;
@@ -446,6 +452,7 @@ enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
             d->line[side][i] =
                 (struct dual_line){.dual = d, .side = (enum lane_side)side, .lane = i};
     d->audit = dual_audit_open(d);
+    list_init(&d->reads);
     bury_recovered(d);
     log_info("lanes.recovered", LOG_S("journal", journal_found_text(d->recovered.found)),
              LOG_U("keys", d->recovered.keys), LOG_U("slots", d->recovered.slots),
@@ -460,6 +467,7 @@ void dual_close(struct dual *d) {
     dual_audit_close(d->audit);
     dual_asks_close(d);
     lanes_close(&d->lanes);
+    dual_reads_close(d);
     journal_file_close(&d->file);
     lanes_recovered_close(&d->recovered);
     mem_free(d);
@@ -487,6 +495,7 @@ void dual_tick(struct dual *d) {
                 dial(d, line_of(d, (enum lane_side)side, i));
     dual_watch_others(d);
     dual_asks_tick(d);
+    dual_reads_tick(d);
     show_figures(d);
 }
 

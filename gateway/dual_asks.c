@@ -35,6 +35,7 @@ static void go(struct dual *d, struct ask *ask) {
         pin(d, ask);
         return;
     }
+    if (dual_reads_canary_ask(d, ask)) return;
     struct lanes_place place = {.lane = ask->lane};
     struct lane_item *item = NULL;
     struct effect *effect = ask->effect;

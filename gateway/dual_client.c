@@ -135,6 +135,7 @@ static enum take send_by_lane(struct client *c, struct effect *effect) {
         return put_back(effect, client_park(c, PARK_ROUTE));
     }
     if (b != NULL && !dispatch_flows(c, b, &take)) return put_back(effect, take);
+    if (dual_reads_canary(c, effect)) return TAKE_DONE;
     bool blocking = effect->blocking, barrier = effect->barrier;
     switch (lanes_send(&d->lanes, &place, effect, c, &item)) {
     case LANES_BUSY: return put_back(effect, client_wait_idle(c));

@@ -50,6 +50,7 @@ struct dual {
     char run_id[2][41];    /* of the servers that the lanes know; "": not known */
     int32_t databases;     /* that P has; 0: it was never seen to refuse one */
     struct dual_audit *audit;
+    struct list reads; /* dual_reads.c: shadows, and canaries in the order in which they left */
     struct list parked[LANES_MAX]; /* asks for a lane that could not send */
     struct ask *sending;           /* the ask that is going down its lane */
     struct req *answering; /* whose answer a lane is being told */
@@ -110,6 +111,15 @@ void dual_asks_close(struct dual *dual);
 bool dual_select_for_copy(struct dual *dual, struct backend *backend, int32_t db);
 struct slice dual_copy_answer(const struct dual *dual, const struct lane *lane, struct slice reply);
 bool dual_is_at_neither(const struct dual *dual, const struct lane_item *item);
+
+/* dual_reads.c: what the policy for reads says (reads.h). A command is about to leave for P; a
+ * client's request, EFFECT, may go to F instead: true, then EFFECT is taken. Of another loop,
+ * likewise. */
+void dual_reads_shadow(struct dual *dual, struct lane_item *item);
+bool dual_reads_canary(struct client *client, struct effect *effect);
+bool dual_reads_canary_ask(struct dual *dual, struct ask *ask);
+void dual_reads_tick(struct dual *dual);
+void dual_reads_close(struct dual *dual); /* after the lanes are */
 
 /* dual.c */
 int32_t dual_version(const char *text); /* "7.0.15" as effect.h counts it; 0: not known */

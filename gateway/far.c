@@ -184,6 +184,7 @@ enum take far_send(struct client *c, struct effect *effect) {
     struct ask *ask = ask_new(c->worker, ASK_DO);
     ask->client = c->id;
     ask->lane = lane;
+    ask->first = c->outstanding == 0 && c->reply_mode == REPLY_ON;
     ask->entry = entry_push(c);
     c->worker->far->unanswered++;
     leave(c, ask, effect);
@@ -267,8 +268,10 @@ static void count(struct worker *w, const struct far_entry *entry, const struct 
     unsigned outcome = ask->end == ASK_LOST ? OUTCOME_LOST : error ? OUTCOME_ERROR : OUTCOME_OK;
     counter_add(&w->counters.requests[w->side][entry->class][outcome], 1);
     if (error) counter_add(&w->counters.errors[w->side], 1);
-    if (ask->end == ASK_ANSWERED && !entry->apart)
-        hist_record_n(&w->counters.request_us, w->now_us - entry->at_us, 1);
+    if (ask->end == ASK_ANSWERED && !entry->apart) {
+        hist_record(&w->counters.request_us, w->now_us - entry->at_us);
+        hist_record(&w->counters.latency_us[w->side][entry->class], w->now_us - entry->at_us);
+    }
     worker_count_turn(w);
 }
 

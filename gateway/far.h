@@ -62,6 +62,7 @@ struct ask {
     enum side side; /* that is the primary one to the client's loop */
     uint64_t epoch; /* likewise: the lanes' loop may not have been released yet */
     unsigned lane;
+    bool first; /* its client had nothing else under way: it may be a canary (reads.h), once */
     struct dual_wait *wait; /* the lanes' loop's, as the next */
     uint64_t parked_at_us;
     /* PIN, GONE: the connection; PIN: `opened` when it was not named before */

@@ -6,6 +6,7 @@
 #include "gateway/dual.h"
 #include "gateway/multi.h"
 #include "gateway/policy.h"
+#include "gateway/reads_loop.h"
 #include "gateway/stats.h"
 #include "gateway/subs.h"
 
@@ -96,10 +97,13 @@ static enum take act(struct client *c, const struct command *command, struct sli
          (strcmp(command->name, "quit") != 0 && strcmp(command->name, "reset") != 0)))
         return multi_collect(c, command, raw);
     if (refused(c, command)) return TAKE_DONE;
+    if (command == NULL || (command->flags & COMMAND_READONLY) == 0) c->wrote = true;
     if (c->worker->lanes && dual_takes(c, command)) return dual_request(c, command);
     if (command == NULL) return forward_raw(c, raw);
+    enum take take = TAKE_DONE;
     switch (policy_of(command)) {
-    case POLICY_FORWARD: return forward_raw(c, raw);
+    case POLICY_FORWARD:
+        return reads_request(c, command, raw, &take) ? take : forward_raw(c, raw);
     case POLICY_LOCAL: return local_request(c, command);
     case POLICY_CLIENT: return clientcmd_request(c, command);
     case POLICY_TRACKING: return tracking_request(c, command);

@@ -11,6 +11,7 @@
 #include "gateway/control.h"
 #include "gateway/dual_audit.h"
 #include "gateway/lanes_control.h"
+#include "gateway/reads.h"
 #include "gateway/stats.h"
 #include "gateway/worker.h"
 
@@ -363,6 +364,10 @@ int gateway_main(int argc, char **argv) {
     (void)snprintf(gw->name, sizeof gw->name, "%s", config.gateway.name);
     gw->scripts = scripts_open();
     gw->stats = stats_open();
+    struct reads_policy reads;
+    if (reads_parse(slice_text(config.gateway.reads), &reads, &why) != OK)
+        reads = (struct reads_policy){.kind = READS_PRIMARY}; /* config.c has checked it */
+    gw->reads = reads_open(reads);
     (void)signal(SIGPIPE, SIG_IGN);
     err = config_start_log(&config, "gateway", &why);
     raise_file_limit(&config);
@@ -373,6 +378,7 @@ int gateway_main(int argc, char **argv) {
     }
     scripts_close(gw->scripts);
     stats_close(gw->stats);
+    reads_close(gw->reads);
     mem_free(gw);
     config_close(&config);
     return err == OK ? 0 : 1;

@@ -14,6 +14,7 @@ struct worker;
 struct control;
 struct admin;
 struct metrics_http;
+struct reads;
 struct stats;
 
 #define GATEWAY_LOOPS_MAX 64u
@@ -27,6 +28,7 @@ struct gateway {
     _Atomic bool lanes;  /* capture `lane`; never changes once it is known (C1) */
     _Atomic bool pinned; /* GATEWAY PIN: state is not asked */
     struct scripts *scripts;
+    struct reads *reads; /* which side answers reads (reads.h) */
     struct worker *workers[GATEWAY_LOOPS_MAX];
     unsigned loops;
     _Atomic uint64_t next_client, client_count;

@@ -315,7 +315,10 @@ static void command_answered(struct lane *l, struct lane_item *item, struct slic
     else
         l->ops->answered(l, item, answer);
     if (!e->writes && !item->outside && !item->barrier) {
-        lane_item_free(item);
+        if (item->read != NULL && !nothing)
+            lane_read_shadow(l, item, answer);
+        else
+            lane_item_free(item);
         return;
     }
     effect_tell(e, answer, &l->outcome);
@@ -371,6 +374,7 @@ static void lose(struct lane *l, struct lane_item *item) {
     l->figures.lost++;
     l->ops->lost(l, item);
     item->client = NULL;
+    if (item->read != NULL) lane_read_dropped(item);
     if (e->writes) {
         lane_mark_keys(l, e->keys, e->key_count, true);
         if (e->keys_unknown || (e->barrier && !e->no_data)) l->ops->mark_everything(l);

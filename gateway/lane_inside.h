@@ -41,6 +41,9 @@ void lane_apply(struct lane *lane, struct lane_item *item);
 
 /* lane_read.c: an item of kind LANE_READ was answered by P, by F, or will not be. They end it. */
 void lane_read_answered(struct lane *lane, struct lane_item *item, struct slice answer);
+/* ITEM, a client's command that wrote nothing and has a read, was answered. Ends it as a command. */
+void lane_read_shadow(struct lane *lane, struct lane_item *item, struct slice answer);
+void lane_read_dropped(struct lane_item *item); /* it was not answered, and goes on as a command */
 void lane_read_followed(struct lane_item *item, struct slice answer);
 void lane_read_lost(struct lane_item *item);
 /* Before the answered COPY goes to F: the read that is to stand behind it, or NULL. VALUE is NULL:

@@ -51,6 +51,15 @@ void lane_read_answered(struct lane *l, struct lane_item *item, struct slice ans
     lane_follow(l, item);
 }
 
+void lane_read_shadow(struct lane *l, struct lane_item *item, struct slice answer) {
+    effect_free(item->effect);
+    item->effect = NULL;
+    item->client = NULL;
+    item->kind = LANE_READ;
+    item->db = item->db_after = item->read->db;
+    lane_read_answered(l, item, answer);
+}
+
 struct lane_item *lane_read_behind(struct lane *l, const struct lane_item *copy,
                                    const struct lane_value *value) {
     struct buf out = {0};
@@ -72,6 +81,11 @@ void lane_read_follow_copy(struct lane *l, struct lane_item *item) {
         lane_follow(l, item);
     else
         lane_read_lost(item); /* the copy was dropped with F's queue */
+}
+
+void lane_read_dropped(struct lane_item *item) {
+    item->read->ops->lost(item->read);
+    item->read = NULL;
 }
 
 void lane_read_lost(struct lane_item *item) {

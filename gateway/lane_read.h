@@ -32,8 +32,12 @@ struct lane_read_ops {
 struct lane_read {
     const struct lane_read_ops *ops;
     int32_t db;
+    uint8_t proto;     /* that F is to be asked in; 0: any */
     struct slice name; /* of the key, in this lane; the owner's memory */
 };
+
+/* A client's command that only reads may have a read, too (item->read): it goes to P as always, and
+ * when its client has the answer, primary() is asked as above. */
 
 /* Somebody who wants to know what passes a lane: lane->watch. */
 struct lane_watch {

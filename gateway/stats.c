@@ -2,6 +2,7 @@
 #include "gateway/stats.h"
 
 #include "gateway/dual.h"
+#include "gateway/reads.h"
 #include "gateway/worker.h"
 
 #include "lib/base/mem.h"
@@ -104,6 +105,47 @@ static json_t *unknown_names(struct stats *stats) {
     return names;
 }
 
+/* ---- latencies of each side and class ---- */
+
+static void merge_latency(struct gateway *gw, unsigned side, unsigned class, struct hist *hist) {
+    hist_clear(hist);
+    for (unsigned i = 0; i < gw->loops; i++)
+        hist_merge(hist, &gw->workers[i]->counters.latency_us[side][class]);
+}
+
+static const struct {
+    const char *name, *label;
+    double quantile;
+} quantiles[] = {
+    {"p50_us", "0.5", 0.5},       {"p99_us", "0.99", 0.99},     {"p999_us", "0.999", 0.999},
+    {"p9999_us", "0.9999", 0.9999}, {"max_us", "1", 1},
+};
+#define QUANTILES (sizeof quantiles / sizeof *quantiles)
+
+/* What only exists exactly is told exactly. */
+static uint64_t quantile_of(const struct hist *hist, size_t i) {
+    return quantiles[i].quantile < 1 ? hist_quantile(hist, quantiles[i].quantile) : hist_max(hist);
+}
+
+static json_t *latency_json(struct gateway *gw) {
+    struct hist *hist = NEW(struct hist);
+    json_t *sides = json_object();
+    for (unsigned side = 0; side < SIDES; side++) {
+        json_t *of_side = json_object();
+        for (unsigned class = 0; class < CLASSES; class ++) {
+            merge_latency(gw, side, class, hist);
+            json_t *one = json_pack("{s:I}", "count", (json_int_t)hist_count(hist));
+            for (size_t i = 0; i < QUANTILES; i++)
+                json_object_set_new(one, quantiles[i].name,
+                                    json_integer((json_int_t)quantile_of(hist, i)));
+            json_object_set_new(of_side, classes[class], one);
+        }
+        json_object_set_new(sides, gateway_side_name((enum side)side), of_side);
+    }
+    mem_free(hist);
+    return sides;
+}
+
 void stats_write_json(struct gateway *gw, struct buf *out) {
     struct hist *hist = NEW(struct hist);
     struct sums s = sum_up(gw, hist);
@@ -121,6 +163,8 @@ void stats_write_json(struct gateway *gw, struct buf *out) {
         (json_int_t)scripts_missing(gw->scripts), "capture",
         !gw->capture_known ? "undecided" : gw->lanes ? "lane" : "stream");
     mem_free(hist);
+    json_object_set_new(object, "latency", latency_json(gw));
+    json_object_set_new(object, "reads", reads_summary(gw->reads));
     char *text = json_dumps(object, JSON_COMPACT);
     buf_append(out, text, strlen(text));
     free(text);
@@ -164,6 +208,14 @@ static const struct metric overhead_metric = {
     0, 1e-6};
 static const struct metric hold_metric = {"drawbridge_hold_seconds", METRIC_HISTOGRAM,
                                           "How long a client was held at a barrier.", 0, 1e-6};
+static const struct metric latency_metric = {
+    "drawbridge_side_latency_seconds", METRIC_HISTOGRAM,
+    "From sending to a side until its answer, by class: of clients' commands, and at the other side "
+    "of what lanes do there and of canary reads.",
+    0, 1e-6};
+static const struct metric quantile_metric = {
+    "drawbridge_side_latency_quantile_seconds", METRIC_GAUGE,
+    "The same since the start, as quantiles; 1 is the longest.", 0, 0};
 static const struct metric held_metric = {"drawbridge_gateway_held", METRIC_GAUGE,
                                           "1 while a barrier holds the clients.", 0, 0};
 static const struct metric epoch_metric = {"drawbridge_epoch", METRIC_GAUGE,
@@ -207,6 +259,25 @@ static void add_lanes(struct gateway *gw, struct metrics *m) {
     }
 }
 
+static void add_latencies(struct gateway *gw, struct metrics *m) {
+    struct hist *hist = NEW(struct hist);
+    for (unsigned side = 0; side < SIDES; side++)
+        for (unsigned class = 0; class < CLASSES; class ++) {
+            merge_latency(gw, side, class, hist);
+            if (hist_count(hist) == 0) continue;
+            const char *name = gateway_side_name((enum side)side);
+            struct metric_label labels[] = {METRIC_LABEL("side", name),
+                                            METRIC_LABEL("class", classes[class]),
+                                            METRIC_LABELS_END};
+            metrics_add_hist(m, &latency_metric, hist, NULL, 0, labels);
+            for (size_t i = 0; i < QUANTILES; i++)
+                metrics_add(m, &quantile_metric, (double)quantile_of(hist, i) * 1e-6,
+                            METRIC_LABEL("side", name), METRIC_LABEL("class", classes[class]),
+                            METRIC_LABEL("quantile", quantiles[i].label), METRIC_LABELS_END);
+        }
+    mem_free(hist);
+}
+
 void stats_add_metrics(void *self, struct metrics *m) {
     struct gateway *gw = self;
     struct hist *request_us = NEW(struct hist), *held_us = NEW(struct hist);
@@ -220,6 +291,8 @@ void stats_add_metrics(void *self, struct metrics *m) {
     if (gw->lanes) add_lanes(gw, m);
     struct metric_label none[] = {METRIC_LABELS_END};
     metrics_add_hist(m, &duration_metric, request_us, NULL, 0, none);
+    add_latencies(gw, m);
+    reads_add_metrics(gw->reads, m);
     metrics_add_hist(m, &overhead_metric, overhead_us, NULL, 0, none);
     metrics_add_hist(m, &hold_metric, held_us, NULL, 0, none);
     metrics_add(m, &held_metric, (double)counter_get(&gw->stats->held), METRIC_LABELS_END);

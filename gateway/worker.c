@@ -5,6 +5,7 @@
 #include "gateway/client.h"
 #include "gateway/dual.h"
 #include "gateway/dual_audit.h"
+#include "gateway/reads_loop.h"
 #include "gateway/far.h"
 #include "gateway/subs.h"
 
@@ -150,6 +151,7 @@ static void on_timer(void *self) {
     if (!list_is_empty(&w->graves)) graves_dig(w);
     barrier_tick(w);
     if (w->dual != NULL) dual_tick(w->dual);
+    reads_loop_tick(w->reads);
     worker_run_ready(w);
 }
 
@@ -305,6 +307,7 @@ enum err worker_open(struct worker **worker, struct gateway *gw, unsigned number
     w->gw = gw;
     w->number = number;
     w->audit_board = audit_board_open();
+    w->reads = reads_loop_open(w);
     list_init(&w->clients);
     list_init(&w->ready);
     list_init(&w->backends);
@@ -317,6 +320,7 @@ enum err worker_open(struct worker **worker, struct gateway *gw, unsigned number
     enum err err = loop_thread_open(&w->thread, name, on_start, on_stop, w, why);
     if (err != OK) {
         audit_board_close(w->audit_board);
+        reads_loop_close(w->reads);
         far_free(w->far);
         mem_free(w);
         return err;
@@ -334,6 +338,7 @@ void worker_close(struct worker *w) {
     if (w == NULL) return;
     buf_close(&w->scratch);
     audit_board_close(w->audit_board);
+    reads_loop_close(w->reads);
     pool_close(&w->reqs);
     far_free(w->far);
     mem_free(w);

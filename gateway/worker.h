@@ -32,6 +32,7 @@ struct audit_board;
 struct dual;
 struct far;
 struct client;
+struct reads_loop;
 struct req;
 
 /* What parked clients wait for. */
@@ -61,6 +62,8 @@ struct worker_counters {
     struct counter broken_clients; /* closed because their backend was lost (C21) */
     struct counter blackouts;      /* requests that failed in a hold that was too long */
     struct counter lanes[WORKER_LANE_FIGURES]; /* enum dual_figure; capture `lane` */
+    struct hist latency_us[SIDES][CLASSES]; /* sent until answered; at the other side of what
+                                             * lanes do there, and of canary reads */
     struct hist request_us;        /* sent to the primary side until relayed */
     struct hist held_us;           /* what a barrier added, per client */
     struct hist overhead_us;       /* of the turn, for each request and each reply in it */
@@ -117,6 +120,7 @@ struct worker {
     bool drop_side[SIDES]; /* its connections are closed when this callback ends (DOWNGRADED) */
     struct loop_timer timer;
     struct audit_board *audit_board; /* dual_audit.h */
+    struct reads_loop *reads;        /* reads_loop.h */
     bool lanes;        /* capture `lane` */
     struct far *far;   /* what goes between the loops then */
     struct dual *dual; /* likewise, of loop 0: all lanes are there */

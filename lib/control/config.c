@@ -1,5 +1,6 @@
 /* config.c -- load and check drawbridge.yaml. Its options are in config_table.c. */
 #include "lib/control/config.h"
+#include "lib/control/reads_policy.h"
 
 #include "lib/base/mem.h"
 #include "lib/base/yaml.h"
@@ -117,6 +118,12 @@ static enum err check_different_sides(const struct drawbridge_config *config, st
 }
 
 /* What is not built yet is refused, with the reason. */
+static enum err check_reads(const struct drawbridge_config *config, struct why *why) {
+    struct reads_policy policy;
+    enum err err = reads_parse(slice_text(config->gateway.reads), &policy, why);
+    return err == OK ? OK : why_add(why, err, "gateway.reads");
+}
+
 static enum err check_capture(const struct drawbridge_config *config, struct why *why) {
     if (config->gateway.capture != CAPTURE_LANE) return OK;
     if (config->target.cluster)
@@ -161,6 +168,7 @@ static enum err finish(struct drawbridge_config *config, const char *name, const
     if (err == OK) err = finish_side(&config->target, "target", why);
     if (err == OK) err = check_different_sides(config, why);
     if (err == OK) err = check_capture(config, why);
+    if (err == OK) err = check_reads(config, why);
     if (err == OK) err = finish_listens(config, why);
     return err;
 }

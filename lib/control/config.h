@@ -72,6 +72,7 @@ struct drawbridge_config {
         } auth;
         int64_t loops; /* 0: auto, as many as cores */
         int capture;   /* enum capture */
+        char *reads;   /* reads_policy.h; checked */
         int64_t lanes; /* capture `lane` */
         struct {
             int64_t big, hold; /* bytes, ms */

@@ -98,6 +98,11 @@ static const struct option table[] = {
     {.name = "gateway.standalone", .type = OPTION_BOOL, .offset = AT(gateway.standalone),
      .fallback = "no",
      .help = "Forward to legacy without asking state: no migration, only a proxy."},
+    {.name = "gateway.reads", .type = OPTION_STRING, .offset = AT(gateway.reads),
+     .fallback = "primary", .example = "10%",
+     .help = "Which side answers reads. primary. 10%: that share is answered by the other side "
+             "(canary). shadow, shadow:5%: the other side is asked, too, and the answers are "
+             "compared. GATEWAY READS and drawbridge reads change it while it runs."},
     {.name = "gateway.max_clients", .type = OPTION_INT, .offset = AT(gateway.max_clients),
      .fallback = "10000", .min = 1, .max = 1000000, .live = true,
      .help = "More clients than this are refused."},
