@@ -397,6 +397,8 @@ static void raise_to(uint64_t *figure, uint64_t value) {
     if (value > *figure) *figure = value;
 }
 
+_Static_assert(DUAL_FIGURES <= WORKER_LANE_FIGURES, "worker.h has no room for the figures");
+
 static void show_figures(struct dual *d) {
     uint64_t f[DUAL_FIGURES] = {0};
     f[DUAL_LEVEL] = lanes_are_level(&d->lanes);

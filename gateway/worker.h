@@ -25,7 +25,7 @@
 #define LEASES_IDLE_MAX 64u
 #define LEASES_MAX 10000u
 #define LOADED_SLOTS 8192u
-#define WORKER_LANE_FIGURES 31u
+#define WORKER_LANE_FIGURES 40u
 
 struct backend;
 struct audit_board;

@@ -27,6 +27,10 @@ class Reads(Gateway):
     def reads(self):
         return json.loads(self.say("READS"))
 
+    def start(self):
+        super().start()
+        wait_until("its admin socket is there", lambda: os.path.exists(self.admin))
+
 
 class Stream(Reads):
     """A standalone gateway that only forwards to legacy."""
