@@ -128,16 +128,20 @@ void core_lanes_sum(struct core *core, struct gates_lanes *all) {
 
 /* ---- as if it were a link ---- */
 
+static void set_base(struct core *core, const struct gates_lanes *all) {
+    core->lanes_base = all->copies;
+    core->lanes_base_bytes = all->copy_bytes;
+}
+
 /* Copies since the lanes began, against what the primary side holds: a pass over both sides names
  * every key once, and keys that are written meanwhile are copied again. */
 static void fill_copy(struct core *core, struct link_report *link, const struct gates_lanes *all) {
     int64_t now_ms = core_wall_ms(core);
     const struct side_facts *facts = side_facts(core->side[core->workflow.primary]);
-    link->gate.copy_done = all->baseline_done;
     link->copy_keys_total = facts->keys;
+    link->gate.copy_done = all->baseline_done;
     if (!all->baseline_done && (link->copy_started_ms == 0 || link->copy_ended_ms != 0)) {
-        core->lanes_base = all->copies;
-        core->lanes_base_bytes = all->copy_bytes;
+        if (link->copies > 0) set_base(core, all); /* the first one began at OPEN, which may be a while ago */
         link->copy_started_ms = now_ms;
         link->copy_ended_ms = 0;
         link->copies++;
@@ -148,7 +152,10 @@ static void fill_copy(struct core *core, struct link_report *link, const struct 
     if (all->copies < core->lanes_base) core->lanes_base = core->lanes_base_bytes = 0;
     link->copy_keys = all->copies - core->lanes_base;
     link->copy_bytes = all->copy_bytes - core->lanes_base_bytes;
-    if (all->baseline_done) link->copy_ended_ms = now_ms;
+    /* Listed is not copied; but keys that nobody can stop writing to may stay dirty for ever. */
+    bool copied = all->dirty_keys == 0 || link->copy_keys >= link->copy_keys_total;
+    if (all->baseline_done && copied) link->copy_ended_ms = now_ms;
+    link->gate.copy_done = link->copy_ended_ms != 0;
     int64_t left = link->copy_keys_total - link->copy_keys, took = now_ms - link->copy_started_ms;
     link->eta_ms = left <= 0              ? 0
                    : link->copy_keys == 0 ? -1
@@ -162,12 +169,7 @@ void core_lanes_as_links(struct core *core, const struct gates_lanes *all) {
     bool open = follows(core->workflow.phase);
     if (!all->used) return;
     link->heard_ms = standby->heard_ms = core_now_ms(core);
-    const char *state = !open               ? "stopped"
-                        : all->error[0]     ? "dialing"
-                        : !all->baseline_done ? "copying"
-                                              : "following";
     link->gate = (struct gates_link){.known = all->gateways > 0,
-                                     .following = open && !all->error[0] && all->baseline_done,
                                      .idle = all->level,
                                      .way_back = true,
                                      .lag_ms = all->lag_ms,
@@ -176,13 +178,23 @@ void core_lanes_as_links(struct core *core, const struct gates_lanes *all) {
                                      .quarantined = all->failed_keys,
                                      .spool_bytes = all->queue_bytes,
                                      .spool_limit = all->queue_limit};
-    snprintf(link->gate.state, sizeof link->gate.state, "%s", state);
     snprintf(link->gate.error, sizeof link->gate.error, "%s", open ? all->error : "");
     link->commands = all->commands;
     standby->gate = (struct gates_link){.known = all->gateways > 0, .standby = true,
                                         .way_back = true};
     snprintf(standby->gate.state, sizeof standby->gate.state, "standby");
-    if (open && all->gateways > 0) fill_copy(core, link, all);
+    if (!open) {
+        set_base(core, all);
+        link->copies = 0;
+    } else if (all->gateways > 0) {
+        fill_copy(core, link, all);
+    }
+    link->gate.following = open && !all->error[0] && link->gate.copy_done;
+    snprintf(link->gate.state, sizeof link->gate.state, "%s",
+             !open                     ? "stopped"
+             : all->error[0]           ? "dialing"
+             : !link->gate.copy_done   ? "copying"
+                                       : "following");
 }
 
 /* ---- orders ---- */
