@@ -193,8 +193,6 @@ static void on_command(struct conn *conn) {
         reads(conn, r->argc - 2, r->argv + 2);
     } else if (slice_equal_nocase(verb, SLICE("AUDIT"))) {
         audit(conn, r->argc - 2, r->argv + 2);
-    } else if (sided && gw->lanes && side != gw->hold.side) {
-        status(conn, "-ERR with capture lane the primary side cannot be changed yet");
     } else if (slice_equal_nocase(verb, SLICE("HOLD"))) {
         log_warn("gateway.held", LOG_S("note", VOIDS));
         record(gw, "hold", NULL);

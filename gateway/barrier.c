@@ -13,6 +13,7 @@
 #include "lib/base/log.h"
 
 #define HURRY_MS 10000u /* as long as a barrier may take from its announcement to its end */
+#define ANNOUNCE_MS 1000u /* clients are not held meanwhile */
 
 /* ---- hold ---- */
 static bool is_waiting(const struct worker *w, const struct backend *b) {
@@ -72,7 +73,10 @@ void barrier_hold(struct worker *w, uint64_t round) {
     worker_check_held(w);
 }
 
+static void announce_tick(struct worker *w);
+
 void barrier_tick(struct worker *w) {
+    announce_tick(w);
     if (!w->held || w->held_said) return;
     end_blocked(w);
     worker_check_held(w);
@@ -148,12 +152,23 @@ void barrier_on_ready(struct backend *b) {
     worker_prepared_one(b->worker);
 }
 
+/* Announce: what is dirty is copied before anybody is held, but for keys that are dirty again at
+ * once (C23, C14). */
+static void announce_tick(struct worker *w) {
+    if (w->announced_ms == 0) return;
+    bool late = loop_now_ms(w->loop) - w->announced_ms > ANNOUNCE_MS;
+    if (!late && !dual_is_nearly_drained(w->dual)) return;
+    w->announced_ms = 0;
+    worker_prepared_one(w);
+}
+
 /* Connections of every protocol that is in use, the scripts, the subscriptions. */
 void barrier_prepare(struct worker *w, enum side side) {
     w->prepare_side = side;
     w->hurry_until_ms = loop_now_ms(w->loop) + HURRY_MS;
     w->prepare_scripts = w->prepare_refused = w->prepare_subs = 0;
     w->prepare_left = 1; /* this function itself */
+    w->announced_ms = 0;
     w->retry_at_ms[side] = 0;
     for (unsigned proto = 2; proto <= 3; proto++) {
         bool used = proto == 2;
@@ -174,6 +189,11 @@ void barrier_prepare(struct worker *w, enum side side) {
         if (side == w->side || !subs_prepare(c, side)) continue;
         w->prepare_left++;
         w->prepare_subs++;
+    }
+    if (w->dual != NULL) {
+        w->announced_ms = loop_now_ms(w->loop);
+        w->prepare_left++;
+        announce_tick(w);
     }
     worker_prepared_one(w);
 }

@@ -116,6 +116,8 @@ bool dual_owes_clients(const struct backend *backend);
 bool dual_stands_still(const struct dual *dual);
 /* Both sides are equal, and nothing is under way to either. */
 bool dual_is_drained(const struct dual *dual);
+/* What is dirty or queued would be gone within a few round trips. */
+bool dual_is_nearly_drained(const struct dual *dual);
 /* The other side is about to become worker->side. */
 void dual_swap(struct dual *dual);
 

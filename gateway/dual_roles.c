@@ -46,6 +46,17 @@ bool dual_is_drained(const struct dual *d) {
     return lanes_are_level(&d->lanes) && lanes_are_quiet(&d->lanes);
 }
 
+#define NEARLY_KEYS 64u /* of a lane: they are copied at once */
+#define NEARLY_ITEMS 256u
+
+bool dual_is_nearly_drained(const struct dual *d) {
+    for (unsigned i = 0; i < d->lanes.count; i++) {
+        const struct lane *l = &d->lanes.lane[i];
+        if (l->keys.dirty_count > NEARLY_KEYS || l->tail.count > NEARLY_ITEMS) return false;
+    }
+    return true;
+}
+
 /* ---- the sides change roles ---- */
 
 static void drop_lines(struct dual *d, bool all) {
@@ -76,8 +87,8 @@ static void swap_run_ids(struct dual *d) {
 }
 
 /* When the lanes are drained every key is clean, and stays so: only the direction is another. When
- * they are not (a release by hand, say) nothing is known about any key, and the new primary side's
- * values are copied to the other; what was under way to either side is lost. */
+ * they are not (a release by hand, say) nothing is known about any key, what was under way to either side
+ * is lost, and nothing is written to the other side before state says so. */
 void dual_swap(struct dual *d) {
     bool drained = dual_is_drained(d);
     enum side next = dual_side(d, LANE_F);
@@ -103,5 +114,7 @@ void dual_swap(struct dual *d) {
         buried->side = buried->side == LANE_P ? LANE_F : LANE_P;
     }
     dual_others_reset(d);
-    if (!drained) lanes_mark_all(&d->lanes);
+    if (drained) return;
+    lanes_mark_all(&d->lanes);
+    d->follow = false; /* who did this may want to look at the other side first: LANES OPEN goes on */
 }

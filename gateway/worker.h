@@ -91,6 +91,7 @@ struct worker {
     uint64_t hold_at_us, held_after_us, held_us_max;
     size_t held_blocked;
     bool preparing;
+    uint64_t announced_ms;   /* PREPARED waits for the lanes since then; 0: it does not */
     uint64_t hurry_until_ms; /* a barrier was announced: the lanes copy what is dirty at once */
     bool draining; /* the main loop wants to hear that the lanes are drained */
     enum side prepare_side;

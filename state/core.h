@@ -132,6 +132,7 @@ struct core {
 
     struct link_report link[LINKS];
     struct lanes_report lanes[BARRIER_GATEWAYS_MAX];
+    bool lanes_copying;
     int64_t lanes_base, lanes_base_bytes; /* copies before the present baseline */
     struct core_audit audit;
     struct gate gates[GATES];

@@ -12,7 +12,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#define FEW_KEYS 256
 #define COPIES_AT_ONCE 64 /* of a lane, at most (gateway/lane.c) */
 
 bool core_has_lanes(const struct core *core) {
@@ -103,11 +105,26 @@ static void add(struct gates_lanes *all, const struct lanes_report *r) {
     if (drain_ms > all->drain_ms) all->drain_ms = drain_ms;
 }
 
+static long major_version(const struct core *core, enum side side) {
+    return strtol(side_facts(core->side[side])->version, NULL, 10);
+}
+
+/* At first every slot is dirty. The pass that clears them names every key; the copy is done when
+ * those are copied, but for the few that are always dirty under load. */
+static void look_at_copy(struct core *core, struct gates_lanes *all) {
+    if (all->dirty_slots > 0)
+        core->lanes_copying = true;
+    else if (all->baseline_done && all->dirty_keys <= FEW_KEYS)
+        core->lanes_copying = false;
+    if (core->lanes_copying) all->baseline_done = false;
+}
+
 void core_lanes_sum(struct core *core, struct gates_lanes *all) {
     *all = (struct gates_lanes){.used = core_has_lanes(core),
                                 .level = true,
                                 .baseline_done = true,
-                                .hold_ms = core->config->cutover.max_hold};
+                                .hold_ms = core->config->cutover.max_hold,
+                                .turnable = major_version(core, SIDE_LEGACY) >= 5};
     if (!all->used) return;
     for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m)) {
         const char *name = member_row(m)->name;
@@ -123,7 +140,7 @@ void core_lanes_sum(struct core *core, struct gates_lanes *all) {
         all->baseline_done = all->level = false;
         snprintf(all->error, sizeof all->error, "no gateway is connected");
     }
-    if (all->dirty_slots > 0) all->baseline_done = false; /* at first all are, and each pass clears them */
+    look_at_copy(core, all);
 }
 
 /* ---- as if it were a link ---- */

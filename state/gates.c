@@ -335,6 +335,12 @@ static void judge_way_back(const struct gates_input *in, struct gate *gate) {
     if (no_link(gate, in, link)) return;
     if (in->lanes.used) {
         wanted(gate, "the same lanes, the other way round");
+        if (!in->lanes.turnable) {
+            observed(gate, "legacy is older than 5.0, or does not tell its version");
+            verdict(gate, GATE_FAIL, "lanes could not bring writes back to it after a cutover",
+                    "waive it when you will not want to go back");
+            return;
+        }
         observed(gate, "%s", active(in)->error[0] ? active(in)->error : "ready");
         pass_if(gate, !active(in)->error[0], "what clients write is not carried over",
                 "drawbridge status");

@@ -347,7 +347,7 @@ def test_what_lanes_cannot_do_is_said():
         assert r.blpop("queue", timeout=5) == (b"queue", b"job")
 
 
-def test_a_hold_by_hand_keeps_the_clients_and_drains_the_lanes():
+def test_by_hand_the_clients_are_held_and_moved_and_the_lanes_turn_round():
     with Folder("lanes-hold") as folder:
         legacy, target = RedisServer(folder, "legacy", *HIDDEN), Ours(folder, "target")
         gateway = Gateway(folder, legacy, target)
@@ -355,24 +355,23 @@ def test_a_hold_by_hand_keeps_the_clients_and_drains_the_lanes():
         for writer in writers:
             writer.start()
         wait_until("both sides were listed", lambda: gateway.lanes()["passes_total"] > 0, 60)
-        with redis.Redis(unix_socket_path=gateway.admin) as admin:
-            assert admin.execute_command("GATEWAY", "HOLD") == b"OK"
-            time.sleep(0.2)  # until the loop has stopped and shows it
-            gateway.wait_level(30)
-            compare(legacy, target)
-            assert gateway.lanes()["level"] == 1
-            done = sum(w.done for w in writers)
-            try:
-                admin.execute_command("GATEWAY", "RELEASE", "target")
-                raise AssertionError("the primary side was changed")
-            except redis.ResponseError as err:
-                assert "cannot be changed yet" in str(err), err
-            assert sum(w.done for w in writers) == done
-            admin.execute_command("GATEWAY", "RELEASE")
-        wait_until("the clients go on", lambda: sum(w.done for w in writers) > done + 100)
+        for side in ("legacy", "target", "legacy"):
+            with redis.Redis(unix_socket_path=gateway.admin) as admin:
+                assert admin.execute_command("GATEWAY", "HOLD") == b"OK"
+                time.sleep(0.2)  # until the loop has stopped and shows it
+                gateway.wait_level(30)
+                compare(legacy, target)
+                assert gateway.lanes()["level"] == 1
+                done = sum(w.done for w in writers)
+                admin.execute_command("GATEWAY", "RELEASE", side)
+            primary = legacy if side == "legacy" else target
+            before = primary.client().info("stats")["total_commands_processed"]
+            wait_until("the clients go on", lambda: sum(w.done for w in writers) > done + 100)
+            assert primary.client().info("stats")["total_commands_processed"] > before + 100
         for writer in writers:
             writer.stopping = True
             writer.join(60)
+            assert writer.broken == 0, "nobody was disconnected"
         gateway.wait_level()
         compare(legacy, target)
 

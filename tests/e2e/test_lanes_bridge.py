@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """A whole migration by capture lane: legacy hides PSYNC, SYNC, CONFIG and DEBUG; live clients check themselves.
 
-start, level, rehearsal, cutover, write on, rollback, write on, cutover, complete: no error, nothing lost or doubled, and an
+start, audit, level, rehearsal, cutover, write on, rollback, write on, cutover, complete: no error, nothing lost or doubled, and an
 independent walk over both sides finds no difference after each turn. A key too big for the deadline closes a gate; a cutover
 that misses its deadline leaves everything as it was.
 """
 import contextlib
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -14,6 +15,8 @@ import time
 import redis
 
 from bridge import HIDDEN, Bridge
+from stage import PROGRAM
+from test_bridge_steps import Steps
 
 
 @contextlib.contextmanager
@@ -43,13 +46,8 @@ def begin(b, keys=9000):
     assert began["phase"] == "copying", began
     status = b.wait_phase("following", "level", timeout_s=60)
     assert status["capture"] == "lane" and status["copy"]["done"] and status["copy"]["keys"] >= keys, status["copy"]
-    claim(b)
+    b.audit()
     return b.wait_phase("level", timeout_s=60)
-
-
-def claim(b):
-    """What the lanes say is enough here: the walks below are the audit."""
-    b.verb("gates", "waive", "audit", "--reason", "the test walks over both sides itself", "--for", "1h")
 
 
 def turn(b, verb):
@@ -129,7 +127,7 @@ def test_rolled_back_and_aborted_legacy_has_everything():
         again = b.clients(2, first=10)
         b.verb("start", "--yes")
         b.wait_phase("following", "level", timeout_s=60)
-        claim(b)
+        b.audit()
         b.wait_phase("level", timeout_s=60)
         b.check_clients(again)
         b.wait_lanes()
@@ -137,19 +135,30 @@ def test_rolled_back_and_aborted_legacy_has_everything():
 
 
 def test_a_deadline_that_is_missed_restores():
-    """The target stands still: what is held goes on at legacy, and the ledger says why."""
-    with Bridge("lanes-late", target="redis", max_hold="400ms", legacy_options=HIDDEN, capture="lane") as b:
+    """The target stands still when the lanes are to be drained: who is held goes on at legacy, and the ledger says why."""
+    with Steps("lanes-late", target="redis", max_hold="800ms", legacy_options=HIDDEN, capture="lane") as b:
         clients = b.clients(2)
         begin(b, 3000)
-        b.settled()
-        b.pause("target")
-        missed = b.verb("cutover", "--yes", "--wait", wanted=(8,))
-        b.go_on("target")
-        assert missed.get("outcome") != "completed", missed
-        status = b.wait_phase("level", "following", timeout_s=30)
-        assert status["primary"] == "legacy" and status["epoch"] == 1, status["summary"]
-        say(b, f"missed: {json.dumps(missed)[:200]}")
-        b.settled()
+        before = b.settled()
+        with redis.Redis(port=b.ports["gateway"]) as r:
+            b.write("stop-at", "holding before\n")
+            process = subprocess.Popen([PROGRAM, "cutover", "--yes"], cwd=b.folder, env=b.env, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            until = time.monotonic() + 20
+            while not b.is_stopped():
+                assert time.monotonic() < until, "the cutover did not come to holding"
+                time.sleep(0.002)
+            b.pause("target")
+            r.set("late", 1)  # the target has not got it
+            b.go_on("state")
+            process.wait(60)
+            time.sleep(1.5)
+            b.go_on("target")
+        after = b.settled()
+        assert after["primary"] == "legacy" and after["epoch"] == before["epoch"], after["summary"]
+        barrier = after["barrier"]
+        assert barrier["outcome"] == "aborted" and "deadline of 800 ms was missed while draining" in barrier["why"], barrier
+        say(b, f"missed: {barrier['why']}")
         turn(b, "cutover")
         b.check_clients(clients)
         b.wait_lanes()
@@ -180,7 +189,7 @@ def test_a_hot_big_key_is_a_gate():
         hot.start()
         b.verb("start", "--yes")
         b.wait_phase("following", "level", timeout_s=60)
-        claim(b)
+        b.verb("gates", "waive", "audit", "--reason", "this test is about another gate", "--for", "1h")
         until = time.monotonic() + 20
         while time.monotonic() < until:
             status = b.status()

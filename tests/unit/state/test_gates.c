@@ -104,6 +104,31 @@ static void test_each_gate_closes_for_its_own_reason(void **state) {
 #undef CLOSES
 }
 
+/* Capture lane: the gateways are the link, and no syncer is needed. */
+static void test_with_lanes_each_gate_closes_for_its_own_reason(void **state) {
+    (void)state;
+#define CLOSES(gate, change)                                                                       \
+    do {                                                                                           \
+        struct gates_input in = good();                                                            \
+        in.syncer_here = false;                                                                    \
+        in.lanes = (struct gates_lanes){                                                           \
+            .used = true, .turnable = true, .gateways = 1, .drain_ms = 250, .hold_ms = 500};       \
+        change;                                                                                    \
+        assert_int_equal(closed_by(&in), gate);                                                    \
+    } while (0)
+    CLOSES(GATES, (void)0);
+    CLOSES(GATES, in.link[0].dirty = 1000); /* what counts is how long they would take */
+    CLOSES(GATE_CAPTURE, in.link[0].known = false);
+    CLOSES(GATE_CAPTURE, strcpy(in.link[0].error, "gateway g has no lanes to the other side"));
+    CLOSES(GATE_COPY, in.link[0].copy_done = false);
+    CLOSES(GATE_LAG, in.link[0].lag_ms = 201);
+    CLOSES(GATE_CLEAN, in.lanes.drain_ms = 251);
+    CLOSES(GATE_CLEAN, in.lanes.failed_keys = 1);
+    CLOSES(GATE_WAY_BACK, in.lanes.turnable = false);
+    CLOSES(GATE_EPOCH, in.other_capture[0] = 'g');
+#undef CLOSES
+}
+
 static void test_a_rollback_is_closed_only_by_what_it_needs(void **state) {
     (void)state;
     struct gates_input in = good();
@@ -161,6 +186,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_good_is_open),
         cmocka_unit_test(test_each_gate_closes_for_its_own_reason),
+        cmocka_unit_test(test_with_lanes_each_gate_closes_for_its_own_reason),
         cmocka_unit_test(test_a_rollback_is_closed_only_by_what_it_needs),
         cmocka_unit_test(test_a_waiver_opens_its_gate_until_it_expires),
         cmocka_unit_test(test_since_is_the_time_of_the_last_change),

@@ -316,6 +316,39 @@ static void test_what_is_no_ledger_is_left_alone(void **state) {
     assert_non_null(strstr(why.text, "newer"));
 }
 
+/* C1: chosen once, while the migration is planned; a failed transaction leaves it undecided. */
+static void test_a_capture_is_chosen_only_while_a_migration_is_planned(void **state) {
+    (void)state;
+    struct migration m = {.capture = CAPTURE_AUTO}, found = {0};
+    struct why why;
+    struct ledger *l = open_ledger("capture.db");
+    must(ledger_begin(l, &why), &why);
+    must(ledger_add_migration(l, "m", &m, &why), &why);
+    must(ledger_commit(l, &why), &why);
+    must(ledger_load_migration(l, "m", &found, &why), &why);
+    assert_int_equal(found.capture, CAPTURE_AUTO);
+    must(ledger_begin(l, &why), &why);
+    must(ledger_choose_capture(l, &m, CAPTURE_LANE, "legacy refuses PSYNC", &why), &why);
+    ledger_rollback(l);
+    must(ledger_load_migration(l, "m", &found, &why), &why);
+    assert_int_equal(found.capture, CAPTURE_AUTO);
+    must(ledger_begin(l, &why), &why);
+    must(ledger_choose_capture(l, &m, CAPTURE_LANE, "legacy refuses PSYNC", &why), &why);
+    must(ledger_commit(l, &why), &why);
+    must(ledger_load_migration(l, "m", &found, &why), &why);
+    assert_int_equal(found.capture, CAPTURE_LANE);
+    struct phase_move move = {.to = PHASE_CHECKED, .epoch = m.epoch, .who = "test"};
+    must(ledger_begin(l, &why), &why);
+    must(ledger_move_phase(l, &m, &move, &why), &why);
+    must(ledger_commit(l, &why), &why);
+    must(ledger_begin(l, &why), &why);
+    assert_int_equal(ledger_choose_capture(l, &m, CAPTURE_STREAM, "why not", &why), ERR_STATE);
+    ledger_rollback(l);
+    must(ledger_load_migration(l, "m", &found, &why), &why);
+    assert_int_equal(found.capture, CAPTURE_LANE);
+    ledger_close(l);
+}
+
 static void test_epochs_never_come_again(void **state) {
     (void)state;
     struct story s = {0};
@@ -344,6 +377,8 @@ int main(void) {
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_only_one_process_holds_a_ledger, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_no_ledger_is_left_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_a_capture_is_chosen_only_while_a_migration_is_planned, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_epochs_never_come_again, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("ledger", tests, NULL, NULL);
