@@ -8,6 +8,7 @@
 #include "server/cluster.h"
 #include "server/evict.h"
 #include "server/net.h"
+#include "server/oom.h"
 #include "server/persistence.h"
 #include "server/transport.h"
 
@@ -45,6 +46,7 @@ static const char *const policies[] = {"volatile-lru",   "volatile-lfu", "volati
 static const char *const tls_clients[] = {"no", "yes", "optional", NULL};
 static const char *const fsyncs[] = {"no", "always", "everysec", NULL};
 static const char *const pubsub_defaults[] = {"allchannels", "resetchannels", NULL};
+static const char *const oom_modes[] = {"no", "yes", "relative", "absolute", NULL};
 static const char *const endpoints[] = {"ip", "hostname", "unknown-endpoint", NULL};
 static const char *const protections[] = {"no", "yes", "local", NULL};
 
@@ -388,6 +390,19 @@ static const struct config_option options[] = {
      .write = config_write_events,
      .fallback = ""},
     BOOL_OPTION("import-mode", import_mode, "no"),
+    {.name = "oom-score-adj",
+     .kind = CONFIG_ENUM,
+     .offset = AT(oom_score_adj),
+     .names = oom_modes,
+     .fallback = "no",
+     .apply = oom_apply},
+    {.name = "oom-score-adj-values",
+     .kind = CONFIG_CUSTOM,
+     .flags = CONFIG_MULTI,
+     .read = oom_read_values,
+     .write = oom_write_values,
+     .fallback = "0 200 800",
+     .apply = oom_apply},
     {.name = "rdb-key-save-delay",
      .kind = CONFIG_INT,
      .flags = CONFIG_HIDDEN,
@@ -583,8 +598,6 @@ const struct config_kept config_kept[] = {
     {"locale-collate", "", NULL},
     {"loadmodule", "", NULL},
     {"maxmemory-eviction-tenacity", "10", NULL},
-    {"oom-score-adj", "no", NULL},
-    {"oom-score-adj-values", "0 200 800", NULL},
     {"proc-title-template", "{title} {listen-addr} {server-mode}", NULL},
     {"propagation-error-behavior", "ignore", NULL},
     {"loading-process-events-interval-bytes", "2097152", NULL},

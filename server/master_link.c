@@ -16,6 +16,7 @@
 #include "server/function.h"
 #include "server/loading.h"
 #include "server/multi.h"
+#include "server/oom.h"
 #include "server/tracking.h"
 
 #include <errno.h>
@@ -468,6 +469,7 @@ void master_link_set_master(struct replication *r, struct slice host, int64_t po
     link->port = port;
     tell_settings(link);
     r->engine->role = ROLE_REPLICA;
+    oom_role_changed(r->engine);
     if (was_master) {
         block_end_all(r->engine, "UNBLOCKED force unblock from blocking operation, instance state "
                                  "changed (master -> replica?)");
@@ -493,6 +495,7 @@ void master_link_unset_master(struct replication *r) {
     link->state = LINK_NONE;
     link->may_continue = false;
     r->engine->role = ROLE_MASTER;
+    oom_role_changed(r->engine);
     history_shift_id(&r->history);
     replicas_disconnect(r); /* they come back at once, by the second id, and learn the new one */
     r->selected_db = -1;

@@ -16,6 +16,7 @@
 #define FETCHED_AT_ONCE 16
 #define KEYS_BETWEEN_LOOKS 16 /* at the clock */
 #define KEY_BYTES_MIN 12u     /* of an RDB, for each key whose room is reserved on its word */
+#define EMPTY_KEYS_NAMED 100 /* in the log; the others are counted */
 #define SYNC_EVERY_BYTES                                                                           \
     (UINT64_C(32) << 20) /* rdb-save-incremental-fsync: never a long queue of dirty pages */
 
@@ -158,6 +159,7 @@ struct loader {
     struct value_builder builder;
     struct rdb_place *place;
     unsigned flags;
+    uint64_t empty_keys; /* skipped */
 };
 
 static bool to_int(struct slice text, int64_t *number) {
@@ -285,6 +287,15 @@ static enum err add_waiting(struct loader *loader, enum err err, struct why *why
     return err;
 }
 
+/* Old versions of Redis could leave such. */
+static void say_empty(void *self, const struct rdb_key *key) {
+    struct value_builder *builder = self;
+    struct loader *loader = builder->self;
+    if (loader->empty_keys++ >= EMPTY_KEYS_NAMED) return;
+    engine_log(loader->engine, '*', "Loading the RDB, skipping empty key: %.*s",
+               key->key.size > 100 ? 100 : (int)key->key.size, (const char *)key->key.data);
+}
+
 enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,
                        struct rdb_place *place, uint64_t *used_bytes, struct why *why) {
     struct loader loader = {.engine = engine, .place = place, .flags = flags};
@@ -304,11 +315,15 @@ enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,
     loader.builder.handler.function = load_function;
     loader.builder.handler.select_db = load_select;
     loader.builder.handler.resize = load_resize;
+    loader.builder.handler.key_empty = say_empty;
     struct rdb_reader *reader = rdb_reader_open(&source.source, limits, &loader.builder.handler);
     err = add_waiting(&loader, rdb_reader_run(reader, why), why);
     place->known = place->id[0] && place->offset >= 0;
     if (used_bytes) *used_bytes = rdb_reader_offset(reader);
     if (err) err = why_add(why, err, "%s", path);
+    if (loader.empty_keys)
+        engine_log(engine, '*', "%s: empty keys skipped: %llu.", path,
+                   (unsigned long long)loader.empty_keys);
     rdb_reader_close(reader);
     value_builder_close(&loader.builder);
     close(fd);

@@ -117,6 +117,34 @@ static bool payload_is_sound(struct client *c) {
     return dump_open(c->argv[3], &type, &value, &why) == OK;
 }
 
+/* In Redis's words, which people search their logs for. */
+static const char *form_of(uint8_t rdb_type) {
+    switch (rdb_type) {
+    case RDB_HASH_ZIPMAP: return "Zipmap";
+    case RDB_LIST_ZIPLIST: return "List ziplist";
+    case RDB_HASH_ZIPLIST: return "Hash ziplist";
+    case RDB_ZSET_ZIPLIST: return "Zset ziplist";
+    case RDB_HASH_LISTPACK: return "Hash listpack";
+    case RDB_ZSET_LISTPACK: return "Zset listpack";
+    case RDB_SET_LISTPACK: return "Set listpack";
+    case RDB_SET_INTSET: return "Intset";
+    case RDB_LIST_QUICKLIST:
+    case RDB_LIST_QUICKLIST_2: return "Quicklist";
+    case RDB_STREAM:
+    case RDB_STREAM_2:
+    case RDB_STREAM_3: return "Stream listpack";
+    default: return "Payload";
+    }
+}
+
+/* The client learns only that; whoever has to find out why reads the log. */
+static void refuse_payload(struct client *c, const struct why *why) {
+    struct slice payload = c->argv[3];
+    engine_log(c->engine, '#', "RESTORE from %s: %s integrity check failed: %s", c->peer,
+               form_of(payload.size ? payload.data[0] : RDB_STRING), why->text);
+    reply_error(c, "ERR Bad data format");
+}
+
 /* The deadline lies in the past: nothing is made, what was there is gone. */
 static void restore_nothing(struct restore *r) {
     struct client *c = r->c;
@@ -163,7 +191,7 @@ static bool past_deletes(const struct client *c) {
 
 static void restore_run(struct restore *r) {
     struct client *c = r->c;
-    struct why why;
+    struct why why = {{0}};
     if (!r->replace && key_lookup(c, c->argv[1])) {
         reply_error(c, "BUSYKEY Target key name already exists.");
         return;
@@ -182,7 +210,7 @@ static void restore_run(struct restore *r) {
         if (err == ERR_REFUSED)
             reply_error(c, "ERR %s", why.text);
         else
-            reply_error(c, "ERR Bad data format");
+            refuse_payload(c, &why);
         return;
     }
     int64_t deadline_ms = r->ttl ? r->ttl : -1;

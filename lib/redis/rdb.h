@@ -176,6 +176,9 @@ struct rdb_handler {
     enum err (*consumer_pending)(void *self, struct stream_id id, struct why *why);
 
     enum err (*key_end)(void *self, const struct rdb_key *key, struct why *why);
+
+    /* Instead of all of the above: a collection without elements, where the limits skip such. */
+    void (*key_empty)(void *self, const struct rdb_key *key);
 };
 
 /* What reading may cost. */

@@ -153,7 +153,10 @@ static enum err read_key(struct rdb_reader *reader, uint8_t rdb_type, struct why
     if (!known) return refuse_module(reader, "a value", why);
     bool whole = reader->handler->value_raw && reader->limits.raw_bytes_max > 0;
     RDB_TRY(whole ? value_whole(reader, why) : value_in_pieces(reader, why));
-    if (reader->value.empty) reader->skipped++;
+    if (reader->value.empty) {
+        reader->skipped++;
+        if (reader->handler->key_empty) reader->handler->key_empty(reader->handler->self, key);
+    }
     key_forget(reader);
     return OK;
 }
