@@ -42,17 +42,19 @@ struct settings {
     int64_t unixsocketperm;
     bool protected_mode;
     char *tls_cert_file, *tls_key_file, *tls_client_cert_file, *tls_client_key_file,
-        *tls_ca_cert_file, *tls_ca_cert_dir;
+        *tls_ca_cert_file, *tls_ca_cert_dir, *tls_protocols, *tls_ciphers, *tls_ciphersuites,
+        *tls_dh_params_file, *tls_key_file_pass, *tls_client_key_file_pass;
     int64_t tls_auth_clients; /* enum tls_clients */
-    bool tls_replication;
-    char *aclfile;           /* empty: none */
+    bool tls_replication, tls_prefer_server_ciphers, tls_session_caching;
+    int64_t tls_session_cache_size, tls_session_cache_timeout;
+    char *aclfile; /* empty: none */
     int64_t acl_pubsub_default, acllog_max_len, tracking_table_max_keys;
     char *requirepass;       /* may hold any bytes: */
     size_t requirepass_size; /* bytes */
     int64_t client_query_buffer_limit, proto_max_bulk_len;
-    char *bind_source_addr;    /* of connections to a master; empty: any */
+    char *bind_source_addr;                          /* of connections to a master; empty: any */
     int64_t shutdown_on_sigint, shutdown_on_sigterm; /* shutdown_flag */
-    int64_t shutdown_timeout_s; /* how long replicas are waited for */
+    int64_t shutdown_timeout_s;                      /* how long replicas are waited for */
     int64_t maxmemory_clients; /* bytes; negative: percent of maxmemory; 0: no limit */
     struct output_limit output_limits[OUTPUT_CLASSES];
     /* the process */
@@ -61,7 +63,7 @@ struct settings {
     int64_t oom_score_adj; /* enum oom_mode */
     int64_t oom_score_adj_values[3];
     int64_t key_load_delay_us, rdb_key_save_delay_us; /* for tests */
-    char *metrics; /* where /metrics is served; empty: nowhere */
+    char *metrics;                                    /* where /metrics is served; empty: nowhere */
     int64_t hz, io_threads;
     int64_t enable_debug_command, enable_protected_configs,
         enable_module_command; /* no, yes, local */
@@ -103,10 +105,11 @@ struct settings {
     char *replicaof; /* "host port", or empty */
     char *masterauth, *masteruser;
     size_t masterauth_size; /* bytes; it may hold any */
-    bool replica_serve_stale_data, replica_read_only, replica_ignore_maxmemory, replica_announced, repl_diskless_sync, repl_disable_tcp_nodelay;
+    bool replica_serve_stale_data, replica_read_only, replica_ignore_maxmemory, replica_announced,
+        repl_diskless_sync, repl_disable_tcp_nodelay;
     int64_t repl_diskless_sync_delay_s, repl_diskless_sync_max_replicas, repl_ping_replica_period_s,
-        repl_timeout_s, repl_backlog_size, repl_backlog_memory, repl_backlog_ttl_s, replica_priority,
-        min_replicas_to_write, min_replicas_max_lag_s;
+        repl_timeout_s, repl_backlog_size, repl_backlog_memory, repl_backlog_ttl_s,
+        replica_priority, min_replicas_to_write, min_replicas_max_lag_s;
     char *replica_announce_ip;
     int64_t replica_announce_port;
 };

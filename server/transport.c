@@ -32,7 +32,8 @@ static struct tls_options server_options(const struct engine *engine) {
                                 .ca = s->tls_auth_clients ? text_or_null(ca) : NULL,
                                 .asks_only = s->tls_auth_clients == TLS_CLIENTS_OPTIONAL,
                                 .cert = text_or_null(s->tls_cert_file),
-                                .key = text_or_null(s->tls_key_file)};
+                                .key = text_or_null(s->tls_key_file),
+                                .key_password = text_or_null(s->tls_key_file_pass)};
 }
 
 static struct tls_options client_options(const struct engine *engine) {
@@ -43,7 +44,20 @@ static struct tls_options client_options(const struct engine *engine) {
         .on = true,
         .ca = text_or_null(ca),
         .cert = text_or_null(own ? s->tls_client_cert_file : s->tls_cert_file),
-        .key = text_or_null(own ? s->tls_client_key_file : s->tls_key_file)};
+        .key = text_or_null(own ? s->tls_client_key_file : s->tls_key_file),
+        .key_password = text_or_null(own ? s->tls_client_key_file_pass : s->tls_key_file_pass)};
+}
+
+static struct tls_rules rules_of(const struct engine *engine) {
+    const struct settings *s = &engine->settings;
+    return (struct tls_rules){.protocols = text_or_null(s->tls_protocols),
+                              .ciphers = text_or_null(s->tls_ciphers),
+                              .ciphersuites = text_or_null(s->tls_ciphersuites),
+                              .dh_params = text_or_null(s->tls_dh_params_file),
+                              .own_order = s->tls_prefer_server_ciphers,
+                              .forgets = !s->tls_session_caching,
+                              .kept_sessions = s->tls_session_cache_size,
+                              .kept_seconds = s->tls_session_cache_timeout};
 }
 
 enum err transport_configure(struct engine *engine, struct why *why) {
@@ -54,8 +68,14 @@ enum err transport_configure(struct engine *engine, struct why *why) {
                        "tls-auth-clients needs tls-ca-cert-file or tls-ca-cert-dir, to know whose "
                        "certificates are good");
     struct tls *tls;
+    struct tls_rules rules = rules_of(engine);
     enum err err = tls_server_open(&tls, &options, why);
     if (err) return err;
+    err = tls_apply(tls, &rules, why);
+    if (err) {
+        tls_close(tls);
+        return err;
+    }
     tls_close(engine->tls);
     engine->tls = tls;
     return OK;
@@ -86,7 +106,9 @@ enum err transport_dial(struct engine *engine, struct transport *transport, int 
     (void)host;
     enum err err = tls_client_open(&tls, &options, why);
     if (err) return err;
-    err = tls_new_session(tls, NULL, true, &session, why);
+    struct tls_rules rules = rules_of(engine);
+    err = tls_apply(tls, &rules, why); /* nobody else in this process dials with the context */
+    if (err == OK) err = tls_new_session(tls, NULL, true, &session, why);
     tls_close(tls); /* the session holds what it needs */
     return err ? err : use(transport, session, fd, why);
 }

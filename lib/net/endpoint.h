@@ -21,6 +21,7 @@ struct tls_options {
     char *ca;          /* file or folder of certificates to trust; NULL: the system's */
     char *cert, *key;  /* PEM files: ours; NULL: none. KEY NULL: the key is in the CERT file */
     char *server_name; /* the name to verify and to send (SNI); NULL: the endpoint's host */
+    const char *key_password; /* NULL: none; the caller's, not kept by copies */
 };
 
 struct endpoint {

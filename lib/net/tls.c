@@ -2,6 +2,7 @@
 #include "lib/net/tls.h"
 
 #include "lib/base/mem.h"
+#include "lib/base/slice.h"
 #include "lib/net/openssl.h"
 
 #include <arpa/inet.h>
@@ -67,6 +68,15 @@ static enum err load_trust(SSL_CTX *context, const char *ca, struct why *why) {
     return why_set(why, ERR_CONFIG, "CA %s: %s", ca, last_error());
 }
 
+/* Without one OpenSSL would ask at the terminal. */
+static int tell_password(char *out, int room, int writing, void *password) {
+    (void)writing;
+    size_t size = password ? strlen(password) : 0;
+    if (size > (size_t)room) return -1;
+    if (size) memcpy(out, password, size);
+    return (int)size;
+}
+
 static enum err load_own(SSL_CTX *context, const struct tls_options *options, struct why *why) {
     const char *key = options->key ? options->key : options->cert;
     if (SSL_CTX_use_certificate_chain_file(context, options->cert) != 1)
@@ -94,8 +104,11 @@ static enum err new_context(struct tls **tls, const struct tls_options *options,
     bool verify = client ? !options->insecure : options->ca != NULL;
     int must_have = options->asks_only ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
     SSL_CTX_set_verify(context, verify ? SSL_VERIFY_PEER | must_have : SSL_VERIFY_NONE, NULL);
+    SSL_CTX_set_default_passwd_cb(context, tell_password);
+    SSL_CTX_set_default_passwd_cb_userdata(context, (void *)(uintptr_t)options->key_password);
     if (verify) err = load_trust(context, options->ca, why);
     if (err == OK && options->cert) err = load_own(context, options, why);
+    SSL_CTX_set_default_passwd_cb_userdata(context, NULL); /* it is the caller's */
     if (err) {
         SSL_CTX_free(context);
         return err;
@@ -165,6 +178,84 @@ enum err tls_client_open(struct tls **tls, const struct tls_options *options, st
     }
     if (err == OK) *tls = tls_hold(place->tls);
     pthread_mutex_unlock(&cache.lock);
+    return err;
+}
+
+/* ---- rules ---- */
+
+#define PROTOCOLS                                                                                  \
+    (SSL_OP_NO_SSLv3 | SSL_OP_NO_TLSv1 | SSL_OP_NO_TLSv1_1 | SSL_OP_NO_TLSv1_2 | SSL_OP_NO_TLSv1_3)
+
+/* The options that leave only these versions; 0: not such a list. */
+static uint64_t only_protocols(const char *text) {
+    static const struct {
+        const char *name;
+        uint64_t without;
+    } versions[] = {{"tlsv1", SSL_OP_NO_TLSv1},
+                    {"tlsv1.1", SSL_OP_NO_TLSv1_1},
+                    {"tlsv1.2", SSL_OP_NO_TLSv1_2},
+                    {"tlsv1.3", SSL_OP_NO_TLSv1_3}};
+    struct slice rest = slice_text(text);
+    uint64_t allowed = 0;
+    while (rest.size) {
+        const uint8_t *space = memchr(rest.data, ' ', rest.size);
+        struct slice word = slice_take(rest, space ? (size_t)(space - rest.data) : rest.size);
+        rest = slice_drop(rest, word.size + (space != NULL));
+        uint64_t found = 0;
+        for (size_t i = 0; i < sizeof versions / sizeof *versions; i++)
+            if (slice_equal_nocase(word, slice_text(versions[i].name))) found = versions[i].without;
+        if (found == 0 && word.size) return 0;
+        allowed |= found;
+    }
+    return allowed ? PROTOCOLS & ~allowed : 0;
+}
+
+static enum err apply_protocols(SSL_CTX *context, const char *protocols, struct why *why) {
+    uint64_t without = only_protocols(protocols ? protocols : "TLSv1.2 TLSv1.3");
+    if (without == 0)
+        return why_set(why, ERR_CONFIG,
+                       "Invalid tls-protocols specified. Use a combination of 'TLSv1', 'TLSv1.1', "
+                       "'TLSv1.2' and 'TLSv1.3'.");
+    SSL_CTX_set_min_proto_version(context, 0);
+    SSL_CTX_clear_options(context, PROTOCOLS);
+    SSL_CTX_set_options(context, without);
+    return OK;
+}
+
+static enum err apply_dh_params(SSL_CTX *context, const char *path, struct why *why) {
+    SSL_CTX_set_dh_auto(context, path == NULL);
+    if (path == NULL) return OK;
+    BIO *file = BIO_new_file(path, "r");
+    EVP_PKEY *key = file ? PEM_read_bio_Parameters(file, NULL) : NULL;
+    BIO_free(file);
+    if (key && SSL_CTX_set0_tmp_dh_pkey(context, key) == 1) return OK; /* it is the context's */
+    EVP_PKEY_free(key);
+    return why_set(why, ERR_CONFIG, "tls-dh-params-file %s: %s", path, last_error());
+}
+
+static void apply_cache(SSL_CTX *context, const struct tls_rules *rules) {
+    SSL_CTX_set_session_cache_mode(context,
+                                   rules->forgets ? SSL_SESS_CACHE_OFF : SSL_SESS_CACHE_SERVER);
+    if (rules->forgets) {
+        SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+        return;
+    }
+    SSL_CTX_clear_options(context, SSL_OP_NO_TICKET);
+    SSL_CTX_sess_set_cache_size(context, rules->kept_sessions);
+    SSL_CTX_set_timeout(context, rules->kept_seconds);
+}
+
+enum err tls_apply(struct tls *tls, const struct tls_rules *rules, struct why *why) {
+    SSL_CTX *context = tls->context;
+    ERR_clear_error();
+    if (rules->ciphers && SSL_CTX_set_cipher_list(context, rules->ciphers) != 1)
+        return why_set(why, ERR_CONFIG, "tls-ciphers: %s", last_error());
+    if (rules->ciphersuites && SSL_CTX_set_ciphersuites(context, rules->ciphersuites) != 1)
+        return why_set(why, ERR_CONFIG, "tls-ciphersuites: %s", last_error());
+    if (!rules->own_order) SSL_CTX_clear_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    enum err err = apply_protocols(context, rules->protocols, why);
+    if (err == OK) err = apply_dh_params(context, rules->dh_params, why);
+    if (err == OK) apply_cache(context, rules);
     return err;
 }
 

@@ -22,6 +22,20 @@ MUST_CHECK enum err tls_client_open(struct tls **tls, const struct tls_options *
 /* For listening: CERT is required, KEY NULL means that it is in CERT. Not cached. */
 MUST_CHECK enum err tls_server_open(struct tls **tls, const struct tls_options *options,
                                     struct why *why);
+/* What else may be said of a context, as the options tls-* of Redis have it; NULL: OpenSSL's own.
+ */
+struct tls_rules {
+    const char
+        *protocols; /* of TLSv1 TLSv1.1 TLSv1.2 TLSv1.3, with spaces between; NULL: the last two */
+    const char *ciphers, *ciphersuites; /* up to TLS 1.2; of TLS 1.3 */
+    const char *dh_params;              /* a file */
+    bool own_order;                     /* a server's order of ciphers counts, not the client's */
+    bool forgets;                       /* a server keeps no sessions */
+    int64_t kept_sessions, kept_seconds;
+};
+
+/* ERR_CONFIG: WHY names the option. */
+MUST_CHECK enum err tls_apply(struct tls *tls, const struct tls_rules *rules, struct why *why);
 struct tls *tls_hold(struct tls *tls);
 void tls_close(struct tls *tls); /* gives one reference back; NULL is fine */
 

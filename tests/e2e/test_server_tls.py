@@ -66,6 +66,69 @@ def test_clients():
         assert safe.ping(), "a connection that was there goes on"
 
 
+def talks(port, cert, *options, inside=b"PING\r\nQUIT\r\n"):
+    """What openssl s_client tells of a connection; None if there is none."""
+    done = subprocess.run(["openssl", "s_client", "-connect", f"localhost:{port}", "-CAfile", cert("ca.pem"), "-ign_eof", *options], input=inside, capture_output=True, check=False, timeout=30)
+    return done.stdout.decode(errors="replace") if b"+PONG" in done.stdout else None
+
+
+def test_protocols_and_ciphers_are_those_of_the_options():
+    with Folder("tls-rules") as folder:
+        cert, port = certificates(folder), free_port()
+        ours = Ours(folder, "a", *tls_options(cert, port), "--tls-auth-clients", "no", "--tls-protocols", "TLSv1.2", "--tls-ciphers", "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES256-GCM-SHA384")
+        plain = redis.Redis(port=ours.port)
+        assert "AES256-GCM-SHA384" in talks(port, cert, "-tls1_2") and not talks(port, cert, "-tls1_3")
+        assert not talks(port, cert, "-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256")
+        plain.config_set("tls-protocols", "TLSv1.3")
+        plain.config_set("tls-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256")
+        assert not talks(port, cert, "-tls1_2") and "CHACHA20" in talks(port, cert, "-tls1_3")
+        assert not talks(port, cert, "-ciphersuites", "TLS_AES_128_GCM_SHA256")
+        for name, value in (("tls-protocols", "TLSv9"), ("tls-ciphers", "nosuch"), ("tls-ciphersuites", "nosuch"), ("tls-dh-params-file", "/nowhere")):
+            try:
+                plain.config_set(name, value)
+                raise SystemExit(f"{name} {value} was taken")
+            except redis.ResponseError as error:
+                assert "tls-" in str(error), error
+        assert plain.config_get("tls-protocols")["tls-protocols"] == "TLSv1.3" and talks(port, cert)
+        # Whose order counts: the client prefers AES128, the server AES256.
+        both = [":".join(f"ECDHE-{kind}-{name}" for name in names for kind in ("RSA", "ECDSA")) for names in (("AES256-GCM-SHA384", "AES128-GCM-SHA256"), ("AES128-GCM-SHA256", "AES256-GCM-SHA384"))]
+        plain.config_set("tls-protocols", "TLSv1.2 TLSv1.3")
+        plain.config_set("tls-ciphers", both[0])
+        assert "AES128-GCM-SHA256" in talks(port, cert, "-tls1_2", "-cipher", both[1])
+        plain.config_set("tls-prefer-server-ciphers", "yes")
+        assert "AES256-GCM-SHA384" in talks(port, cert, "-tls1_2", "-cipher", both[1])
+        assert redis.Redis(port=port, ssl=True, ssl_ca_certs=cert("ca.pem"), host="localhost").ping()
+
+
+def test_sessions_are_kept_when_that_is_wanted():
+    with Folder("tls-sessions") as folder:
+        cert, port = certificates(folder), free_port()
+        ours = Ours(folder, "a", *tls_options(cert, port), "--tls-auth-clients", "no")
+        kept = os.path.join(folder.path, "session")
+        def reused():
+            assert talks(port, cert, "-tls1_2", "-sess_out", kept)
+            return "Reused, TLS" in talks(port, cert, "-tls1_2", "-sess_in", kept)
+        assert reused()
+        redis.Redis(port=ours.port).config_set("tls-session-caching", "no")
+        assert not reused()
+
+
+def test_a_key_with_a_password():
+    with Folder("tls-password") as folder:
+        cert, port = certificates(folder), free_port()
+        locked = os.path.join(folder.path, "locked.key")
+        subprocess.run(["openssl", "pkey", "-in", cert("server.key"), "-aes256", "-passout", "pass:secret", "-out", locked], check=True)
+        options = tls_options(cert, port)
+        options[options.index("--tls-key-file") + 1] = locked
+        ours = Ours(folder, "a", *options, "--tls-auth-clients", "no", "--tls-key-file-pass", "secret")
+        assert talks(port, cert)
+        try:
+            redis.Redis(port=ours.port).config_set("tls-key-file-pass", "wrong")
+            raise SystemExit("a key was taken whose password is not known")
+        except redis.ResponseError:
+            assert talks(port, cert)
+
+
 def test_certificates_are_renewed():
     with Folder("tls-renew") as folder:
         cert, port = certificates(folder), free_port()
