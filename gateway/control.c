@@ -16,6 +16,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define REDIAL_MS 500u
@@ -205,6 +206,17 @@ static void write_stats(struct control *control) {
     buf_close(&out);
 }
 
+static void write_reads(struct control *control) {
+    struct buf out = {0};
+    json_t *json = reads_json(control->gw->reads);
+    char *text = json_dumps(json, JSON_COMPACT);
+    resp_write_text(&out, text);
+    stream_write(control->task, buf_slice(&out));
+    buf_close(&out);
+    free(text);
+    json_decref(json);
+}
+
 static void on_command(struct control *control, size_t argc, const struct slice *argv) {
     struct gateway *gw = control->gw;
     uint64_t epoch = 0;
@@ -237,6 +249,8 @@ static void on_command(struct control *control, size_t argc, const struct slice 
             reply_why(control, &why);
         else
             reply_text(control, "+OK\r\n");
+    } else if (slice_equal_nocase(argv[0], SLICE("READS")) && argc == 1) {
+        write_reads(control);
     } else if (slice_equal_nocase(argv[0], SLICE("READS"))) {
         struct reads_policy policy;
         err = reads_parse_words(argc - 1, argv + 1, &policy, &why);

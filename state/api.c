@@ -219,6 +219,20 @@ static void call_throttle(struct call *call) {
     run_link(call, "THROTTLE");
 }
 
+static void call_reads(struct call *call) {
+    core_reads_ask(call->api->core, command_done, call);
+}
+
+static void call_reads_set(struct call *call) {
+    struct core_asker asker = asker_of(call);
+    struct why why;
+    if (core_reads_set(call->api->core, &asker, slice_text(text(call, "target")), &why) != OK) {
+        answer_error(call, 400, 2, why.text, NULL);
+        return;
+    }
+    call_reads(call);
+}
+
 static void call_audit_start(struct call *call) {
     struct core_asker asker = asker_of(call);
     core_audit_start(call->api->core, &asker, command_done, call);
@@ -359,6 +373,8 @@ static const struct {
     {"POST", "/v1/pause", call_pause},
     {"POST", "/v1/resume", call_resume},
     {"POST", "/v1/throttle", call_throttle},
+    {"GET", "/v1/reads", call_reads},
+    {"POST", "/v1/reads", call_reads_set},
     {"POST", "/v1/audit/start", call_audit_start},
     {"POST", "/v1/audit/stop", call_audit_stop},
     {"POST", "/v1/audit/repair", call_audit_repair},

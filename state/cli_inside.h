@@ -30,7 +30,7 @@ struct cli {
     const char *words[8]; /* what is left, after verb and sub */
     size_t word_count;
     bool json, yes, dry_run, rehearse, wait, watch, help;
-    const char *reason, *api, *config_path, *gate, *output_file;
+    const char *reason, *api, *config_path, *gate, *output_file, *target;
     int64_t wait_ms;     /* how long --wait waits */
     int64_t max_hold_ms; /* 0: as configured */
     int64_t for_ms;      /* of a waiver */
@@ -94,6 +94,7 @@ void cli_progress_end(const struct cli *cli, struct progress *progress);
 /* ---- the verbs ---- */
 int cli_start(struct cli *cli);   /* cli_verbs.c */
 int cli_barrier(struct cli *cli); /* cutover, rollback */
+int cli_reads(struct cli *cli);
 int cli_simple(struct cli *cli);  /* complete, abort, pause, resume, throttle */
 int cli_waive(struct cli *cli);
 int cli_audit(struct cli *cli);  /* cli_audit.c */

@@ -17,6 +17,7 @@ void cli_usage(FILE *out) {
           "  drawbridge start                       begin to copy and follow\n"
           "  drawbridge status [--watch] [--gate ID]\n"
           "  drawbridge pause | resume | throttle --ops N --bytes N\n"
+          "  drawbridge reads [--target 10%|shadow|primary]   which side answers them\n"
           "  drawbridge audit [start|show|diff|repair|stop]\n"
           "  drawbridge cutover [--dry-run|--rehearse] [--max-hold 500ms]\n"
           "  drawbridge rollback [--dry-run|--rehearse] [--max-hold 500ms]\n"
@@ -56,6 +57,8 @@ static bool take_value(struct cli *cli, const char *name, const char *value) {
         cli->config_path = value;
     else if (strcmp(name, "--gate") == 0)
         cli->gate = value;
+    else if (strcmp(name, "--target") == 0)
+        cli->target = value;
     else if (strcmp(name, "--file") == 0)
         cli->output_file = value;
     else if (strcmp(name, "--max-hold") == 0)

@@ -192,6 +192,7 @@ static void tick(void *self) {
     core_evaluate(core);
     core_capture_tick(core);
     core_audit_tick(core);
+    core_reads_tick(core);
     core_discard_standby(core);
     core_barrier_tick(core);
     if (core->open_primary_due && !barrier_is_open(&core->barrier) &&

@@ -14,6 +14,7 @@
 #include "lib/base/hist.h"
 #include "lib/control/config.h"
 #include "lib/net/loop.h"
+#include "lib/control/reads_policy.h"
 #include "state/barrier.h"
 #include "state/gates.h"
 #include "state/members.h"
@@ -93,6 +94,11 @@ struct core_announced {
     uint64_t until_ms;
 };
 
+struct core_reads {
+    bool ordered; /* somebody said what is wanted */
+    struct reads_policy wanted, told;
+};
+
 #define CORE_BY_HAND_MAX 64
 struct core_by_hand {
     char gateway[NAME_MAX_BYTES], what[32]; /* "pin-legacy" */
@@ -135,6 +141,7 @@ struct core {
     bool lanes_copying;
     int64_t lanes_base, lanes_base_bytes; /* copies before the present baseline */
     struct core_audit audit;
+    struct core_reads reads;
     struct gate gates[GATES];
     struct waiver waivers[CORE_WAIVERS_MAX];
     size_t waiver_count;
@@ -236,6 +243,13 @@ bool core_audit_lanes_report(struct core *core, const struct member *gateway,
                              const json_t *json);
 void core_audit_lanes_tick(struct core *core);
 void core_audit_lanes_forget(struct core *core); /* results that came so far */
+
+/* ---- core_reads.c ---- */
+MUST_CHECK enum err core_reads_set(struct core *core, const struct core_asker *asker,
+                                   struct slice text, struct why *why);
+void core_reads_ask(struct core *core, core_done *done, void *self); /* wanted, effective, gateways */
+void core_reads_joined(struct core *core, struct member *gateway);
+void core_reads_tick(struct core *core);
 
 /* ---- core_by_hand.c ---- */
 /* A gateway tells what an operator did to it (DRAWBRIDGE BYHAND); one reply goes to OUT. */

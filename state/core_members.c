@@ -136,6 +136,7 @@ void core_route(struct core *core, struct member *gateway) {
                  primary, capture_name(core->migration.capture));
     if (!barrier_is_open(&core->barrier)) core_lanes_duty(core, gateway);
     core_audit_lanes_joined(core, gateway);
+    core_reads_joined(core, gateway);
 }
 
 /* ---- events of members.h ---- */
