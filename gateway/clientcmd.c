@@ -6,6 +6,7 @@
 #include "gateway/clientcmd.h"
 #include "gateway/backend.h"
 #include "gateway/blocked.h"
+#include "gateway/dual.h"
 #include "gateway/client.h"
 #include "gateway/multi.h"
 #include "gateway/subs.h"
@@ -61,7 +62,7 @@ static void flags_of(const struct client *c, char text[8]) {
     size_t n = 0;
     if (type_of(c) == TYPE_PUBSUB) text[n++] = 'P';
     if (c->multi != NULL) text[n++] = 'x';
-    if (c->blocked != NULL) text[n++] = 'b';
+    if (c->blocked != NULL || c->dual_wait != NULL || c->far_wait != NULL) text[n++] = 'b';
     if (c->monitor) text[n++] = 'O';
     if (c->tracking) text[n++] = 't';
     if (c->no_evict) text[n++] = 'e';
@@ -101,8 +102,10 @@ static bool fits(const struct tour *tour, const struct client *c) {
     return !(tour->skip_me && c->id == tour->asker);
 }
 
-/* UNBLOCK: the server does it, and its answer comes as the blocked command's. */
+/* UNBLOCK: the server does it, and its answer comes as the blocked command's; of what waits here
+ * (C17), the lanes do. */
 static void unblock(struct tour *tour, struct client *c) {
+    if (dual_unblock(c, tour->with_error)) tour->count++;
     if (c->blocked == NULL || !c->leased) return;
     struct backend *b = c->worker->shared[c->worker->side][0][0];
     if (b == NULL || !backend_is_ready(b) || c->worker->held) return;

@@ -93,6 +93,9 @@ enum take dual_exec(struct client *client, struct slice block, size_t count);
 const char *dual_unfit(const struct command *command);
 /* From another loop; takes it. */
 void dual_ask(struct dual *dual, struct ask *ask);
+/* CLIENT UNBLOCK of a client that waits in the gateway (C17); false: it does not. It has its answer
+ * when its command is not being tried just now, or was and found nothing. */
+bool dual_unblock(struct client *client, bool with_error);
 /* The client is freed. */
 void dual_forget(struct client *client);
 

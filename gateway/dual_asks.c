@@ -177,6 +177,16 @@ static void cancel(struct dual *d, const struct ask *what) {
     }
 }
 
+static void unblock(struct dual *d, const struct ask *what) {
+    LIST_EACH(&d->waits, at) {
+        struct dual_wait *wait = LIST_OWNER(at, struct dual_wait, link);
+        const struct ask *ask = wait->ask;
+        if (ask == NULL || ask->id != what->id || ask->origin != what->origin) continue;
+        dual_wait_unblock(d, wait, what->with_error);
+        return;
+    }
+}
+
 void dual_ask(struct dual *d, struct ask *ask) {
     switch (ask->kind) {
     case ASK_DO:
@@ -186,6 +196,7 @@ void dual_ask(struct dual *d, struct ask *ask) {
         dual_waits_wrote(d, ask->effect);
         break;
     case ASK_GONE: d->table.gone(d->table.self, dual_lane_side(d, ask->side), ask->server_id, ask->run_id); break;
+    case ASK_UNBLOCK: unblock(d, ask); break;
     case ASK_CANCEL: cancel(d, ask); break;
     default: UNREACHABLE("ask");
     }

@@ -251,6 +251,7 @@ void dual_wait_end(struct client *c) {
 void dual_wait_on(struct dual *d, struct dual_wait *wait) {
     wait->trying = false;
     wait->next_us = d->worker->now_us + TRY_AGAIN_US;
+    if (wait->unblocked) wait->next_us = 0;
     if (wait->deadline_us != 0 && wait->deadline_us < wait->next_us)
         wait->next_us = wait->deadline_us;
     if (wait->next_us < d->waits_next_us) d->waits_next_us = wait->next_us;
@@ -297,6 +298,19 @@ static void try_again(struct dual *d, struct dual_wait *wait) {
     d->sending = NULL;
 }
 
+void dual_wait_unblock(struct dual *d, struct dual_wait *wait, bool with_error) {
+    wait->unblocked = true;
+    wait->with_error = with_error;
+    d->waits_next_us = 0;
+}
+
+bool dual_unblock(struct client *c, bool with_error) {
+    if (c->far_wait != NULL) return far_unblock(c, with_error);
+    if (c->dual_wait == NULL) return false;
+    dual_wait_unblock(c->worker->dual, c->dual_wait, with_error);
+    return true;
+}
+
 void dual_waits_turn(struct dual *d) {
     uint64_t now_us = d->worker->now_us;
     if (d->waits_next_us > now_us) return;
@@ -306,8 +320,10 @@ void dual_waits_turn(struct dual *d) {
         struct dual_wait *wait = LIST_OWNER(at, struct dual_wait, link);
         struct client *c = wait->client;
         if (wait->trying) continue;
-        if (wait->deadline_us != 0 && wait->deadline_us <= now_us) {
+        if (wait->unblocked || (wait->deadline_us != 0 && wait->deadline_us <= now_us)) {
             struct slice nothing = wait->proto == 3 ? SLICE("_\r\n") : SLICE("*-1\r\n");
+            if (wait->with_error)
+                nothing = SLICE("-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
             if (wait->ask != NULL) {
                 dual_ask_over(d, wait, nothing);
                 continue;

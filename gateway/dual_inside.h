@@ -25,6 +25,7 @@ struct dual_wait {
     int32_t db;
     uint8_t proto;
     bool cancelled;       /* the ask's client is gone */
+    bool unblocked, with_error; /* CLIENT UNBLOCK */
     struct buf request;   /* as an array of bulk strings */
     struct effect *keys;  /* of its last try: what may wake it */
     uint64_t deadline_us; /* 0: never */
@@ -95,6 +96,7 @@ void dual_waits_turn(struct dual *dual);
 /* A blocking command found nothing: it waits. / It was answered, or lost; frees it. */
 void dual_wait_on(struct dual *dual, struct dual_wait *wait);
 void dual_wait_end(struct client *client);
+void dual_wait_unblock(struct dual *dual, struct dual_wait *wait, bool with_error);
 void dual_wait_free(struct dual *dual, struct dual_wait *wait);
 
 /* dual_asks.c: asks of other loops. */

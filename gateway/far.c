@@ -337,6 +337,14 @@ static void on_mail(void *self, struct mail *mail) {
 
 /* ---- the ends ---- */
 
+bool far_unblock(struct client *c, bool with_error) {
+    struct ask *ask = ask_new(c->worker, ASK_UNBLOCK);
+    ask->id = c->far_wait_id;
+    ask->with_error = with_error;
+    to_lanes(c->worker, ask);
+    return true;
+}
+
 void far_forget(struct client *c) {
     if (c->far_wait == NULL) return;
     c->far_wait->client = NULL;

@@ -36,6 +36,7 @@ enum ask_kind {
     ASK_PIN,    /* the written keys of `effect`; comes back when they are pinned */
     ASK_UNPIN,  /* a PIN that is over; does not come back */
     ASK_GONE,   /* the connection is known to be gone; likewise */
+    ASK_UNBLOCK, /* CLIENT UNBLOCK of the blocking ask `id`; likewise */
     ASK_CANCEL, /* the client of the blocking ask `id` is gone; likewise */
 };
 
@@ -62,6 +63,7 @@ struct ask {
     enum side side; /* that is the primary one to the client's loop */
     uint64_t epoch; /* likewise: the lanes' loop may not have been released yet */
     unsigned lane;
+    bool with_error; /* UNBLOCK */
     bool first; /* its client had nothing else under way: it may be a canary (reads.h), once */
     struct dual_wait *wait; /* the lanes' loop's, as the next */
     uint64_t parked_at_us;
@@ -104,6 +106,7 @@ enum take far_send(struct client *client, struct effect *effect);
 void far_own(struct client *client, struct backend *backend, struct effect *effect);
 /* An answer of our own; only while client->far is not empty. */
 void far_text(struct client *client, struct slice bytes);
+bool far_unblock(struct client *client, bool with_error); /* CLIENT UNBLOCK of one that waits */
 void far_forget(struct client *client);    /* it is freed */
 void far_abandon(struct worker *worker);   /* the loop ends: nothing comes back */
 void far_unpin(struct ask *ask); /* a PIN that came back */
