@@ -484,6 +484,7 @@ static const struct config_option options[] = {
      .fallback = "yes"},
     BOOL_OPTION("stop-writes-on-bgsave-error", stop_writes_on_bgsave_error, "yes"),
     BOOL_OPTION("rdb-save-incremental-fsync", rdb_save_incremental_fsync, "yes"),
+    INT_OPTION("rdb-version", rdb_version, 6, RDB_VERSION_WRITTEN, "10"),
     BOOL_OPTION("rdb-del-sync-files", rdb_del_sync_files, "no"),
     {.name = "appendonly",
      .kind = CONFIG_BOOL,

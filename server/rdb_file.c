@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #define PUSH_BYTES ((size_t)64 * 1024)
+#define AUX_VERSION_MIN 7u /* of an RDB: aux fields, and the sizes of databases */
+#define FUNCTION_VERSION_MIN 10u
 #define FETCHED_AT_ONCE 16
 #define KEYS_BETWEEN_LOOKS 16 /* at the clock */
 #define KEY_BYTES_MIN 12u     /* of an RDB, for each key whose room is reserved on its word */
@@ -22,8 +24,14 @@
 
 /* ---- writing ---- */
 
+enum err rdb_has_no_streams(unsigned version, struct why *why) {
+    return why_set(why, ERR_LIMIT, "there are streams, and RDB version %u (rdb-version) has none",
+                   version);
+}
+
 void rdb_put_head(struct engine *engine, struct rdb_writer *writer,
                   const struct rdb_save_options *options) {
+    if (options->version < AUX_VERSION_MIN) return; /* there are no words for it */
     rdb_writer_aux(writer, SLICE("redis-ver"), SLICE(SERVER_VERSION));
     rdb_writer_aux_number(writer, SLICE("redis-bits"), 64);
     rdb_writer_aux_number(writer, SLICE("ctime"), engine->now_ms / 1000);
@@ -42,20 +50,23 @@ void rdb_put_head(struct engine *engine, struct rdb_writer *writer,
         rdb_writer_aux(writer, slice_from(name, (size_t)size), slice_text(all->list[i].value));
     }
     if (all->epoch) rdb_writer_aux_number(writer, SLICE(CHECKPOINT_AUX_EPOCH), (int64_t)all->epoch);
-    if (options->scope != SNAPSHOT_NOTHING) functions_save(engine, writer);
+    bool functions = options->version >= FUNCTION_VERSION_MIN;
+    if (functions && options->scope != SNAPSHOT_NOTHING) functions_save(engine, writer);
 }
 
-static void put_entry(struct rdb_writer *writer, const struct db *db, const struct entry *e,
-                      bool compress) {
+static enum err put_entry(struct rdb_writer *writer, const struct db *db, const struct entry *e,
+                          bool compress, unsigned version, struct why *why) {
     struct value value = entry_value(e);
     struct rdb_key key = {.db = (uint32_t)db->id,
                           .key = entry_key(e),
                           .expire_at_ms = entry_expiry(e),
                           .idle_s = -1,
                           .freq = -1,
-                          .rdb_type = value_rdb_type(&value)};
+                          .rdb_type = value_rdb_type_for(&value, version)};
+    if (key.rdb_type == RDB_NO_TYPE) return rdb_has_no_streams(version, why);
     rdb_put_key(&writer->out, &key, compress);
-    value_put(&writer->out, &value, compress);
+    value_put_as(&writer->out, &value, key.rdb_type, compress);
+    return rdb_writer_push(writer, PUSH_BYTES, why);
 }
 
 /* The next entries, fetched from memory together; how many. */
@@ -69,17 +80,17 @@ static size_t next_entries(struct db_iter *iter, struct entry *entries[FETCHED_A
     return count;
 }
 
-static enum err put_db(struct db *db, struct rdb_writer *writer, bool compress, struct why *why) {
+static enum err put_db(struct db *db, struct rdb_writer *writer, bool compress, unsigned version,
+                       struct why *why) {
     if (db_size(db) == 0) return OK;
     rdb_writer_select(writer, (uint32_t)db->id);
-    rdb_writer_resize(writer, db_size(db), db->expires);
+    if (version >= AUX_VERSION_MIN) rdb_writer_resize(writer, db_size(db), db->expires);
     struct db_iter iter;
     db_iter_init(&iter, db);
     struct entry *entries[FETCHED_AT_ONCE];
     for (size_t count; (count = next_entries(&iter, entries)) > 0;)
         for (size_t i = 0; i < count; i++) {
-            put_entry(writer, db, entries[i], compress);
-            enum err err = rdb_writer_push(writer, PUSH_BYTES, why);
+            enum err err = put_entry(writer, db, entries[i], compress, version, why);
             if (err) return err;
         }
     return OK;
@@ -88,11 +99,12 @@ static enum err put_db(struct db *db, struct rdb_writer *writer, bool compress, 
 enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink,
                      const struct rdb_save_options *options, struct why *why) {
     struct rdb_writer writer;
-    rdb_writer_open(&writer, sink, RDB_VERSION_WRITTEN);
+    rdb_writer_open(&writer, sink, options->version);
     rdb_put_head(engine, &writer, options);
     enum err err = OK;
     for (int i = 0; !err && i < engine->db_count && options->scope == SNAPSHOT_ALL; i++)
-        err = put_db(&engine->dbs[i], &writer, engine->settings.rdbcompression, why);
+        err = put_db(&engine->dbs[i], &writer, engine->settings.rdbcompression, options->version,
+                     why);
     if (!err) err = rdb_writer_end(&writer, why);
     rdb_writer_close(&writer);
     return err;

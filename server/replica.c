@@ -254,6 +254,7 @@ static void begin_full(struct replica *replica) {
     if (!replica->knows_eof) replica->temp = temp_name();
     rand_hex40(replica->mark);
     struct snapshot_want want = {.scope = replica->scope,
+                                 .version = (unsigned)c->engine->settings.rdb_version,
                                  .slots = replica->slots,
                                  .path = replica->temp,
                                  .owner = replica,

@@ -40,7 +40,9 @@ static void note_saved(struct engine *engine, uint64_t dirty_left) {
 }
 
 enum err save_now(struct engine *engine, struct why *why) {
-    struct rdb_save_options options = {.scope = SNAPSHOT_ALL, .place = persistence_place(engine)};
+    struct rdb_save_options options = {.scope = SNAPSHOT_ALL,
+                                       .version = (unsigned)engine->settings.rdb_version,
+                                       .place = persistence_place(engine)};
     char *temp = temp_path("save-"), *path = rdb_path(engine);
     enum err err = rdb_save_file(engine, temp, &options, why);
     if (!err) err = fs_rename(temp, path, why);
@@ -86,7 +88,9 @@ enum err bgsave_start(struct engine *engine, struct why *why) {
     ASSERT(!p->bgsave);
     p->bgsave_temp = temp_path("");
     struct snapshot_want want = {
-        .scope = SNAPSHOT_ALL, .path = p->bgsave_temp, .owner = engine, .ended = bgsave_ended};
+        .scope = SNAPSHOT_ALL,
+        .version = (unsigned)engine->settings.rdb_version,
+        .path = p->bgsave_temp, .owner = engine, .ended = bgsave_ended};
     p->dirty_at_bgsave = engine->dirty;
     p->bgsave_started_ms = p->last_bgsave_try_ms = engine->now_ms;
     p->bgsave_scheduled = false;

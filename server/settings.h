@@ -96,6 +96,7 @@ struct settings {
     char *dbfilename;
     bool rdbcompression, rdbchecksum, stop_writes_on_bgsave_error, rdb_save_incremental_fsync,
         rdb_del_sync_files;
+    int64_t rdb_version; /* of what is written for others to load */
     bool appendonly;
     int64_t appendfsync;
     char *appendfilename, *appenddirname;

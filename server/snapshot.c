@@ -8,8 +8,9 @@
 
 #include <time.h>
 
-#define TURN_US 30                     /* a walk's share of a turn of the loop */
+#define TURN_US 30 /* a walk's share of a turn of the loop */
 #define PACE_MS 1
+#define RESIZE_VERSION_MIN 7u          /* of an RDB that says how big its databases are */
 #define PUSH_BYTES ((size_t)64 * 1024) /* what is given to the writer at a time */
 
 /* ---- putting out ---- */
@@ -21,7 +22,7 @@ enum rdb_pack snapshot_pack(const struct snapshot *s) {
 static void put_select(struct snapshot *s, struct rdb_tape *tape, int origin) {
     buf_byte(&tape->bytes, RDB_OP_SELECT);
     rdb_put_length(&tape->bytes, (uint64_t)origin);
-    if (s->announced[origin] || s->slots) return;
+    if (s->announced[origin] || s->slots || s->version < RESIZE_VERSION_MIN) return;
     s->announced[origin] = true;
     buf_byte(&tape->bytes, RDB_OP_RESIZE);
     rdb_put_length(&tape->bytes, s->sizes[origin]);
@@ -69,20 +70,26 @@ void snapshot_capture(struct snapshot *s, int origin, struct entry *e) {
     e->colours ^= snapshot_bit(s);
     s->keys++;
     if (s->writer == NULL || !is_wanted(s, origin, e)) return;
+    struct value value = entry_value(e);
+    uint8_t rdb_type = value_rdb_type_for(&value, s->version);
+    if (rdb_type == RDB_NO_TYPE) {
+        (void)rdb_has_no_streams(s->version, &s->why);
+        s->has_failed = true;
+        return;
+    }
     if (part_is_needed(e)) {
         part_begin(s, origin, e);
         return;
     }
-    struct value value = entry_value(e);
     struct rdb_key key = {.db = (uint32_t)origin,
                           .key = entry_key(e),
                           .expire_at_ms = entry_expiry(e),
                           .idle_s = -1,
                           .freq = -1,
-                          .rdb_type = value_rdb_type(&value)};
+                          .rdb_type = rdb_type};
     struct rdb_tape *tape = snapshot_tape(s, origin);
     rdb_put_key(&tape->bytes, &key, snapshot_pack(s));
-    value_put(&tape->bytes, &value, snapshot_pack(s));
+    value_put_as(&tape->bytes, &value, rdb_type, snapshot_pack(s));
     snapshot_push(s);
 }
 
@@ -192,6 +199,13 @@ void snapshot_walked(struct snapshot *s) {
     leave_slot(s);
     if (s->writer == NULL) {
         free_snapshot(s);
+        return;
+    }
+    if (s->has_failed) {
+        struct snapshot_want want = s->want;
+        struct why why = s->why;
+        snapshot_abort(s);
+        want.ended(want.owner, ERR_LIMIT, why.text);
         return;
     }
     snapshot_writer_give(s->writer, &s->tape);
@@ -339,6 +353,7 @@ static enum err open_writer(struct snapshot *s, struct why *why) {
     struct snapshot_writer_want want = {.loop = s->engine->loop,
                                         .path = s->want.path,
                                         .sink = s->want.sink,
+                                        .version = s->version,
                                         .syncs = s->engine->settings.rdb_save_incremental_fsync,
                                         .owner = s,
                                         .batch = give_batch,
@@ -346,7 +361,8 @@ static enum err open_writer(struct snapshot *s, struct why *why) {
                                         .ended = writer_ended};
     enum err err = snapshot_writer_open(&want, &s->writer, why);
     if (err) return err;
-    struct rdb_save_options options = {.scope = s->want.scope, .aof_base = s->want.aof_base};
+    struct rdb_save_options options = {
+        .scope = s->want.scope, .version = s->version, .aof_base = s->want.aof_base};
     if (s->slots) options.scope = SNAPSHOT_NOTHING; /* no functions */
     if (!s->want.aof_base) options.place = persistence_place(s->engine);
     rdb_put_head(s->engine, snapshot_writer_head(s->writer), &options);
@@ -372,6 +388,7 @@ enum err snapshot_start(struct engine *engine, const struct snapshot_want *want,
     s->packs = engine->settings.rdbcompression && !want->plain;
     s->slots = want->slots ? mem_dup(want->slots, sizeof *want->slots) : NULL;
     s->want.slots = NULL;
+    s->version = want->version ? want->version : RDB_VERSION_WRITTEN;
     s->began_us = clock_mono_us(engine->clock);
     s->parts_end = &s->parts;
     enum err err = open_writer(s, why);

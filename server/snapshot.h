@@ -58,6 +58,9 @@ struct snapshot_want {
         *slots;  /* SNAPSHOT_ALL: only their keys, and no functions. NULL: all. Copied. */
     bool one_db; /* SNAPSHOT_ALL: only the keys of this database */
     int db;
+    /* Of the RDB, 6 to 10; 0: that of Redis 7.0. It ends with ERR_LIMIT if it may have no streams
+     * and meets one. */
+    unsigned version;
     bool plain;                 /* nothing is packed, whatever rdbcompression says */
     struct snapshot_sink *sink; /* lives until `ended`; NULL: none */
     const char *path; /* the maker writes, syncs and closes this file; NULL: batches. Copied. */

@@ -49,6 +49,9 @@ struct snapshot {
     bool packs;             /* rdbcompression */
     struct slot_set *slots; /* owned; NULL: all */
     bool is_walked;
+    unsigned version;
+    bool has_failed; /* ended() will hear why, when the walk is over */
+    struct why why;
     bool is_held; /* all is captured; rdb-key-save-delay has not passed */
     uint64_t began_us;
 
@@ -76,9 +79,9 @@ struct snapshots {
     uint8_t running; /* bits of slots */
     unsigned active; /* snapshots whose owners wait for them */
     struct graveyard *graveyards, **graveyards_end;
-    uv_idle_t idle; /* the walks' turns */
+    uv_idle_t idle;  /* the walks' turns */
     uv_timer_t pace; /* rdb-key-save-delay: when there are turns again */
-    unsigned turn;  /* whose it is */
+    unsigned turn;   /* whose it is */
     struct snapshot_turns turns;
 };
 

@@ -63,7 +63,7 @@ static void put_item(struct part *part, struct rdb_tape *tape, const void *item)
         rdb_put_string(&tape->bytes, set_item(item), pack);
     } else {
         rdb_put_string(&tape->bytes, zitem_member(item), pack);
-        rdb_put_double(&tape->bytes, ((const struct zitem *)item)->score);
+        rdb_put_score(&tape->bytes, ((const struct zitem *)item)->score, part->key.rdb_type);
     }
 }
 
@@ -185,8 +185,12 @@ static void heap_free(struct part *part, struct heap *heap) {
 static void put_node(struct part *part, struct rdb_tape *tape, const struct list_node *node) {
     bool plain;
     struct slice bytes = list_node_bytes(node, &plain);
-    rdb_put_list_node(&tape->bytes, bytes, plain, snapshot_pack(part->snapshot));
+    enum rdb_pack pack = snapshot_pack(part->snapshot);
     part->given++;
+    if (part->key.rdb_type == RDB_LIST)
+        (void)value_put_list_items(&tape->bytes, node, pack);
+    else
+        rdb_put_list_node(&tape->bytes, bytes, plain, pack);
 }
 
 static void keep_node(struct part *part, struct tapes *tapes, const struct list_node *node) {
@@ -363,6 +367,7 @@ static void begin_walk(struct part *part, struct entry *e) {
     if (part->value.type == TYPE_LIST) {
         table_init(&part->kept, &heaps);
         part->count = list_nodes(part->value.ptr);
+        part->items = list_count(part->value.ptr);
         list_walk_begin(part->value.ptr, snapshot_bit(s));
         part->next = (struct list_node *)(uintptr_t)list_node_next(part->value.ptr, NULL);
     } else if (part->value.type == TYPE_STREAM) {
@@ -385,7 +390,7 @@ void part_begin(struct snapshot *s, int origin, struct entry *e) {
                                  .expire_at_ms = entry_expiry(e),
                                  .idle_s = -1,
                                  .freq = -1,
-                                 .rdb_type = value_rdb_type(&part->value)};
+                                 .rdb_type = value_rdb_type_for(&part->value, s->version)};
     begin_walk(part, e);
     *s->parts_end = part;
     s->parts_end = &part->next_part;
@@ -447,7 +452,7 @@ static void begin_record(struct part *part) {
     part->is_begun = true;
     if (tape == NULL) return;
     rdb_put_key(&tape->bytes, &part->key, snapshot_pack(s));
-    rdb_put_length(&tape->bytes, part->count);
+    rdb_put_length(&tape->bytes, part->key.rdb_type == RDB_LIST ? part->items : part->count);
     snapshot_put_all(s, &part->earlier);
     if (buf_size(&part->early.bytes)) {
         snapshot_writer_give(s->writer, tape);

@@ -16,6 +16,7 @@ struct part {
     struct rdb_key key;     /* owned */
     uint64_t count;         /* elements, or nodes, at the start */
     uint64_t given;         /* of them */
+    uint64_t items;         /* of a list, in its nodes */
     struct table kept;      /* struct name of elements that are out; struct heap of nodes */
     struct rdb_tape early;  /* elements that were put out before the record began, the last ones */
     struct tapes earlier;   /* those in front of them */

@@ -28,7 +28,7 @@ void stream_part_begin(struct part *part) {
     struct rdb_tape tail = {0};
     part->count = stream->nodes.count;
     (void)idtree_up_to(&stream->nodes, STREAM_ID_MAX, &part->stream.last);
-    value_put_stream_tail(&tail.bytes, stream);
+    value_put_stream_tail(&tail.bytes, stream, part->key.rdb_type);
     tapes_add_tape(&part->tail, &tail);
 }
 

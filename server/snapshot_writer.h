@@ -25,7 +25,7 @@ struct snapshot_writer_want {
     struct snapshot_sink *sink; /* NULL: none */
     const char *path;           /* created or emptied, synced at the end; NULL: batches. Copied. */
     bool syncs;                 /* every 32 MB, so that the end has little left to sync */
-    bool packs;                 /* the tapes' marked strings are packed by LZF */
+    unsigned version;           /* of the RDB */
     void *owner;
     void (*batch)(void *owner, struct slice bytes); /* may call next and abort */
     /* There is work to be given again, after snapshot_writer_is_full() was true. */

@@ -208,6 +208,42 @@ uint8_t value_rdb_type(const struct value *value) {
     UNREACHABLE("an encoding that is not written");
 }
 
+uint8_t value_rdb_type_for(const struct value *value, unsigned version) {
+    uint8_t newest = value_rdb_type(value);
+    if (rdb_type_version(newest) <= version) return newest;
+    switch (value->type) {
+    case TYPE_STRING: return RDB_STRING;
+    case TYPE_LIST: return RDB_LIST;
+    case TYPE_SET: return RDB_SET;
+    case TYPE_HASH: return RDB_HASH;
+    case TYPE_ZSET: return version >= rdb_type_version(RDB_ZSET_2) ? RDB_ZSET_2 : RDB_ZSET;
+    case TYPE_STREAM: return version >= rdb_type_version(RDB_STREAM) ? RDB_STREAM : RDB_NO_TYPE;
+    case TYPES: break;
+    }
+    UNREACHABLE("a type that is not written");
+}
+
+size_t value_put_list_items(struct buf *out, const struct list_node *node, enum rdb_pack pack) {
+    bool plain;
+    size_t count = 0;
+    char scratch[LP_TEXT_SIZE];
+    struct slice bytes = list_node_bytes(node, &plain);
+    if (plain) {
+        rdb_put_string(out, bytes, pack);
+        return 1;
+    }
+    for (uint32_t at = lp_first(bytes.data); at != LP_NONE; at = lp_next(bytes.data, at), count++)
+        rdb_put_string(out, lp_text(bytes.data, at, scratch), pack);
+    return count;
+}
+
+static void put_old_list(struct buf *out, const struct list *list, enum rdb_pack pack) {
+    rdb_put_length(out, list_count(list));
+    for (const struct list_node *node = list_node_next(list, NULL); node;
+         node = list_node_next(list, node))
+        (void)value_put_list_items(out, node, pack);
+}
+
 static void put_list(struct buf *out, const struct list *list, enum rdb_pack pack) {
     rdb_put_length(out, list_nodes(list));
     for (const struct list_node *node = list_node_next(list, NULL); node;
@@ -232,13 +268,13 @@ static void put_set(struct buf *out, const struct value *set, enum rdb_pack pack
     rdb_put_length(out, set_length(set));
     struct set_iter iter;
     struct slice member;
-    for (set_iter_init(&iter, set); set_next(&iter, &member);)
-        rdb_put_string(out, member, pack);
+    for (set_iter_init(&iter, set); set_next(&iter, &member);) rdb_put_string(out, member, pack);
 }
 
 /* From the highest to the lowest, as Redis does: a reader that inserts one by one then inserts at
  * the front. */
-static void put_zset(struct buf *out, const struct value *zset, enum rdb_pack pack) {
+static void put_zset(struct buf *out, const struct value *zset, uint8_t rdb_type,
+                     enum rdb_pack pack) {
     size_t length = zset_length(zset);
     rdb_put_length(out, length);
     struct zset_iter iter;
@@ -246,14 +282,15 @@ static void put_zset(struct buf *out, const struct value *zset, enum rdb_pack pa
     double score;
     for (zset_iter_init(&iter, zset, length - 1, true); zset_next(&iter, &member, &score);) {
         rdb_put_string(out, member, pack);
-        rdb_put_double(out, score);
+        rdb_put_score(out, score, rdb_type);
     }
 }
 
-static void put_consumer(struct buf *out, const struct xstream_consumer *consumer) {
+static void put_consumer(struct buf *out, const struct xstream_consumer *consumer,
+                         uint8_t rdb_type) {
     struct rdb_consumer told = {.name = consumer->named.name, .seen_ms = consumer->seen_ms};
     struct stream_id at = STREAM_ID_MIN;
-    rdb_put_consumer(out, &told, RDB_STREAM_2);
+    rdb_put_consumer(out, &told, rdb_type);
     rdb_put_length(out, consumer->pending.count);
     while (idtree_from(&consumer->pending, at, &at) != NULL) {
         rdb_put_stream_id(out, at);
@@ -261,10 +298,10 @@ static void put_consumer(struct buf *out, const struct xstream_consumer *consume
     }
 }
 
-static void put_group(struct buf *out, const struct xstream_group *group) {
+static void put_group(struct buf *out, const struct xstream_group *group, uint8_t rdb_type) {
     struct rdb_group told = {group->named.name, group->last_id, group->entries_read};
     struct stream_id at = STREAM_ID_MIN;
-    rdb_put_group(out, &told, RDB_STREAM_2);
+    rdb_put_group(out, &told, rdb_type);
     rdb_put_length(out, group->pending.count);
     for (const struct xstream_pending *p; (p = idtree_from(&group->pending, at, &at)) != NULL;) {
         struct rdb_pending pending = {at, p->delivered_ms, p->deliveries};
@@ -273,47 +310,56 @@ static void put_group(struct buf *out, const struct xstream_group *group) {
     }
     rdb_put_length(out, group->consumers.count);
     for (size_t i = 0; i < group->consumers.count; i++)
-        put_consumer(out, xstream_consumer_at(&group->consumers, i));
+        put_consumer(out, xstream_consumer_at(&group->consumers, i), rdb_type);
 }
 
-void value_put_stream_tail(struct buf *out, const struct xstream *stream) {
+void value_put_stream_tail(struct buf *out, const struct xstream *stream, uint8_t rdb_type) {
     struct rdb_stream told = {.length = stream->length,
                               .last_id = stream->last_id,
                               .first_id = stream->first_id,
                               .max_deleted_id = stream->max_deleted_id,
                               .entries_added = stream->entries_added};
-    rdb_put_stream(out, &told, RDB_STREAM_2);
+    rdb_put_stream(out, &told, rdb_type);
     rdb_put_length(out, stream->groups.count);
     for (size_t i = 0; i < stream->groups.count; i++)
-        put_group(out, xstream_group_at(&stream->groups, i));
+        put_group(out, xstream_group_at(&stream->groups, i), rdb_type);
 }
 
-static void put_stream(struct buf *out, const struct xstream *stream, enum rdb_pack pack) {
+static void put_stream(struct buf *out, const struct xstream *stream, uint8_t rdb_type,
+                       enum rdb_pack pack) {
     struct stream_id at = STREAM_ID_MIN;
     rdb_put_length(out, stream->nodes.count);
     for (const uint8_t *lp; (lp = idtree_from(&stream->nodes, at, &at)) != NULL;) {
         rdb_put_stream_node(out, at, lp_slice(lp), pack);
         if (!stream_id_next(&at)) break;
     }
-    value_put_stream_tail(out, stream);
+    value_put_stream_tail(out, stream, rdb_type);
 }
 
-void value_put(struct buf *out, const struct value *value, enum rdb_pack pack) {
-    switch (value_rdb_type(value)) {
+void value_put_as(struct buf *out, const struct value *value, uint8_t rdb_type,
+                  enum rdb_pack pack) {
+    switch (rdb_type) {
     case RDB_STRING:
         if (value->encoding == ENC_INT)
             rdb_put_number(out, value->number);
         else
             rdb_put_string(out, value->bytes, pack);
         return;
+    case RDB_LIST: put_old_list(out, value->ptr, pack); return;
     case RDB_LIST_QUICKLIST_2: put_list(out, value->ptr, pack); return;
     case RDB_SET_INTSET: rdb_put_string(out, intset_slice(value->ptr), pack); return;
     case RDB_HASH_LISTPACK:
     case RDB_ZSET_LISTPACK: rdb_put_string(out, lp_slice(value->ptr), pack); return;
     case RDB_HASH: put_hash(out, value, pack); return;
     case RDB_SET: put_set(out, value, pack); return;
-    case RDB_ZSET_2: put_zset(out, value, pack); return;
-    case RDB_STREAM_2: put_stream(out, value->ptr, pack); return;
+    case RDB_ZSET:
+    case RDB_ZSET_2: put_zset(out, value, rdb_type, pack); return;
+    case RDB_STREAM:
+    case RDB_STREAM_2: put_stream(out, value->ptr, rdb_type, pack); return;
     default: UNREACHABLE("a type that is not written");
     }
+}
+
+void value_put(struct buf *out, const struct value *value, enum rdb_pack pack) {
+    value_put_as(out, value, value_rdb_type(value), pack);
 }

@@ -13,13 +13,14 @@
 #include "server/limits.h"
 #include "server/value.h"
 
+struct list_node;
 struct xstream;
 
 struct value_builder {
     struct rdb_handler
         handler; /* give this to the reader; aux, end and others may be set by the owner */
     struct type_limits limits;
-    struct value value; /* under construction; ptr NULL: none */
+    struct value value;          /* under construction; ptr NULL: none */
     struct xstream_group *group; /* of a stream: the last one */
     struct xstream_consumer *consumer;
     void *self;
@@ -41,7 +42,16 @@ void value_builder_close(struct value_builder *builder);
 uint8_t value_rdb_type(const struct value *value);
 /* Append the serialised value. */
 void value_put(struct buf *out, const struct value *value, enum rdb_pack pack);
+/* The type for readers of RDB up to VERSION, 6 at least: what is too new for them is written
+ * element by element, which every server turns into its own encoding. RDB_NO_TYPE: they have none
+ * for it. */
+#define RDB_NO_TYPE 255
+uint8_t value_rdb_type_for(const struct value *value, unsigned version);
+/* RDB_TYPE is what value_rdb_type_for() said. */
+void value_put_as(struct buf *out, const struct value *value, uint8_t rdb_type, enum rdb_pack pack);
+/* A part of a value so written: the elements of a node of a list, for RDB_LIST. */
+size_t value_put_list_items(struct buf *out, const struct list_node *node, enum rdb_pack pack);
 /* What stands behind the nodes of a stream: what it knows of itself, and its groups. */
-void value_put_stream_tail(struct buf *out, const struct xstream *stream);
+void value_put_stream_tail(struct buf *out, const struct xstream *stream, uint8_t rdb_type);
 
 #endif

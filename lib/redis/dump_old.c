@@ -7,9 +7,6 @@
 #include "lib/redis/dump.h"
 #include "lib/redis/rdb_write.h"
 
-#include <math.h>
-#include <stdio.h>
-
 /* Pieces, and how many they are. */
 struct counted {
     struct buf bytes;
@@ -51,26 +48,10 @@ static enum err on_hash_field(void *self, struct slice field, struct slice value
     return on_element(self, value, why);
 }
 
-/* The score as RDB_ZSET has it: its length and its text. */
-static void put_score_text(struct buf *out, double score) {
-    char text[40];
-    if (isinf(score)) {
-        buf_byte(out, score > 0 ? 254 : 255);
-        return;
-    }
-    int size = snprintf(text, sizeof text, "%.17g", score);
-    ASSERT(size > 0 && (size_t)size < sizeof text);
-    buf_byte(out, (uint8_t)size);
-    buf_append(out, text, (size_t)size);
-}
-
 static enum err on_zset_member(void *self, struct slice member, double score, struct why *why) {
     struct old *old = self;
     enum err err = on_element(self, member, why);
-    if (old->rdb_type == RDB_ZSET)
-        put_score_text(&old->elements.bytes, score);
-    else
-        rdb_put_double(&old->elements.bytes, score);
+    rdb_put_score(&old->elements.bytes, score, old->rdb_type);
     return err;
 }
 

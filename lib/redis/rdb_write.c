@@ -6,6 +6,7 @@
 #include "lib/redis/listpack.h"
 #include "lib/redis/lzf.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #define NUMBER_TEXT_MAX 11u /* longer strings are no 32-bit integers */
@@ -137,6 +138,22 @@ void rdb_put_double(struct buf *out, double number) {
     uint64_t bits;
     memcpy(&bits, &number, sizeof bits);
     put_eight(out, bits);
+}
+
+void rdb_put_score(struct buf *out, double score, uint8_t rdb_type) {
+    char text[40];
+    if (rdb_type != RDB_ZSET) {
+        rdb_put_double(out, score);
+        return;
+    }
+    if (isinf(score)) {
+        buf_byte(out, score > 0 ? 254 : 255);
+        return;
+    }
+    int size = snprintf(text, sizeof text, "%.17g", score);
+    ASSERT(size > 0 && (size_t)size < sizeof text);
+    buf_byte(out, (uint8_t)size);
+    buf_append(out, text, (size_t)size);
 }
 
 void rdb_put_key(struct buf *out, const struct rdb_key *key, enum rdb_pack pack) {

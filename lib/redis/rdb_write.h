@@ -49,6 +49,9 @@ void rdb_put_string(struct buf *out, struct slice text, enum rdb_pack pack);
 void rdb_put_number(struct buf *out, int64_t number); /* a string that is a number */
 void rdb_put_double(struct buf *out, double number);
 
+/* A score of RDB_ZSET_2, or as the text that RDB_ZSET has. */
+void rdb_put_score(struct buf *out, double score, uint8_t rdb_type);
+
 /* Expiry, idle time or frequency where KEY has them, the type, the key's name. */
 void rdb_put_key(struct buf *out, const struct rdb_key *key, enum rdb_pack pack);
 

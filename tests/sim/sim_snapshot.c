@@ -81,10 +81,11 @@ static enum err read_memory(struct rdb_source *source, void *bytes, size_t size,
     return OK;
 }
 
-static struct lines lines_of(const struct buf *rdb) {
+static struct lines lines_of(const struct buf *rdb, bool is_old) {
     struct lines lines = {0};
     struct why why = {""};
     struct digester *digester = digester_new(take_line, &lines, NULL);
+    if (is_old) digester_streams(digester, DIGEST_STREAM_OLD);
     struct memory_source memory = {.source.read = read_memory, .rest = buf_slice(rdb)};
     struct rdb_limits limits = RDB_LIMITS_DEFAULT;
     struct rdb_reader *reader = rdb_reader_open(&memory.source, limits, digester_handler(digester));
@@ -120,8 +121,8 @@ static void keep_wanted(struct lines *lines, const struct slot_set *slots, int d
 }
 
 static void compare(const struct buf *wanted_rdb, const struct buf *got_rdb,
-                    const struct slot_set *slots, int db) {
-    struct lines wanted = lines_of(wanted_rdb), got = lines_of(got_rdb);
+                    const struct slot_set *slots, int db, bool is_old) {
+    struct lines wanted = lines_of(wanted_rdb, is_old), got = lines_of(got_rdb, is_old);
     keep_wanted(&wanted, slots, db);
     bool same = wanted.count == got.count;
     for (size_t i = 0; i < wanted.count && i < got.count; i++) {
@@ -147,7 +148,8 @@ struct taken {
     struct buf copy, bytes;
     bool owes_next, over, some_slots;
     struct slot_set slots;
-    int db; /* -1: all */
+    int db;      /* -1: all */
+    bool is_old; /* written for Redis 5 */
 };
 
 static struct taken taken[SNAPSHOTS_MAX];
@@ -179,7 +181,7 @@ static void on_end(void *owner, enum err err, const char *why) {
         printf("snapshot failed: %s\n", why);
         exit(1);
     }
-    compare(&t->copy, &t->bytes, t->some_slots ? &t->slots : NULL, t->db);
+    compare(&t->copy, &t->bytes, t->some_slots ? &t->slots : NULL, t->db, t->is_old);
     compared++;
     t->over = true;
     t->snapshot = NULL;
@@ -193,8 +195,9 @@ static void begin_one(void) {
     buf_clear(&t->bytes);
     t->owes_next = t->over = false;
     struct memory_sink sink = {.sink.write = write_memory, .out = &t->copy};
-    struct rdb_save_options options = {.scope = SNAPSHOT_ALL};
+    struct rdb_save_options options = {.scope = SNAPSHOT_ALL, .version = RDB_VERSION_WRITTEN};
     t->some_slots = below(3) == 0;
+    t->is_old = below(3) == 0;
     t->db = below(5) ? -1 : (int)below(DATABASES);
     memset(&t->slots, 0, sizeof t->slots);
     for (int i = 0; i < 40; i++) { /* a slot, or a run of them */
@@ -205,6 +208,7 @@ static void begin_one(void) {
     struct snapshot_want want = {.scope = SNAPSHOT_ALL,
                                  .slots = t->some_slots ? &t->slots : NULL,
                                  .one_db = t->db >= 0,
+                                 .version = t->is_old ? 9 : 0,
                                  .db = t->db,
                                  .owner = t,
                                  .batch = on_batch,
