@@ -6,6 +6,7 @@
 #include "server/args.h"
 #include "server/client_memory.h"
 #include "server/cluster.h"
+#include "server/crash.h"
 #include "server/evict.h"
 #include "server/net.h"
 #include "server/oom.h"
@@ -418,6 +419,11 @@ static const struct config_option options[] = {
      .write = config_write_events,
      .fallback = ""},
     BOOL_OPTION("import-mode", import_mode, "no"),
+    {.name = "crash-log-enabled",
+     .kind = CONFIG_BOOL,
+     .offset = AT(crash_log_enabled),
+     .fallback = "yes",
+     .apply = crash_apply},
     {.name = "oom-score-adj",
      .kind = CONFIG_ENUM,
      .offset = AT(oom_score_adj),
@@ -616,7 +622,6 @@ const struct config_kept config_kept[] = {
     {"cluster-port", "0", NULL},
     {"cluster-replica-no-failover", "no", "cluster-slave-no-failover"},
     {"cluster-replica-validity-factor", "10", "cluster-slave-validity-factor"},
-    {"crash-log-enabled", "yes", NULL},
     {"crash-memcheck-enabled", "yes", NULL},
     {"disable-thp", "yes", NULL},
     {"dynamic-hz", "yes", NULL},

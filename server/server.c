@@ -4,6 +4,7 @@
 #include "lib/base/version.h"
 #include "server/acl.h"
 #include "server/cluster.h"
+#include "server/crash.h"
 #include "server/oom.h"
 #include "server/start.h"
 
@@ -66,6 +67,7 @@ int server_main(int argc, char **argv) {
     }
     allow_connections(engine);
     oom_role_changed(engine);
+    crash_open(engine);
     if (acl_start(engine, &why) != OK) return fail_later(engine, &why);
     engine_make_dbs(engine);
     command_groups_bind(engine);

@@ -60,6 +60,7 @@ struct settings {
     /* the process */
     bool daemonize;
     char *pidfile, *logfile, *loglevel, *dir;
+    bool crash_log_enabled;
     int64_t oom_score_adj; /* enum oom_mode */
     int64_t oom_score_adj_values[3];
     int64_t key_load_delay_us, rdb_key_save_delay_us; /* for tests */

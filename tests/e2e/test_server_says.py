@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """test_server_says.py -- what only the log or the kernel is told: refused payloads, empty keys, crashes, oom-score-adj."""
-import os, sys
+import os, signal, sys
 
 import redis
 
@@ -59,6 +59,27 @@ def test_the_kernel_hears_of_oom_score_adj():
             assert "between -2000 and 2000" in str(error)
         client.execute_command("CONFIG", "SET", "oom-score-adj", "no")
         assert oom_score(server) == base
+
+
+def test_a_crash_leaves_a_stack_trace_and_still_is_one():
+    for how, number in (("SEGFAULT", signal.SIGSEGV), (None, signal.SIGABRT)):
+        with Folder("says") as folder:
+            server = Ours(folder, "server", "--logfile", "own.log")
+            if how:
+                try:
+                    server.client().execute_command("DEBUG", how)
+                except redis.ConnectionError:
+                    pass
+            else:
+                os.kill(server.process.pid, number)
+            assert server.process.wait(30) == -number
+            log = open(os.path.join(server.dir, "own.log"), encoding="utf-8").read()
+            assert f"crashed by signal: {int(number)}" in log and "STACK TRACE" in log and log.count("[0x") > 3, log
+            server.start()
+            server.client().config_set("crash-log-enabled", "no")
+            os.kill(server.process.pid, number)
+            assert server.process.wait(30) == -number
+            assert open(os.path.join(server.dir, "own.log"), encoding="utf-8").read().count("STACK TRACE") == 1
 
 
 run_tests(sys.modules[__name__])
