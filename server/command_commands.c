@@ -6,6 +6,8 @@
 #include "server/groups.h"
 #include "server/reply.h"
 
+#include <ctype.h>
+
 bool command_is_there(const struct engine *engine, const struct command *spec) {
     if (engine->renames && command_is_gone(engine, spec)) return false;
     if (engine->uses[spec->index].run) return true;
@@ -34,6 +36,15 @@ static void reply_names(struct client *c, uint32_t bits, unsigned count,
     reply_later_set(c, mark, told);
 }
 
+/* In upper case, as Redis has it. */
+static void reply_keyword(struct client *c, const char *word) {
+    char upper[32];
+    size_t size = strlen(word);
+    ASSERT(size <= sizeof upper);
+    for (size_t i = 0; i < size; i++) upper[i] = (char)toupper((unsigned char)word[i]);
+    reply_bulk(c, slice_from(upper, size));
+}
+
 static void reply_spec(struct client *c, const struct command_key_spec *spec) {
     reply_map(c, 3);
     reply_bulk_text(c, "flags");
@@ -52,7 +63,7 @@ static void reply_spec(struct client *c, const struct command_key_spec *spec) {
     } else if (spec->begin == COMMAND_BEGIN_WORD) {
         reply_map(c, 2);
         reply_bulk_text(c, "keyword");
-        reply_bulk_text(c, spec->word);
+        reply_keyword(c, spec->word);
         reply_bulk_text(c, "startfrom");
         reply_int(c, spec->at);
     } else
@@ -73,34 +84,46 @@ static void reply_spec(struct client *c, const struct command_key_spec *spec) {
     reply_int(c, spec->c);
 }
 
-/* The old way to say where keys are: first, last, step. */
+/* The old way to say where keys are: first, last, step. A last key that is counted from the end is
+ * behind all others. */
 static void reply_positions(struct client *c, const struct command *spec) {
     const struct command_key_spec *key = &spec->specs[0];
     bool plain = key->flags && key->begin == COMMAND_BEGIN_INDEX && key->find == COMMAND_FIND_RANGE;
-    int last = key->a;
-    if (plain && last >= 0) last += key->at;
-    for (size_t i = 1; plain && i < COMMAND_SPECS_MAX; i++) {
+    int last = 0;
+    for (size_t i = 0; plain && last >= 0 && i < COMMAND_SPECS_MAX; i++) {
         const struct command_key_spec *more = &spec->specs[i];
-        if (more->flags && more->begin == COMMAND_BEGIN_INDEX && more->find == COMMAND_FIND_RANGE &&
-            more->a >= 0 && more->at + more->a > last)
-            last = more->at + more->a;
+        if (!more->flags || more->begin != COMMAND_BEGIN_INDEX || more->find != COMMAND_FIND_RANGE)
+            continue;
+        int end = more->a < 0 ? more->a : more->at + more->a;
+        if (end < 0 || end > last) last = end;
     }
     reply_int(c, plain ? key->at : 0);
     reply_int(c, plain ? last : 0);
     reply_int(c, plain ? key->b : 0);
 }
 
+static void reply_tips(struct client *c, const char *tips) {
+    size_t mark = reply_later(c), count = 0;
+    for (; *tips; count++) {
+        size_t size = strcspn(tips, " ");
+        reply_bulk(c, slice_from(tips, size));
+        tips += size + (tips[size] == ' ');
+    }
+    reply_later_set(c, mark, count);
+}
+
 static void reply_command(struct client *c, const struct command *spec) {
     reply_array(c, 10);
     reply_bulk_text(c, spec->name);
     reply_int(c, spec->arity);
-    reply_names(c, spec->flags & (COMMAND_PROTECTED - 1), COMMAND_FLAGS, command_flag_name, "");
+    reply_names(c, spec->flags & (COMMAND_PROTECTED - 1) & ~(uint32_t)COMMAND_MAY_REPLICATE,
+                COMMAND_FLAGS, command_flag_name, "");
     reply_positions(c, spec);
     reply_names(c, spec->acl, COMMAND_ACLS, command_acl_name, "@");
-    reply_empty_array(c); /* tips */
+    reply_tips(c, command_tips(spec));
     size_t specs = 0;
     while (specs < COMMAND_SPECS_MAX && spec->specs[specs].flags) specs++;
-    reply_array(c, specs);
+    reply_set(c, specs);
     for (size_t i = 0; i < specs; i++) reply_spec(c, &spec->specs[i]);
     size_t mark = reply_later(c), subs = 0;
     for (size_t i = 0; i < command_count; i++) {

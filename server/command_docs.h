@@ -11,6 +11,8 @@ const char *command_syntax(const struct command *command);
 void command_reply_syntax(struct client *c, const char *arguments);
 /* How its time grows; NULL: nothing is said. */
 const char *command_cost(const struct command *command);
+/* The tips of COMMAND INFO, with spaces between; never NULL. */
+const char *command_tips(const struct command *command);
 size_t command_history_count(const struct command *command);
 void command_reply_history(struct client *c, const struct command *command);
 /* Its name and its map of COMMAND DOCS, subcommands and all. */

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""test_command_docs.py -- COMMAND DOCS tells of every command what redis-server 7.0.15 tells: arguments to the last flag, versions, groups, what is deprecated.
+"""test_command_docs.py -- COMMAND DOCS tells of every command what redis-server 7.0.15 tells: arguments to the last flag, versions, groups, what is deprecated; and COMMAND with flags, keys and tips.
 
 Summaries, costs and what came in which version are in words of our own; here they only must be there where redis-server has them.
 """
@@ -55,6 +55,24 @@ def test_what_is_named_and_the_old_protocol():
         assert docs(ours, *names).keys() == docs(theirs, *names).keys()
         shape = lambda value: [shape(v) for v in value] if isinstance(value, list) else type(value).__name__
         assert shape(docs(ours, "append", "setrange", resp="-2")) == shape(docs(theirs, "append", "setrange", resp="-2"))
+
+
+def test_command_itself():
+    def all_of(server):
+        done = subprocess.run(["redis-cli", "-3", "--json", "-p", str(server.port), "COMMAND"], capture_output=True, text=True, check=True)
+        found = {}
+        def keep(rows):
+            for name, arity, flags, first, last, step, categories, tips, specs, subs in rows:
+                specs = [{key: sorted(value) if key == "flags" else value for key, value in spec.items() if key != "notes"} for spec in specs]
+                found[name] = [arity, sorted(flags), first, last, step, sorted(categories), sorted(tips), specs]
+                keep(subs)
+        keep(json.loads(done.stdout))
+        return found
+    with Folder("docs") as folder:
+        mine, other = all_of(Ours(folder, "ours")), all_of(RedisServer(folder, "redis"))
+        assert mine.keys() - ONLY_HERE == other.keys() and len(other) > 360
+        said = [f"{name}:\n    here  {mine[name]}\n    redis {other[name]}" for name in sorted(other) if mine[name] != other[name]]
+        assert not said, "\n".join(said)
 
 
 run_tests(sys.modules[__name__])
