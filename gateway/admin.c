@@ -5,6 +5,7 @@
 #include "gateway/control.h"
 #include "gateway/dual.h"
 #include "gateway/dual_audit.h"
+#include "gateway/lanes_slots.h"
 #include "gateway/reads.h"
 #include "gateway/stats.h"
 
@@ -171,7 +172,7 @@ static void on_command(struct conn *conn) {
     if (slice_equal_nocase(r->argv[0], SLICE("PING"))) {
         status(conn, "PONG");
     } else if (!slice_equal_nocase(r->argv[0], SLICE("GATEWAY"))) {
-        status(conn, "-ERR this is the admin socket: GATEWAY STATS|LANES|AUDIT|READS|CLIENTS|HOLD|RELEASE|PIN|UNPIN");
+        status(conn, "-ERR this is the admin socket: GATEWAY STATS|LANES|SLOTS|AUDIT|READS|CLIENTS|HOLD|RELEASE|PIN|UNPIN");
     } else if (slice_equal_nocase(verb, SLICE("STATS"))) {
         struct buf json = {0};
         stats_write_json(gw, &json);
@@ -189,6 +190,13 @@ static void on_command(struct conn *conn) {
         dual_write_json(gw, &json);
         say(conn, buf_slice(&json));
         buf_close(&json);
+    } else if (slice_equal_nocase(verb, SLICE("SLOTS")) && !gw->lanes) {
+        status(conn, "-ERR this gateway has no lanes: its capture is stream");
+    } else if (slice_equal_nocase(verb, SLICE("SLOTS"))) {
+        struct listing *listing = NEW(struct listing);
+        *listing = (struct listing){conn->admin, conn->id};
+        conn->waits = true;
+        lanes_slots(gw, on_listed, listing);
     } else if (slice_equal_nocase(verb, SLICE("READS"))) {
         reads(conn, r->argc - 2, r->argv + 2);
     } else if (slice_equal_nocase(verb, SLICE("AUDIT"))) {
@@ -211,7 +219,7 @@ static void on_command(struct conn *conn) {
         reload(conn);
     } else {
         status(conn,
-               "-ERR GATEWAY STATS|LANES|AUDIT|READS|CLIENTS|HOLD|RELEASE [side]|PIN legacy|target|UNPIN|RELOAD");
+               "-ERR GATEWAY STATS|LANES|SLOTS|AUDIT|READS|CLIENTS|HOLD|RELEASE [side]|PIN legacy|target|UNPIN|RELOAD");
     }
 }
 

@@ -111,6 +111,10 @@ def with_writers(folder, target_class, loops=1):
         assert (d["source_digest"] == "") == (d["kind"] == "extra") and (d["target_digest"] == "") == (d["kind"] == "missing"), (key, d)
         assert d["source_digest"] != d["target_digest"], (key, d)
     assert sum(w.done for w in writers) > before, "no client wrote during the audit"
+    with redis.Redis(unix_socket_path=gateway.admin) as admin:
+        slots = json.loads(admin.execute_command("GATEWAY", "SLOTS"))
+    assert sum(lane["slots"] for lane in slots["lanes"]) == slots["slots"] == 16384 and len(slots["lanes"]) == 3, slots
+    assert all(lane["primary_up"] and lane["follower_up"] and lane["dirty_slots"] == 0 for lane in slots["lanes"]), slots
     gateway.admin_call("REPAIR")
     wait_until("the repaired keys are clean", lambda: gateway.audit()["differences"] == 0, 60)
     stop(writers)
