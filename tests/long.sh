@@ -33,7 +33,8 @@ sanitized() {
         ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 E2E_JOBS=1 /usr/bin/python3 tests/e2e/run.py "$@"
 }
 
-part "build with sanitizers" make -s -j"$(nproc)" SANITIZE=address,undefined all tools
+part "build" make -s -j"$(nproc)" all tools
+part "build with sanitizers" make -s -j"$(nproc)" SANITIZE=address,undefined all tools build-sim
 part "end to end, under ASan and UBSan" sanitized
 part "every command, a million times" /usr/bin/python3 tests/e2e/test_every_command.py 1000000
 part "payloads of RESTORE, 400000" /usr/bin/python3 tests/e2e/test_restore_differential.py 400000

@@ -14,4 +14,4 @@ for test in $(find "$@" -type f -perm -u+x | sort); do
 done
 rm -f "$log"
 echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+[ $failed = 0 ] && [ $passed != 0 ]
