@@ -165,12 +165,13 @@ static void pass(struct req *req, struct slice bytes) {
     }
 }
 
-static void head_is_done(struct backend *b) {
+/* WHOLE: all that came for it, if it came at once; else it is in req->text. */
+static void head_is_done(struct backend *b, struct slice whole) {
     struct req *req = b->head;
     if (req->kind == REQ_WHOLE) {
         struct buf text = req->text;
         req->text = (struct buf){0};
-        req->done(req, b, buf_slice(&text));
+        req->done(req, b, whole.size > 0 ? whole : buf_slice(&text));
         buf_close(&text);
         if (b->sm.state == BACKEND_GONE) return; /* done() ended the connection and the queue */
     } else if (req->kind == REQ_RELAY && req->done != NULL) {
@@ -224,7 +225,7 @@ static bool take_replies(struct backend *b, struct slice bytes, size_t *used) {
             more = true;
             break;
         }
-        if (req->kind == REQ_RELAY) {
+        if (req->kind == REQ_RELAY || req->kind == REQ_WHOLE) {
             if (!reply_ended(b, slice_take(rest, step_used))) return false;
             continue;
         }
@@ -232,9 +233,16 @@ static bool take_replies(struct backend *b, struct slice bytes, size_t *used) {
         written = at;
         if (!reply_ended(b, slice_take(rest, step_used))) return false;
     }
-    pass(req, slice_take(slice_drop(bytes, written), at - written));
     *used = at;
-    if (req->replies == 0) head_is_done(b);
+    struct slice left = slice_take(slice_drop(bytes, written), at - written);
+    bool at_once = req->kind == REQ_WHOLE && req->replies == 0 && buf_size(&req->text) == 0 &&
+                   !req->over && (req->limit_bytes == 0 || left.size <= req->limit_bytes);
+    if (at_once) {
+        head_is_done(b, left);
+        return !more && at > 0;
+    }
+    pass(req, left);
+    if (req->replies == 0) head_is_done(b, (struct slice){0});
     return !more && at > 0;
 }
 

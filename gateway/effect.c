@@ -84,7 +84,8 @@ static void fill_keys(struct effect *effect, const struct effect_draft *draft,
     const struct effect_rule *rule = effect->inside->rule;
     enum effect_keys special = rule != NULL ? rule->keys : KEYS_AS_TOLD;
     /* One more: MOVE writes its key in another database too. */
-    struct effect_key *keys = NEW_ARRAY(struct effect_key, count + 1);
+    struct effect_key *keys = effect->inside->few_keys;
+    if (count + 1 > EFFECT_FEW_KEYS) keys = NEW_ARRAY(struct effect_key, count + 1);
     for (size_t i = 0; i < count; i++) {
         unsigned use = use_corrected(draft, special, found[i].at, use_of(found[i].flags));
         keys[i] = (struct effect_key){.name = effect->inside->argv[found[i].at],
@@ -159,7 +160,8 @@ static void write_bytes(struct effect *effect, const struct effect_draft *draft)
     size_t at = buf_size(&in->bytes);
     resp_write_array(&in->bytes, draft->argc);
     in->argc = draft->argc;
-    in->argv = NEW_ARRAY(struct slice, draft->argc);
+    in->argv = in->few_argv;
+    if (draft->argc > EFFECT_FEW_WORDS) in->argv = NEW_ARRAY(struct slice, draft->argc);
     for (size_t i = 0; i < draft->argc; i++) {
         resp_write_bulk(&in->bytes, draft->argv[i]);
         size_t begin = buf_size(&in->bytes) - 2 - draft->argv[i].size;
@@ -265,8 +267,8 @@ void effect_free(struct effect *effect) {
     struct effect_inside *in = effect->inside;
     for (size_t i = 0; i < in->part_count; i++) effect_free(in->parts[i]);
     mem_free(in->parts);
-    mem_free(in->keys);
-    mem_free(in->argv);
+    if (in->keys != in->few_keys) mem_free(in->keys);
+    if (in->argv != in->few_argv) mem_free(in->argv);
     buf_close(&in->bytes);
     mem_free(effect); /* and IN with it */
 }

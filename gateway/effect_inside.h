@@ -85,11 +85,16 @@ enum effect_option {
 /* What goes along in the same MULTI, behind the command. */
 enum effect_extra { EXTRA_NONE, EXTRA_XLEN, EXTRA_PEXPIREAT };
 
+#define EFFECT_FEW_KEYS 2u
+#define EFFECT_FEW_WORDS 8u
+
 struct effect_inside {
     const struct effect_rule *rule;
     struct buf bytes; /* all that is sent */
     struct effect_key *keys;
     struct slice *argv; /* of the command as it is sent; in `bytes` */
+    struct effect_key few_keys[EFFECT_FEW_KEYS]; /* room for most */
+    struct slice few_argv[EFFECT_FEW_WORDS];
     size_t argc;
     struct slice request; /* the command itself; in `bytes` */
     struct slice body;    /* the command and its extra; in `bytes` */

@@ -187,7 +187,7 @@ void lane_close(struct lane *lane);
 void lane_check(const struct lane *lane); /* asserts its invariants; for tests */
 
 static inline unsigned lane_of(unsigned lanes, struct slice name) {
-    return slot_cluster(name) % lanes;
+    return lanes == 1 ? 0 : slot_cluster(name) % lanes;
 }
 static inline bool lane_owns(const struct lane *lane, struct slice name) {
     return lane_of(lane->lanes, name) == lane->number;

@@ -20,6 +20,7 @@ static uint64_t hash_of(const struct effect_key *key) {
 static bool is_in_doubt(const struct lane *l, const struct effect_key *key) {
     bool depends = (key->use & EFFECT_READ) || !(key->use & EFFECT_WHOLE);
     if (!depends) return false;
+    if (lane_deadlines_none(&l->deadlines)) return false;
     int64_t deadline = lane_deadlines_find(&l->deadlines, hash_of(key));
     if (deadline == LANE_DEADLINE_NONE) return false;
     if (!l->rules.follower_keeps_expired) return true;
@@ -48,6 +49,7 @@ static void set_deadlines(struct lane *l, const struct effect_key *keys, size_t 
     for (size_t i = 0; i < count; i++) {
         int64_t at_ms = LANE_DEADLINE_NONE;
         if (keys[i].expiry == EFFECT_EXPIRY_KEPT) continue;
+        if (keys[i].expiry == EFFECT_EXPIRY_NONE && lane_deadlines_none(&l->deadlines)) continue;
         if (keys[i].expiry == EFFECT_EXPIRY_AT)
             at_ms = keys[i].deadline_ms == LANE_DEADLINE_NONE ? LANE_DEADLINE_NONE - 1
                                                               : keys[i].deadline_ms;

@@ -37,6 +37,11 @@ static inline unsigned lane_deadlines_slot(uint64_t hash) {
     return (unsigned)(hash >> 50); /* < SLOT_CLUSTER_COUNT, which is 2^14 */
 }
 
+/* No key has one: there is nothing to ask for, and nothing to take back. */
+static inline bool lane_deadlines_none(const struct lane_deadlines *d) {
+    return d->count == 0 && !d->lost;
+}
+
 /* The time at which the key may vanish; LANE_DEADLINE_NONE: it does not. */
 int64_t lane_deadlines_find(const struct lane_deadlines *d, uint64_t hash);
 
