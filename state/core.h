@@ -139,6 +139,7 @@ struct core {
     struct link_report link[LINKS];
     struct lanes_report lanes[BARRIER_GATEWAYS_MAX];
     bool lanes_copying;
+    int64_t lanes_few_since_ms; /* wall clock: since when few keys of the copy are dirty */
     int64_t lanes_base, lanes_base_bytes; /* copies before the present baseline */
     struct core_audit audit;
     struct core_reads reads;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #define FEW_KEYS 256
+#define FEW_FOR_MS 2500 /* a report each second */
 #define COPIES_AT_ONCE 64 /* of a lane, at most (gateway/lane.c) */
 
 bool core_has_lanes(const struct core *core) {
@@ -169,8 +170,10 @@ static void fill_copy(struct core *core, struct link_report *link, const struct 
     if (all->copies < core->lanes_base) core->lanes_base = core->lanes_base_bytes = 0;
     link->copy_keys = all->copies - core->lanes_base;
     link->copy_bytes = all->copy_bytes - core->lanes_base_bytes;
-    /* Listed is not copied; but keys that nobody can stop writing to may stay dirty for ever. */
-    bool copied = all->dirty_keys == 0 || link->copy_keys >= link->copy_keys_total;
+    /* Keys that nobody can stop writing to may stay dirty for ever. */
+    if (!all->baseline_done) core->lanes_few_since_ms = now_ms;
+    bool copied = all->dirty_keys == 0 || link->copy_keys >= link->copy_keys_total ||
+                  now_ms - core->lanes_few_since_ms > FEW_FOR_MS;
     if (all->baseline_done && copied) link->copy_ended_ms = now_ms;
     link->gate.copy_done = link->copy_ended_ms != 0;
     int64_t left = link->copy_keys_total - link->copy_keys, took = now_ms - link->copy_started_ms;

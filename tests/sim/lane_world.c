@@ -13,7 +13,7 @@ const char *const world_rule_names[WORLD_RULES] = {
     "kill_p (C21)",       "kill_f (C21)",        "connids (C21)",      "pin (C10a)",          "gen (C13a)",     "spread (C12b)",
     "volatile (C12a)",    "runid_p (C22a)",      "runid_f (C22a)",     "unconfirmed (C20)",   "entry (C20)",    "dirtypersist (C20)",
     "lostjournal (C20)",  "order (C11a)",        "copyerr (C13)",      "extra (C15)",         "unscanned (C15)",  "fence (C14a)",
-    "unless changed (C14a)",
+    "unless changed (C14a)", "swap (C21, C23)",
     "place (C29)",        "not clean (C29)",     "spoiled (C29)",      "expiry (C29)",        "keys of F (C29)"};
 
 static struct world *the_world; /* one at a time */
@@ -695,6 +695,88 @@ void world_restart(struct world *w, enum lane_side side, int back) {
         free_messages(&w->zombies->asked);
     }
     if (!w->off[side == LANE_P ? OFF_RUN_ID_P : OFF_RUN_ID_F]) lanes_mark_all(&w->lanes);
+    pump(w);
+}
+
+/* ---- the sides change roles ---- */
+
+static bool idle(const struct world *w);
+
+/* The clients' own connections are closed at the old side; what lists is asked anew. */
+static void leave_old_side(struct world *w, bool drained) {
+    for (unsigned n = w->lane_count; n < world_wires(w, LANE_P); n++) lose(w, LANE_P, n);
+    lose(w, LANE_F, world_wires(w, LANE_F) - 1);
+    for (unsigned i = 0; i < w->lane_count; i++) {
+        struct wire *wire = w->wires[LANE_F][i];
+        while (drained && wire->asked.head) { /* marks that are not looked at yet */
+            struct message *m = pop(&wire->asked);
+            execute(w, wire, m);
+            free_message(m);
+        }
+        for (int side = 0; side < 2 && !drained; side++) {
+            bury(w, w->wires[side][i]);
+            w->wires[side][i] = new_wire(w, (enum lane_side)side, (int)i);
+            if (side == LANE_P) lane_primary_lost(&w->lanes.lane[i]);
+            else lane_follower_lost(&w->lanes.lane[i]);
+        }
+    }
+}
+
+static void change_sides(struct wire *wire) {
+    for (; wire; wire = wire->next) wire->side = wire->side == LANE_P ? LANE_F : LANE_P;
+}
+
+static void swap_servers(struct world *w) {
+    struct mini server = w->server[LANE_P];
+    struct mini_state history[WORLD_HISTORY];
+    int count = w->history_count[LANE_P];
+    int32_t version = w->facts.primary_version;
+    w->server[LANE_P] = w->server[LANE_F];
+    w->server[LANE_F] = server;
+    w->server[LANE_P].refuse = 0;
+    w->server[LANE_P].import_mode = false; /* it ends with the barrier (C23) */
+    memcpy(history, w->history[LANE_P], sizeof history);
+    memcpy(w->history[LANE_P], w->history[LANE_F], sizeof history);
+    memcpy(w->history[LANE_F], history, sizeof history);
+    w->history_count[LANE_P] = w->history_count[LANE_F];
+    w->history_count[LANE_F] = count;
+    w->facts.primary_version = w->facts.follower_version;
+    w->facts.follower_version = version;
+    w->rules.follower_keeps_expired = false;
+}
+
+static void swap_wires(struct world *w, unsigned lane) {
+    struct wire *old = w->wires[LANE_P][lane];
+    w->wires[LANE_P][lane] = w->wires[LANE_F][lane];
+    w->wires[LANE_F][lane] = old;
+    for (int side = 0; side < 2; side++) {
+        w->wires[side][lane]->side = (enum lane_side)side;
+        w->wires[side][lane]->conn.import_source = side == LANE_F;
+    }
+}
+
+/* As dual_swap() of the gateway does it. */
+void world_swap(struct world *w) {
+    bool drained = idle(w);
+    TALK("P and F change roles%s\n", drained ? "" : ", and the lanes are not drained");
+    w->figures[drained ? 4 : 5]++;
+    leave_old_side(w, drained);
+    lane_scan_restart(&w->lanes.scan);
+    change_sides(w->zombies);
+    change_sides(w->ghosts);
+    swap_servers(w);
+    for (unsigned i = 0; i < w->lane_count; i++) {
+        struct lane *l = &w->lanes.lane[i];
+        lane_swap(l, w->facts.primary_version);
+        l->rules.follower_keeps_expired = false;
+        swap_wires(w, i);
+        if (drained) continue;
+        lane_primary_up(l, w->facts.primary_version);
+        lane_follower_up(l, w->facts.follower_version);
+    }
+    if (!drained) lanes_mark_all(&w->lanes);
+    w->off[OFF_KILL_F] |= w->off[OFF_SWAP]; /* nobody waits for them */
+    while (w->off[OFF_SWAP] && w->zombies) world_kill(w);
     pump(w);
 }
 

@@ -41,6 +41,7 @@ enum world_rule {
     OFF_LISTED,
     OFF_FENCE,
     OFF_UNLESS_CHANGED,
+    OFF_SWAP, /* what was lost at the old P holds copies back as F's */
     OFF_AUDIT_PLACE,   /* the rest: sim_audit */
     OFF_AUDIT_CLEAN,
     OFF_AUDIT_SPOILED,
@@ -156,6 +157,8 @@ void world_kill(struct world *w);   /* the oldest old connection is known to be 
 void world_zombie(struct world *w); /* an old connection executes something */
 void world_crash(struct world *w, bool host);
 void world_restart(struct world *w, enum lane_side side, int back);
+/* P and F change roles, as at a barrier when the lanes are drained, as by hand when they are not. */
+void world_swap(struct world *w);
 void world_turn(struct world *w);
 void world_remember(struct world *w, enum lane_side side);
 /* The first wire from FROM on with something to do. */

@@ -92,6 +92,7 @@ static void random_issue(struct rng *r, struct world *w) {
 struct weather {
     bool faults, refusals, loading;
     unsigned kinds;
+    bool swaps;
 };
 
 static void random_fault(struct rng *r, struct world *w, const struct weather *weather) {
@@ -113,6 +114,11 @@ static void random_step(struct rng *r, struct world *w, const struct weather *we
     uint64_t dice = rng_below(r, 1000);
     if ((w->zombies || w->ghosts) && rng_below(r, 8) == 0) world_zombie(w);
     if (w->zombies && rng_below(r, 6) == 0) world_kill(w);
+    if (weather->swaps && rng_below(r, 50) == 0) {
+        if (rng_below(r, 3) > 0) world_rest(w); /* then it is drained, if it can be */
+        world_swap(w);
+        return;
+    }
     if (dice < 230) random_issue(r, w);
     else if (dice < 410) world_execute(w, LANE_P, busy(r, w, LANE_P, false));
     else if (dice < 600) world_answer(w, LANE_P, busy(r, w, LANE_P, true));
@@ -164,7 +170,7 @@ static bool random_run(uint64_t seed, int off, uint64_t figures[8], bool quiet) 
     if (!baseline) w->server[LANE_F].state = w->server[LANE_P].state;
     if (baseline && rng_below(&r, 3) == 0) both(w, "SET b 9", false, true);
     for (int side = 0; side < 2 && baseline; side++) w->server[side].state.libraries = (uint32_t)rng_below(&r, 4);
-    struct weather weather = {rng_below(&r, 10) < 7, rng_below(&r, 10) < 3, rng_below(&r, 10) < 2, (unsigned)rng_below(&r, 8)};
+    struct weather weather = {rng_below(&r, 10) < 7, rng_below(&r, 10) < 3, rng_below(&r, 10) < 2, (unsigned)rng_below(&r, 8), rng_below(&r, 3) == 0};
     w->check_clean = !weather.refusals && !weather.loading && rng_below(&r, 2);
     world_start(w, baseline);
     for (uint64_t steps = 15 + rng_below(&r, 250); steps > 0 && !w->failed[0]; steps--) random_step(&r, w, &weather);
@@ -213,6 +219,7 @@ static const struct trace traces[] = {
     {OFF_COPY_ERROR, false, false, {"i0 SET b 1", DONE0, "refuse b", THERE0, "accept", COPY, "loading", "p0", "loaded", "r0"}},
     {OFF_EXTRA, false, true, {"+ SET b 9"}},
     {OFF_LISTED, false, true, {"- SET b 9"}},
+    {OFF_SWAP, false, false, {"i0 APPEND b x", "bp0", "swap", "copy", DONE0, THERE0, "rest", "zombie"}},
     {OFF_FENCE, false, false, {BIG, CHUNK, CHUNK, CHUNK, CHUNK, "i1 LPUSH b q;RPOP b", DONE0}},
     {OFF_UNLESS_CHANGED, false, false, {"*", "= SADD b x", "= SADD b y", "= PEXPIREAT b 1000300", "i0 SADD b z", DONE0, "copy", CHUNK, CHUNK,
                                         CHUNK, CHUNK, "tick"}},
@@ -250,6 +257,7 @@ static void step_named(struct world *w, const char *s) {
     else if (strcmp(s, "kill") == 0) world_kill(w);
     else if (strcmp(s, "kill*") == 0) while (w->zombies) world_kill(w);
     else if (strcmp(s, "zombie") == 0) world_zombie(w);
+    else if (strcmp(s, "swap") == 0) world_swap(w);
     else if (strcmp(s, "crash") == 0) world_crash(w, false);
     else if (strcmp(s, "host") == 0) world_crash(w, true);
     else if (strncmp(s, "restart ", 8) == 0) world_restart(w, s[8] == 'P' ? LANE_P : LANE_F, 1);
@@ -322,6 +330,7 @@ int main(int argc, char **argv) {
         if (!random_run(seed + (uint64_t)i * 1000003, -1, figures, false)) failed++;
     printf("%" PRIu64 " requests executed, %" PRIu64 " clean keys compared, %" PRIu64 " crashes, %" PRIu64 " breaks\n", figures[0], figures[1], figures[2],
            figures[3]);
+    printf("%" PRIu64 " times P and F changed roles, drained, %" PRIu64 " times not\n", figures[4], figures[5]);
     printf("%s\n", failed ? "FAILED" : "fine");
     return failed ? 1 : 0;
 }
