@@ -62,7 +62,7 @@ struct rdb_place {
 
 struct rdb_save_options {
     enum snapshot_scope scope;
-    unsigned version;
+    unsigned version; /* of the RDB; 0: that of Redis 7.0 */
     bool aof_base;
     struct rdb_place place;
 };

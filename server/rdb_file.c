@@ -18,7 +18,7 @@
 #define FETCHED_AT_ONCE 16
 #define KEYS_BETWEEN_LOOKS 16 /* at the clock */
 #define KEY_BYTES_MIN 12u     /* of an RDB, for each key whose room is reserved on its word */
-#define EMPTY_KEYS_NAMED 100 /* in the log; the others are counted */
+#define EMPTY_KEYS_NAMED 100  /* in the log; the others are counted */
 #define SYNC_EVERY_BYTES                                                                           \
     (UINT64_C(32) << 20) /* rdb-save-incremental-fsync: never a long queue of dirty pages */
 
@@ -97,8 +97,10 @@ static enum err put_db(struct db *db, struct rdb_writer *writer, bool compress, 
 }
 
 enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink,
-                     const struct rdb_save_options *options, struct why *why) {
+                     const struct rdb_save_options *wanted, struct why *why) {
     struct rdb_writer writer;
+    struct rdb_save_options copy = *wanted, *options = &copy;
+    if (options->version == 0) options->version = RDB_VERSION_WRITTEN;
     rdb_writer_open(&writer, sink, options->version);
     rdb_put_head(engine, &writer, options);
     enum err err = OK;
