@@ -299,7 +299,8 @@ static enum err make_first_base(struct aof *aof, struct why *why) {
     if (loaded) return loaded;
     const struct aof_file *base =
         aof_manifest_new_base(&aof->manifest, aof->engine->settings.appendfilename, true);
-    struct rdb_save_options options = {.scope = SNAPSHOT_ALL, .aof_base = true};
+    struct rdb_save_options options = {
+        .scope = SNAPSHOT_ALL, .version = RDB_VERSION_WRITTEN, .aof_base = true};
     char *path = aof_path(aof, base->name);
     enum err err = aof_make_folder(aof, why);
     if (!err) err = rdb_save_file(aof->engine, path, &options, why);

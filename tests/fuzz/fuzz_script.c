@@ -262,31 +262,21 @@ static void put_command(struct buf *out, struct input *in) {
 static void put_value(struct buf *out, struct input *in, unsigned statement, int depth) {
     unsigned kind = byte(in);
     size_t size = kind >> 4, left = (size_t)(in->end - in->at);
-    switch (kind % 6) {
-    case 0:
+    if (kind % 6 == 0) {
         size = size < left ? size : left;
         put_string(out, in->at, size);
         in->at += size;
-        return;
-    case 1: buf_printf(out, "%s", numbers[byte(in) % COUNT_OF(numbers)]); return;
-    case 2: {
+    } else if (kind % 6 == 1) {
+        buf_printf(out, "%s", numbers[byte(in) % COUNT_OF(numbers)]);
+    } else if (kind % 6 == 2) {
         const char *text = texts[byte(in) % COUNT_OF(texts)];
         put_string(out, (const uint8_t *)text, strlen(text));
-        return;
-    }
-    case 3:
-        if (depth > 0) {
-            put_table(out, in, statement, depth);
-            return;
-        }
-        /* fall through */
-    case 4:
-        if (statement > 0) {
-            buf_printf(out, "r%u[%u]", byte(in) % statement, byte(in) % RESULTS + 1);
-            return;
-        }
-        /* fall through */
-    default: buf_printf(out, "\"k%u\"", byte(in) % 4); return;
+    } else if (kind % 6 == 3 && depth > 0) {
+        put_table(out, in, statement, depth);
+    } else if (kind % 6 <= 4 && statement > 0) {
+        buf_printf(out, "r%u[%u]", byte(in) % statement, byte(in) % RESULTS + 1);
+    } else {
+        buf_printf(out, "\"k%u\"", byte(in) % 4);
     }
 }
 
