@@ -130,9 +130,12 @@ def hosts(b):
 def psync(b):
     """Whoever cannot have PSYNC is told what else there is."""
     hidden = b.redis("--rename-command", "PSYNC", "", "--rename-command", "SYNC", "")
-    b.check("PSYNC hidden", b.config(legacy=hidden), 3, "legacy.psync", "legacy refuses PSYNC", "legacy.commands.psync", "gateway.capture: lane")
+    stream = "gateway: { capture: stream }"
+    b.check("PSYNC hidden", b.config(legacy=hidden, more=stream), 3, "legacy.psync", "legacy refuses PSYNC", "legacy.commands.psync", "gateway.capture: lane")
     renamed = b.redis("--rename-command", "PSYNC", "xhma21xfkssync")
-    b.check("PSYNC renamed", b.config(legacy=renamed), 3, "legacy.psync", "legacy.commands.psync")
+    b.check("PSYNC renamed", b.config(legacy=renamed, more=stream), 3, "legacy.psync", "legacy.commands.psync")
+    b.expect("PSYNC hidden, and nothing said of the capture", b.run("check", "--config", b.config(legacy=hidden)), 0,
+             "legacy refuses PSYNC", "capture lane: the gateway writes to both sides")
     b.expect("by its other name", b.run("check", "--config", b.config(
         legacy=f'{{ address: "127.0.0.1:{renamed}", commands: {{ psync: xhma21xfkssync }} }}')), 0, "legacy allows PSYNC")
     password = SECRETS["RIGHT"].replace(" ", "")
@@ -142,7 +145,7 @@ def psync(b):
                       for word in ("--user", user, "on", f">{password}", "~*", "&*", "+@all", *less.split())))
     for user in ("nopsync", "noacl", "norepl"):
         side = f'{{ address: "127.0.0.1:{users}", auth: {{ user: {user}, password: "env:JOINED" }} }}'
-        b.check(f"the user {user}", b.config(legacy=side), 3, "legacy.psync", "legacy refuses PSYNC", "+psync +replconf")
+        b.check(f"the user {user}", b.config(legacy=side, more=stream), 3, "legacy.psync", "legacy refuses PSYNC", "+psync +replconf")
     side = f'{{ address: "127.0.0.1:{users}", auth: {{ user: mover, password: "env:JOINED" }} }}'
     b.expect("a user who may", b.run("check", "--config", b.config(legacy=side)), 0, "legacy allows PSYNC")
     for port in (hidden, renamed, users):
