@@ -95,6 +95,9 @@ def test_a_moving_slot_asks_and_says_try_again():
         a, b = cluster.nodes
         here, there = key_in(5), key_in(5, "x")
         raw(a, "SET", here, 1)
+        raw(a, "DEBUG", "SET-ACTIVE-EXPIRE", 0)
+        raw(a, "SET", key_in(5, "e"), 1, "PX", 1)
+        time.sleep(0.01)
         raw(b, "CLUSTER", "SETSLOT", 5, "IMPORTING", cluster.ids[0])
         raw(a, "CLUSTER", "SETSLOT", 5, "MIGRATING", cluster.ids[1])
         assert error_of(a, ("GET", here)) is None
@@ -104,6 +107,10 @@ def test_a_moving_slot_asks_and_says_try_again():
         assert error_of(b, ("ASKING",), ("SET", there, 1)) is None
         assert "MOVED" in error_of(b, ("ASKING",), ("GET", there), ("GET", there))
         assert "TRYAGAIN" in error_of(b, ("ASKING",), ("MGET", here, there))
+        assert "ASK" in error_of(a, ("GET", key_in(5, "e"))), "what has expired is not here"
+        raw(a, "DEBUG", "SET-ACTIVE-EXPIRE", 1)
+        while raw(a, "CLUSTER", "COUNTKEYSINSLOT", 5) != 1:
+            time.sleep(0.01)
         assert "still hold keys" in error_of(a, ("CLUSTER", "SETSLOT", 5, "NODE", cluster.ids[1]))
         assert raw(a, "MIGRATE", "127.0.0.1", b.port, here, 0, 1000) == b"OK"
         for node in (b, a):

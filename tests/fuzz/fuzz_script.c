@@ -305,7 +305,7 @@ static struct client *client;
 static void start(void) {
     char *options[] = {(char *)(uintptr_t) "server", (char *)(uintptr_t) "--save",
                        (char *)(uintptr_t) "", (char *)(uintptr_t) "--lua-memory-limit",
-                       (char *)(uintptr_t) "33554432"};
+                       (char *)(uintptr_t) "16777216"};
     struct why why;
     engine = engine_new();
     config_init(engine);
