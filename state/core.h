@@ -213,6 +213,7 @@ const char *core_capture_note(const struct core *core); /* what it promises, or 
 /* ---- core_lanes.c ---- */
 bool core_has_lanes(const struct core *core);
 void core_lanes_take(struct core *core, const struct member *gateway, const json_t *json);
+void core_lanes_forget(struct core *core, const struct member *gateway); /* it has just come */
 void core_lanes_sum(struct core *core, struct gates_lanes *all);
 /* Fill in core->link[] from the lanes, so that gates, moves and status see a link. */
 void core_lanes_as_links(struct core *core, const struct gates_lanes *all);

@@ -67,6 +67,14 @@ void core_lanes_take(struct core *core, const struct member *gateway, const json
     r->json = json_deep_copy(json);
 }
 
+/* What the process before said of its lanes is not true of the next one's. */
+void core_lanes_forget(struct core *core, const struct member *gateway) {
+    struct lanes_report *r = find(core, member_row(gateway)->name, false);
+    if (r == NULL) return;
+    json_decref(r->json);
+    *r = (struct lanes_report){0};
+}
+
 void core_lanes_close(struct core *core) {
     for (size_t i = 0; i < BARRIER_GATEWAYS_MAX; i++) json_decref(core->lanes[i].json);
 }

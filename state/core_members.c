@@ -242,6 +242,7 @@ static void on_joined(void *self, struct member *member) {
         if (!core_syncer(core)) take_syncer(core, member);
         return;
     }
+    core_lanes_forget(core, member);
     if (is_another_process(core, row))
         fence_predecessor(core, row);
     else
