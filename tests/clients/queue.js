@@ -1,4 +1,5 @@
-// queue.js PORT SECONDS -- BullMQ through the gateway: jobs are added and worked on for SECONDS, then counted.
+// queue.js PORT SECONDS [drops] -- BullMQ through the gateway: jobs are added and worked on for SECONDS, then counted.
+// With `drops` a connection may break and be refused for a while; ioredis opens another.
 // Prints one line of JSON: added, done, twice, failed, errors. Ends with 0 when every added job was done exactly once.
 'use strict';
 const { Queue, Worker } = require('bullmq');
@@ -6,7 +7,12 @@ const { Queue, Worker } = require('bullmq');
 const port = Number(process.argv[2]);
 const until = Date.now() + 1000 * Number(process.argv[3]);
 const connection = { host: '127.0.0.1', port, maxRetriesPerRequest: null };
+const drops = process.argv[4] === 'drops';
 const errors = [];
+const note = (who) => (error) => {
+  if (drops && /ECONNREFUSED|ECONNRESET|EPIPE|Connection is closed/.test(`${error.code} ${error.message}`)) return;
+  errors.push(`${who}: ${error.message}`);
+};
 const done = new Map();
 let failed = 0;
 let added = 0;
@@ -16,8 +22,8 @@ const worker = new Worker('drawbridge-test', async (job) => {
   done.set(job.data.number, (done.get(job.data.number) || 0) + 1);
   return job.data.number * 2;
 }, { connection, concurrency: 4 });
-queue.on('error', (error) => errors.push(`queue: ${error.message}`));
-worker.on('error', (error) => errors.push(`worker: ${error.message}`));
+queue.on('error', note('queue'));
+worker.on('error', note('worker'));
 worker.on('failed', () => { failed += 1; });
 
 async function produce() {

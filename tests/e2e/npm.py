@@ -11,4 +11,5 @@ def install():
     with open(os.path.join(CLIENTS, "package-lock.json"), encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not all(os.path.isdir(os.path.join(CLIENTS, "node_modules", name)) for name in PACKAGES):
-            subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=CLIENTS, check=True)
+            # Not `ci`: it wants the optional packages of other systems in the lock file, too.
+            subprocess.run(["npm", "install", "--no-save", "--no-audit", "--no-fund", "--silent"], cwd=CLIENTS, check=True)

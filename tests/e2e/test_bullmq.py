@@ -40,4 +40,5 @@ def main():
         move(target)
 
 
-main()
+if __name__ == "__main__":
+    main()
