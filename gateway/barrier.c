@@ -281,6 +281,7 @@ void barrier_release(struct worker *w, uint64_t round, uint64_t epoch, enum side
         .round = round,
         .totals = {.clients = counter_get(&w->counters.clients), .queued = count_parked(w)}};
     w->held = w->refusing = w->draining = false;
+    if (w->dual != NULL) dual_rest(w->dual, false);
     w->hurry_until_ms = 0;
     w->routed = true;
     w->side = side;

@@ -79,7 +79,7 @@ struct client {
     struct dual_wait *dual_wait;    /* a blocking command that is tried (dual.h) */
     struct list far;             /* what it will get from the lanes' loop, in order (far.h) */
     size_t far_count;            /* of `outstanding` */
-    unsigned far_lane;           /* where those are */
+    uint64_t far_place;          /* where those are */
     bool far_lost;               /* one of them was: nothing more is written */
     struct far_entry *far_wait;  /* a blocking command there, and its ask */
     uint64_t far_wait_id;

@@ -11,6 +11,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/version.h"
 #include "lib/control/rconn.h"
+#include "lib/control/slot_table.h"
 #include "lib/net/stream.h"
 #include "lib/redis/reply.h"
 
@@ -24,7 +25,7 @@
 #define BY_HAND_MAX 64u
 
 static const struct resp_request_limits task_limits = {
-    .args_max = 64, .bulk_bytes_max = 1u << 20, .total_bytes_max = 2u << 20, .authenticated = true};
+    .args_max = 256, .bulk_bytes_max = 1u << 20, .total_bytes_max = 2u << 20, .authenticated = true};
 
 struct question {
     struct list link; /* in control->waiting, or on its way */
@@ -82,7 +83,11 @@ static void on_answer(void *self, const struct resp_reply *reply, const struct w
 }
 
 static void ask_one(struct control *control, struct question *q) {
-    rconn_words(control->ask, "DRAWBRIDGE EPOCH", on_answer, q);
+    char words[128];
+    const struct slot_table *slots = atomic_load(&control->gw->slots);
+    (void)snprintf(words, sizeof words, "DRAWBRIDGE EPOCH %s %" PRIu64, control->gw->name,
+                   slots != NULL ? slots->version : 0);
+    rconn_words(control->ask, words, on_answer, q);
 }
 
 void control_ask(struct control *control, unsigned worker, uint64_t backend, uint64_t epoch) {
@@ -255,6 +260,12 @@ static void on_command(struct control *control, size_t argc, const struct slice 
         struct reads_policy policy;
         err = reads_parse_words(argc - 1, argv + 1, &policy, &why);
         if (err == OK) reads_set(gw->reads, policy);
+        if (err != OK)
+            reply_why(control, &why);
+        else
+            reply_text(control, "+OK\r\n");
+    } else if (slice_equal_nocase(argv[0], SLICE("SLOTS"))) {
+        err = lanes_take_slots(gw, argc, argv, &why);
         if (err != OK)
             reply_why(control, &why);
         else

@@ -3,6 +3,7 @@
 #include "gateway/dual_inside.h"
 
 #include "gateway/dispatch.h"
+#include "gateway/peers.h"
 #include "gateway/dual_audit.h"
 
 #include "lib/base/log.h"
@@ -163,6 +164,13 @@ static void scan(void *self, enum lane_side side, int32_t db, uint64_t cursor, u
     d->scan.db = db;
     d->scan.cursor = cursor;
     d->scan.round = round;
+}
+
+/* C10a: what it pinned at other gateways is over with it. */
+static void over(void *self, struct lane_item *item) {
+    struct dual *d = self;
+    peers_unpin(d->peers, item->pins);
+    item->pins = NULL;
 }
 
 static const struct lanes_ops ops = {to_primary, to_follower, answered, nothing_there,
@@ -434,6 +442,9 @@ static void show_figures(struct dual *d) {
     f[DUAL_PASSES] = d->lanes.scan.passes;
     f[DUAL_PASS_NAMES] = d->lanes.scan.names;
     f[DUAL_WAITING] = d->wait_count;
+    f[DUAL_OWNED] = d->owned;
+    f[DUAL_FORWARDED] = d->forwarded;
+    f[DUAL_PINS_ELSEWHERE] = d->pins_elsewhere;
     for (unsigned i = 0; i < DUAL_FIGURES; i++) counter_set(&d->worker->counters.lanes[i], f[i]);
 }
 
@@ -441,7 +452,9 @@ enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
     struct dual *d = NEW(struct dual);
     d->worker = w;
     d->follow = w->gw->standalone;
+    d->owned = w->gw->standalone ? LANE_SLOTS : 0;
     list_init(&d->waits);
+    list_init(&d->early);
     for (unsigned i = 0; i < LANES_MAX; i++) list_init(&d->parked[i]);
     enum err err = open_journal(d, why);
     if (err != OK) {
@@ -453,6 +466,15 @@ enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
         for (unsigned i = 0; i < d->lanes.count; i++)
             d->line[side][i] =
                 (struct dual_line){.dual = d, .side = (enum lane_side)side, .lane = i};
+    err = peers_open(&d->peers, d, why);
+    if (err != OK) {
+        lanes_close(&d->lanes);
+        journal_file_close(&d->file);
+        lanes_recovered_close(&d->recovered);
+        mem_free(d);
+        return err;
+    }
+    d->lanes.over = over;
     d->audit = dual_audit_open(d);
     list_init(&d->reads);
     bury_recovered(d);
@@ -467,6 +489,7 @@ enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
 void dual_close(struct dual *d) {
     if (d == NULL) return;
     dual_audit_close(d->audit);
+    peers_close(d->peers);
     dual_asks_close(d);
     lanes_close(&d->lanes);
     dual_reads_close(d);
@@ -484,6 +507,7 @@ void dual_turn(struct dual *d) {
     list_page(d);
     dual_audit_turn(d->audit);
     dual_asks_turn(d);
+    dual_slots_turn(d);
     dual_waits_turn(d);
     bool still = !lane_barrier_is_idle(&d->lanes.barrier);
     if (d->stood_still && !still) worker_unpark_all(d->worker, PARK_ROUTE);
@@ -491,13 +515,14 @@ void dual_turn(struct dual *d) {
 }
 
 void dual_tick(struct dual *d) {
-    if (d->worker->routed)
+    if (d->worker->routed && (d->worker->gw->standalone || d->table_of_slots != NULL))
         for (unsigned side = 0; side < 2; side++)
             for (unsigned i = 0; i < d->lanes.count && (side == LANE_P || d->follow); i++)
                 dial(d, line_of(d, (enum lane_side)side, i));
     dual_watch_others(d);
     dual_asks_tick(d);
     dual_reads_tick(d);
+    if (d->table_of_slots != NULL) peers_tick(d->peers);
     show_figures(d);
 }
 

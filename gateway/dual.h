@@ -65,7 +65,10 @@ struct grave;
     X(BIG_BYTES, "big_bytes")                                                                      \
     X(BIG_MS, "big_copy_ms")                                                                       \
     X(BIG_COPIES, "big_copies_total")                                                              \
-    X(BIG_GIVEN_UP, "big_copies_given_up_total")
+    X(BIG_GIVEN_UP, "big_copies_given_up_total")                                                   \
+    X(OWNED, "owned_slots")                                                                        \
+    X(FORWARDED, "forwarded_total")                                                                \
+    X(PINS_ELSEWHERE, "pins_elsewhere_total")
 
 #define DUAL_FIGURE_ENUM(name, text) DUAL_##name,
 enum dual_figure { DUAL_FIGURE_LIST(DUAL_FIGURE_ENUM) DUAL_FIGURES };
@@ -91,6 +94,12 @@ enum take dual_hello3(struct client *client, bool *speaks);
 enum take dual_exec(struct client *client, struct slice block, size_t count);
 /* Why COMMAND cannot stand in a block; NULL: it can. */
 const char *dual_unfit(const struct command *command);
+/* State has said which slots are whose. TABLE lives for ever. */
+struct slot_table;
+void dual_take_table(struct dual *dual, const struct slot_table *table);
+/* For a hand-over of slots, while it is held: stop, and report when all is answered and confirmed.
+ * Not REST: go on. */
+void dual_rest(struct dual *dual, bool rest);
 /* From another loop; takes it. */
 void dual_ask(struct dual *dual, struct ask *ask);
 /* CLIENT UNBLOCK of a client that waits in the gateway (C17); false: it does not. It has its answer

@@ -1,5 +1,6 @@
 /* dual_asks.c -- dual write: what clients of other loops ask of the lanes. See far.h. */
 #include "gateway/dual_inside.h"
+#include "gateway/peers.h"
 
 #define STOPPED_MAX 64u
 
@@ -12,6 +13,7 @@ static void give_back(struct dual *d, struct ask *ask, enum ask_end end) {
 
 /* Until this loop has been released, too, it would go to the old primary side (C23). */
 static bool is_early(const struct dual *d, const struct ask *ask) {
+    if (ask->from_peer) return ask->epoch > d->worker->epoch; /* which says which side, too */
     return ask->side != d->worker->side || ask->epoch != d->worker->epoch;
 }
 
@@ -36,7 +38,7 @@ static void go(struct dual *d, struct ask *ask) {
         return;
     }
     if (dual_reads_canary_ask(d, ask)) return;
-    struct lanes_place place = {.lane = ask->lane};
+    struct lanes_place place = {.lane = ask->lane, .pinned = ask->pin != NULL};
     struct lane_item *item = NULL;
     struct effect *effect = ask->effect;
     ask->effect = NULL;
@@ -45,6 +47,8 @@ static void go(struct dual *d, struct ask *ask) {
     d->sending = NULL;
     ASSERT(take == LANES_SENT);
     item->far = true;
+    item->pins = ask->pin; /* over when the command is: lanes->over */
+    ask->pin = NULL;
 }
 
 /* It is tried when the turn ends, as if something had woken it (C17). */
@@ -110,6 +114,41 @@ void dual_asks_turn(struct dual *d) {
     for (unsigned i = 0; i < d->lanes.count; i++) send_parked(d, &d->parked[i]);
 }
 
+static void try_again(struct dual *d, struct ask *ask) {
+    if (ask->pin != NULL) peers_unpin(d->peers, ask->pin);
+    ask->pin = NULL;
+    if (ask->kind == ASK_PIN) { /* nothing is pinned here either */
+        give_back(d, ask, ASK_LOST);
+        return;
+    }
+    buf_add(&ask->answer, SLICE("-TRYAGAIN drawbridge: the primary side could not be used in time; "
+                                "nothing was sent\r\n"));
+    give_back(d, ask, ASK_ANSWERED);
+}
+
+void dual_ask_unpinned(struct dual *d, struct ask *ask) {
+    if (ask->wait == NULL) {
+        try_again(d, ask);
+        return;
+    }
+    dual_ask_tried(d, ask, NULL);
+    if (ask->wait->cancelled) {
+        ask->wait->trying = false;
+        dual_wait_cancel(d, ask->wait);
+    } else {
+        dual_wait_on(d, ask->wait);
+    }
+}
+
+void dual_ask_tried(struct dual *d, struct ask *ask, struct lane_item *item) {
+    if (ask->pin == NULL) return;
+    if (item != NULL)
+        item->pins = ask->pin;
+    else
+        peers_unpin(d->peers, ask->pin);
+    ask->pin = NULL;
+}
+
 void dual_asks_tick(struct dual *d) {
     uint64_t limit_us = (uint64_t)d->worker->gw->config->cutover.max_blackout * 1000;
     for (unsigned i = 0; i < d->lanes.count; i++) {
@@ -117,9 +156,7 @@ void dual_asks_tick(struct dual *d) {
             struct ask *ask = LIST_OWNER(d->parked[i].next, struct ask, link);
             if (d->worker->now_us - ask->parked_at_us <= limit_us) break;
             list_remove(&ask->link);
-            buf_add(&ask->answer, SLICE("-TRYAGAIN drawbridge: the primary side could not be used "
-                                        "in time; nothing was sent\r\n"));
-            give_back(d, ask, ASK_ANSWERED);
+            try_again(d, ask);
         }
     }
 }
@@ -169,10 +206,7 @@ static void cancel(struct dual *d, const struct ask *what) {
         struct dual_wait *wait = LIST_OWNER(at, struct dual_wait, link);
         struct ask *ask = wait->ask;
         if (ask == NULL || ask->id != what->id || ask->origin != what->origin) continue;
-        wait->cancelled = true;
-        if (wait->trying) return;
-        dual_wait_free(d, wait);
-        give_back(d, ask, ASK_LOST);
+        dual_wait_cancel(d, wait);
         return;
     }
 }
@@ -185,19 +219,94 @@ static void unblock(struct dual *d, const struct ask *what) {
         dual_wait_unblock(d, wait, what->with_error);
         return;
     }
+    if (d->peers != NULL) peers_unblock(d->peers, what);
+}
+
+void dual_wait_cancel(struct dual *d, struct dual_wait *wait) {
+    struct ask *ask = wait->ask;
+    wait->cancelled = true;
+    if (wait->trying) return;
+    dual_wait_free(d, wait);
+    give_back(d, ask, ASK_LOST);
+}
+
+void dual_ask_orphaned(struct dual *d, struct ask *ask) {
+    if (ask->wait != NULL) dual_wait_cancel(d, ask->wait);
+}
+
+/* ---- whose it is ---- */
+
+static void on_pinned(struct dual *d, struct ask *ask) {
+    take_command(d, ask);
+}
+
+/* Ours; what it may write elsewhere is pinned there first. */
+static void take(struct dual *d, struct ask *ask) {
+    const struct slot_table *table = d->table_of_slots;
+    bool all = ask->kind == ASK_PIN && table->count > 1;
+    bool wide = ask->kind == ASK_DO && !ask->effect->blocking &&
+                peers_is_wide(table, ask->effect, d->self);
+    if (all || wide)
+        ask->pin = peers_pin(d->peers, ask->effect, ask, on_pinned);
+    else
+        take_command(d, ask);
+}
+
+/* A table that came between has given the slot to somebody else: the client's other commands may
+ * have gone another way. */
+static bool has_moved(const struct slot_table *table, const struct ask *ask, unsigned home) {
+    return ask->table != NULL && ask->table != table &&
+           strcmp(ask->table->gateway[ask->home].name, table->gateway[home].name) != 0;
+}
+
+static void route(struct dual *d, struct ask *ask) {
+    const struct slot_table *table = d->table_of_slots;
+    if (table == NULL && d->worker->gw->standalone) {
+        take_command(d, ask);
+        return;
+    }
+    if (table == NULL || (ask->from_peer && ask->version > table->version)) {
+        list_push(&d->early, &ask->link);
+        return;
+    }
+    unsigned home = ask->kind == ASK_PIN ? d->self : peers_home(table, ask->effect, d->self);
+    if (ask->kind == ASK_DO && home == table->count) home = ask->home; /* it has no key */
+    if (ask->kind == ASK_PIN || home == d->self) {
+        take(d, ask);
+    } else if (home >= table->count) {
+        try_again(d, ask); /* nobody's */
+    } else if (ask->from_peer || has_moved(table, ask, home)) {
+        give_back(d, ask, ASK_LOST);
+    } else {
+        effect_free(ask->effect);
+        ask->effect = NULL;
+        peers_forward(d->peers, ask, home);
+    }
+}
+
+void dual_asks_on_table(struct dual *d) {
+    struct list early;
+    list_init(&early);
+    list_move(&early, &d->early);
+    for (struct list *link; (link = list_pop(&early)) != NULL;)
+        route(d, LIST_OWNER(link, struct ask, link));
 }
 
 void dual_ask(struct dual *d, struct ask *ask) {
     switch (ask->kind) {
     case ASK_DO:
-    case ASK_PIN: take_command(d, ask); return;
+    case ASK_PIN: route(d, ask); return;
     case ASK_UNPIN:
         lanes_unpin(&d->lanes, ask->effect);
         dual_waits_wrote(d, ask->effect);
+        if (ask->pin != NULL) peers_unpin(d->peers, ask->pin);
         break;
     case ASK_GONE: d->table.gone(d->table.self, dual_lane_side(d, ask->side), ask->server_id, ask->run_id); break;
     case ASK_UNBLOCK: unblock(d, ask); break;
-    case ASK_CANCEL: cancel(d, ask); break;
+    case ASK_CANCEL:
+        cancel(d, ask);
+        if (d->peers != NULL) peers_cancel(d->peers, ask);
+        break;
     default: UNREACHABLE("ask");
     }
     ask_free(ask);
@@ -208,6 +317,8 @@ void dual_asks_close(struct dual *d) {
     for (unsigned i = 0; i < LANES_MAX; i++)
         for (struct list *link; (link = list_pop(&d->parked[i])) != NULL;)
             ask_free(LIST_OWNER(link, struct ask, link));
+    for (struct list *link; (link = list_pop(&d->early)) != NULL;)
+        ask_free(LIST_OWNER(link, struct ask, link));
     while (!list_is_empty(&d->waits)) {
         struct dual_wait *wait = LIST_OWNER(d->waits.next, struct dual_wait, link);
         struct ask *ask = wait->ask;

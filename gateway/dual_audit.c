@@ -68,7 +68,8 @@ static unsigned count_slots(const struct dual_audit *a) {
     unsigned slots = 0;
     for (unsigned i = 0; i < a->audit.count; i++) {
         const struct lane *l = &a->audit.lanes[i];
-        slots += (LANE_SLOTS - l->number + l->lanes - 1) / l->lanes;
+        for (unsigned slot = l->number; slot < LANE_SLOTS; slot += l->lanes)
+            if (lane_keys_owns(&l->keys, slot)) slots++;
     }
     return slots;
 }

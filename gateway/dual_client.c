@@ -4,6 +4,7 @@
 
 #include "gateway/blocked.h"
 #include "gateway/dispatch.h"
+#include "gateway/peers.h"
 #include "gateway/policy.h"
 #include "gateway/scripts.h"
 
@@ -81,7 +82,8 @@ static enum take send_own(struct client *c, struct effect *effect) {
                             "WATCH and EXEC");
         return TAKE_DONE;
     }
-    if (effect->writes && d == NULL) {
+    bool others = d != NULL && d->table_of_slots != NULL && d->table_of_slots->count > 1;
+    if (effect->writes && (d == NULL || others)) {
         far_own(c, b, effect);
         return TAKE_DONE;
     }
@@ -124,7 +126,7 @@ static enum take send_by_lane(struct client *c, struct effect *effect) {
     struct lanes_place place = {.unanswered = c->outstanding};
     struct lane_item *item = NULL;
     enum take take = TAKE_DONE;
-    if (c->outstanding > 0 && (c->conn->line == NULL || effect->blocking))
+    if (c->outstanding > 0 && (c->conn == NULL || c->conn->line == NULL || effect->blocking))
         return put_back(effect, client_wait_idle(c));
     if (c->outstanding > 0) place.lane = c->conn->line->lane;
     unsigned home = lanes_home(&d->lanes, effect, &place);
@@ -151,10 +153,19 @@ static enum take send_by_lane(struct client *c, struct effect *effect) {
     return TAKE_DONE;
 }
 
-static enum take send_effect(struct client *c, struct effect *effect) {
+/* It stays in this loop: all that it touches or may write is ours. */
+static bool is_ours(const struct dual *d, const struct effect *effect) {
+    if (d->table_of_slots == NULL) return d->worker->gw->standalone;
+    return peers_home(d->table_of_slots, effect, d->self) == d->self &&
+           !peers_is_wide(d->table_of_slots, effect, d->self);
+}
+
+static enum take send_effect(struct client *c, struct effect *effect, struct slice block,
+                             size_t count) {
+    const struct dual *d = c->worker->dual;
     if (c->leased) return send_own(c, effect);
-    if (c->worker->dual != NULL) return send_by_lane(c, effect);
-    enum take take = far_send(c, effect);
+    if (d != NULL && is_ours(d, effect)) return send_by_lane(c, effect);
+    enum take take = far_send(c, effect, block, count);
     return take == TAKE_DONE ? take : put_back(effect, take);
 }
 
@@ -181,7 +192,8 @@ enum take dual_request(struct client *c, const struct command *command) {
         return TAKE_DONE;
     }
     if (!dispatch_may_leave(c, &take)) return take;
-    take = send_effect(c, effect_new(&facts, c->db, command, c->request.argc, c->request.argv));
+    take = send_effect(c, effect_new(&facts, c->db, command, c->request.argc, c->request.argv),
+                       (struct slice){0}, 0);
     if (take == TAKE_DONE) note_script(c, command);
     return take;
 }
@@ -202,18 +214,19 @@ static void add_words(struct words *words, const struct resp_request *r) {
     words->count += r->argc;
 }
 
-enum take dual_exec(struct client *c, struct slice block, size_t count) {
-    struct effect_facts facts = dual_facts(c->worker);
+struct effect *dual_block_effect(const struct worker *w, int32_t db, struct slice block,
+                                 size_t count) {
+    struct effect_facts facts = dual_facts(w);
+    struct effect *effect = NULL;
+    if (count > block.size) return NULL;
     struct effect_request *requests = NEW_ARRAY(struct effect_request, count + 1);
     struct resp_request r = {0};
     struct words words = {0};
     struct why why;
-    enum take take = TAKE_DONE;
-    if (!dispatch_may_leave(c, &take)) goto out;
     for (size_t i = 0; i < count; i++) {
         size_t used = 0;
         enum step step = resp_request_next(&r, &resp_request_limits_open, block, &used, &why);
-        ASSERT(step == STEP_DONE && r.argc > 0); /* it was read before it was queued */
+        if (step != STEP_DONE || r.argc == 0) goto out;
         requests[i].argc = r.argc;
         requests[i].command = command_lookup(r.argc, r.argv);
         add_words(&words, &r);
@@ -221,12 +234,20 @@ enum take dual_exec(struct client *c, struct slice block, size_t count) {
     }
     for (size_t i = 0, at = 0; i < count; at += requests[i++].argc)
         requests[i].argv = words.argv + at;
-    take = send_effect(c, effect_block_new(&facts, c->db, count, requests));
+    effect = effect_block_new(&facts, db, count, requests);
 out:
     resp_request_close(&r);
     mem_free(words.argv);
     mem_free(requests);
-    return take;
+    return effect;
+}
+
+enum take dual_exec(struct client *c, struct slice block, size_t count) {
+    enum take take = TAKE_DONE;
+    if (!dispatch_may_leave(c, &take)) return take;
+    struct effect *effect = dual_block_effect(c->worker, c->db, block, count);
+    ASSERT(effect != NULL); /* it was read before it was queued */
+    return send_effect(c, effect, block, count);
 }
 
 /* ---- blocking commands (C17) ---- */
@@ -276,12 +297,31 @@ void dual_waits_wrote(struct dual *d, const struct effect *effect) {
     }
 }
 
+static void try_again(struct dual *d, struct dual_wait *wait);
+
+static void on_pinned(struct dual *d, struct ask *ask) {
+    ask->wait->trying = false;
+    try_again(d, ask->wait);
+}
+
+/* Keys of other gateways are pinned for each try, and not while the client waits (C10a). Takes
+ * EFFECT if it says true. */
+static bool pin_first(struct dual *d, struct dual_wait *wait, struct effect *effect) {
+    const struct slot_table *table = d->table_of_slots;
+    struct ask *ask = wait->ask;
+    if (table == NULL || ask->pin != NULL || !peers_is_wide(table, effect, d->self)) return false;
+    wait->trying = true;
+    ask->pin = peers_pin(d->peers, effect, ask, on_pinned);
+    effect_free(effect);
+    return true;
+}
+
 static void try_again(struct dual *d, struct dual_wait *wait) {
     struct resp_request r = {0};
     struct why why;
     size_t used = 0;
     struct effect_facts facts = dual_facts(d->worker);
-    struct lanes_place place = {0};
+    struct lanes_place place = {.pinned = wait->ask != NULL && wait->ask->pin != NULL};
     struct lane_item *item = NULL;
     enum step step =
         resp_request_next(&r, &resp_request_limits_open, buf_slice(&wait->request), &used, &why);
@@ -289,6 +329,7 @@ static void try_again(struct dual *d, struct dual_wait *wait) {
     struct effect *effect =
         effect_new(&facts, wait->db, command_lookup(r.argc, r.argv), r.argc, r.argv);
     resp_request_close(&r);
+    if (wait->ask != NULL && pin_first(d, wait, effect)) return;
     d->sending = wait->ask;
     void *who = wait->ask != NULL ? (void *)wait->ask : wait->client;
     if (lanes_send(&d->lanes, &place, effect, who, &item) == LANES_SENT)
@@ -296,6 +337,7 @@ static void try_again(struct dual *d, struct dual_wait *wait) {
     else
         effect_free(effect);
     d->sending = NULL;
+    if (wait->ask != NULL) dual_ask_tried(d, wait->ask, item);
 }
 
 void dual_wait_unblock(struct dual *d, struct dual_wait *wait, bool with_error) {

@@ -40,6 +40,9 @@ struct dual_pin {
     struct ask *ask;       /* of a loop that has no lanes */
 };
 
+struct peers;
+struct slot_table;
+
 struct dual {
     struct worker *worker;
     bool follow; /* the other side is dialled */
@@ -53,6 +56,13 @@ struct dual {
     struct dual_audit *audit;
     struct list reads; /* dual_reads.c: shadows, and canaries in the order in which they left */
     struct list parked[LANES_MAX]; /* asks for a lane that could not send */
+    struct list early;             /* asks of peers that know a later table than we do */
+    const struct slot_table *table_of_slots; /* NULL: all are ours, or (with state) none yet */
+    unsigned self;                           /* in that table; its count: we are not in it */
+    struct peers *peers;
+    unsigned owned;                      /* slots */
+    uint64_t forwarded, pins_elsewhere; /* figures */
+    bool resting; /* for a hand-over: nothing leaves (C22b) */
     struct ask *sending;           /* the ask that is going down its lane */
     struct req *answering; /* whose answer a lane is being told */
     struct {
@@ -107,6 +117,21 @@ void dual_ask_over(struct dual *dual, struct dual_wait *wait, struct slice answe
 void dual_asks_turn(struct dual *dual); /* what waits for its lane may leave */
 void dual_asks_tick(struct dual *dual); /* what has waited too long fails */
 void dual_asks_close(struct dual *dual);
+void dual_ask_orphaned(struct dual *dual, struct ask *ask); /* its gateway's connection is gone */
+void dual_ask_unpinned(struct dual *dual, struct ask *ask); /* others could not be reached */
+/* ITEM (NULL: none) is a try of it. */
+void dual_ask_tried(struct dual *dual, struct ask *ask, struct lane_item *item);
+void dual_wait_cancel(struct dual *dual, struct dual_wait *wait);
+void dual_asks_on_table(struct dual *dual);
+
+/* dual_client.c: the effect of COUNT requests that are a block; NULL: that is no such block. */
+struct effect *dual_block_effect(const struct worker *worker, int32_t db, struct slice block,
+                                 size_t count);
+
+/* dual_slots.c */
+bool dual_is_settled(const struct dual *dual); /* all of the process before us is gone, at P */
+void dual_slots_turn(struct dual *dual);
+void dual_slots_free(struct dual *dual);
 
 /* dual_databases.c: before a copy is asked for; false: B's database is not known afterwards. The
  * answer to it that the lane is to be told. A copy for F of what is at neither side. */

@@ -13,7 +13,11 @@ bool worker_take_role(struct worker *w, bool lanes, enum side side) {
     if (lanes) w->lanes = true;
     if (w->dual != NULL || !lanes || w->number > 0) return true;
     w->side = side; /* the journal's connections are told apart by it */
-    if (dual_open(&w->dual, w, &why) == OK) return true;
+    if (dual_open(&w->dual, w, &why) == OK) {
+        const struct slot_table *table = atomic_load(&w->gw->slots);
+        if (table != NULL) dual_take_table(w->dual, table);
+        return true;
+    }
     struct report_message message = {.report = REPORT_FAILED, .worker = w->number};
     (void)snprintf(message.why, sizeof message.why, "%.150s", why.text);
     gateway_tell(w->gw, &message);

@@ -5,6 +5,7 @@
 #include "gateway/blocked.h"
 #include "gateway/dispatch.h"
 #include "gateway/dual_inside.h"
+#include "gateway/peers.h"
 
 #include <inttypes.h>
 
@@ -17,13 +18,14 @@ struct far_entry {
     struct buf text;
     bool done, mute, lost;
     bool apart; /* it blocks: it is not on the list */
+    bool busy;  /* the client is, until this is answered */
     uint8_t class;
     uint64_t at_us;
 };
 
 /* ---- asks ---- */
 
-static struct ask *ask_new(struct worker *w, enum ask_kind kind) {
+struct ask *ask_new(struct worker *w, enum ask_kind kind) {
     struct ask *ask = NEW(struct ask);
     ask->kind = kind;
     ask->origin = w;
@@ -100,6 +102,7 @@ static void flush(struct client *c) {
         struct far_entry *entry = LIST_OWNER(c->far.next, struct far_entry, link);
         if (!entry->done) return;
         if (entry->lost) hang_up(c);
+        if (entry->busy) c->busy = false;
         if (!c->far_lost) write_out(c, entry);
         list_remove(&entry->link);
         entry_free(entry);
@@ -154,13 +157,10 @@ static void leave(struct client *c, struct ask *ask, struct effect *effect) {
     to_lanes(c->worker, ask);
 }
 
-static void leave_blocking(struct client *c, struct effect *effect, unsigned lane) {
+static void leave_blocking(struct client *c, struct effect *effect, struct ask *ask) {
     const struct resp_request *r = &c->request;
-    struct ask *ask = ask_new(c->worker, ASK_DO);
     uint64_t timeout_us = blocked_timeout_us(c->last, r);
-    ask->lane = lane;
     ask->deadline_us = timeout_us ? c->worker->now_us + timeout_us : 0;
-    resp_write_command(&ask->request, r->argc, r->argv);
     ask->entry = c->far_wait = entry_new(c);
     ask->entry->apart = true;
     c->far_wait_id = ask->id;
@@ -168,24 +168,63 @@ static void leave_blocking(struct client *c, struct effect *effect, unsigned lan
     leave(c, ask, effect);
 }
 
-enum take far_send(struct client *c, struct effect *effect) {
-    enum take take = TAKE_DONE;
-    bool alone = effect->blocking || effect->barrier;
-    unsigned lanes = (unsigned)c->worker->gw->config->gateway.lanes;
-    unsigned lane = lanes_home_of(lanes, effect, c->far_lane);
-    if (c->outstanding > 0 && (c->far_count == 0 || alone || lane != c->far_lane))
-        return client_wait_idle(c);
-    if (!flows(c, &take)) return take;
-    c->far_lane = lane;
-    if (effect->blocking) {
-        leave_blocking(c, effect, lane);
-        return TAKE_DONE;
+/* Where the effect goes: which gateway, which lane. */
+struct target {
+    const struct slot_table *table; /* NULL: all slots are ours */
+    unsigned home, lane;
+    bool far, wide;
+    uint64_t place; /* as one number */
+};
+
+static struct target find_target(struct client *c, const struct effect *effect) {
+    struct gateway *gw = c->worker->gw;
+    struct target t = {.table = atomic_load(&gw->slots)};
+    unsigned before = (unsigned)(c->far_place & 0xff);
+    t.lane = lanes_home_of((unsigned)gw->config->gateway.lanes, effect, before);
+    if (t.table != NULL) {
+        unsigned self = slot_table_find(t.table, slice_text(gw->name));
+        t.home = peers_home(t.table, effect, self < t.table->count ? self : t.table->owner[0]);
+        t.far = t.home != self;
+        t.wide = peers_is_wide(t.table, effect, t.home);
+        t.place = t.table->version << 16 | t.home << 8;
     }
+    t.place |= t.lane;
+    return t;
+}
+
+static struct ask *new_ask(struct client *c, const struct target *t, const struct effect *effect,
+                           struct slice block, size_t count) {
     struct ask *ask = ask_new(c->worker, ASK_DO);
     ask->client = c->id;
-    ask->lane = lane;
+    ask->lane = t->lane;
     ask->first = c->outstanding == 0 && c->reply_mode == REPLY_ON;
+    ask->home = t->home;
+    ask->table = t->table;
+    ask->version = t->table != NULL ? t->table->version : 0;
+    ask->block_count = (uint32_t)count;
+    if (count > 0 && t->far)
+        buf_add(&ask->request, block);
+    else if (effect->blocking || t->far)
+        resp_write_command(&ask->request, c->request.argc, c->request.argv);
+    return ask;
+}
+
+enum take far_send(struct client *c, struct effect *effect, struct slice block, size_t count) {
+    enum take take = TAKE_DONE;
+    struct target t = find_target(c, effect);
+    bool alone = effect->blocking || effect->barrier || t.wide;
+    if (t.table == NULL && !c->worker->gw->standalone) return client_park(c, PARK_ROUTE);
+    if (c->outstanding > 0 && (c->far_count == 0 || alone || t.place != c->far_place))
+        return client_wait_idle(c);
+    if (!flows(c, &take)) return take;
+    c->far_place = t.place;
+    struct ask *ask = new_ask(c, &t, effect, block, count);
+    if (effect->blocking) {
+        leave_blocking(c, effect, ask);
+        return TAKE_DONE;
+    }
     ask->entry = entry_push(c);
+    ask->entry->busy = c->busy = alone;
     c->worker->far->unanswered++;
     leave(c, ask, effect);
     return TAKE_DONE;
@@ -249,6 +288,15 @@ static void on_own(struct req *req, struct backend *b, struct slice reply) {
 static void on_pinned(struct ask *ask) {
     struct client *c = ask->entry->client;
     struct backend *b = c->conn;
+    if (ask->end == ASK_LOST) {
+        buf_add(&ask->entry->text, SLICE("-TRYAGAIN drawbridge: the gateways that own its keys could "
+                                         "not be reached in time; nothing was sent\r\n"));
+        if (c->leased) client_unlease(c, false); /* its keys are still watched there */
+        c->conn = NULL;
+        own_done(ask, c, false);
+        ask_free(ask);
+        return;
+    }
     if (c->leased && b != NULL && backend_is_ready(b)) {
         backend_write(b, ask->effect->send);
         struct req *req = backend_expect(b, c, REQ_WHOLE, ask->effect->replies);
@@ -315,6 +363,10 @@ static void came_back(struct worker *w, struct ask *ask) {
 }
 
 void ask_give_back(struct worker *at, struct ask *ask) {
+    if (ask->from_peer) {
+        peers_answer(at->dual->peers, ask);
+        return;
+    }
     ask->back = true;
     if (ask->origin == at)
         came_back(at, ask);

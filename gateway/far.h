@@ -43,7 +43,10 @@ enum ask_kind {
 enum ask_end { ASK_ANSWERED, ASK_LOST };
 
 struct far_entry;
+struct far_pin;
 struct grave;
+struct slot_table;
+struct visitor;
 
 struct ask {
     struct mail mail;
@@ -55,18 +58,28 @@ struct ask {
     uint64_t id;            /* unique in the origin's loop */
     uint64_t client;        /* likewise: whose it is */
     struct effect *effect;  /* DO: until it is sent. PIN: until UNPIN */
-    struct buf request;     /* of a blocking one, to be tried again; an array of bulk strings */
+    struct buf request;     /* of one that blocks, or that goes to another gateway */
+    uint32_t block_count;   /* so many requests are a block; 0: it is one */
     uint64_t deadline_us;   /* of a blocking one; 0: never */
     size_t bytes;           /* what it counts for, of FAR_BYTES_MAX */
     int32_t db;
     uint8_t proto;
     enum side side; /* that is the primary one to the client's loop */
+    uint64_t version; /* of the table of slots that it goes by; 0: there is none */
+    const struct slot_table *table; /* likewise; of a loop of ours */
+    unsigned home;     /* whose it is by that table */
     uint64_t epoch; /* likewise: the lanes' loop may not have been released yet */
     unsigned lane;
     bool with_error; /* UNBLOCK */
     bool first; /* its client had nothing else under way: it may be a canary (reads.h), once */
     struct dual_wait *wait; /* the lanes' loop's, as the next */
     uint64_t parked_at_us;
+    struct far_pin *pin; /* of what it may write at other gateways (peers.h) */
+    uint64_t far_id;     /* by which two gateways know it */
+    bool told;           /* it was sent to its owner */
+    bool from_peer;      /* it came from another gateway: VISITOR, which may have gone */
+    struct visitor *visitor;
+    struct list visit;
     /* PIN, GONE: the connection; PIN: `opened` when it was not named before */
     bool opened;
     int64_t server_id;
@@ -92,6 +105,7 @@ void far_free(struct far *far);
 MUST_CHECK enum err far_open(struct far *far, struct loop *loop, struct why *why);
 void far_close(struct far *far); /* nothing comes back any more */
 
+struct ask *ask_new(struct worker *origin, enum ask_kind kind);
 void ask_free(struct ask *ask);
 /* To the loop that has to do something about it. From any thread; a loop that ends drops it. */
 void ask_post(struct far *to, struct ask *ask);
@@ -100,8 +114,9 @@ void ask_give_back(struct worker *at, struct ask *ask);
 
 /* ---- in the client's loop ---- */
 
-/* Send EFFECT, which is the request in hand, or a block; takes it if the answer is TAKE_DONE. */
-enum take far_send(struct client *client, struct effect *effect);
+/* Send EFFECT, which is the request in hand, or a BLOCK of COUNT; takes it if the answer is
+ * TAKE_DONE. */
+enum take far_send(struct client *client, struct effect *effect, struct slice block, size_t count);
 /* EFFECT, which writes, over BACKEND, which is the client's own. Takes it. */
 void far_own(struct client *client, struct backend *backend, struct effect *effect);
 /* An answer of our own; only while client->far is not empty. */

@@ -140,6 +140,7 @@ static void on_report(void *self) {
         break;
     case REPORT_PREPARED: on_prepared(gw, m); break;
     case REPORT_DRAINED: lanes_on_drained(gw, m->round); break;
+    case REPORT_RESTED: lanes_on_rested(gw); break;
     case REPORT_DOWNGRADED: on_downgraded(gw, m); break;
     case REPORT_ASK: control_ask(gw->control, m->worker, m->backend, m->epoch); break;
     case REPORT_FAILED:
@@ -318,7 +319,7 @@ static enum err run(struct gateway *gw, struct why *why) {
 static int usage(void) {
     fprintf(stderr,
             "usage: drawbridge gateway FILE [--name NAME] [--listen ADDRESS] [--admin PATH] "
-            "[--metrics ADDRESS] [--loops N] [--standalone yes]\n");
+            "[--metrics ADDRESS] [--loops N] [--standalone yes] [--peer ADDRESS]\n");
     return 2;
 }
 
@@ -329,6 +330,7 @@ static bool read_arguments(int argc, char **argv, const char **file,
         {"--name", "gateway.name"},   {"--listen", "gateway.listen"},
         {"--admin", "gateway.admin"}, {"--metrics", "gateway.metrics"},
         {"--loops", "gateway.loops"}, {"--standalone", "gateway.standalone"},
+        {"--peer", "gateway.peer"},
     };
     size_t count = 0;
     for (int i = 1; i < argc; i++) {

@@ -15,6 +15,7 @@ struct control;
 struct admin;
 struct metrics_http;
 struct reads;
+struct slot_table;
 struct stats;
 
 #define GATEWAY_LOOPS_MAX 64u
@@ -32,6 +33,7 @@ struct gateway {
     struct worker *workers[GATEWAY_LOOPS_MAX];
     unsigned loops;
     _Atomic uint64_t next_client, client_count;
+    const struct slot_table *_Atomic slots; /* the latest of state; none is ever freed */
     _Atomic int32_t lane_versions[2]; /* of P and F, as effect.h counts; 0: not known (far.h) */
     _Atomic int64_t first_ids[2]; /* CLIENT ID of the first connection to each side (others.h) */
     struct loop *main;
@@ -63,6 +65,7 @@ enum report {
     REPORT_RELEASED,
     REPORT_PREPARED,
     REPORT_DRAINED,
+    REPORT_RESTED,
     REPORT_DOWNGRADED,
     REPORT_ASK,
     REPORT_FAILED, /* this process cannot go on; why */

@@ -109,10 +109,18 @@ void lane_mark_all(struct lane *l) {
     lane_keys_mark_all(&l->keys);
 }
 
+void lane_disown(struct lane *l) {
+    lane_big_end(l);
+    for (size_t i = 0; i < l->keys.bucket_count; i++)
+        for (struct lane_key *key = l->keys.buckets[i]; key != NULL; key = key->next)
+            if (!lane_owns(l, lane_key_name(key))) lane_big_forget(l, key);
+    lane_keys_disown(&l->keys);
+}
+
 void lane_pin(struct lane *l, const struct effect *effect) {
     for (size_t i = 0; i < effect->key_count; i++) {
         const struct effect_key *key = &effect->keys[i];
-        if ((key->use & EFFECT_WRITE) && lane_owns(l, key->name))
+        if ((key->use & EFFECT_WRITE) && lane_of(l->lanes, key->name) == l->number)
             lane_keys_pin(&l->keys, key->db, key->name);
     }
     if (!effect->keys_unknown && (!effect->barrier || effect->no_data)) return;
@@ -124,7 +132,7 @@ void lane_unpin(struct lane *l, const struct effect *effect) {
     uint64_t due_ms = lane_due(l);
     for (size_t i = 0; i < effect->key_count; i++) {
         const struct effect_key *key = &effect->keys[i];
-        if ((key->use & EFFECT_WRITE) && lane_owns(l, key->name))
+        if ((key->use & EFFECT_WRITE) && lane_of(l->lanes, key->name) == l->number)
             lane_keys_unpin(&l->keys, key->db, key->name, due_ms);
     }
     if (!effect->keys_unknown && (!effect->barrier || effect->no_data)) return;
@@ -267,7 +275,8 @@ static void copy_answered(struct lane *l, struct lane_item *item, struct slice a
     l->copy_bytes -= item->size;
     if (slice_equal(answer, lane_big_too_long)) item->key->by_pieces = true;
     enum lane_copied copied = lane_copy_read(l->primary_version, answer, &value);
-    bool stale = item->key->gen != item->gen || item->key->pins > 0 || !l->follower_up;
+    bool stale = item->key->gen != item->gen || item->key->pins > 0 || !l->follower_up ||
+                 !lane_owns(l, name);
     if (copied == LANE_COPY_FAILED && !stale) lane_note_refusal(l);
     if (copied == LANE_COPY_FAILED || stale) {
         copy_failed(l, item);

@@ -78,6 +78,7 @@ struct lane_item {
     bool outside;          /* touches keys that are not in this lane's order (C10a) */
     bool barrier;          /* lane_barrier.h's */
     bool harmless;         /* a fence: F may refuse it (SCRIPT, FUNCTION) */
+    void *pins;            /* the owner's: what it pinned elsewhere for this one (C10a) */
     bool far;              /* `client` is an ask of another loop (far.h) */
     bool told, passing;    /* a fence: that it was reached was said; it was let through */
     struct effect *effect; /* LANE_COMMAND, and a fence's request */
@@ -190,7 +191,8 @@ static inline unsigned lane_of(unsigned lanes, struct slice name) {
     return lanes == 1 ? 0 : slot_cluster(name) % lanes;
 }
 static inline bool lane_owns(const struct lane *lane, struct slice name) {
-    return lane_of(lane->lanes, name) == lane->number;
+    unsigned slot = slot_cluster(name);
+    return slot % lane->lanes == lane->number && lane_keys_owns(&lane->keys, slot);
 }
 
 /* ---- P ---- */
@@ -228,8 +230,12 @@ void lane_fence_pass(struct lane *lane);
 /* ---- keys ---- */
 void lane_mark(struct lane *lane, int32_t db, struct slice name); /* from outside the order */
 void lane_mark_all(struct lane *lane);
-void lane_pin(struct lane *lane, const struct effect *effect);   /* the written keys that it owns */
+/* The written keys of its slots, whoever owns those now: so a pin outlives a change of owners. */
+void lane_pin(struct lane *lane, const struct effect *effect);
 void lane_unpin(struct lane *lane, const struct effect *effect); /* and now they want copies */
+
+/* keys.owned has changed: what is not owned any more is nobody's business here. */
+void lane_disown(struct lane *lane);
 
 /* A connection of an earlier process, read from the journal: as lost. */
 void lane_buried(struct lane *lane, enum lane_side side);

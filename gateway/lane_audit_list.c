@@ -18,7 +18,8 @@
 struct lane *lane_audit_lane(const struct lane_audit *a, struct slice name) {
     unsigned number = lane_of(a->lanes[0].lanes, name);
     for (unsigned i = 0; i < a->count; i++)
-        if (a->lanes[i].number == number) return &a->lanes[i];
+        if (a->lanes[i].number == number)
+            return lane_owns(&a->lanes[i], name) ? &a->lanes[i] : NULL;
     return NULL; /* another gateway's */
 }
 

@@ -55,7 +55,7 @@ static bool may_fence(const struct lane_barrier *b, const struct effect_outcome 
     if (b->at_f != LANE_FENCE_IDLE || outcome->item_count != 1) return false;
     const struct effect_item *did = &outcome->items[0];
     if (did->kind != EFFECT_REQUEST || did->scope == EFFECT_SCOPE_KEYS ||
-        did->scope == EFFECT_SCOPE_SWAP)
+        did->scope == EFFECT_SCOPE_SWAP || (b->shared && did->scope != EFFECT_SCOPE_SCRIPTS))
         return false;
     for (unsigned i = 0; i < b->count; i++)
         if (!b->lanes[i].follower_up) return false;

@@ -36,6 +36,7 @@ struct lane_barrier {
     enum lane_barrier_at_f at_f;
     uint64_t closed;               /* lanes with a fence in their queue, as bits */
     uint64_t reached;              /* of those, the ones where all before it is confirmed */
+    bool shared;                   /* other gateways own slots: F is not flushed in its place */
     bool no_data;                  /* the fences are of a command that changes no keys */
     bool broken;                   /* a fence was lost: let the others through, send nothing */
     uint64_t done, fenced, marked; /* figures: barriers, and how F got them */

@@ -81,6 +81,7 @@ void lane_functions_mark(struct lane_functions *f) {
 
 void lane_functions_turn(struct lane_functions *f) {
     struct lane *l = f->home;
+    if (!lane_keys_owns(&l->keys, 0)) return; /* it is its owner's business */
     if (!f->dirty || f->asking || !l->follower_up || !lane_may_send(l)) return;
     /* What a broken connection still holds may change them after they were read (C21). */
     if (l->primary_lost > 0 || clock_mono_ms(l->clock) < f->due_ms) return;

@@ -102,7 +102,21 @@ static uint64_t first_due(const struct lane_keys *k) {
     return LIST_OWNER(k->later.next, struct lane_key, want)->due_ms;
 }
 
+/* It is another gateway's, and nothing here speaks of it any more. */
+static bool let_go(struct lane_keys *k, struct lane_key *key) {
+    if (k->owned == NULL || lane_keys_owns(k, slot_cluster(lane_key_name(key)))) return false;
+    if (key->copying || key->pins > 0) return true;
+    if (key->dirty) {
+        k->journal->key(k->journal->self, key->db, lane_key_name(key), false);
+        key->dirty = false;
+        k->dirty_count--;
+    }
+    forget_clean(k, key);
+    return true;
+}
+
 static void want(struct lane_keys *k, struct lane_key *key, uint64_t due_ms) {
+    if (let_go(k, key)) return;
     if (!key->dirty || key->copying || key->pins > 0) return;
     if (list_is_linked(&key->want)) {
         if (due_ms != 0 || key->due_ms == 0)
@@ -154,7 +168,7 @@ void lane_keys_mark_slot(struct lane_keys *k, unsigned slot) {
 /* Copies that are under way read what may not last: their keys get a new generation, too. */
 void lane_keys_mark_all(struct lane_keys *k) {
     for (unsigned slot = k->number; slot < LANE_SLOTS; slot += k->lanes)
-        lane_keys_mark_slot(k, slot);
+        if (lane_keys_owns(k, slot)) lane_keys_mark_slot(k, slot);
     uint64_t gen = ++k->gens;
     for (size_t i = 0; i < k->bucket_count; i++)
         for (struct lane_key *key = k->buckets[i]; key != NULL; key = key->next) key->gen = gen;
@@ -203,6 +217,21 @@ void lane_keys_copied(struct lane_keys *k, struct lane_key *key, bool clean, uin
         return;
     }
     want(k, key, due_ms);
+}
+
+void lane_keys_disown(struct lane_keys *k) {
+    for (size_t i = 0; i < k->bucket_count; i++)
+        for (struct lane_key *next, *key = k->buckets[i]; key != NULL; key = next) {
+            next = key->next;
+            (void)let_go(k, key);
+        }
+    for (unsigned slot = 0; slot < LANE_SLOTS; slot++) {
+        if (!bit(k->dirty_slots, slot) || lane_keys_owns(k, slot)) continue;
+        clear_bit(k->dirty_slots, slot);
+        clear_bit(k->passing, slot);
+        k->dirty_slot_count--;
+        k->journal->slot(k->journal->self, slot, false);
+    }
 }
 
 void lane_keys_pass_begin(struct lane_keys *k) {

@@ -52,6 +52,7 @@ struct lane_keys {
     uint64_t gens, stamps;
     uint64_t dirty_slots[LANE_SLOTS / 64], passing[LANE_SLOTS / 64];
     size_t dirty_slot_count;
+    const uint64_t *owned; /* bits of slots that this gateway owns (C10); NULL: all */
     unsigned number, lanes; /* only slots of this lane are ever dirty here: lanes share a journal */
 };
 
@@ -86,6 +87,14 @@ struct lane_key *lane_keys_next(struct lane_keys *keys, uint64_t now_ms, bool hu
 /* The copy ended. CLEAN: and F will have its value; else it wants another one at DUE_MS. The key
  * may be freed. */
 void lane_keys_copied(struct lane_keys *keys, struct lane_key *key, bool clean, uint64_t due_ms);
+
+/* Other slots are owned now, as keys->owned says: nothing more is dirty of those that are not, but
+ * for pinned keys, which are forgotten when they are unpinned. */
+void lane_keys_disown(struct lane_keys *keys);
+
+static inline bool lane_keys_owns(const struct lane_keys *keys, unsigned slot) {
+    return keys->owned == NULL || ((keys->owned[slot / 64] >> (slot % 64)) & 1) != 0;
+}
 
 /* A pass: what is dirty now will be clean at its end, unless it is marked meanwhile. */
 void lane_keys_pass_begin(struct lane_keys *keys);

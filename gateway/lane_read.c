@@ -5,7 +5,7 @@
 
 static struct lane_item *read_item(struct lane *l, struct lane_read *read) {
     struct lane_item *item = NEW(struct lane_item);
-    ASSERT(lane_owns(l, read->name));
+    ASSERT(lane_of(l->lanes, read->name) == l->number);
     item->kind = LANE_READ;
     item->id = l->next_id++;
     item->read = read;

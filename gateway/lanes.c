@@ -46,6 +46,7 @@ static void for_others(struct lanes *lanes, unsigned home, const struct effect *
 
 static void settled(struct lane *l, struct lane_item *item, const struct effect_outcome *outcome) {
     struct lanes *lanes = of(l);
+    if (item->pins != NULL && lanes->over != NULL) lanes->over(lanes->self, item);
     if (item->barrier) {
         lane_barrier_settled(&lanes->barrier, item, outcome);
         return;
@@ -110,7 +111,7 @@ static bool is_outside(const struct lanes *lanes, const struct effect *effect, u
     if (!effect->writes) return false;
     if (effect->keys_unknown) return effect->is_block;
     for (size_t i = 0; i < effect->key_count; i++)
-        if (lane_of(lanes->count, effect->keys[i].name) != home) return true;
+        if (!lane_owns(&lanes->lane[home], effect->keys[i].name)) return true;
     return false;
 }
 
@@ -135,7 +136,7 @@ enum lanes_take lanes_send(struct lanes *lanes, struct lanes_place *place, struc
         lane_barrier_begin(&lanes->barrier, *item);
         return LANES_SENT;
     }
-    (*item)->outside = is_outside(lanes, effect, home);
+    (*item)->outside = place->pinned || is_outside(lanes, effect, home);
     if ((*item)->outside) for_others(lanes, home, effect, lane_pin);
     lane_send(lane, *item);
     return LANES_SENT;
@@ -149,6 +150,43 @@ void lanes_pin(struct lanes *lanes, const struct effect *effect) {
 void lanes_unpin(struct lanes *lanes, const struct effect *effect) {
     if (effect->barrier) lane_functions_mark(&lanes->functions);
     for (unsigned i = 0; i < lanes->count; i++) lane_unpin(&lanes->lane[i], effect);
+}
+
+void lanes_own(struct lanes *lanes, const uint64_t owned[LANE_SLOTS / 64], bool shared,
+               bool trusted) {
+    bool first = lanes->lane[0].keys.owned == NULL;
+    for (unsigned slot = 0; slot < LANE_SLOTS; slot++) {
+        struct lane *l = &lanes->lane[slot % lanes->count];
+        uint64_t bit = UINT64_C(1) << (slot % 64);
+        bool had = !first && (lanes->owned[slot / 64] & bit) != 0, has = owned[slot / 64] & bit;
+        if (has && !had && !trusted) lane_keys_mark_slot(&l->keys, slot);
+        if (has && !had && !trusted && slot == 0) lane_functions_mark(&lanes->functions);
+    }
+    memcpy(lanes->owned, owned, sizeof lanes->owned);
+    for (unsigned i = 0; i < lanes->count; i++) {
+        lanes->lane[i].keys.owned = lanes->owned;
+        lane_disown(&lanes->lane[i]);
+    }
+    lanes->barrier.shared = shared;
+    lane_scan_restart(&lanes->scan);
+}
+
+void lanes_rest(struct lanes *lanes, bool rest) {
+    for (unsigned i = 0; i < lanes->count; i++) {
+        if (rest)
+            lane_stop(&lanes->lane[i]);
+        else if (lane_barrier_is_idle(&lanes->barrier))
+            lane_go(&lanes->lane[i]);
+    }
+}
+
+bool lanes_are_at_rest(const struct lanes *lanes) {
+    if (!lane_barrier_is_idle(&lanes->barrier) || lanes->barrier.at_f != LANE_FENCE_IDLE)
+        return false;
+    for (unsigned i = 0; i < lanes->count; i++)
+        if (!lane_is_quiet(&lanes->lane[i]) || !lane_follower_is_drained(&lanes->lane[i]))
+            return false;
+    return true;
 }
 
 void lanes_mark_all(struct lanes *lanes) {
@@ -174,7 +212,8 @@ bool lanes_are_quiet(const struct lanes *lanes) {
 
 bool lanes_are_level(const struct lanes *lanes) {
     if (lanes->barrier.at_f != LANE_FENCE_IDLE || lanes->scan.state != LANE_SCAN_IDLE) return false;
-    if (!lane_functions_are_clean(&lanes->functions)) return false;
+    if (!lane_functions_are_clean(&lanes->functions) && lane_keys_owns(&lanes->lane[0].keys, 0))
+        return false;
     for (unsigned i = 0; i < lanes->count; i++)
         if (!lane_is_level(&lanes->lane[i])) return false;
     return true;

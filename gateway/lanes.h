@@ -9,6 +9,9 @@
  * A command leaves only when its client's earlier commands in other lanes are answered:
  * lanes_take() says so.
  *
+ * With several gateways a gateway owns some slots (lanes_own()). What a command writes in others' is
+ * pinned there by whoever sends it, before lanes_send(); lanes->over says when that is over.
+ *
  * Everything that a lane is told (lane.h) is told to lanes->lane[n]; at the end of each callback
  * call lanes_turn(), which sends copies, goes on with barriers, and asks for pages of a pass.
  */
@@ -42,6 +45,10 @@ struct lanes {
     struct lane_barrier barrier;
     struct lane_functions functions;
     struct lane_scan scan;
+    uint64_t owned[LANE_SLOTS / 64]; /* slots of this gateway; all, until lanes_own() */
+    /* May be NULL: a command whose item->pins are set is answered, or its connection is known to be
+     * gone. ITEM is freed when it returns. */
+    void (*over)(void *self, struct lane_item *item);
 };
 
 void lanes_init(struct lanes *lanes, const struct lanes_ops *ops, void *self,
@@ -60,6 +67,7 @@ enum lanes_take {
 struct lanes_place {
     unsigned lane;
     size_t unanswered; /* the owner's to count down */
+    bool pinned; /* keys were pinned elsewhere for it: outside it is, whoever owns them by now */
 };
 
 /* Which of COUNT lanes EFFECT goes down; without a key: BEFORE, that of the client's last one. */
@@ -82,6 +90,14 @@ MUST_CHECK bool lanes_stops(struct lanes *lanes, const struct effect *effect);
 /* Around a command on a connection of its own. */
 void lanes_pin(struct lanes *lanes, const struct effect *effect);
 void lanes_unpin(struct lanes *lanes, const struct effect *effect);
+
+/* Which slots this gateway owns from now on. Those that it gets are dirty, unless TRUSTED: then the
+ * journal said all there is. SHARED: other gateways own the rest. What it has lost it forgets. */
+void lanes_own(struct lanes *lanes, const uint64_t owned[LANE_SLOTS / 64], bool shared,
+               bool trusted);
+/* For a hand-over: nothing more leaves / nothing is under way to either side, or could be (C22b). */
+void lanes_rest(struct lanes *lanes, bool rest);
+bool lanes_are_at_rest(const struct lanes *lanes);
 
 void lanes_mark_all(struct lanes *lanes);
 void lanes_turn(struct lanes *lanes);

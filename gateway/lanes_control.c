@@ -6,6 +6,8 @@
 #include "gateway/worker.h"
 
 #include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/control/slot_table.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -49,18 +51,52 @@ static enum err drain(struct gateway *gw, struct slice barrier, struct why *why)
     return OK;
 }
 
+static enum err rest(struct gateway *gw, struct slice barrier, struct why *why) {
+    struct hold *hold = &gw->hold;
+    if (!hold_is_held(hold) || !slice_equal(slice_text(hold->barrier), barrier))
+        return why_set(why, ERR_STATE, "nothing is held for this barrier");
+    worker_tell(gw->workers[0], &(struct tell_message){.tell = TELL_REST});
+    return OK;
+}
+
+void lanes_on_rested(struct gateway *gw) {
+    if (hold_is_held(&gw->hold)) control_report(gw->control, "RESTED", gw->hold.barrier, SLICE("{}"));
+}
+
+/* Each stays for ever: other loops look at it whenever they like. They are few. */
+enum err lanes_take_slots(struct gateway *gw, size_t argc, const struct slice *argv,
+                          struct why *why) {
+    const struct slot_table *before = atomic_load(&gw->slots);
+    struct slot_table *table = NEW(struct slot_table);
+    if (!gw->capture_known || !gw->lanes) {
+        mem_free(table);
+        return why_set(why, ERR_STATE, "this gateway has no lanes");
+    }
+    enum err err = slot_table_read(table, argc - 1, argv + 1, why);
+    if (err != OK || (before != NULL && table->version <= before->version)) {
+        mem_free(table); /* one that we have is obeyed already */
+        return err;
+    }
+    atomic_store(&gw->slots, table);
+    for (unsigned i = 0; i < gw->loops; i++)
+        worker_tell(gw->workers[i], &(struct tell_message){.tell = TELL_SLOTS, .table = table});
+    return OK;
+}
+
 enum err lanes_obey(struct gateway *gw, size_t argc, const struct slice *argv, struct why *why) {
     int64_t epoch = 0;
     struct slice verb = argc > 1 ? argv[1] : (struct slice){0};
     bool drains = slice_equal_nocase(verb, SLICE("DRAIN")) && argc == 4;
+    bool rests = slice_equal_nocase(verb, SLICE("REST")) && argc == 4;
     bool opens = slice_equal_nocase(verb, SLICE("OPEN")) && argc == 3;
     bool closes = slice_equal_nocase(verb, SLICE("CLOSE")) && argc == 3;
-    if ((!drains && !opens && !closes) || !slice_to_int(argv[argc - 1], &epoch) || epoch < 0)
-        return why_set(why, ERR_PROTO, "LANES OPEN|CLOSE epoch, LANES DRAIN barrier epoch");
+    if ((!drains && !rests && !opens && !closes) || !slice_to_int(argv[argc - 1], &epoch) || epoch < 0)
+        return why_set(why, ERR_PROTO, "LANES OPEN|CLOSE epoch, LANES DRAIN|REST barrier epoch");
     if (!gw->capture_known || !gw->lanes)
         return why_set(why, ERR_STATE, "this gateway has no lanes");
     if ((uint64_t)epoch < gw->hold.epoch)
         return why_set(why, ERR_STATE, "epoch %" PRIu64 " is obeyed already", gw->hold.epoch);
+    if (rests) return rest(gw, argv[2], why);
     return drains ? drain(gw, argv[2], why) : follow(gw, opens, why);
 }
 
@@ -74,7 +110,11 @@ void lanes_write_report(struct gateway *gw, struct buf *out) {
 #define DUAL_NAME(name, text) text,
     static const char *const names[DUAL_FIGURES] = {DUAL_FIGURE_LIST(DUAL_NAME)};
 #undef DUAL_NAME
-    buf_printf(out, "{\"open\":%s,\"epoch\":%" PRIu64 ",\"primary\":\"%s\",\"held\":%s",
+    const struct slot_table *slots = atomic_load(&gw->slots);
+    const char *peer = gw->config->gateway.peer.text;
+    buf_printf(out, "{\"peer\":\"%s\",\"slots_version\":%" PRIu64 ",", peer ? peer : "",
+               slots != NULL ? slots->version : 0);
+    buf_printf(out, "\"open\":%s,\"epoch\":%" PRIu64 ",\"primary\":\"%s\",\"held\":%s",
                gw->lanes_follow ? "true" : "false", gw->hold.epoch,
                gateway_side_name(gw->hold.side), hold_is_held(&gw->hold) ? "true" : "false");
     for (unsigned i = 0; i < DUAL_FIGURES; i++)

@@ -15,6 +15,10 @@ MUST_CHECK enum err lanes_obey(struct gateway *gw, size_t argc, const struct sli
                                struct why *why);
 
 /* A loop says that its lanes are drained, in the hold of ROUND. */
+/* SLOTS: the table, as words. */
+MUST_CHECK enum err lanes_take_slots(struct gateway *gw, size_t argc, const struct slice *argv,
+                                     struct why *why);
+void lanes_on_rested(struct gateway *gw);
 void lanes_on_drained(struct gateway *gw, uint64_t round);
 
 void lanes_tick(struct gateway *gw, bool second); /* several times a second; SECOND: once in it */

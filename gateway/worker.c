@@ -233,6 +233,13 @@ static void on_tell(void *self) {
         if (w->dual != NULL) dual_follow(w->dual, m->fine);
         break;
     case TELL_DRAIN: barrier_drain(w, m->round); break;
+    case TELL_REST:
+        if (w->dual != NULL && w->held) dual_rest(w->dual, true);
+        break;
+    case TELL_SLOTS:
+        if (w->dual != NULL) dual_take_table(w->dual, m->table);
+        worker_unpark_all(w, PARK_ROUTE);
+        break;
     case TELL_AUDIT: dual_audit_obey(w, m); break;
     default: UNREACHABLE("tell");
     }

@@ -31,6 +31,7 @@ struct backend;
 struct audit_board;
 struct dual;
 struct far;
+struct slot_table;
 struct client;
 struct reads_loop;
 struct req;
@@ -144,6 +145,8 @@ enum tell {
     TELL_RELOAD, /* read the TLS listener's certificate again */
     TELL_FOLLOW, /* the lanes write to the other side from now on; not fine: no longer */
     TELL_DRAIN,  /* say when the lanes are drained */
+    TELL_REST,   /* say when nothing is under way to either side (C22b) */
+    TELL_SLOTS,  /* `table` says whose slots are whose */
     TELL_AUDIT   /* dual_audit.h */
 };
 enum tell_audit { AUDIT_START, AUDIT_STOP, AUDIT_REPAIR };
@@ -153,6 +156,7 @@ struct tell_message {
     uint64_t round, epoch;
     enum side side;
     uint64_t backend; /* TELL_EPOCH: whose question this answers */
+    const struct slot_table *table;
     bool fine;        /* TELL_EPOCH: the epoch holds; TELL_FOLLOW */
     bool lanes;       /* capture `lane` (C1) */
     struct {

@@ -193,6 +193,7 @@ static void tick(void *self) {
     core_capture_tick(core);
     core_audit_tick(core);
     core_reads_tick(core);
+    core_slots_tick(core);
     core_discard_standby(core);
     core_barrier_tick(core);
     if (core->open_primary_due && !barrier_is_open(&core->barrier) &&
@@ -252,6 +253,7 @@ static enum err load(struct core *core, struct why *why) {
     if (!err) err = ledger_last_audit(ledger, id, false, &core->audit.running, why);
     if (!err) err = ledger_each_waiver(ledger, id, keep_waiver, core, why);
     if (!err) err = ledger_each_member(ledger, keep_gateway, core, why);
+    if (!err) err = core_slots_load(core, ledger, why);
     int64_t after = ledger_head(ledger) > CORE_RECENT ? ledger_head(ledger) - CORE_RECENT : 0;
     if (!err) err = ledger_each_event(ledger, after, CORE_RECENT, keep_recent, core, why);
     if (err) return err;

@@ -19,6 +19,7 @@
 #include "state/gates.h"
 #include "state/members.h"
 #include "state/side.h"
+#include "state/slots.h"
 #include "state/store.h"
 #include "state/workflow.h"
 
@@ -99,6 +100,15 @@ struct core_reads {
     struct reads_policy wanted, told;
 };
 
+/* Slots that go from gateways that live to others (core_slots.c). */
+enum slots_move { SLOTS_MOVE_IDLE, SLOTS_MOVE_HOLDING, SLOTS_MOVE_RESTING, SLOTS_MOVE_WRITING };
+struct core_slots_move {
+    enum slots_move state;
+    struct slot_table table; /* as it will be */
+    uint64_t confirmed;      /* seats, as bits */
+    uint64_t until_ms, not_before_ms;
+};
+
 #define CORE_BY_HAND_MAX 64
 struct core_by_hand {
     char gateway[NAME_MAX_BYTES], what[32]; /* "pin-legacy" */
@@ -143,6 +153,11 @@ struct core {
     int64_t lanes_base, lanes_base_bytes; /* copies before the present baseline */
     struct core_audit audit;
     struct core_reads reads;
+    struct slots slots;                /* capture `lane`: as decided */
+    struct slot_table slots_published; /* as the ledger has it, and gateways know it */
+    bool slots_writing;
+    struct core_slots_move slots_move;
+    uint64_t slots_refused_ms; /* since when a fence is refused by a side that answers; 0: it is not */
     struct gate gates[GATES];
     struct waiver waivers[CORE_WAIVERS_MAX];
     size_t waiver_count;
@@ -180,6 +195,18 @@ void core_moved(struct core *core, const struct migration *migration);
 void core_halt(struct core *core, const char *what, const struct why *why);
 /* A free event in the ledger; nobody waits for it. */
 void core_note(struct core *core, const char *kind, const char *fmt, ...) PRINTF(3, 4);
+
+/* ---- core_slots.c ---- */
+MUST_CHECK enum err core_slots_load(struct core *core, struct ledger *ledger, struct why *why);
+void core_slots_seen(struct core *core, struct member *gateway, const json_t *json);
+void core_slots_lost(struct core *core, const char *name);
+void core_slots_route(struct core *core, struct member *gateway); /* it may hold for a hand-over */
+void core_slots_tick(struct core *core);
+/* May a connection be used that NAME opened while it obeyed VERSION? (C25) */
+bool core_slots_admit(const struct core *core, struct slice name, struct slice version);
+bool core_slots_report(struct core *core, const struct member *gateway, const struct slice *words,
+                       size_t count);
+const char *core_slots_trouble(const struct core *core); /* a gateway that is away with its slots */
 
 /* ---- core_members.c ---- */
 extern const struct members_events core_members_events;
@@ -222,6 +249,7 @@ void core_lanes_duties(struct core *core);
 void core_lanes_drain(struct core *core);
 void core_lanes_drained(struct core *core, const struct member *gateway, int64_t barrier);
 json_t *core_lanes_json(struct core *core); /* null with capture `stream` */
+bool core_lanes_buried(const struct core *core); /* some connection is not known to be gone */
 void core_lanes_close(struct core *core);
 
 /* ---- core_audit.c ---- */

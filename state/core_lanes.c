@@ -75,6 +75,15 @@ void core_lanes_forget(struct core *core, const struct member *gateway) {
     *r = (struct lanes_report){0};
 }
 
+bool core_lanes_buried(const struct core *core) {
+    uint64_t now_ms = core_now_ms(core);
+    for (size_t i = 0; i < BARRIER_GATEWAYS_MAX; i++) {
+        const struct lanes_report *r = &core->lanes[i];
+        if (r->heard_ms > 0 && now_ms - r->heard_ms < REPORT_FRESH_MS && r->buried > 0) return true;
+    }
+    return false;
+}
+
 void core_lanes_close(struct core *core) {
     for (size_t i = 0; i < BARRIER_GATEWAYS_MAX; i++) json_decref(core->lanes[i].json);
 }
@@ -144,6 +153,13 @@ void core_lanes_sum(struct core *core, struct gates_lanes *all) {
             snprintf(all->error, sizeof all->error, "gateway %.60s %s", name, why);
         if (r) add(all, r);
         if (!r || r->heard_ms == 0) all->baseline_done = all->level = false;
+    }
+    const char *away = core_slots_trouble(core);
+    if (away != NULL) {
+        all->level = false;
+        if (!all->error[0])
+            snprintf(all->error, sizeof all->error, "gateway %.60s is away, and its slots with it",
+                     away);
     }
     if (all->gateways == 0) {
         all->baseline_done = all->level = false;

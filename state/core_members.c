@@ -132,6 +132,7 @@ void core_route(struct core *core, struct member *gateway) {
     if (core->last.outcome != BARRIER_NONE)
         member_sendf(gateway, NULL, core, "RELEASE %" PRId64 " %" PRIu64 " %s", core->last.id,
                      core->workflow.epoch, primary);
+    core_slots_route(core, gateway);
     member_sendf(gateway, route_answered, core, "ROUTE %" PRIu64 " %s %s", core->workflow.epoch,
                  primary, capture_name(core->migration.capture));
     if (!barrier_is_open(&core->barrier)) core_lanes_duty(core, gateway);
@@ -143,14 +144,6 @@ void core_route(struct core *core, struct member *gateway) {
 
 static bool may_join(void *self, const struct member_row *row, struct why *why) {
     struct core *core = self;
-    struct member *other = members_first(core->members, MEMBER_GATEWAY);
-    /* C10: each slot has one owner. */
-    if (core_has_lanes(core) && strcmp(row->role, "gateway") == 0 && other &&
-        strcmp(member_row(other)->name, row->name) != 0) {
-        why_set(why, ERR_STATE, "ERR capture lane works with one gateway, and that is %s",
-                member_row(other)->name);
-        return false;
-    }
     if (row->epoch > core->workflow.epoch) {
         core->member_ahead = true;
         log_error("state.behind", LOG_S("member", row->name), LOG_U("its_epoch", row->epoch),
@@ -258,6 +251,7 @@ static void on_lost(void *self, struct member *member, const char *why) {
         core_barrier_event(
             core, &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_LOST, .gateway = row->name});
         /* It was a part of the link: its dirty keys are known to itself alone. */
+        core_slots_lost(core, row->name);
         if (core_has_lanes(core))
             core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_LINK_LOST,
                                                              .why = "a gateway went away"});
@@ -287,13 +281,15 @@ static void take_stats(struct core *core, struct member *member, const json_t *j
 static void on_report(void *self, struct member *member, const struct slice *words, size_t count,
                       const json_t *json) {
     struct core *core = self;
-    if (count == 0 || core_barrier_report(core, member, words, count, json)) return;
+    if (count == 0 || core_slots_report(core, member, words, count)) return;
+    if (core_barrier_report(core, member, words, count, json)) return;
     if (member_role(member) == MEMBER_GATEWAY) {
         if (is(words[0], "STATS") && json)
             take_stats(core, member, json);
-        else if (is(words[0], "LANES") && json)
+        else if (is(words[0], "LANES") && json) {
             core_lanes_take(core, member, json);
-        else if (core_audit_lanes_report(core, member, words, count, json))
+            core_slots_seen(core, member, json);
+        } else if (core_audit_lanes_report(core, member, words, count, json))
             return;
         else if (is(words[0], "DOWNGRADED"))
             core_note(core, "side.downgraded", "gateway %s: the primary side is no master any more",
@@ -319,10 +315,15 @@ static void write_json(struct buf *out, json_t *json) {
 }
 
 /* C25: nobody opens a connection to either side while a barrier holds. */
-static void answer_epoch(struct core *core, struct buf *out) {
+static void answer_epoch(struct core *core, size_t argc, const struct slice *argv,
+                         struct buf *out) {
     if (barrier_is_open(&core->barrier) && !barrier_admits(&core->barrier)) {
         resp_write_errorf(out, "HOLD barrier %" PRId64 " is running; ask again",
                           core->barrier.row.id);
+        return;
+    }
+    if (argc == 4 && !core_slots_admit(core, argv[2], argv[3])) {
+        resp_write_errorf(out, "HOLD this gateway's slots are not settled");
         return;
     }
     if (core->halted) {
@@ -339,10 +340,10 @@ static void on_ask(void *self, size_t argc, const struct slice *argv, struct buf
     struct core *core = self;
     if (argc >= 2 && is(argv[0], "DRAWBRIDGE") && is(argv[1], "BYHAND"))
         core_by_hand_told(core, argc, argv, out);
+    else if ((argc == 2 || argc == 4) && is(argv[0], "DRAWBRIDGE") && is(argv[1], "EPOCH"))
+        answer_epoch(core, argc, argv, out);
     else if (argc != 2 || !is(argv[0], "DRAWBRIDGE"))
         resp_write_errorf(out, "ERR unknown command");
-    else if (is(argv[1], "EPOCH"))
-        answer_epoch(core, out);
     else if (is(argv[1], "STATUS"))
         write_json(out, core_status(core));
     else if (is(argv[1], "MEMBERS"))

@@ -62,6 +62,7 @@ static const char *const schema[] = {
     " pid INTEGER NOT NULL, epoch INTEGER NOT NULL, since_ms INTEGER NOT NULL,"
     " PRIMARY KEY (role, name)) WITHOUT ROWID;"
     "CREATE INDEX phases_of ON phases (migration); CREATE INDEX barriers_of ON barriers (migration);",
+    "CREATE TABLE slots (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, owners TEXT NOT NULL);",
 };
 /* clang-format on */
 #define SCHEMA_VERSION ((int64_t)(sizeof schema / sizeof *schema))

@@ -172,6 +172,15 @@ typedef enum err ledger_on_member(void *self, const struct member_row *member, s
 MUST_CHECK enum err ledger_each_member(struct ledger *ledger, ledger_on_member *on_member,
                                        void *self, struct why *why);
 
+/* ---- slots of gateways (ledger_slots.c) ---- */
+struct slot_table;
+MUST_CHECK enum err ledger_save_slots(struct ledger *ledger, int64_t migration,
+                                      const struct slot_table *table, const char *reason,
+                                      struct why *why);
+/* Version 0: there is none. */
+MUST_CHECK enum err ledger_load_slots(struct ledger *ledger, struct slot_table *table,
+                                      struct why *why);
+
 /* ---- checkpoints (ledger_barriers.c) ---- */
 struct checkpoint_row {
     int64_t barrier, at_ms;

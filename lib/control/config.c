@@ -101,6 +101,24 @@ static enum err finish_control_tls(struct drawbridge_config *config, struct why 
     return OK;
 }
 
+/* Whoever reaches it may write whatever clients may: the same rule, and the same certificates. */
+static enum err finish_peer_tls(struct drawbridge_config *config, struct why *why) {
+    struct endpoint *peer = &config->gateway.peer.endpoint;
+    const struct config_tls *tls = &config->state.tls;
+    if (peer->kind != ENDPOINT_TCP) return OK;
+    bool local = strncmp(peer->host, "127.", 4) == 0 || strcmp(peer->host, "::1") == 0 ||
+                 strcmp(peer->host, "localhost") == 0;
+    if (!tls->on && !local)
+        return why_set(why, ERR_CONFIG, "gateway.peer: others can reach %s, so state.tls is needed",
+                       config->gateway.peer.text);
+    if (!tls->on) return OK;
+    peer->tls = (struct tls_options){.on = true,
+                                     .ca = copy_text(tls->ca),
+                                     .cert = copy_text(tls->cert),
+                                     .key = copy_text(tls->key)};
+    return OK;
+}
+
 /* Names end up in paths, metrics and CLIENT SETNAME. */
 static enum err check_name(const char *option, const char *name, struct why *why) {
     size_t size = strlen(name);
@@ -140,6 +158,7 @@ static enum err finish_listens(struct drawbridge_config *config, struct why *why
         {&config->gateway.tls.listen, "gateway.tls.listen", NULL},
         {&config->gateway.admin, "gateway.admin", config->gateway.name},
         {&config->gateway.metrics, "gateway.metrics", NULL},
+        {&config->gateway.peer, "gateway.peer", NULL},
         {&config->server.metrics, "server.metrics", NULL},
         {&config->syncer.metrics, "syncer.metrics", NULL},
         {&config->state.control, "state.control", "control"},
@@ -152,7 +171,8 @@ static enum err finish_listens(struct drawbridge_config *config, struct why *why
         if (err) return err;
     }
     enum err err = finish_gateway_tls(config, why);
-    return err ? err : finish_control_tls(config, why);
+    if (err == OK) err = finish_control_tls(config, why);
+    return err ? err : finish_peer_tls(config, why);
 }
 
 static enum err finish(struct drawbridge_config *config, const char *name, const bool *seen,
@@ -221,6 +241,7 @@ void config_close(struct drawbridge_config *config) {
     endpoint_close(&config->target.endpoint);
     endpoint_close(&config->gateway.tls.listen.endpoint);
     endpoint_close(&config->state.control.endpoint);
+    endpoint_close(&config->gateway.peer.endpoint);
     *config = (struct drawbridge_config){0};
 }
 

@@ -77,6 +77,7 @@ struct drawbridge_config {
         struct {
             int64_t big, hold; /* bytes, ms */
         } copy;
+        struct config_listen peer; /* where other gateways reach this one's lanes */
         bool standalone; /* no state: forward to legacy, for ever */
         struct config_listen admin, metrics;
         int64_t max_clients;

@@ -79,7 +79,7 @@ static const struct option table[] = {
     {.name = "gateway.capture", .type = OPTION_CHOICE, .offset = AT(gateway.capture),
      .fallback = "auto", .choices = "stream|lane|auto",
      .help = "stream: the syncer follows legacy by PSYNC. lane: the gateway writes to both sides "
-             "itself, for a legacy that hides PSYNC; for now with one gateway. auto: "
+             "itself, for a legacy that hides PSYNC; several gateways need gateway.peer. auto: "
              "stream where legacy gives out PSYNC (commands.psync), else lane. It stays what it is "
              "until the migration is completed or aborted."},
     {.name = "gateway.lanes", .type = OPTION_INT, .offset = AT(gateway.lanes), .fallback = "1",
@@ -95,6 +95,10 @@ static const struct option table[] = {
      .fallback = "500ms", .min = 0, .max = 60000,
      .help = "How long clients may wait that write a key which is being copied in pieces; a copy "
              "that would take longer ends when the key is written."},
+    {.name = "gateway.peer", .type = OPTION_STRING, .offset = AT(gateway.peer.text),
+     .example = "10.0.0.5:7379",
+     .help = "With capture lane and several gateways: where the others reach this one. A port that "
+             "other machines reach needs state.tls."},
     {.name = "gateway.standalone", .type = OPTION_BOOL, .offset = AT(gateway.standalone),
      .fallback = "no",
      .help = "Forward to legacy without asking state: no migration, only a proxy."},

@@ -83,6 +83,9 @@ class Bridge(Stage):
         if self.gateways == 2:
             self.commands["gateway2"] = (PROGRAM, "gateway", "drawbridge.yaml", "--name", "second", "--listen",
                                          f"127.0.0.1:{self.ports['gateway2']}", "--admin", "unix:gateway2.sock")
+            if self.capture != "stream":
+                self.commands["gateway"] += ("--peer", "unix:gateway.peer")
+                self.commands["gateway2"] += ("--peer", "unix:gateway2.peer")
         for role in self.commands:
             self.restart(role)
         wait_for_redis(self.ports["gateway"])

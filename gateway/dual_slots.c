@@ -1,0 +1,99 @@
+/* dual_slots.c -- dual write with several gateways: state's table of slots, and what a new one means
+ * for the lanes (C10, C20, C22b). See peers.h. */
+#include "gateway/dual_inside.h"
+#include "gateway/peers.h"
+
+#include "lib/base/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- since when the journal knows all of our slots ---- */
+
+static void since_path(const struct dual *d, char *path, size_t size) {
+    const struct gateway *gw = d->worker->gw;
+    (void)snprintf(path, size, "%s/%s.slots", gw->config->run_dir, gw->name);
+}
+
+static uint64_t read_since(const struct dual *d) {
+    char path[1024], text[32] = "";
+    uint64_t since = 0;
+    since_path(d, path, sizeof path);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return 0;
+    size_t size = fread(text, 1, sizeof text - 1, file);
+    (void)fclose(file);
+    int64_t number = 0;
+    if (slice_to_int(slice_from(text, size), &number) && number > 0) since = (uint64_t)number;
+    return since;
+}
+
+/* Without it the next process takes all its slots for dirty, which is never wrong. */
+static void write_since(const struct dual *d, uint64_t since) {
+    char path[1024], fresh[1040];
+    since_path(d, path, sizeof path);
+    (void)snprintf(fresh, sizeof fresh, "%s.new", path);
+    FILE *file = fopen(fresh, "we");
+    bool fine = file != NULL && fprintf(file, "%" PRIu64, since) > 0;
+    if (file != NULL && fclose(file) != 0) fine = false;
+    if (fine && rename(fresh, path) == 0) return;
+    log_warn("slots.not_noted", LOG_S("path", path), LOG_S("why", strerror(errno)));
+}
+
+bool dual_is_settled(const struct dual *d) {
+    if (d->recovered.others) return false;
+    LIST_EACH(&d->worker->graves, at) {
+        const struct grave *grave = LIST_OWNER(at, struct grave, link);
+        if (grave->buried != NULL && grave->side == d->worker->side) return false;
+    }
+    return true;
+}
+
+/* ---- a table ---- */
+
+static bool is_ours(const uint64_t *owned, unsigned slot) {
+    return (owned[slot / 64] >> (slot % 64)) & 1;
+}
+
+void dual_take_table(struct dual *d, const struct slot_table *table) {
+    uint64_t owned[LANE_SLOTS / 64] = {0};
+    bool first = d->table_of_slots == NULL, gained = first;
+    if (!first && table->version <= d->table_of_slots->version) return;
+    d->self = slot_table_find(table, slice_text(d->worker->gw->name));
+    unsigned count = 0;
+    for (unsigned slot = 0; slot < LANE_SLOTS; slot++) {
+        if (table->owner[slot] != d->self || d->self == table->count) continue;
+        owned[slot / 64] |= UINT64_C(1) << (slot % 64);
+        if (!first && !is_ours(d->lanes.owned, slot)) gained = true;
+        count++;
+    }
+    uint64_t since = d->self < table->count ? table->gateway[d->self].since : 0;
+    bool trusted = first && since == read_since(d) && d->recovered.found == JOURNAL_GOOD;
+    log_info("lanes.slots", LOG_U("version", table->version), LOG_U("gateways", table->count),
+             LOG_U("owned", count), LOG_B("gained", gained), LOG_B("trusted", trusted));
+    d->table_of_slots = table;
+    d->owned = count;
+    d->resting = false;
+    lanes_rest(&d->lanes, false);
+    lanes_own(&d->lanes, owned, table->count > 1, trusted);
+    if (gained && !trusted) write_since(d, since);
+    peers_on_table(d->peers, gained);
+    dual_asks_on_table(d);
+    worker_unpark_all(d->worker, PARK_ROUTE);
+}
+
+/* ---- a hand-over: everything comes to rest while all gateways hold ---- */
+
+void dual_rest(struct dual *d, bool rest) {
+    d->resting = rest;
+    lanes_rest(&d->lanes, rest);
+}
+
+void dual_slots_turn(struct dual *d) {
+    if (!d->resting || !d->worker->held || !lanes_are_at_rest(&d->lanes)) return;
+    d->resting = false; /* said once; nothing leaves before the table or the release */
+    struct report_message message = {.report = REPORT_RESTED, .worker = d->worker->number};
+    gateway_tell(d->worker->gw, &message);
+}

@@ -1,0 +1,64 @@
+/* peers.h -- lanes over several gateways: forwarding to the owner, and pins elsewhere (C10, C10a).
+ *
+ * State's table (lib/control/slot_table.h) says which gateway owns which slots. All of this happens
+ * in loop 0, where the lanes are:
+ *
+ *     ask of any loop, for another's slot --DO--> the owner's loop 0, as if it were one of its loops
+ *                       its client        <--A--- the answer; L: lost, its client is hung up on
+ *     ask whose command writes keys of other gateways, at the owner of the first:
+ *                       --PIN--> all others   <--P-- pinned: only then does it leave
+ *                       --UNPIN--> when it is answered, or its connection is known to be gone
+ *
+ * Each gateway dials each other one. When such a connection breaks, what was asked over it and is
+ * not answered is lost; pins stay, and are told again on the next connection; SYNCED says that they
+ * all were. An owner that has just got slots, or was just started, copies nothing until each other
+ * gateway has said SYNCED to the table with which it got them: until then a pin may be out there
+ * that it does not know (it counts as a connection that is not known to be gone).
+ *
+ * Pins of a gateway that is in the table no more are gone: state has seen to it that its
+ * connections are. Of a process before this one under the same name: SYNCED is said only when the
+ * connections in its journal are known to be gone.
+ *
+ * The messages are in docs/CONTROL.md. Hostile input: peers are trusted to be peers (a Unix socket
+ * or certificates), not to be right: every message is checked, and what is not understood ends the
+ * connection.
+ */
+#ifndef GATEWAY_PEERS_H
+#define GATEWAY_PEERS_H
+
+#include "gateway/far.h"
+
+#include "lib/control/slot_table.h"
+
+struct dual;
+struct peers;
+struct visitor;
+struct far_pin;
+struct lane_item;
+
+MUST_CHECK enum err peers_open(struct peers **peers, struct dual *dual, struct why *why);
+void peers_close(struct peers *peers); /* NULL is fine */
+
+/* There is a new table, and the lanes have taken it over. GAINED: there are new slots of ours. */
+void peers_on_table(struct peers *peers, bool gained);
+void peers_tick(struct peers *peers);
+
+/* Who owns the slot that says where EFFECT goes: slot 0 of a barrier, so that all of them
+ * have one order; else that of its first written key, else of its first key; without any SELF. */
+unsigned peers_home(const struct slot_table *table, const struct effect *effect, unsigned self);
+/* It may write keys that HOME does not own. */
+bool peers_is_wide(const struct slot_table *table, const struct effect *effect, unsigned home);
+
+/* To the owner, gateway number HOME of the table; takes ASK, whose request is set. */
+void peers_forward(struct peers *peers, struct ask *ask, unsigned home);
+void peers_cancel(struct peers *peers, const struct ask *cancel); /* a blocking one, if it is there */
+void peers_unblock(struct peers *peers, const struct ask *unblock); /* likewise */
+/* Of a visitor: the answer goes back to where it came from; frees ASK. */
+void peers_answer(struct peers *peers, struct ask *ask);
+
+/* Pin what EFFECT may write at all other gateways; DONE(ASK) when they all have. */
+struct far_pin *peers_pin(struct peers *peers, const struct effect *effect, struct ask *ask,
+                          void (*done)(struct dual *dual, struct ask *ask));
+void peers_unpin(struct peers *peers, struct far_pin *pin);
+
+#endif

@@ -1,0 +1,317 @@
+/* peers_in.c -- other gateways: what they ask of our lanes, and pin here. See peers.h. */
+#include "gateway/peers_inside.h"
+
+#include "gateway/blocked.h"
+
+#include "lib/base/log.h"
+
+#include <stdio.h>
+
+/* ---- answers ---- */
+
+static void write_answer(struct visitor *v, char verb, uint64_t id, const struct buf *answer) {
+    struct buf out = {0};
+    char text[2] = {verb, '\0'};
+    peers_begin(&out, text, answer != NULL ? 2 : 1);
+    peers_number(&out, id);
+    if (answer != NULL) resp_write_bulk(&out, buf_slice(answer));
+    stream_write_buf(v->stream, &out);
+    buf_close(&out);
+}
+
+void peers_answer(struct peers *p, struct ask *ask) {
+    (void)p;
+    if (ask->visitor != NULL)
+        write_answer(ask->visitor, ask->end == ASK_LOST ? 'L' : 'A', ask->far_id,
+                     ask->end == ASK_LOST ? NULL : &ask->answer);
+    list_remove(&ask->visit);
+    ask_free(ask);
+}
+
+/* ---- DO ---- */
+
+/* One request, or COUNT of them that are a block. NULL: they are not what they should be. */
+static struct effect *read_effect(struct visitor *v, struct ask *ask, struct slice raw) {
+    const struct worker *w = v->peers->dual->worker;
+    struct effect_facts facts = dual_facts(w);
+    struct resp_request r = {0};
+    struct why why;
+    size_t used = 0;
+    struct effect *effect = NULL;
+    if (ask->block_count > 0) return dual_block_effect(w, ask->db, raw, ask->block_count);
+    enum step step = resp_request_next(&r, &resp_request_limits_open, raw, &used, &why);
+    if (step == STEP_DONE && r.argc > 0 && used == raw.size) {
+        const struct command *command = command_lookup(r.argc, r.argv);
+        effect = effect_new(&facts, ask->db, command, r.argc, r.argv);
+        if (effect->blocking) {
+            uint64_t timeout_us = blocked_timeout_us(command, &r);
+            ask->deadline_us = timeout_us ? w->now_us + timeout_us : 0;
+            buf_add(&ask->request, raw);
+        }
+    }
+    resp_request_close(&r);
+    return effect;
+}
+
+static bool on_do(struct visitor *v, size_t argc, const struct slice *argv) {
+    uint64_t n[7];
+    if (argc != 9) return false;
+    for (size_t i = 0; i < 7; i++)
+        if (!peers_read_number(argv[1 + i], &n[i])) return false;
+    struct dual *d = v->peers->dual;
+    bool fine = n[2] < d->lanes.count && n[3] <= INT32_MAX && (n[4] == 2 || n[4] == 3) &&
+                n[5] <= UINT32_MAX;
+    if (!fine) return false;
+    struct ask *ask = ask_new(d->worker, ASK_DO);
+    ask->from_peer = true;
+    ask->far_id = n[0];
+    ask->version = n[1];
+    ask->lane = (unsigned)n[2];
+    ask->db = (int32_t)n[3];
+    ask->proto = (uint8_t)n[4];
+    ask->block_count = (uint32_t)n[5];
+    ask->epoch = n[6];
+    ask->effect = read_effect(v, ask, argv[8]);
+    if (ask->effect == NULL) {
+        ask_free(ask);
+        return false;
+    }
+    ask->lane = lanes_home_of(d->lanes.count, ask->effect, ask->lane);
+    ask->visitor = v;
+    list_push(&v->asks, &ask->visit);
+    dual_ask(d, ask);
+    return true;
+}
+
+static bool on_cancel(struct visitor *v, uint64_t id) {
+    LIST_EACH(&v->asks, at) {
+        struct ask *ask = LIST_OWNER(at, struct ask, visit);
+        if (ask->far_id != id) continue;
+        if (ask->wait != NULL) dual_wait_cancel(v->peers->dual, ask->wait);
+        return true;
+    }
+    return true;
+}
+
+static bool on_unblock(struct visitor *v, uint64_t id, bool with_error) {
+    LIST_EACH(&v->asks, at) {
+        struct ask *ask = LIST_OWNER(at, struct ask, visit);
+        if (ask->far_id != id) continue;
+        if (ask->wait != NULL) dual_wait_unblock(v->peers->dual, ask->wait, with_error);
+        return true;
+    }
+    return true;
+}
+
+/* ---- pins ---- */
+
+void held_pin_free(struct held_pin *pin) {
+    buf_close(&pin->names);
+    mem_free(pin->keys);
+    mem_free(pin);
+}
+
+static struct held_pin *find_pin(const struct holder *h, uint64_t id) {
+    LIST_EACH(&h->pins, at) {
+        struct held_pin *pin = LIST_OWNER(at, struct held_pin, link);
+        if (pin->id == id) return pin;
+    }
+    return NULL;
+}
+
+static struct held_pin *read_pin(uint64_t id, size_t argc, const struct slice *argv) {
+    bool all = slice_equal(argv[0], SLICE("all"));
+    if ((!all && !slice_equal(argv[0], SLICE("some"))) || argc % 2 == 0) return NULL;
+    struct held_pin *pin = NEW(struct held_pin);
+    size_t count = argc / 2, at = 0;
+    pin->id = id;
+    pin->keys = NEW_ARRAY(struct effect_key, count + 1);
+    for (size_t i = 0; i < count; i++) buf_add(&pin->names, argv[2 + 2 * i]);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t db = 0;
+        if (!peers_read_number(argv[1 + 2 * i], &db) || db > INT32_MAX) {
+            held_pin_free(pin);
+            return NULL;
+        }
+        struct slice name = slice_take(slice_drop(buf_slice(&pin->names), at), argv[2 + 2 * i].size);
+        pin->keys[i] = (struct effect_key){.name = name, .db = (int32_t)db, .use = EFFECT_WRITE};
+        at += name.size;
+    }
+    pin->effect = (struct effect){
+        .keys = pin->keys, .key_count = count, .writes = true, .keys_unknown = all};
+    return pin;
+}
+
+/* Told again on a new connection it is pinned already. */
+static bool on_pin(struct visitor *v, uint64_t id, size_t argc, const struct slice *argv) {
+    struct held_pin *pin = find_pin(v->holder, id);
+    if (pin == NULL) {
+        pin = read_pin(id, argc, argv);
+        if (pin == NULL) return false;
+        list_push(&v->holder->pins, &pin->link);
+        lanes_pin(&v->peers->dual->lanes, &pin->effect);
+    }
+    pin->stale = false;
+    write_answer(v, 'P', id, NULL);
+    return true;
+}
+
+static void unpin(struct peers *p, struct held_pin *pin) {
+    list_remove(&pin->link);
+    lanes_unpin(&p->dual->lanes, &pin->effect);
+    dual_waits_wrote(p->dual, &pin->effect);
+    held_pin_free(pin);
+}
+
+static void on_synced(struct visitor *v, uint64_t version) {
+    struct holder *h = v->holder;
+    for (struct list *next, *at = h->pins.next; at != &h->pins; at = next) {
+        next = at->next;
+        struct held_pin *pin = LIST_OWNER(at, struct held_pin, link);
+        if (pin->stale) unpin(v->peers, pin);
+    }
+    if (version > h->synced) h->synced = version;
+    peers_look(v->peers);
+}
+
+static void drop_pins(struct peers *p, struct holder *h) {
+    while (!list_is_empty(&h->pins)) unpin(p, LIST_OWNER(h->pins.next, struct held_pin, link));
+}
+
+void holder_gone(struct peers *p, struct holder *h) {
+    if (h->visitor != NULL) {
+        h->visitor->holder = NULL;
+        stream_abort(h->visitor->stream);
+    }
+    drop_pins(p, h);
+    holder_free(h);
+}
+
+void holder_free(struct holder *h) {
+    for (struct list *link; (link = list_pop(&h->pins)) != NULL;)
+        held_pin_free(LIST_OWNER(link, struct held_pin, link));
+    list_remove(&h->link);
+    mem_free(h);
+}
+
+/* ---- connections ---- */
+
+static struct holder *find_holder(struct peers *p, struct slice name) {
+    LIST_EACH(&p->holders, at) {
+        struct holder *h = LIST_OWNER(at, struct holder, link);
+        if (slice_equal(slice_text(h->name), name)) return h;
+    }
+    struct holder *h = NEW(struct holder);
+    memcpy(h->name, name.data, name.size);
+    list_init(&h->pins);
+    list_push(&p->holders, &h->link);
+    return h;
+}
+
+static bool on_hello(struct visitor *v, const struct slice *argv) {
+    struct peers *p = v->peers;
+    uint64_t lanes = 0;
+    if (argv[1].size == 0 || argv[1].size >= SLOT_TABLE_NAME_BYTES) return false;
+    if (!peers_read_number(argv[2], &lanes) || lanes != p->dual->lanes.count) {
+        log_error("peer.lanes", LOG_SL("gateway", argv[1]), LOG_U("lanes", lanes),
+                  LOG_S("why", "gateway.lanes must be the same everywhere"));
+        return false;
+    }
+    const struct slot_table *table = peers_table(p);
+    if (table == NULL || slot_table_find(table, argv[1]) == table->count)
+        return false; /* it is not ours yet: it dials again */
+    struct holder *h = find_holder(p, argv[1]);
+    if (h->visitor != NULL) {
+        h->visitor->holder = NULL;
+        stream_abort(h->visitor->stream);
+    }
+    h->visitor = v;
+    v->holder = h;
+    LIST_EACH(&h->pins, at) LIST_OWNER(at, struct held_pin, link)->stale = true;
+    stream_write(v->stream, SLICE("*1\r\n$2\r\nOK\r\n"));
+    peers_look(p);
+    return true;
+}
+
+static bool on_message(struct visitor *v, size_t argc, const struct slice *argv) {
+    uint64_t number = 0;
+    bool hello = slice_equal(argv[0], SLICE("HELLO"));
+    if (v->holder == NULL) return hello && argc == 3 && on_hello(v, argv);
+    if (slice_equal(argv[0], SLICE("DO"))) return on_do(v, argc, argv);
+    if (hello || argc < 2 || !peers_read_number(argv[1], &number)) return false;
+    if (slice_equal(argv[0], SLICE("PIN")) && argc > 2)
+        return on_pin(v, number, argc - 2, argv + 2);
+    if (slice_equal(argv[0], SLICE("CANCEL"))) return on_cancel(v, number);
+    if (slice_equal(argv[0], SLICE("UNBLOCK")) && argc == 3)
+        return on_unblock(v, number, slice_equal(argv[2], SLICE("1")));
+    if (slice_equal(argv[0], SLICE("SYNCED"))) {
+        on_synced(v, number);
+        return true;
+    }
+    if (!slice_equal(argv[0], SLICE("UNPIN"))) return false;
+    struct held_pin *pin = find_pin(v->holder, number);
+    if (pin != NULL) unpin(v->peers, pin);
+    return true;
+}
+
+static void on_bytes(void *self, struct slice bytes) {
+    struct visitor *v = self;
+    struct worker *w = v->peers->dual->worker;
+    worker_begin(w);
+    buf_add(&v->in, bytes);
+    while (buf_size(&v->in) > 0) {
+        struct why why = {0};
+        size_t used = 0;
+        enum step step =
+            resp_request_next(&v->request, &peers_limits, buf_slice(&v->in), &used, &why);
+        if (step == STEP_MORE) break;
+        bool fine = step == STEP_DONE && v->request.argc > 0 &&
+                    on_message(v, v->request.argc, v->request.argv);
+        if (!fine) {
+            log_warn("peer.hung_up_on", LOG_S("peer", stream_peer(v->stream)));
+            stream_abort(v->stream);
+            break;
+        }
+        buf_consume(&v->in, used);
+    }
+    worker_run_ready(w);
+}
+
+/* What it asked goes on, and is answered to nobody; what it has pinned stays so. */
+void visitor_close(struct visitor *v) {
+    struct dual *d = v->peers->dual;
+    if (v->holder != NULL) v->holder->visitor = NULL;
+    for (struct list *link; (link = list_pop(&v->asks)) != NULL;) {
+        struct ask *ask = LIST_OWNER(link, struct ask, visit);
+        ask->visitor = NULL;
+        dual_ask_orphaned(d, ask);
+    }
+    if (v->stream != NULL) stream_drop(v->stream);
+    list_remove(&v->link);
+    buf_close(&v->in);
+    resp_request_close(&v->request);
+    mem_free(v);
+}
+
+static void on_closed(void *self, enum err err, const struct why *why) {
+    struct visitor *v = self;
+    struct worker *w = v->peers->dual->worker;
+    (void)err;
+    (void)why;
+    worker_begin(w);
+    v->stream = NULL;
+    visitor_close(v);
+    worker_run_ready(w);
+}
+
+static const struct stream_events events = {.on_bytes = on_bytes, .on_closed = on_closed};
+
+void peers_on_visit(void *self, struct stream *stream) {
+    struct peers *p = self;
+    struct visitor *v = NEW(struct visitor);
+    v->peers = p;
+    v->stream = stream;
+    list_init(&v->asks);
+    list_push(&p->visitors, &v->link);
+    stream_set_owner(stream, &events, v);
+}

@@ -1,0 +1,195 @@
+#!/usr/bin/python3
+"""Capture lane with two gateways: each owns a part of the slots, and clients of both write everywhere.
+
+Whatever dies (kill -9 of each gateway in turn, of state), an independent walk over both sides finds no difference in the end.
+"""
+import json
+import os
+import sys
+import time
+
+import redis
+
+from bridge import HIDDEN, Bridge
+from gwtest import Raw
+from test_gateway_lanes import Writer
+from walk import differences, walk
+
+
+class Gate:
+    """One of a bridge's gateways, as test_gateway_lanes.Writer wants it."""
+
+    def __init__(self, b, role):
+        self.b, self.role, self.port = b, role, b.ports[role]
+
+    def client(self, db=0, **options):
+        return redis.Redis(port=self.port, db=db, socket_timeout=60, **options)
+
+    def lanes(self):
+        with redis.Redis(unix_socket_path=os.path.join(self.b.folder, f"{self.role}.sock"), socket_timeout=10) as admin:
+            return json.loads(admin.execute_command("GATEWAY", "LANES"))
+
+
+def wait(what, condition, timeout_s=60):
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            value = condition()
+            if value:
+                return value
+        except (OSError, redis.RedisError):
+            value = None
+        assert time.monotonic() < until, f"waited in vain until {what}: {value}"
+        time.sleep(0.05)
+
+
+def owned(gates):
+    return [gate.lanes()["owned_slots"] for gate in gates]
+
+
+def all_level(gates):
+    return all(gate.lanes()["level"] == 1 for gate in gates)
+
+
+def begin(b, keys=2000):
+    gates = [Gate(b, "gateway"), Gate(b, "gateway2")]
+    b.fill(keys)
+    b.verb("start", "--yes")
+    wait("both own slots", lambda: min(owned(gates)) > 5000)
+    return gates
+
+
+def with_writers(b, gates, disturb):
+    writers = [Writer(gates[i % 2], b.seed + i) for i in range(6)]
+    for writer in writers:
+        writer.start()
+    disturb(writers)
+    for writer in writers:
+        writer.stopping = True
+    for writer in writers:
+        writer.join(60)
+        assert not writer.is_alive(), "a client waits for ever"
+        assert writer.wrong is None or "in time" in writer.wrong, writer.wrong
+    return writers
+
+
+def equal(b, gates):
+    try:
+        wait("all lanes are level", lambda: all_level(gates), 60)
+    except AssertionError:
+        print([gate.lanes() for gate in gates])
+        raise
+    time.sleep(0.5)  # what was about to expire has
+    found = differences(walk(b.ports["legacy"]), walk(b.ports["target"]))
+    assert not found, "\n".join(found[:40])
+
+
+def bridge(name, target="redis"):
+    return Bridge(name, target=target, legacy_options=HIDDEN, capture="lane", gateways=2)
+
+
+def test_clients_of_both_write_everywhere():
+    with bridge("many-calm") as b:
+        gates = begin(b)
+
+        def calm(_):
+            time.sleep(6)
+
+        writers = with_writers(b, gates, calm)
+        assert all(w.done > 100 for w in writers), [w.done for w in writers]
+        assert all(w.broken == 0 for w in writers), "clients lost their connections"
+        equal(b, gates)
+        print(sum(w.done for w in writers), "steps", [g.lanes() for g in gates])
+
+
+def test_what_one_gateway_wrote_the_other_reads_and_the_order_is_kept():
+    with bridge("many-order") as b:
+        gates = begin(b, 100)
+        one, two = Raw(gates[0].port), Raw(gates[1].port)
+        for i in range(50):
+            key = f"k{i}"
+            assert one.call("SET", key, i) == "OK" and two.call("GET", key) == b"%d" % i
+            assert two.call("INCR", key) == i + 1 and one.call("GET", key) == b"%d" % (i + 1)
+        for client in (one, two):
+            for i in range(100):
+                client.send("SET", f"a{i % 7}", i)
+                client.send("EVAL", "return redis.call('GET', KEYS[1]) .. redis.call('INCR', KEYS[2])", 2, f"a{i % 7}", "n")
+            before = None
+            for i in range(100):
+                assert client.read() == "OK"
+                answer = client.read()
+                count = int(answer[len(str(i)):])
+                assert answer.startswith(b"%d" % i) and (before is None or count == before + 1), (i, answer)
+                before = count
+        one.send("BLPOP", "queue", 20)
+        two.send("BLPOP", "queue2", 20)
+        time.sleep(0.3)
+        for name in ("queue", "queue2"):
+            assert two.call("PING") == "PONG" if name == "none" else True
+        three, four = Raw(gates[0].port), Raw(gates[1].port)
+        assert four.call("RPUSH", "queue", "job") == 1 and three.call("RPUSH", "queue2", "job") == 1
+        assert one.read() == [b"queue", b"job"] and two.read() == [b"queue2", b"job"]
+        three.send("MULTI")
+        for i in range(20):
+            three.send("INCR", f"m{i}")
+        three.send("EXEC")
+        answers = [three.read() for _ in range(22)]
+        assert answers[-1] == [1] * 20, answers
+        equal(b, gates)
+
+
+def test_each_gateway_is_killed_in_turn():
+    with bridge("many-kill", target="bundled") as b:
+        gates = begin(b)
+
+        def kills(writers):
+            time.sleep(2)
+            for role, other in (("gateway", 1), ("gateway2", 0)):
+                b.kill(role)
+                wait("the other has all slots", lambda: gates[other].lanes()["owned_slots"] == 16384, 30)
+                time.sleep(1)
+                before = sum(w.done for w in writers if w.gateway is gates[other])
+                time.sleep(2)
+                assert sum(w.done for w in writers if w.gateway is gates[other]) > before + 50, "clients of the living stand still"
+                b.restart(role)
+                wait("slots are dealt out again", lambda: min(owned(gates)) > 5000)
+                time.sleep(1)
+            for role in ("gateway", "gateway2"):  # back before its lease is over
+                b.kill(role)
+                b.restart(role)
+                wait("it is back", lambda: min(owned(gates)) > 5000)
+                time.sleep(1)
+
+        writers = with_writers(b, gates, kills)
+        equal(b, gates)
+        print(sum(w.done for w in writers), "steps", sum(w.broken for w in writers), "broken", [g.lanes() for g in gates])
+
+
+def test_without_state_all_goes_on_but_for_a_dead_gateway():
+    with bridge("many-state") as b:
+        gates = begin(b)
+
+        def state_dies(writers):
+            time.sleep(1)
+            b.kill("state")
+            time.sleep(1)
+            before = [w.done for w in writers]
+            time.sleep(2)
+            assert all(w.done > d + 20 for w, d in zip(writers, before)), "clients need state"
+            assert all(w.broken == 0 for w in writers)
+            b.kill("gateway2")
+            time.sleep(5)
+            assert gates[0].lanes()["owned_slots"] < 16384, "slots moved without state"
+            b.restart("state")
+            wait("the other has all slots", lambda: gates[0].lanes()["owned_slots"] == 16384, 30)
+            b.restart("gateway2")
+            wait("slots are dealt out again", lambda: min(owned(gates)) > 5000)
+            time.sleep(1)
+
+        with_writers(b, gates, state_dies)
+        equal(b, gates)
+
+
+if __name__ == "__main__":
+    from servers import run_tests
+    sys.exit(run_tests(sys.modules[__name__]))
