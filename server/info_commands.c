@@ -12,6 +12,7 @@
 #include "server/migrate_socket.h"
 #include "server/net.h"
 #include "server/pubsub.h"
+#include "server/replica_expiry.h"
 #include "server/reply.h"
 #include "server/shutdown.h"
 #include "server/tracking.h"
@@ -182,7 +183,8 @@ static void info_stats(struct engine *engine, struct buf *out) {
     count_line(out, "pubsubshard_channels", topics[2]);
     buf_printf(out, "latest_fork_usec:0\r\ntotal_forks:0\r\n");
     count_line(out, "migrate_cached_sockets", migrate_sockets_count(engine));
-    buf_printf(out, "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
+    count_line(out, "slave_expires_tracked_keys", replica_expiry_count(engine));
+    buf_printf(out, "active_defrag_hits:0\r\n"
                     "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"
                     "active_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
                     "current_active_defrag_time:0\r\n");

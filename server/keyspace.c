@@ -6,6 +6,7 @@
 #include "server/block.h"
 #include "server/engine.h"
 #include "server/helper.h"
+#include "server/replica_expiry.h"
 
 static struct slice key_of_entry(const void *item) {
     return entry_key(item);
@@ -94,6 +95,7 @@ static struct entry *add_at(struct db *db, struct where w, struct slice key,
     table_add_hashed(w.table, e, w.hash);
     db->partitions->keys[w.partition]++;
     note_expiry(db, w, expiry_ms);
+    if (expiry_ms != -1) replica_expiry_note(db, key);
     return e;
 }
 
@@ -150,6 +152,7 @@ static void replace(struct db *db, struct where w, struct entry *old, struct ent
     new->colours = colours_at(db, w);
     table_moved(w.table, old, new, w.hash);
     note_expiry(db, w, entry_expiry(new));
+    if (entry_expires(new)) replica_expiry_note(db, entry_key(new));
     drop(db, old, shell);
 }
 
@@ -215,6 +218,7 @@ static void give_up_shell(struct db *db, struct entry *old, struct entry *new) {
 struct entry *db_set_expiry(struct db *db, struct entry *e, int64_t expiry_ms) {
     struct slice key = entry_key(e);
     struct where w = where(db, key);
+    if (expiry_ms != -1) replica_expiry_note(db, key);
     if (entry_expires(e) == (expiry_ms != -1)) {
         if (expiry_ms == -1) return e;
         tell_edit(db, e, 0, 0);

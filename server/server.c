@@ -6,6 +6,7 @@
 #include "server/cluster.h"
 #include "server/crash.h"
 #include "server/oom.h"
+#include "server/replica_expiry.h"
 #include "server/start.h"
 
 #include <errno.h>
@@ -68,6 +69,7 @@ int server_main(int argc, char **argv) {
     allow_connections(engine);
     oom_role_changed(engine);
     crash_open(engine);
+    replica_expiry_open(engine);
     if (acl_start(engine, &why) != OK) return fail_later(engine, &why);
     engine_make_dbs(engine);
     command_groups_bind(engine);

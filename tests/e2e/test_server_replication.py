@@ -586,5 +586,28 @@ def test_checkpoints_travel():
         wait_until("the deletion travels", lambda: late.client().execute_command("DRAWBRIDGE", "CHECKPOINT", "LIST") == [])
 
 
+def test_what_clients_of_a_writable_replica_wrote_expires_there():
+    with Folder("replication") as folder:
+        master, replica = Ours(folder, "master"), Ours(folder, "replica", "--replica-read-only", "no")
+        replica.client().execute_command("REPLICAOF", "127.0.0.1", master.port)
+        wait_linked(replica)
+        r = replica.client(db=3)
+        master.client(db=3).set("of the master", 1, px=100)
+        r.set("set", 1, px=100)
+        r.set("pexpire", 1)
+        r.pexpire("pexpire", 100)
+        r.set("kept", 1, px=100)
+        r.persist("kept")
+        r.restore("restored", 100, master_dump(master))
+        wait_until("all are gone", lambda: r.dbsize() == 1)
+        assert r.keys("*") == [b"kept"]
+        wait_until("and forgotten", lambda: replica.info("stats")["slave_expires_tracked_keys"] == 0)
+
+
+def master_dump(master):
+    master.client(db=4).set("k", "v")
+    return master.client(db=4).dump("k")
+
+
 if __name__ == "__main__":
     run_tests(sys.modules[__name__])
