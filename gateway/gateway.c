@@ -296,6 +296,7 @@ static enum err run(struct gateway *gw, struct why *why) {
     err = open_all(gw, why);
     if (err == OK) {
         catch_signals(gw, signals, true);
+        tell_all(gw, TELL_ACCEPT);
         if (gw->standalone)
             gateway_carry_out(gw, hold_on_route(&gw->hold, 0, SIDE_LEGACY));
         else

@@ -273,7 +273,7 @@ static void add_latencies(struct gateway *gw, struct metrics *m) {
             for (size_t i = 0; i < QUANTILES; i++)
                 metrics_add(m, &quantile_metric, (double)quantile_of(hist, i) * 1e-6,
                             METRIC_LABEL("side", name), METRIC_LABEL("class", classes[class]),
-                            METRIC_LABEL("quantile", quantiles[i].label), METRIC_LABELS_END);
+                            METRIC_LABEL("q", quantiles[i].label), METRIC_LABELS_END);
         }
     mem_free(hist);
 }

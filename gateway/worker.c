@@ -228,6 +228,10 @@ static void on_tell(void *self) {
     case TELL_PREPARE: barrier_prepare(w, m->side); break;
     case TELL_BLACKOUT: barrier_blackout(w); break;
     case TELL_EPOCH: on_epoch(w, m->backend, m->fine); break;
+    case TELL_ACCEPT:
+        if (w->plain != NULL) listener_pause(w->plain, false);
+        if (w->tls != NULL) listener_pause(w->tls, false);
+        break;
     case TELL_RELOAD: reload_tls(w); break;
     case TELL_FOLLOW:
         if (w->dual != NULL) dual_follow(w->dual, m->fine);
@@ -261,7 +265,9 @@ static enum err listen_on(struct worker *w, const struct endpoint *endpoint,
     if (endpoint->kind == ENDPOINT_UNIX && w->number > 0) return OK; /* one loop serves it */
     struct listener_options options = {.share_port = endpoint->kind == ENDPOINT_TCP,
                                        .streams = {.low_water_bytes = CLIENT_OUTPUT_LOW_BYTES}};
-    return listener_open(listener, w->loop, endpoint, &options, on_stream, w, why);
+    enum err err = listener_open(listener, w->loop, endpoint, &options, on_stream, w, why);
+    if (err == OK) listener_pause(*listener, true); /* TELL_ACCEPT: the other loops are there */
+    return err;
 }
 
 static enum err on_start(void *self, struct loop *loop, struct why *why) {

@@ -136,6 +136,7 @@ void worker_close(struct worker *worker); /* frees it */
 
 /* ---- from the main loop, any time ---- */
 enum tell {
+    TELL_ACCEPT, /* clients: all loops are there, and may be spoken to */
     TELL_ROUTE,
     TELL_HOLD,
     TELL_RELEASE,
