@@ -148,7 +148,7 @@ void dual_audit_wrote(struct dual_audit *a, const struct effect *effect) {
 }
 
 void dual_audit_swapped(struct dual_audit *a) {
-    lane_audit_stop(&a->audit);
+    lane_audit_stop(&a->audit, "the sides changed roles meanwhile");
 }
 
 static void start(struct dual_audit *a, const struct tell_message *m) {
@@ -198,7 +198,7 @@ void dual_audit_obey(struct worker *w, const struct tell_message *m) {
     struct dual_audit *a = w->dual->audit;
     switch (m->audit.verb) {
     case AUDIT_START: start(a, m); break;
-    case AUDIT_STOP: lane_audit_stop(&a->audit); break;
+    case AUDIT_STOP: lane_audit_stop(&a->audit, "it was stopped"); break;
     case AUDIT_REPAIR: repair(a); break;
     default: UNREACHABLE("audit");
     }

@@ -111,8 +111,8 @@ static void finish(struct lane_audit *a, const char *error) {
     drop_waiting(a);
 }
 
-void lane_audit_stop(struct lane_audit *a) {
-    if (lane_audit_runs(a)) finish(a, "it was stopped");
+void lane_audit_stop(struct lane_audit *a, const char *why) {
+    if (lane_audit_runs(a)) finish(a, why);
 }
 
 /* ---- what leaves ---- */

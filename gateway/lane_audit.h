@@ -157,7 +157,7 @@ void lane_audit_close(struct lane_audit *audit);
 /* Begin, with nothing of an earlier one; RULES are copied. Returns NULL, or why not now: it runs
  * already, or a baseline goes on. */
 const char *lane_audit_start(struct lane_audit *audit, const struct lane_audit_rules *rules);
-void lane_audit_stop(struct lane_audit *audit);
+void lane_audit_stop(struct lane_audit *audit, const char *why); /* WHY: constant */
 static inline bool lane_audit_runs(const struct lane_audit *audit) {
     return audit->state != LANE_AUDIT_IDLE && audit->state != LANE_AUDIT_DONE;
 }

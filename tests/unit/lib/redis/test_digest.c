@@ -243,8 +243,38 @@ static void test_a_sum_can_be_kept_up_to_date(void **state) {
     assert_string_equal(text, "ffffffffffffffff0000000000000003");
 }
 
+/* As an audit in the lanes reads a large one. */
+static void test_a_string_in_parts_has_the_digest_of_the_whole(void **state) {
+    (void)state;
+    static const char text[] = "a string that is longer than eight bytes, and has several parts";
+    struct buf value = {0};
+    struct why why;
+    rdb_put_string(&value, slice_text(text), false);
+    struct digest whole = of(RDB_STRING, buf_slice(&value));
+    for (size_t part = 1; part < sizeof text; part += 7) {
+        struct digester *digester = digester_new(keep, NULL, slot_is_size);
+        const struct rdb_handler *h = digester_handler(digester);
+        struct rdb_key key = plain_key();
+        key.type = VALUE_STRING;
+        assert_int_equal(h->key_begin(h->self, &key, 0, &why), OK);
+        for (size_t at = 0; at < strlen(text); at += part) {
+            size_t left = strlen(text) - at;
+            digester_string_part(digester, slice_from(text + at, left < part ? left : part));
+        }
+        assert_int_equal(h->key_end(h->self, &key, &why), OK);
+        assert_true(digest_equal(last, whole));
+        assert_int_equal(h->key_begin(h->self, &key, 0, &why), OK); /* and the next one as ever */
+        assert_int_equal(h->string(h->self, slice_text(text), &why), OK);
+        assert_int_equal(h->key_end(h->self, &key, &why), OK);
+        assert_true(digest_equal(last, whole));
+        digester_free(digester);
+    }
+    buf_close(&value);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_string_in_parts_has_the_digest_of_the_whole),
         cmocka_unit_test(test_encodings_and_order_of_sets_do_not_count),
         cmocka_unit_test(test_order_of_lists_counts_and_borders_of_nodes_do_not),
         cmocka_unit_test(test_name_database_type_and_expiry_count),
