@@ -244,8 +244,8 @@ static void on_pinned(struct dual *d, struct ask *ask) {
 static void take(struct dual *d, struct ask *ask) {
     const struct slot_table *table = d->table_of_slots;
     bool all = ask->kind == ASK_PIN && table->count > 1;
-    bool wide = ask->kind == ASK_DO && !ask->effect->blocking &&
-                peers_is_wide(table, ask->effect, d->self);
+    bool wide =
+        ask->kind == ASK_DO && !ask->effect->blocking && peers_is_wide(table, ask->effect, d->self);
     if (all || wide)
         ask->pin = peers_pin(d->peers, ask->effect, ask, on_pinned);
     else
@@ -301,7 +301,9 @@ void dual_ask(struct dual *d, struct ask *ask) {
         dual_waits_wrote(d, ask->effect);
         if (ask->pin != NULL) peers_unpin(d->peers, ask->pin);
         break;
-    case ASK_GONE: d->table.gone(d->table.self, dual_lane_side(d, ask->side), ask->server_id, ask->run_id); break;
+    case ASK_GONE:
+        d->table.gone(d->table.self, dual_lane_side(d, ask->side), ask->server_id, ask->run_id);
+        break;
     case ASK_UNBLOCK: unblock(d, ask); break;
     case ASK_CANCEL:
         cancel(d, ask);

@@ -1,5 +1,5 @@
-/* dual_slots.c -- dual write with several gateways: state's table of slots, and what a new one means
- * for the lanes (C10, C20, C22b). See peers.h. */
+/* dual_slots.c -- dual write with several gateways: state's table of slots, and what a new one
+ * means for the lanes (C10, C20, C22b). See peers.h. */
 #include "gateway/dual_inside.h"
 #include "gateway/peers.h"
 

@@ -276,8 +276,7 @@ static void on_own(struct req *req, struct backend *b, struct slice reply) {
         own_done(ask, c, true);
         return;
     }
-    if (reply.size > 0)
-        buf_add(&ask->entry->text, effect_answer(ask->effect, reply, &scratch));
+    if (reply.size > 0) buf_add(&ask->entry->text, effect_answer(ask->effect, reply, &scratch));
     buf_close(&scratch);
     own_done(ask, c, reply.size == 0);
     far_unpin(ask);
@@ -289,8 +288,9 @@ static void on_pinned(struct ask *ask) {
     struct client *c = ask->entry->client;
     struct backend *b = c->conn;
     if (ask->end == ASK_LOST) {
-        buf_add(&ask->entry->text, SLICE("-TRYAGAIN drawbridge: the gateways that own its keys could "
-                                         "not be reached in time; nothing was sent\r\n"));
+        buf_add(&ask->entry->text,
+                SLICE("-TRYAGAIN drawbridge: the gateways that own its keys could "
+                      "not be reached in time; nothing was sent\r\n"));
         if (c->leased) client_unlease(c, false); /* its keys are still watched there */
         c->conn = NULL;
         own_done(ask, c, false);
@@ -344,8 +344,7 @@ static void came_back(struct worker *w, struct ask *ask) {
     far->count--;
     far->bytes -= ask->bytes;
     if (!entry->apart) far->unanswered--;
-    if (far->count < FAR_MAX / 2 && far->bytes < FAR_BYTES_MAX / 2)
-        worker_unpark_all(w, PARK_FLOW);
+    if (far->count < FAR_MAX / 2 && far->bytes < FAR_BYTES_MAX / 2) worker_unpark_all(w, PARK_FLOW);
     if (ask->kind == ASK_PIN) {
         on_pinned(ask);
         return;

@@ -32,12 +32,12 @@
 #define FAR_BYTES_MAX (64u << 20)
 
 enum ask_kind {
-    ASK_DO,     /* a command; comes back answered or lost */
-    ASK_PIN,    /* the written keys of `effect`; comes back when they are pinned */
-    ASK_UNPIN,  /* a PIN that is over; does not come back */
-    ASK_GONE,   /* the connection is known to be gone; likewise */
+    ASK_DO,      /* a command; comes back answered or lost */
+    ASK_PIN,     /* the written keys of `effect`; comes back when they are pinned */
+    ASK_UNPIN,   /* a PIN that is over; does not come back */
+    ASK_GONE,    /* the connection is known to be gone; likewise */
     ASK_UNBLOCK, /* CLIENT UNBLOCK of the blocking ask `id`; likewise */
-    ASK_CANCEL, /* the client of the blocking ask `id` is gone; likewise */
+    ASK_CANCEL,  /* the client of the blocking ask `id` is gone; likewise */
 };
 
 enum ask_end { ASK_ANSWERED, ASK_LOST };
@@ -52,26 +52,26 @@ struct ask {
     struct mail mail;
     struct list link; /* the lanes' loop's: waits for its lane */
     enum ask_kind kind;
-    bool back;              /* it is on its way to `origin` */
-    struct worker *origin;  /* whose ask it is */
+    bool back;               /* it is on its way to `origin` */
+    struct worker *origin;   /* whose ask it is */
     struct far_entry *entry; /* the origin's; not looked at elsewhere */
-    uint64_t id;            /* unique in the origin's loop */
-    uint64_t client;        /* likewise: whose it is */
-    struct effect *effect;  /* DO: until it is sent. PIN: until UNPIN */
-    struct buf request;     /* of one that blocks, or that goes to another gateway */
-    uint32_t block_count;   /* so many requests are a block; 0: it is one */
-    uint64_t deadline_us;   /* of a blocking one; 0: never */
-    size_t bytes;           /* what it counts for, of FAR_BYTES_MAX */
+    uint64_t id;             /* unique in the origin's loop */
+    uint64_t client;         /* likewise: whose it is */
+    struct effect *effect;   /* DO: until it is sent. PIN: until UNPIN */
+    struct buf request;      /* of one that blocks, or that goes to another gateway */
+    uint32_t block_count;    /* so many requests are a block; 0: it is one */
+    uint64_t deadline_us;    /* of a blocking one; 0: never */
+    size_t bytes;            /* what it counts for, of FAR_BYTES_MAX */
     int32_t db;
     uint8_t proto;
-    enum side side; /* that is the primary one to the client's loop */
-    uint64_t version; /* of the table of slots that it goes by; 0: there is none */
+    enum side side;                 /* that is the primary one to the client's loop */
+    uint64_t version;               /* of the table of slots that it goes by; 0: there is none */
     const struct slot_table *table; /* likewise; of a loop of ours */
-    unsigned home;     /* whose it is by that table */
-    uint64_t epoch; /* likewise: the lanes' loop may not have been released yet */
+    unsigned home;                  /* whose it is by that table */
+    uint64_t epoch;                 /* likewise: the lanes' loop may not have been released yet */
     unsigned lane;
     bool with_error; /* UNBLOCK */
-    bool first; /* its client had nothing else under way: it may be a canary (reads.h), once */
+    bool first;      /* its client had nothing else under way: it may be a canary (reads.h), once */
     struct dual_wait *wait; /* the lanes' loop's, as the next */
     uint64_t parked_at_us;
     struct far_pin *pin; /* of what it may write at other gateways (peers.h) */
@@ -122,9 +122,9 @@ void far_own(struct client *client, struct backend *backend, struct effect *effe
 /* An answer of our own; only while client->far is not empty. */
 void far_text(struct client *client, struct slice bytes);
 bool far_unblock(struct client *client, bool with_error); /* CLIENT UNBLOCK of one that waits */
-void far_forget(struct client *client);    /* it is freed */
-void far_abandon(struct worker *worker);   /* the loop ends: nothing comes back */
-void far_unpin(struct ask *ask); /* a PIN that came back */
+void far_forget(struct client *client);                   /* it is freed */
+void far_abandon(struct worker *worker);                  /* the loop ends: nothing comes back */
+void far_unpin(struct ask *ask);                          /* a PIN that came back */
 void far_connection_gone(struct worker *worker, enum side side, int64_t server_id,
                          const char *run_id);
 

@@ -148,8 +148,8 @@ static void tell_pin(struct peer *peer, const struct far_pin *pin) {
 static void look_at_pin(struct peers *p, struct far_pin *pin) {
     if (pin->done == NULL) return;
     LIST_EACH(&p->out, at)
-        if ((pin->acked & (UINT32_C(1) << LIST_OWNER(at, struct peer, link)->bit)) == 0) return;
-    void (*done)(struct dual *dual, struct ask *ask) = pin->done;
+    if ((pin->acked & (UINT32_C(1) << LIST_OWNER(at, struct peer, link)->bit)) == 0) return;
+    void (*done)(struct dual * dual, struct ask * ask) = pin->done;
     pin->done = NULL;
     done(p->dual, pin->ask);
 }
@@ -344,7 +344,7 @@ static void peer_free(struct peer *peer) {
     lose_asks(peer, true);
     peer->peers->bits &= ~(UINT32_C(1) << peer->bit);
     LIST_EACH(&peer->peers->pins, at)
-        LIST_OWNER(at, struct far_pin, link)->acked &= ~(UINT32_C(1) << peer->bit);
+    LIST_OWNER(at, struct far_pin, link)->acked &= ~(UINT32_C(1) << peer->bit);
     list_remove(&peer->link);
     mem_free(peer);
 }
@@ -365,8 +365,7 @@ static void add_peer(struct peers *p, const struct slot_table_gateway *g) {
 
 static bool is_known(const struct slot_table *table, const char *name, const char *address) {
     unsigned at = slot_table_find(table, slice_text(name));
-    return at < table->count &&
-           (address == NULL || strcmp(table->gateway[at].peer, address) == 0);
+    return at < table->count && (address == NULL || strcmp(table->gateway[at].peer, address) == 0);
 }
 
 static void update_out(struct peers *p, const struct slot_table *table) {
@@ -377,8 +376,7 @@ static void update_out(struct peers *p, const struct slot_table *table) {
     }
     for (unsigned i = 0; i < table->count; i++) {
         bool self = strcmp(table->gateway[i].name, p->dual->worker->gw->name) == 0;
-        if (!self && find_peer(p, table->gateway[i].name) == NULL)
-            add_peer(p, &table->gateway[i]);
+        if (!self && find_peer(p, table->gateway[i].name) == NULL) add_peer(p, &table->gateway[i]);
     }
 }
 
@@ -439,8 +437,9 @@ static void fail_late(struct peers *p, struct peer *peer) {
     while (!list_is_empty(&peer->asks)) {
         struct ask *ask = LIST_OWNER(peer->asks.next, struct ask, link);
         if (ask->told || w->now_us - ask->parked_at_us <= limit_us) return;
-        buf_add(&ask->answer, SLICE("-TRYAGAIN drawbridge: the gateway that owns this slot could not "
-                                    "be reached in time; nothing was sent\r\n"));
+        buf_add(&ask->answer,
+                SLICE("-TRYAGAIN drawbridge: the gateway that owns this slot could not "
+                      "be reached in time; nothing was sent\r\n"));
         give_back(p, ask, ASK_ANSWERED);
     }
 }

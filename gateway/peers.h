@@ -3,9 +3,9 @@
  * State's table (lib/control/slot_table.h) says which gateway owns which slots. All of this happens
  * in loop 0, where the lanes are:
  *
- *     ask of any loop, for another's slot --DO--> the owner's loop 0, as if it were one of its loops
- *                       its client        <--A--- the answer; L: lost, its client is hung up on
- *     ask whose command writes keys of other gateways, at the owner of the first:
+ *     ask of any loop, for another's slot --DO--> the owner's loop 0, as if it were one of its
+ * loops its client        <--A--- the answer; L: lost, its client is hung up on ask whose command
+ * writes keys of other gateways, at the owner of the first:
  *                       --PIN--> all others   <--P-- pinned: only then does it leave
  *                       --UNPIN--> when it is answered, or its connection is known to be gone
  *
@@ -51,7 +51,8 @@ bool peers_is_wide(const struct slot_table *table, const struct effect *effect, 
 
 /* To the owner, gateway number HOME of the table; takes ASK, whose request is set. */
 void peers_forward(struct peers *peers, struct ask *ask, unsigned home);
-void peers_cancel(struct peers *peers, const struct ask *cancel); /* a blocking one, if it is there */
+void peers_cancel(struct peers *peers,
+                  const struct ask *cancel); /* a blocking one, if it is there */
 void peers_unblock(struct peers *peers, const struct ask *unblock); /* likewise */
 /* Of a visitor: the answer goes back to where it came from; frees ASK. */
 void peers_answer(struct peers *peers, struct ask *ask);

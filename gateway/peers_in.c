@@ -133,12 +133,13 @@ static struct held_pin *read_pin(uint64_t id, size_t argc, const struct slice *a
             held_pin_free(pin);
             return NULL;
         }
-        struct slice name = slice_take(slice_drop(buf_slice(&pin->names), at), argv[2 + 2 * i].size);
+        struct slice name =
+            slice_take(slice_drop(buf_slice(&pin->names), at), argv[2 + 2 * i].size);
         pin->keys[i] = (struct effect_key){.name = name, .db = (int32_t)db, .use = EFFECT_WRITE};
         at += name.size;
     }
-    pin->effect = (struct effect){
-        .keys = pin->keys, .key_count = count, .writes = true, .keys_unknown = all};
+    pin->effect =
+        (struct effect){.keys = pin->keys, .key_count = count, .writes = true, .keys_unknown = all};
     return pin;
 }
 

@@ -19,8 +19,8 @@ struct peer {
     bool greeted;
     struct buf in;
     struct resp_request request;
-    struct list asks;      /* not answered; those that wait for the connection have no `told` */
-    uint64_t synced;       /* the version that SYNCED named on this connection; 0: it was not said */
+    struct list asks; /* not answered; those that wait for the connection have no `told` */
+    uint64_t synced;  /* the version that SYNCED named on this connection; 0: it was not said */
     uint64_t redial_at_ms;
 };
 
@@ -59,7 +59,7 @@ struct holder {
 struct held_pin {
     struct list link;
     uint64_t id;
-    bool stale; /* not told again since it connected anew */
+    bool stale;           /* not told again since it connected anew */
     struct effect effect; /* its keys only */
     struct effect_key *keys;
     struct buf names;

@@ -4,7 +4,8 @@
  *
  *     LANES report --> a seat --> the ledger --> SLOTS to all
  *     lost for the length of the lease --> CLIENT KILL at both sides --> the ledger --> SLOTS
- *     uneven: HOLD slots --> all HELD --> LANES REST --> all RESTED --> the ledger --> SLOTS, RELEASE
+ *     uneven: HOLD slots --> all HELD --> LANES REST --> all RESTED --> the ledger --> SLOTS,
+ * RELEASE
  */
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -259,7 +260,8 @@ bool core_slots_report(struct core *core, const struct member *gateway, const st
     struct core_slots_move *move = &core->slots_move;
     if (count < 2 || !slice_equal(words[1], SLICE("slots"))) return false;
     unsigned at = slot_table_find(&core->slots.table, slice_text(member_row(gateway)->name));
-    bool held = slice_equal(words[0], SLICE("HELD")), rested = slice_equal(words[0], SLICE("RESTED"));
+    bool held = slice_equal(words[0], SLICE("HELD")),
+         rested = slice_equal(words[0], SLICE("RESTED"));
     bool due = (held && move->state == SLOTS_MOVE_HOLDING) ||
                (rested && move->state == SLOTS_MOVE_RESTING);
     if (!due || at == core->slots.table.count) return true;

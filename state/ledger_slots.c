@@ -6,8 +6,8 @@
 
 #include <inttypes.h>
 
-enum err ledger_save_slots(struct ledger *ledger, int64_t migration,
-                           const struct slot_table *table, const char *reason, struct why *why) {
+enum err ledger_save_slots(struct ledger *ledger, int64_t migration, const struct slot_table *table,
+                           const char *reason, struct why *why) {
     struct buf text = {0};
     slot_table_write_text(table, &text);
     enum err err = db_run(ledger_db(ledger), why, "INSERT OR REPLACE INTO slots VALUES (1,?,?)",
@@ -26,6 +26,5 @@ static enum err take_table(void *self, struct sqlite3_stmt *row, struct why *why
 
 enum err ledger_load_slots(struct ledger *ledger, struct slot_table *table, struct why *why) {
     slot_table_init(table);
-    return db_query(ledger_db(ledger), why, take_table, table,
-                    "SELECT owners FROM slots", "");
+    return db_query(ledger_db(ledger), why, take_table, table, "SELECT owners FROM slots", "");
 }

@@ -78,8 +78,7 @@ static bool may_sit(const struct slots *s, const char *name, const char *peer, s
     return true;
 }
 
-enum slots_step slots_joined(struct slots *s, const char *name, const char *peer,
-                             struct why *why) {
+enum slots_step slots_joined(struct slots *s, const char *name, const char *peer, struct why *why) {
     unsigned at = find(s, name);
     if (at < s->table.count && s->seat[at].fencing) {
         (void)why_set(why, ERR_STATE, "gateway %s is being fenced", name);

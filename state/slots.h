@@ -48,8 +48,8 @@ enum slots_step slots_joined(struct slots *slots, const char *name, const char *
                              struct why *why);
 void slots_lost(struct slots *slots, const char *name, uint64_t now_ms);
 
-/* Whose lease is over: to be fenced at both sides now, until slots_gone() or slots_not_gone(). NULL:
- * nobody's. */
+/* Whose lease is over: to be fenced at both sides now, until slots_gone() or slots_not_gone().
+ * NULL: nobody's. */
 const char *slots_to_fence(struct slots *slots, uint64_t now_ms);
 /* Its connections are known to be gone. */
 enum slots_step slots_gone(struct slots *slots, const char *name);

@@ -5,6 +5,7 @@ Whatever dies (kill -9 of each gateway in turn, of state), an independent walk o
 """
 import json
 import os
+import socket
 import sys
 import time
 
@@ -187,6 +188,48 @@ def test_without_state_all_goes_on_but_for_a_dead_gateway():
             time.sleep(1)
 
         with_writers(b, gates, state_dies)
+        equal(b, gates)
+
+
+def test_who_is_no_peer_is_hung_up_on():
+    with bridge("many-hostile") as b:
+        gates = begin(b, 100)
+        wrong = (b"hello\r\n", b"*1\r\n$5\r\nHELLO\r\n", b"*3\r\n$5\r\nHELLO\r\n$6\r\nnobody\r\n$1\r\n1\r\n",
+                 b"*3\r\n$5\r\nHELLO\r\n$7\r\ngateway\r\n$2\r\n99\r\n", b"*2\r\n$6\r\nSYNCED\r\n$1\r\n9\r\n", b"*-7\r\n",
+                 b"*3\r\n$3\r\nPIN\r\n$1\r\n1\r\n$3\r\nall\r\n", b"$5\r\nHELLO\r\n", b"*2000000000\r\n")
+        for message in wrong:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(10)
+                s.connect(os.path.join(b.folder, "gateway2.peer"))
+                s.sendall(message)
+                try:
+                    got = s.recv(100)
+                except ConnectionResetError:
+                    got = b""
+                assert got == b"", (message, got)
+        one, two = Raw(gates[0].port), Raw(gates[1].port)
+        for i in range(20):
+            assert one.call("SET", f"x{i}", i) == "OK" and two.call("GET", f"x{i}") == b"%d" % i
+        equal(b, gates)
+
+
+def test_cutover_and_rollback_with_two_gateways():
+    with bridge("many-cutover") as b:
+        gates = begin(b)
+        clients = [b.clients(2), b.clients(2, port="gateway2", first=10)]
+        b.verb("gates", "waive", "audit", "--reason", "the test walks over both sides itself", "--for", "1h")
+        for verb in ("cutover", "rollback", "cutover"):
+            for _ in range(10):
+                b.settled()
+                result = b.verb(verb, "--yes", "--wait", wanted=(0, 3))
+                if "outcome" in result:
+                    break
+                time.sleep(0.5)
+            assert result.get("outcome") == "completed", result
+            print(f"{verb}: held for {result['hold_ms']:.1f} ms", flush=True)
+            time.sleep(1.5)
+        for some in clients:
+            b.check_clients(some)
         equal(b, gates)
 
 
