@@ -18,6 +18,8 @@ static struct partitions *partitions_new(uint32_t count) {
     struct partitions *p = mem_alloc(sizeof *p + count * sizeof p->tables[0]);
     memset(p, 0, sizeof *p);
     p->count = count;
+    p->share_bits = count == PARTITIONS ? 0 : 8;
+    ASSERT(count == (uint32_t)PARTITIONS << p->share_bits);
     for (unsigned i = 0; i < PARTITIONS; i++) p->due_ms[i] = INT64_MAX;
     for (uint32_t i = 0; i < count; i++) table_init(&p->tables[i], &entries);
     return p;
@@ -25,7 +27,7 @@ static struct partitions *partitions_new(uint32_t count) {
 
 /* The partition that a table belongs to. */
 static unsigned partition_of(const struct partitions *p, unsigned table) {
-    return table / (p->count / PARTITIONS);
+    return table >> p->share_bits;
 }
 
 void db_init(struct db *db, struct engine *engine, int id) {
@@ -40,7 +42,8 @@ uint64_t db_size(const struct db *db) {
 }
 
 unsigned db_table(const struct db *db, struct slice key) {
-    return slot_cluster(key) / (SLOT_CLUSTER_COUNT / db->partitions->count);
+    unsigned slot = slot_cluster(key);
+    return slot >> (8 - db->partitions->share_bits);
 }
 
 /* Where a key belongs. The key whose hash was computed ahead of the command is not hashed again. */
@@ -326,10 +329,10 @@ static void visit(void *ctx, void *item) {
 
 /* The first table with keys from AT on; partitions->count when there is none. */
 static unsigned next_table(const struct partitions *p, unsigned at) {
-    unsigned share = p->count / PARTITIONS;
+    unsigned share = 1u << p->share_bits;
     while (at < p->count) {
-        if (p->keys[at / share] == 0)
-            at = (at / share + 1) * share;
+        if (p->keys[partition_of(p, at)] == 0)
+            at = (partition_of(p, at) + 1) * share;
         else if (table_count(&p->tables[at]) == 0)
             at++;
         else
@@ -353,7 +356,7 @@ uint64_t db_scan(struct db *db, uint64_t cursor, void (*fn)(void *ctx, struct en
 static bool due_scan_partition(struct db *db, unsigned partition, int64_t now_ms, uint64_t end_us,
                                int64_t (*fn)(void *ctx, void *item), void *ctx) {
     struct partitions *p = db->partitions;
-    unsigned share = p->count / PARTITIONS;
+    unsigned share = 1u << p->share_bits;
     int64_t first_ms = INT64_MAX;
     p->due_ms[partition] = INT64_MAX; /* FN may add some */
     for (unsigned i = partition * share; i < (partition + 1) * share; i++) {
@@ -401,7 +404,7 @@ struct entry *db_random(struct db *db, struct rng *rng) {
     uint64_t count = db_size(db);
     if (count == 0) return NULL;
     uint64_t pick = rng_below(rng, count);
-    unsigned partition = 0, share = p->count / PARTITIONS;
+    unsigned partition = 0, share = 1u << p->share_bits;
     while (pick >= p->keys[partition]) pick -= p->keys[partition++];
     for (unsigned i = partition * share; i < (partition + 1) * share; i++) {
         if (pick < table_count(&p->tables[i])) return table_random(&p->tables[i], rng);

@@ -29,6 +29,7 @@ struct engine;
 /* All keys of a database. */
 struct partitions {
     uint32_t count;             /* of tables: PARTITIONS or SLOT_CLUSTER_COUNT */
+    unsigned share_bits;        /* 1 << share_bits tables make a partition: 0 or 8 */
     uint64_t keys[PARTITIONS];  /* in the tables of each */
     int64_t due_ms[PARTITIONS]; /* a lower bound of what is due there */
     struct table tables[];      /* in the order of the slots */
