@@ -13,7 +13,14 @@
 #define UNKNOWN_MAX 32u
 #define UNKNOWN_BYTES 64u
 
+/* A figure of GATEWAY LANES as Prometheus has it: in seconds, and counters as such. */
+struct lane_metric {
+    struct metric metric;
+    char name[80], help[96];
+};
+
 struct stats {
+    struct lane_metric lanes[DUAL_FIGURES];
     pthread_mutex_t lock; /* of the names only */
     char unknown[UNKNOWN_MAX][UNKNOWN_BYTES];
     size_t unknown_count;
@@ -24,8 +31,31 @@ struct stats {
 static const char *const classes[CLASSES] = {"read", "write", "other"};
 static const char *const outcomes[OUTCOMES] = {"ok", "error", "lost"};
 
+static bool ends_in(const char *text, const char *end) {
+    size_t size = strlen(text), tail = strlen(end);
+    return size > tail && strcmp(text + size - tail, end) == 0;
+}
+
+static void name_lane_metric(struct lane_metric *m, const char *figure) {
+    bool ms = ends_in(figure, "_ms"), us = ends_in(figure, "_us") || ends_in(figure, "_us_max");
+    int size = (int)strlen(figure);
+    if (ms || ends_in(figure, "_us")) size -= 3;
+    if (ends_in(figure, "_us_max")) size -= 7;
+    const char *unit = ends_in(figure, "_us_max") ? "_max_seconds" : ms || us ? "_seconds" : "";
+    (void)snprintf(m->name, sizeof m->name, "drawbridge_lanes_%.*s%s", size, figure, unit);
+    (void)snprintf(m->help, sizeof m->help, "See GATEWAY LANES: %s.", figure);
+    m->metric = (struct metric){.name = m->name,
+                                .type = ends_in(figure, "_total") ? METRIC_COUNTER : METRIC_GAUGE,
+                                .help = m->help,
+                                .scale = ms ? 1e-3 : us ? 1e-6 : 1};
+}
+
 struct stats *stats_open(void) {
+#define DUAL_NAME(name, text) text,
+    static const char *const figures[DUAL_FIGURES] = {DUAL_FIGURE_LIST(DUAL_NAME)};
+#undef DUAL_NAME
     struct stats *stats = NEW(struct stats);
+    for (unsigned i = 0; i < DUAL_FIGURES; i++) name_lane_metric(&stats->lanes[i], figures[i]);
     pthread_mutex_init(&stats->lock, NULL);
     return stats;
 }
@@ -248,14 +278,11 @@ static void add_loop(struct metrics *m, const struct worker *w) {
 
 /* Capture `lane`: the figures of GATEWAY LANES. */
 static void add_lanes(struct gateway *gw, struct metrics *m) {
-#define LANE_METRIC(name, text)                                                                    \
-    {"drawbridge_lanes_" text, METRIC_GAUGE, "See GATEWAY LANES: " text ".", 0, 0},
-    static const struct metric table[DUAL_FIGURES] = {DUAL_FIGURE_LIST(LANE_METRIC)};
-#undef LANE_METRIC
+    const struct lane_metric *table = gw->stats->lanes;
     for (unsigned i = 0; i < DUAL_FIGURES; i++) {
         uint64_t sum = 0;
         for (unsigned n = 0; n < gw->loops; n++) sum += counter_get(&gw->workers[n]->counters.lanes[i]);
-        metrics_add(m, &table[i], (double)sum, METRIC_LABELS_END);
+        metrics_add(m, &table[i].metric, (double)sum * table[i].metric.scale, METRIC_LABELS_END);
     }
 }
 
