@@ -31,7 +31,7 @@ migration: test
 legacy:  {{ address: "127.0.0.1:{legacy}", commands: {{ psync: {psync} }} }}
 target:  {{ address: "127.0.0.1:{target}" }}
 {server}
-gateway: {{ listen: "127.0.0.1:{gateway}", loops: 2, capture: {capture}, admin: "unix:gateway.sock" }}
+gateway: {{ listen: "127.0.0.1:{gateway}", loops: 2, capture: {capture}, lanes: {lanes}, admin: "unix:gateway.sock" }}
 syncer:  {{ spool: {{ dir: spool, limit: 1GB }} }}
 state:   {{ ledger: ledger.db, control: "unix:control.sock", api: "unix:api.sock" }}
 run_dir: .
@@ -46,7 +46,7 @@ HIDDEN = tuple(word for name in ("PSYNC", "SYNC", "CONFIG", "DEBUG") for word in
 
 class Bridge(Stage):
     def __init__(self, name, target="bundled", max_hold="3s", gateways=1, legacy_options=(), seed=None, capture="stream",
-                 psync="PSYNC"):
+                 psync="PSYNC", lanes=1):
         super().__init__(tempfile.mkdtemp(prefix=f"drawbridge-{name}-"))
         self.seed = int(os.environ.get("SEED", seed if seed is not None else random.randrange(1 << 30)))
         self.random = random.Random(self.seed)
@@ -56,7 +56,7 @@ class Bridge(Stage):
         self.commands = {}
         self.processes = {}
         server = f"server:  {{ port: {self.ports['target']}, dir: server }}" if target == "bundled" else ""
-        self.write("drawbridge.yaml", CONFIG.format(server=server, max_hold=max_hold, capture=capture, psync=psync, **self.ports))
+        self.write("drawbridge.yaml", CONFIG.format(server=server, max_hold=max_hold, capture=capture, psync=psync, lanes=lanes, **self.ports))
         self.capture = capture
         for folder in ("legacy-data", "server"):
             os.makedirs(os.path.join(self.folder, folder))

@@ -85,8 +85,8 @@ def equal(b, gates):
     assert not found, "\n".join(found[:40])
 
 
-def bridge(name, target="redis"):
-    return Bridge(name, target=target, legacy_options=HIDDEN, capture="lane", gateways=2)
+def bridge(name, target="redis", lanes=1):
+    return Bridge(name, target=target, legacy_options=HIDDEN, capture="lane", gateways=2, lanes=lanes)
 
 
 def test_clients_of_both_write_everywhere():
@@ -140,7 +140,7 @@ def test_what_one_gateway_wrote_the_other_reads_and_the_order_is_kept():
 
 
 def test_each_gateway_is_killed_in_turn():
-    with bridge("many-kill", target="bundled") as b:
+    with bridge("many-kill", target="bundled", lanes=3) as b:
         gates = begin(b)
 
         def kills(writers):
