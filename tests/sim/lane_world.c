@@ -14,7 +14,8 @@ const char *const world_rule_names[WORLD_RULES] = {
     "volatile (C12a)",    "runid_p (C22a)",      "runid_f (C22a)",     "unconfirmed (C20)",   "entry (C20)",    "dirtypersist (C20)",
     "lostjournal (C20)",  "order (C11a)",        "copyerr (C13)",      "extra (C15)",         "unscanned (C15)",  "fence (C14a)",
     "unless changed (C14a)", "swap (C21, C23)",
-    "place (C29)",        "not clean (C29)",     "spoiled (C29)",      "expiry (C29)",        "keys of F (C29)"};
+    "place (C29)",        "not clean (C29)",     "spoiled (C29)",      "expiry (C29)",        "keys of F (C29)",
+    "coalesce (C14)",     "flush (C19)",         "functions (C19)"};
 
 static struct world *the_world; /* one at a time */
 static struct lane_journal the_journal;
@@ -174,9 +175,20 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
     }
 }
 
+/* Without the rule nobody waits until F has done it: it comes some time later. */
+static void flush_late(struct world *w, const struct lane_item *item, struct message *m) {
+    struct wire *late = new_wire(w, LANE_F, -1);
+    (void)ask_in_db(late, item->db, buf_slice(&item->bytes), item->replies);
+    late->next = w->ghosts;
+    w->ghosts = late;
+    buf_add(&m->answer, SLICE("+OK\r\n"));
+    m->early = true;
+}
+
 static void to_follower(void *self, unsigned lane, const struct lane_item *item) {
     struct world *w = self;
     struct message *m = ask_in_db(w->wires[LANE_F][lane], item->db, buf_slice(&item->bytes), item->replies);
+    if (item->kind == LANE_FENCE && w->off[OFF_FLUSH]) flush_late(w, item, m);
     if (item->kind != LANE_READ) return;
     spoil_read(w, item->read);
     if (!w->off[OFF_AUDIT_PLACE]) return;
@@ -465,6 +477,7 @@ static void put_mark(struct world *w, unsigned lane, const struct mini_state *st
 }
 
 static void spoil_memory(struct world *w) {
+    if (w->off[OFF_FUNCTIONS]) w->lanes.functions.dirty = false;
     for (unsigned i = 0; w->off[OFF_VOLATILE] && i < w->lane_count; i++) lane_deadlines_close(&w->lanes.lane[i].deadlines);
 }
 
@@ -533,6 +546,8 @@ void world_answer(struct world *w, enum lane_side side, unsigned n) {
 }
 
 void world_turn(struct world *w) {
+    for (unsigned i = 0; w->off[OFF_COALESCE] && i < w->lane_count; i++) w->lanes.lane[i].hurry = true;
+    if (w->off[OFF_FUNCTIONS]) w->lanes.functions.dirty = false;
     lanes_turn(&w->lanes);
     if (w->audits) lane_audit_turn(&w->audit);
     pump(w);

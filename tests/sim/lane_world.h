@@ -47,6 +47,9 @@ enum world_rule {
     OFF_AUDIT_SPOILED,
     OFF_AUDIT_SLACK,
     OFF_AUDIT_EXTRA,
+    OFF_COALESCE,
+    OFF_FLUSH,
+    OFF_FUNCTIONS,
     WORLD_RULES
 };
 extern const char *const world_rule_names[WORLD_RULES];

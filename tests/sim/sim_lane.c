@@ -219,6 +219,9 @@ static const struct trace traces[] = {
     {OFF_COPY_ERROR, false, false, {"i0 SET b 1", DONE0, "refuse b", THERE0, "accept", COPY, "loading", "p0", "loaded", "r0"}},
     {OFF_EXTRA, false, true, {"+ SET b 9"}},
     {OFF_LISTED, false, true, {"- SET b 9"}},
+    {OFF_COALESCE, false, false, {"slow", "i0 EVAL w 1 b", DONE0, "copy", DONE0, "i0 EVAL w 1 b", DONE0, "copy", DONE0, "i0 EVAL w 1 b", DONE0, "copy", DONE0, "copies 0", "tick", "tick", "tick"}},
+    {OFF_FLUSH, false, false, {"i0 SET b 1", DONE0, THERE0, "i0 FLUSHALL", "copy", DONE0, "copy", THERE0, "copy", "i0 SET b 2", DONE0, THERE0}},
+    {OFF_FUNCTIONS, false, false, {"bf0", "i0 FUNCTION LOAD 1", "copy", DONE0, "kill"}},
     {OFF_SWAP, false, false, {"i0 APPEND b x", "bp0", "swap", "copy", DONE0, THERE0, "rest", "zombie"}},
     {OFF_FENCE, false, false, {BIG, CHUNK, CHUNK, CHUNK, CHUNK, "i1 LPUSH b q;RPOP b", DONE0}},
     {OFF_UNLESS_CHANGED, false, false, {"*", "= SADD b x", "= SADD b y", "= PEXPIREAT b 1000300", "i0 SADD b z", DONE0, "copy", CHUNK, CHUNK,
@@ -239,12 +242,19 @@ static const struct trace more[] = {
     {WORLD_RULES, false, false, {"i0 SET a 1", "p1", "r1", "i0 FLUSHALL", "copy", DONE0, "i0 SET a 2", "p1", "r1", "copy", "f1", "g1", "f1", "g1", "copy", "f0"}},
 };
 
+static uint64_t n_of(const char *text) { return (uint64_t)strtoul(text, NULL, 10); }
+
 static void step_named(struct world *w, const char *s) {
     unsigned n = s[1] >= '0' && s[1] <= '9' ? (unsigned)(s[1] - '0') : 0, last = (unsigned)(s[strlen(s) - 1] - '0');
     if (s[0] == '=' || s[0] == '+' || s[0] == '-' || s[0] == '*') return; /* before the start */
     if (s[0] == 'i' || s[0] == 'o') world_issue(w, (int)n, 0, s + 3, s[0] == 'o');
     else if (strcmp(s, "copy") == 0) w->world_ms += 2, world_turn(w);
     else if (strcmp(s, "rest") == 0) world_rest(w);
+    else if (strcmp(s, "slow") == 0) {
+        for (unsigned i = 0; i < w->lane_count; i++) w->lanes.lane[i].rules.copy_interval_ms = 1000;
+    } else if (strncmp(s, "copies ", 7) == 0) {
+        if (w->lanes.lane[0].figures.copies > n_of(s + 7)) snprintf(w->failed, sizeof w->failed, "copied %d times", (int)w->lanes.lane[0].figures.copies);
+    }
     else if (strcmp(s, "scan") == 0) {
         for (int i = 0; i < 60; i++) {
             world_turn(w);
@@ -311,7 +321,8 @@ static int run_traces(void) {
 
 static int ablate(uint64_t seed, long runs) {
     int missed = 0;
-    for (int off = 0; off < OFF_AUDIT_PLACE; off++) {
+    for (int off = 0; off < WORLD_RULES; off++) {
+        if (off >= OFF_AUDIT_PLACE && off < OFF_COALESCE) continue; /* sim_audit */
         long i = 0;
         while (i < runs && (random_run(seed + (uint64_t)i * 1000003, off, NULL, true) || !random_run(seed + (uint64_t)i * 1000003, -1, NULL, true))) i++;
         if (i < runs) printf("without %s: seed %" PRIu64 ", run %ld\n", world_rule_names[off], seed + (uint64_t)i * 1000003, i);
