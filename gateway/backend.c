@@ -270,7 +270,7 @@ static size_t take(struct backend *b, struct slice bytes) {
         if (b->mode == MODE_MONITOR && b->head == NULL) {
             used = take_monitor(b, rest);
             go_on = used > 0;
-        } else if (b->mode == MODE_PUBSUB) {
+        } else if (b->mode == MODE_PUBSUB && b->head == NULL) { /* before it, perhaps a SELECT */
             go_on = subs_on_bytes(b, rest, &used);
         } else if (b->push || (!b->skip.open && rest.data[0] == '>' && b->proto == 3)) {
             go_on = take_push(b, rest, &used);

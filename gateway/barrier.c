@@ -207,7 +207,7 @@ static void move_subscriptions(struct worker *w, bool changed) {
         if (changed && c->leased)
             subs_switch(c);
         else
-            subs_forget_shadow(c);
+            subs_stay(c);
     }
 }
 

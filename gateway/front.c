@@ -96,7 +96,9 @@ static enum take act(struct client *c, const struct command *command, struct sli
         (command == NULL ||
          (strcmp(command->name, "quit") != 0 && strcmp(command->name, "reset") != 0)))
         return multi_collect(c, command, raw);
+    if (subs_must_wait(c, command)) return TAKE_WAIT;
     if (refused(c, command)) return TAKE_DONE;
+    if (c->proto == 2 && subs_count(c) > 0 && subs_goes_along(command)) return subs_forward(c);
     if (command == NULL || (command->flags & COMMAND_READONLY) == 0) c->wrote = true;
     if (c->worker->lanes && dual_takes(c, command)) return dual_request(c, command);
     if (command == NULL) return forward_raw(c, raw);

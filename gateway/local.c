@@ -26,12 +26,6 @@ static enum take ping(struct client *c) {
         return TAKE_DONE;
     }
     struct buf *out = fresh(c);
-    if (c->proto == 2 && subs_count(c) > 0) {
-        resp_write_array(out, 2);
-        resp_write_text(out, "pong");
-        resp_write_bulk(out, r->argc == 2 ? r->argv[1] : SLICE(""));
-        return answer(c);
-    }
     if (r->argc == 1) {
         client_reply(c, SLICE("+PONG\r\n"));
         return TAKE_DONE;

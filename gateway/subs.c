@@ -2,6 +2,7 @@
 #include "gateway/subs.h"
 
 #include "gateway/backend.h"
+#include "gateway/policy.h"
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -130,6 +131,48 @@ enum take subs_request(struct client *c, const struct command *command) {
     return TAKE_DONE;
 }
 
+static bool are_ending(const struct client *c) {
+    bool subscribed = c->proto == 2 && c->leased && c->conn != NULL && c->conn->mode == MODE_PUBSUB;
+    for (unsigned kind = 0; kind < SUBS_KINDS; kind++)
+        if (subs_count_of(c, (enum subs_kind)kind) > 0) return false;
+    return subscribed;
+}
+
+bool subs_goes_along(const struct command *command) {
+    return command == NULL || strcmp(command->name, "ping") == 0;
+}
+
+bool subs_must_wait(const struct client *c, const struct command *command) {
+    if (c->subs == NULL || c->proto != 2) return false;
+    if (command != NULL && policy_of(command) == POLICY_SUBSCRIBE) return false;
+    if (subs_goes_along(command)) return c->subs->awaited == 0 && are_ending(c);
+    return c->subs->awaited > 0 || are_ending(c);
+}
+
+enum take subs_forward(struct client *c) {
+    enum take take = TAKE_DONE;
+    struct backend *b = client_lease(c, &take);
+    if (b == NULL) return take;
+    backend_write(b, client_raw(c));
+    c->subs->awaited++;
+    return TAKE_DONE;
+}
+
+/* Whether REPLY was published, and not asked for. */
+static bool is_message(struct slice reply) {
+    static const char *const words[] = {"message", "pmessage", "smessage"};
+    struct resp_token head, word;
+    struct why why;
+    size_t used = 0;
+    if (resp_next(&resp_limits_server, reply, &head, &used, &why) != STEP_DONE) return false;
+    if (head.kind != RESP_ARRAY || (head.number != 3 && head.number != 4)) return false;
+    reply = slice_drop(reply, used);
+    if (resp_next(&resp_limits_server, reply, &word, &used, &why) != STEP_DONE) return false;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (slice_equal(word.text, slice_text(words[i]))) return true;
+    return false;
+}
+
 /* "*3 subscribe|unsubscribe... name count": whether REPLY confirms one. */
 static bool is_confirmation(struct slice reply) {
     static const char *const words[] = {"subscribe",   "psubscribe",   "ssubscribe",
@@ -150,9 +193,13 @@ static bool is_confirmation(struct slice reply) {
 static void end_pubsub(struct client *c, struct backend *b) {
     if (subs_count(c) > 0 || c->subs->shadow != NULL) return;
     b->mode = MODE_NORMAL;
-    if (c->watching || c->tracking) return;
-    client_unlease(c, true);
+    if (!c->watching && !c->tracking) client_unlease(c, true);
     client_wake(c);
+}
+
+/* It had ended while a barrier was prepared. */
+static void end_late(struct client *c) {
+    if (c->stream != NULL && are_ending(c)) end_pubsub(c, c->conn);
 }
 
 static void take_place(struct client *c);
@@ -192,13 +239,16 @@ bool subs_on_bytes(struct backend *b, struct slice bytes, size_t *used) {
     struct client *c = b->lessee;
     if (c == NULL) return true;
     struct slice reply = slice_take(bytes, *used);
-    if (c->subs != NULL && c->subs->draining && is_pong(reply)) {
+    if (c->subs != NULL && c->subs->draining && c->subs->awaited == 0 && is_pong(reply)) {
         take_place(c);
         return false;
     }
     if (c->stream != NULL) stream_write(c->stream, reply);
-    if (c->subs != NULL && c->subs->awaited > 0 && is_confirmation(reply)) {
-        if (--c->subs->awaited == 0) end_pubsub(c, b);
+    if (c->subs != NULL && c->subs->awaited > 0 && !is_message(reply)) {
+        if (--c->subs->awaited == 0) {
+            client_wake(c);
+            end_pubsub(c, b);
+        }
     }
     return b->lessee == c;
 }
@@ -240,6 +290,11 @@ void subs_forget_shadow(struct client *c) {
     backend_abort(b);
 }
 
+void subs_stay(struct client *c) {
+    subs_forget_shadow(c);
+    if (c->subs != NULL) end_late(c);
+}
+
 void subs_lost_shadow(struct client *c) {
     if (c->subs != NULL) c->subs->shadow = NULL;
 }
@@ -266,6 +321,7 @@ static void take_place(struct client *c) {
     if (c->stream != NULL) stream_write_buf(c->stream, &c->subs->kept);
     buf_clear(&c->subs->kept);
     if (old->head == NULL) backend_abort(old);
+    end_late(c);
     client_wake(c);
 }
 

@@ -256,6 +256,21 @@ def test_resp3(b):
     check("both protocols beside each other", two.call("HGETALL", "h"), [b"f", b"v"])
 
 
+def test_what_a_subscriber_says_in_one_breath(b):
+    """RESP2: everything in the order in which it was asked, whatever database it is in, and the connection is an ordinary one again."""
+    talk = """SELECT 3;SUBSCRIBE x y;PING;PING hello;NOSUCH a;UNSUBSCRIBE x;NOSUCH;PING;UNSUBSCRIBE;PING;GET nothing;SET k v;GET k
+PSUBSCRIBE p*;SUBSCRIBE z;UNSUBSCRIBE;PUNSUBSCRIBE;WATCH k;SUBSCRIBE x;NOSUCH b;UNSUBSCRIBE x;PING;MULTI;GET k;EXEC;SUBSCRIBE q;RESET
+PING;SELECT 3;GET k""".replace("\n", ";").split(";")
+    sent = b"".join(b"*%d\r\n" % len(w) + b"".join(b"$%d\r\n%s\r\n" % (len(x), x.encode()) for x in w)
+                    for w in (words.split() for words in talk))
+    heard = []
+    for port in (b.port, b.legacy_port):
+        with socket.create_connection(("127.0.0.1", port), 5) as s:
+            s.sendall(sent + b"*1\r\n$4\r\nQUIT\r\n")
+            heard.append(b"".join(iter(lambda s=s: s.recv(65536), b"")))
+    check("the same, byte for byte", heard[0], heard[1])
+
+
 def test_our_own_keys_are_hidden(b):
     d, r = b.direct(), b.client()
     d.set("drawbridge:checkpoint:forward", "x")
