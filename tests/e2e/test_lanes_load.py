@@ -43,7 +43,7 @@ def fill(port, rng, elements):
         with redis.Redis(port=port, db=db) as r, r.pipeline(transaction=False) as p:
             for i in range(400):
                 p.set(f"old{i}", "x" * rng.randrange(200))
-                p.set(f"gone{i}", 1, px=rng.randrange(1, 8000))
+                p.set(f"gone{i}", 1, px=rng.randrange(1, 3000))
                 p.hset(f"oldh{i}", mapping={f"f{j}": j for j in range(rng.randrange(1, 20))})
             for first in range(0, elements, 1000):
                 some = range(first, min(first + 1000, elements))
