@@ -242,11 +242,13 @@ static void check_run_id(struct dual *d, enum lane_side side, const char *run_id
     log_info("lanes.server", LOG_S("side", gateway_side_name(dual_side(d, side))),
              LOG_S("run_id", run_id), LOG_S("before", d->run_id[side]));
     /* Others may still be connected to the old one: they all dial again. */
-    if (d->run_id[side][0] != '\0') d->worker->drop_side[dual_side(d, side)] = true;
+    bool first = d->run_id[side][0] == '\0' || run_id[0] == '\0';
+    if (!first) d->worker->drop_side[dual_side(d, side)] = true;
     memcpy(d->run_id[side], run_id, sizeof d->run_id[side]);
     if (side == LANE_P) d->databases = 0;
-    lanes_mark_all(&d->lanes);
     lane_scan_restart(&d->lanes.scan);
+    if (side == LANE_P || first) lanes_mark_all(&d->lanes);
+    if (side == LANE_F && first) dual_know_follower(d);
 }
 
 /* Once for each connection, before its first write (C21). */
@@ -261,10 +263,18 @@ void dual_on_ready(struct backend *b) {
     struct dual *d = line->dual;
     check_run_id(d, line->side, b->run_id);
     dual_note_opened(d, line->side, b);
+    if (line->side == LANE_F && !dual_knows_follower(b)) return; /* it is asked for its mark */
+    dual_line_up(b);
+}
+
+void dual_line_up(struct backend *b) {
+    struct dual_line *line = b->line;
+    struct dual *d = line->dual;
     line->up = true;
     int32_t version = dual_version(d->worker->version[b->side]);
     atomic_store(&d->worker->gw->lane_versions[line->side], version);
     struct lane *lane = &d->lanes.lane[line->lane];
+    if (line->side == LANE_F) lane->follower_is_bundled = b->is_bundled;
     if (line->side == LANE_P)
         lane_primary_up(lane, version);
     else
@@ -310,7 +320,7 @@ void dual_on_lost(struct backend *b, bool was_ready) {
     }
     enum lane_side side = dual_lane_side(d, b->side);
     if (line != NULL) line->backend = NULL;
-    if (line != NULL && was_ready) {
+    if (line != NULL && was_ready && line->up) {
         tell_lost(line);
         if (b->grave != NULL) {
             b->grave->of_lanes = true;
@@ -478,6 +488,7 @@ enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
     d->audit = dual_audit_open(d);
     list_init(&d->reads);
     bury_recovered(d);
+    dual_marks_open(d);
     log_info("lanes.recovered", LOG_S("journal", journal_found_text(d->recovered.found)),
              LOG_U("keys", d->recovered.keys), LOG_U("slots", d->recovered.slots),
              LOG_U("connections", d->recovered.count));

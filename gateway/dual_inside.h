@@ -51,6 +51,7 @@ struct dual {
     struct journal_file file;
     struct lanes_recovered recovered;
     struct dual_line line[2][LANES_MAX];
+    char lane_run_id[LANES_MAX][41]; /* of the F that has what its lane sent (dual_marks.c) */
     char run_id[2][41];    /* of the servers that the lanes know; "": not known */
     int32_t databases;     /* that P has; 0: it was never seen to refuse one */
     struct dual_audit *audit;
@@ -85,6 +86,13 @@ struct dual {
 static inline enum side dual_side(const struct dual *dual, enum lane_side side) {
     return side == LANE_P ? dual->worker->side : (enum side)(SIDE_TARGET - dual->worker->side);
 }
+
+/* dual_marks.c: F that was restarted (C22a) */
+void dual_marks_open(struct dual *dual);
+void dual_marks_remove(struct dual *dual); /* F is not followed any more */
+void dual_know_follower(struct dual *dual); /* every lane has to do with the present process */
+bool dual_knows_follower(struct backend *backend);
+void dual_line_up(struct backend *backend); /* dual.c */
 
 /* dual_others.c */
 void dual_watch_others(struct dual *dual);

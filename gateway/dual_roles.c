@@ -31,6 +31,7 @@ void dual_follow(struct dual *d, bool follow) {
     if (follow) return;
     for (unsigned i = 0; i < d->lanes.count; i++)
         if (d->line[LANE_F][i].backend != NULL) backend_abort(d->line[LANE_F][i].backend);
+    dual_marks_remove(d);
     /* Whoever follows later may be another, or be emptied meanwhile. */
     lane_scan_restart(&d->lanes.scan);
     lanes_mark_all(&d->lanes);
@@ -109,6 +110,7 @@ void dual_swap(struct dual *d) {
         swap_line(d, i);
     }
     swap_run_ids(d);
+    dual_know_follower(d);
     d->databases = 0; /* of the other server nobody knows yet */
     for (unsigned i = 0; i < 2; i++)
         atomic_store(&d->worker->gw->lane_versions[i],

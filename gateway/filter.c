@@ -5,8 +5,9 @@
 #include "lib/redis/resp.h"
 
 struct slice filter_exists_request(void) {
-    return SLICE("*3\r\n$6\r\nEXISTS\r\n$29\r\ndrawbridge:checkpoint:forward\r\n"
-                 "$29\r\ndrawbridge:checkpoint:reverse\r\n");
+    return SLICE("*4\r\n$6\r\nEXISTS\r\n$29\r\ndrawbridge:checkpoint:forward\r\n"
+                 "$29\r\ndrawbridge:checkpoint:reverse\r\n"
+                 "$27\r\ndrawbridge:checkpoint:lanes\r\n");
 }
 
 bool filter_is_hidden(struct slice key) {

@@ -18,6 +18,8 @@ const struct lane_rules lane_rules_default = {
     .chunk_bytes = 512u << 10,
     .big_queue_bytes = 4u << 20,
     .fence_ms = 500,
+    .mark_keys_max = 50000,
+    .mark_interval_ms = 1000,
 };
 
 void lane_init(struct lane *l, const struct lane_ops *ops, void *self,
@@ -34,6 +36,7 @@ void lane_init(struct lane *l, const struct lane_ops *ops, void *self,
     l->next_id = ((uint64_t)number << 56) + 1;
     lane_keys_init(&l->keys, journal, rules->keys_max, number, lanes);
     lane_deadlines_init(&l->deadlines, journal, rules->deadlines_max);
+    lane_marks_init(&l->marks, rules->mark_keys_max);
 }
 
 static void free_queue(struct lane_queue *q) {
@@ -50,6 +53,7 @@ void lane_close(struct lane *l) {
         lane_item_free(item);
     }
     lane_big_close(l);
+    lane_marks_close(&l->marks);
     lane_keys_close(&l->keys);
     lane_deadlines_close(&l->deadlines);
     effect_outcome_close(&l->outcome);
@@ -215,6 +219,7 @@ static void send_copy(struct lane *l, struct lane_key *key, uint64_t size) {
 
 void lane_tick(struct lane *l) {
     uint64_t now_ms = clock_mono_ms(l->clock);
+    lane_follow_mark(l);
     lane_big_turn(l);
     while (may_copy(l)) {
         struct lane_key *key = lane_keys_next(&l->keys, now_ms, l->hurry);
@@ -429,6 +434,7 @@ void lane_swap(struct lane *l, int32_t version) {
     ASSERT(l->flight.count == 0 && l->tail.count == 0 && l->sent.count == 0);
     settle_lost(l);
     lane_big_end(l);
+    lane_marks_sent_all(&l->marks);
     l->no_memory_usage = false;
     l->follower_version = l->primary_version;
     l->follower_open = l->primary_up;

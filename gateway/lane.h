@@ -37,6 +37,7 @@
 #include "gateway/lane_big.h"
 #include "gateway/lane_deadlines.h"
 #include "gateway/lane_keys.h"
+#include "gateway/lane_marks.h"
 
 #include "lib/base/clock.h"
 
@@ -57,6 +58,8 @@ struct lane_rules {
     size_t chunk_bytes;     /* about */
     size_t big_queue_bytes; /* for F, when no further chunk is asked for */
     uint64_t fence_ms;      /* that a client waits at most */
+    size_t mark_keys_max;   /* lane_marks.h */
+    uint64_t mark_interval_ms;
 };
 
 extern const struct lane_rules lane_rules_default;
@@ -67,6 +70,7 @@ enum lane_item_kind {
     LANE_COPY,
     LANE_QUESTION, /* lane_big.h's */
     LANE_PIECE,    /* in F's queue only: a part of a big key */
+    LANE_MARK,     /* in F's queue only (lane_marks.h) */
     LANE_READ,     /* of both sides, for an audit (lane_read.h) */
     LANE_FENCE,    /* in F's queue only: everything before it is confirmed first (C19) */
 };
@@ -172,6 +176,8 @@ struct lane {
     size_t copies;          /* under way at P, with those that are being measured, and questions */
     uint64_t copy_bytes;    /* of those that P was asked for, as measured */
     struct lane_big big;
+    struct lane_marks marks;
+    bool follower_is_bundled;
     bool no_memory_usage; /* P refuses MEMORY USAGE */
     uint64_t queued, done;  /* items for F: ever queued and not dropped unsent, ever ended */
     uint64_t pass_at;       /* of `queued`: what the pass must wait for before it lists F */
@@ -218,6 +224,10 @@ void lane_primary_answered(struct lane *lane, struct slice answer);
 
 /* ---- F ---- */
 void lane_follower_up(struct lane *lane, int32_t version);
+/* Before it is up, of a server that is another process than the one before, which read the same
+ * data from its disk, or older ones: ANSWER is what it says to lane_marks_ask(). (C22a) Returns how
+ * many keys are dirty by that; SIZE_MAX: all of this lane. */
+size_t lane_follower_restarted(struct lane *lane, struct slice answer);
 void lane_follower_lost(struct lane *lane);
 void lane_follower_gone(struct lane *lane);
 void lane_follower_answered(struct lane *lane, struct slice replies);

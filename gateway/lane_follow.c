@@ -53,10 +53,47 @@ void lane_follow(struct lane *l, struct lane_item *item) {
     }
     l->queued++;
     if (item->at_us == 0) item->at_us = clock_mono_us(l->clock);
+    if (item->kind == LANE_FENCE)
+        lane_marks_sent_all(&l->marks);
+    else
+        lane_marks_sent(&l->marks, item->keys, item->key_count);
     lane_queue_push(&l->tail, item);
     pump(l);
     if (l->tail.count > l->rules.queue_items_max || l->tail.bytes > l->rules.queue_bytes_max)
         drop_tail(l);
+}
+
+void lane_follow_mark(struct lane *l) {
+    uint64_t now_ms = clock_mono_ms(l->clock);
+    struct lane_marks *m = &l->marks;
+    if (!l->follower_up || !m->any || m->name[0] == '\0' || now_ms < m->next_ms) return;
+    struct lane_item *item = NEW(struct lane_item);
+    m->next_ms = now_ms + l->rules.mark_interval_ms;
+    item->kind = LANE_MARK;
+    item->id = l->next_id++;
+    item->replies = 1;
+    lane_marks_write(m, l->follower_is_bundled, &item->bytes);
+    lane_follow(l, item);
+}
+
+struct restarted {
+    struct lane *lane;
+    size_t count;
+};
+
+static void sent_since(void *self, int32_t db, struct slice name) {
+    struct restarted *r = self;
+    r->count++;
+    lane_mark(r->lane, db, name);
+}
+
+size_t lane_follower_restarted(struct lane *l, struct slice answer) {
+    struct restarted r = {l, 0};
+    ASSERT(l->sent.count == 0 && l->tail.count == 0);
+    bool known = lane_marks_since(&l->marks, answer, sent_since, &r);
+    if (!known) lane_mark_all(l);
+    l->marks.any = true; /* what it has is an old mark, or none */
+    return known ? r.count : SIZE_MAX;
 }
 
 bool lane_fence(struct lane *l, struct lane_item *fence) {
@@ -185,6 +222,11 @@ void lane_follower_answered(struct lane *l, struct slice replies) {
     }
     uint64_t id = item->id;
     bool bad = is_refused(item, replies);
+    if (item->kind == LANE_MARK) { /* without it there is an older one, or none */
+        lane_item_free(item);
+        pump(l);
+        return;
+    }
     if (bad) refused(l, item);
     if (bad && item->kind == LANE_COPY) choose_pieces(l, item, replies);
     if (item->kind == LANE_COPY && bad) lane_note_refusal(l);

@@ -36,6 +36,7 @@ void lane_forget(struct lane *lane, struct lane_item *item); /* off the journal,
 
 /* lane_follow.c: ITEM has bytes and keys for F. */
 void lane_follow(struct lane *lane, struct lane_item *item);
+void lane_follow_mark(struct lane *lane); /* when one is due (C22a) */
 /* lane_apply.c: what the answer to ITEM, a command of this lane alone, means for F. */
 void lane_apply(struct lane *lane, struct lane_item *item);
 

@@ -13,7 +13,7 @@ const char *const world_rule_names[WORLD_RULES] = {
     "kill_p (C21)",       "kill_f (C21)",        "connids (C21)",      "pin (C10a)",          "gen (C13a)",     "spread (C12b)",
     "volatile (C12a)",    "runid_p (C22a)",      "runid_f (C22a)",     "unconfirmed (C20)",   "entry (C20)",    "dirtypersist (C20)",
     "lostjournal (C20)",  "order (C11a)",        "copyerr (C13)",      "extra (C15)",         "unscanned (C15)",  "fence (C14a)",
-    "unless changed (C14a)", "swap (C21, C23)",
+    "unless changed (C14a)", "swap (C21, C23)",   "mark (C22a)",
     "place (C29)",        "not clean (C29)",     "spoiled (C29)",      "expiry (C29)",        "keys of F (C29)",
     "coalesce (C14)",     "flush (C19)",         "functions (C19)"};
 
@@ -647,6 +647,10 @@ static void open_gateway(struct world *w) {
     lanes_init(&w->lanes, &ops, w, &the_journal, &w->clock, &w->rules, w->lane_count);
     lane_audit_init(&w->audit, &audit_ops, w, w->lanes.lane, w->lane_count, &w->clock);
     w->audit.follower_version = w->facts.follower_version;
+    for (unsigned i = 0; i < w->lane_count; i++) {
+        char name[2] = {(char)('0' + i), '\0'};
+        lane_marks_name(&w->lanes.lane[i].marks, name, w->figures[2]); /* every process has its own marks */
+    }
     w->lanes.scan.databases[LANE_P] = w->lanes.scan.databases[LANE_F] = MINI_DBS;
     for (unsigned i = 0; i < w->lane_count; i++)
         for (int side = 0; side < 2; side++) w->wires[side][i] = new_wire(w, (enum lane_side)side, (int)i);
@@ -694,6 +698,23 @@ void world_crash(struct world *w, bool host) {
     connect(w);
 }
 
+/* C22a: another process at F has what its mark says; with the rule off nobody remembers what was sent behind it. */
+static void look_at_marks(struct world *w) {
+    for (unsigned i = 0; i < w->lane_count; i++) {
+        struct buf answer = {0};
+        struct lane *l = &w->lanes.lane[i];
+        const char *mark = w->server[LANE_F].state.mark[i];
+        if (mark[0]) resp_write_text(&answer, mark);
+        else resp_write_null(&answer, 2);
+        for (struct list *at = l->marks.keys.next; w->off[OFF_MARK] && at != &l->marks.keys; at = at->next)
+            LIST_OWNER(at, struct lane_mark_key, link)->number = 0;
+        size_t keys = lane_follower_restarted(l, buf_slice(&answer));
+        w->figures[6] += keys != SIZE_MAX;
+        buf_close(&answer);
+    }
+    lane_functions_mark(&w->lanes.functions);
+}
+
 /* Nothing more is executed by a process that is gone; the new one may have older data. */
 void world_restart(struct world *w, enum lane_side side, int back) {
     TALK("%c restarts, %d back\n", side == LANE_P ? 'P' : 'F', back);
@@ -709,7 +730,8 @@ void world_restart(struct world *w, enum lane_side side, int back) {
         lose(w, side, n);
         free_messages(&w->zombies->asked);
     }
-    if (!w->off[side == LANE_P ? OFF_RUN_ID_P : OFF_RUN_ID_F]) lanes_mark_all(&w->lanes);
+    if (side == LANE_P && !w->off[OFF_RUN_ID_P]) lanes_mark_all(&w->lanes);
+    if (side == LANE_F && !w->off[OFF_RUN_ID_F]) look_at_marks(w);
     pump(w);
 }
 

@@ -42,6 +42,7 @@ enum world_rule {
     OFF_FENCE,
     OFF_UNLESS_CHANGED,
     OFF_SWAP, /* what was lost at the old P holds copies back as F's */
+    OFF_MARK,
     OFF_AUDIT_PLACE,   /* the rest: sim_audit */
     OFF_AUDIT_CLEAN,
     OFF_AUDIT_SPOILED,

@@ -97,3 +97,10 @@ void mini_do_scan_of(struct call *c) {
     resp_write_array(c->out, (size_t)(end - cursor));
     for (int64_t i = cursor; i < end; i++) resp_write_text(c->out, v->item[i]);
 }
+
+void mini_mark(struct call *c) {
+    unsigned which = (unsigned)(c->argv[2].data[0] - '0');
+    ASSERT(which < MINI_MARKS);
+    snprintf(c->m->state.mark[which], sizeof c->m->state.mark[which], "%.*s", (int)c->argv[3].size, (const char *)c->argv[3].data);
+    resp_write_int(c->out, 1);
+}

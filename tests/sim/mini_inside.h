@@ -21,6 +21,7 @@ void mini_do_type(struct call *c);
 void mini_do_length(struct call *c);
 void mini_do_getrange(struct call *c);
 void mini_do_lrange(struct call *c);
+void mini_mark(struct call *c); /* HSET of a lane's mark (C22a) */
 void mini_do_scan_of(struct call *c); /* SSCAN, HSCAN, ZSCAN */
 
 #endif

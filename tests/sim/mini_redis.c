@@ -457,6 +457,10 @@ static void do_hset(struct call *c) {
     struct mini_value *v;
     char field[MINI_ITEM], value[MINI_ITEM];
     int64_t added = 0;
+    if (c->argv[1].size > 1) {
+        mini_mark(c);
+        return;
+    }
     if (!typed(c, c->argv[1], MINI_HASH, &v)) return;
     v = made(c, v, MINI_HASH);
     for (size_t i = 2; i + 1 < c->argc; i += 2) {

@@ -27,8 +27,11 @@ struct mini_value {
     char item[MINI_ITEMS][MINI_ITEM]; /* sets by member, hashes by field, sorted sets by member */
 };
 
+#define MINI_MARKS 4
+
 struct mini_state {
     struct mini_value at[MINI_DBS][MINI_KEYS];
+    char mark[MINI_MARKS][48]; /* what lanes write beside the data: HSET drawbridge:... N text */
     uint32_t libraries; /* of functions, as bits; FUNCTION LOAD 0 .. 31 stands for one */
 };
 

@@ -141,6 +141,8 @@ static void random_limits(struct rng *r, struct world *w) {
     if (rng_below(r, 3) == 0) w->rules.copies_max = 1;
     if (rng_below(r, 3) == 0) w->rules.copy_interval_ms = 20;
     if (rng_below(r, 3) == 0) w->rules.copy_bytes_max = sizeof(struct mini_value) + 5 + rng_below(r, 900);
+    w->rules.mark_interval_ms = rng_below(r, 2) ? 1 : 30;
+    if (rng_below(r, 3) == 0) w->rules.mark_keys_max = 1 + rng_below(r, 4);
     if (rng_below(r, 2) == 0) { /* big keys (C14a) */
         static const uint64_t waits_ms[] = {0, 3, 500};
         w->rules.big_bytes = sizeof(struct mini_value) + rng_below(r, 60);
@@ -223,6 +225,7 @@ static const struct trace traces[] = {
     {OFF_FLUSH, false, false, {"i0 SET b 1", DONE0, THERE0, "i0 FLUSHALL", "copy", DONE0, "copy", THERE0, "copy", "i0 SET b 2", DONE0, THERE0}},
     {OFF_FUNCTIONS, false, false, {"bf0", "i0 FUNCTION LOAD 1", "copy", DONE0, "kill"}},
     {OFF_SWAP, false, false, {"i0 APPEND b x", "bp0", "swap", "copy", DONE0, THERE0, "rest", "zombie"}},
+    {OFF_MARK, false, false, {"i0 SET b 1", DONE0, THERE0, "copy", THERE0, "i0 SET b x", DONE0, THERE0, "restart F"}},
     {OFF_FENCE, false, false, {BIG, CHUNK, CHUNK, CHUNK, CHUNK, "i1 LPUSH b q;RPOP b", DONE0}},
     {OFF_UNLESS_CHANGED, false, false, {"*", "= SADD b x", "= SADD b y", "= PEXPIREAT b 1000300", "i0 SADD b z", DONE0, "copy", CHUNK, CHUNK,
                                         CHUNK, CHUNK, "tick"}},
@@ -339,8 +342,8 @@ int main(int argc, char **argv) {
     printf("sim_lane: SEED=%" PRIu64 ", %ld runs\n", seed, runs);
     for (long i = 0; i < runs && failed < 5; i++)
         if (!random_run(seed + (uint64_t)i * 1000003, -1, figures, false)) failed++;
-    printf("%" PRIu64 " requests executed, %" PRIu64 " clean keys compared, %" PRIu64 " crashes, %" PRIu64 " breaks\n", figures[0], figures[1], figures[2],
-           figures[3]);
+    printf("%" PRIu64 " requests executed, %" PRIu64 " clean keys compared, %" PRIu64 " crashes, %" PRIu64 " breaks, %" PRIu64 " restarts with a mark\n",
+           figures[0], figures[1], figures[2], figures[3], figures[6]);
     printf("%" PRIu64 " times P and F changed roles, drained, %" PRIu64 " times not\n", figures[4], figures[5]);
     printf("%s\n", failed ? "FAILED" : "fine");
     return failed ? 1 : 0;

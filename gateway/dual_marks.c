@@ -1,0 +1,69 @@
+/* dual_marks.c -- dual write: F that was restarted, with the data that it had or with older ones
+ * (C22a). See dual.h, lane_marks.h.
+ *
+ * Each lane's first connection to another process asks it for the lane's mark before anything is
+ * sent there; the keys of what was sent behind that mark are dirty.
+ */
+#include "gateway/dual_inside.h"
+
+#include "gateway/dispatch.h"
+
+#include "lib/base/log.h"
+#include "lib/base/rand.h"
+
+void dual_marks_open(struct dual *d) {
+    char name[96];
+    uint64_t nonce = 0;
+    rand_secret(&nonce, sizeof nonce);
+    for (unsigned i = 0; i < d->lanes.count; i++) {
+        (void)snprintf(name, sizeof name, "%.48s:%u", d->worker->gw->name, i);
+        lane_marks_name(&d->lanes.lane[i].marks, name, nonce);
+    }
+    dual_know_follower(d);
+}
+
+/* Over a connection of no lane, since those are closed. What it cannot reach stays behind. */
+void dual_marks_remove(struct dual *d) {
+    struct backend *b = dispatch_shared(d->worker, dual_side(d, LANE_F), 2, 0);
+    struct buf out = {0};
+    if (b == NULL) return;
+    backend_use_db(b, 0);
+    for (unsigned i = 0; i < d->lanes.count; i++) {
+        lane_marks_remove(&d->lanes.lane[i].marks, b->is_bundled, &out);
+        (void)backend_expect(b, NULL, REQ_DROP, 1);
+    }
+    backend_write(b, buf_slice(&out));
+    buf_close(&out);
+}
+
+void dual_know_follower(struct dual *d) {
+    for (unsigned i = 0; i < d->lanes.count; i++)
+        memcpy(d->lane_run_id[i], d->run_id[LANE_F], sizeof d->lane_run_id[i]);
+}
+
+static void on_mark(struct req *req, struct backend *b, struct slice answer) {
+    struct dual_line *line = b->line;
+    (void)req;
+    if (b->sm.state == BACKEND_GONE || line == NULL || line->side != LANE_F) return;
+    struct dual *d = line->dual;
+    size_t keys = lane_follower_restarted(&d->lanes.lane[line->lane], answer);
+    lane_functions_mark(&d->lanes.functions);
+    log_info("lanes.restarted", LOG_U("lane", line->lane), LOG_B("all", keys == SIZE_MAX),
+             LOG_U("keys", keys == SIZE_MAX ? 0 : keys));
+    memcpy(d->lane_run_id[line->lane], b->run_id, sizeof b->run_id);
+    dual_line_up(b);
+}
+
+bool dual_knows_follower(struct backend *b) {
+    struct dual_line *line = b->line;
+    struct dual *d = line->dual;
+    struct buf out = {0};
+    if (strcmp(d->lane_run_id[line->lane], b->run_id) == 0) return true;
+    if (d->worker->drop_side[b->side]) return false; /* it dials again */
+    backend_use_db(b, 0);
+    lane_marks_ask(&d->lanes.lane[line->lane].marks, b->is_bundled, &out);
+    backend_write(b, buf_slice(&out));
+    buf_close(&out);
+    backend_expect(b, NULL, REQ_WHOLE, 1)->done = on_mark;
+    return false;
+}
