@@ -531,6 +531,7 @@ void dual_tick(struct dual *d) {
             for (unsigned i = 0; i < d->lanes.count && (side == LANE_P || d->follow); i++)
                 dial(d, line_of(d, (enum lane_side)side, i));
     dual_watch_others(d);
+    dual_marks_tick(d);
     dual_asks_tick(d);
     dual_reads_tick(d);
     if (d->table_of_slots != NULL) peers_tick(d->peers);

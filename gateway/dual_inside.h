@@ -51,6 +51,8 @@ struct dual {
     struct journal_file file;
     struct lanes_recovered recovered;
     struct dual_line line[2][LANES_MAX];
+    bool marks_left[2]; /* at the side: to be removed, if that can be done soon */
+    uint64_t marks_until_ms;
     char lane_run_id[LANES_MAX][41]; /* of the F that has what its lane sent (dual_marks.c) */
     char run_id[2][41];    /* of the servers that the lanes know; "": not known */
     int32_t databases;     /* that P has; 0: it was never seen to refuse one */
@@ -90,6 +92,7 @@ static inline enum side dual_side(const struct dual *dual, enum lane_side side) 
 /* dual_marks.c: F that was restarted (C22a) */
 void dual_marks_open(struct dual *dual);
 void dual_marks_remove(struct dual *dual); /* F is not followed any more */
+void dual_marks_tick(struct dual *dual);
 void dual_know_follower(struct dual *dual); /* every lane has to do with the present process */
 bool dual_knows_follower(struct backend *backend);
 void dual_line_up(struct backend *backend); /* dual.c */

@@ -11,6 +11,8 @@
 #include "lib/base/log.h"
 #include "lib/base/rand.h"
 
+#define REMOVE_MS_MAX 30000u /* a side that is not reached for so long keeps them */
+
 void dual_marks_open(struct dual *d) {
     char name[96];
     uint64_t nonce = 0;
@@ -22,11 +24,11 @@ void dual_marks_open(struct dual *d) {
     dual_know_follower(d);
 }
 
-/* Over a connection of no lane, since those are closed. What it cannot reach stays behind. */
-void dual_marks_remove(struct dual *d) {
-    struct backend *b = dispatch_shared(d->worker, dual_side(d, LANE_F), 2, 0);
+/* Over a connection of no lane, since those are closed. */
+static bool remove_at(struct dual *d, enum lane_side side) {
+    struct backend *b = dispatch_shared(d->worker, dual_side(d, side), 2, 0);
     struct buf out = {0};
-    if (b == NULL) return;
+    if (b == NULL) return false; /* being dialled */
     backend_use_db(b, 0);
     for (unsigned i = 0; i < d->lanes.count; i++) {
         lane_marks_remove(&d->lanes.lane[i].marks, b->is_bundled, &out);
@@ -34,6 +36,21 @@ void dual_marks_remove(struct dual *d) {
     }
     backend_write(b, buf_slice(&out));
     buf_close(&out);
+    return true;
+}
+
+/* At both sides: they may have changed roles. */
+void dual_marks_remove(struct dual *d) {
+    d->marks_left[LANE_P] = d->marks_left[LANE_F] = true;
+    d->marks_until_ms = loop_now_ms(d->worker->loop) + REMOVE_MS_MAX;
+}
+
+void dual_marks_tick(struct dual *d) {
+    bool late = loop_now_ms(d->worker->loop) > d->marks_until_ms;
+    for (unsigned side = 0; side < 2; side++) {
+        if (late || d->follow) d->marks_left[side] = false;
+        if (d->marks_left[side] && remove_at(d, (enum lane_side)side)) d->marks_left[side] = false;
+    }
 }
 
 void dual_know_follower(struct dual *d) {

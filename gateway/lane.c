@@ -212,7 +212,8 @@ static void send_copy(struct lane *l, struct lane_key *key, uint64_t size) {
     struct lane_item *item = copy_item(l, LANE_COPY, key);
     item->size = size;
     l->copy_bytes += size;
-    if (!key->whole_only) item->limit_bytes = 4 * (size_t)l->rules.big_bytes + 65536;
+    uint64_t most = size > l->rules.big_bytes ? size : l->rules.big_bytes;
+    if (!key->whole_only) item->limit_bytes = 4 * (size_t)most + 65536;
     uint32_t replies = lane_copy_ask(&l->scratch, l->primary_version, lane_key_name(key));
     l->ops->to_primary(l, item, buf_slice(&l->scratch), replies, key->db, key->db);
 }

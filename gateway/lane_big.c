@@ -7,6 +7,8 @@
 
 #define RATE_ASSUMED 20000000u /* bytes a second, while nothing was measured */
 #define PUT_OFF_MS_MAX 60000u
+#define HOT_FAILURES 3u
+#define HOT_TIMES 8u /* big_bytes: what may go in one DUMP all the same */
 #define ELEMENT_BYTES 64u /* where MEMORY is refused */
 
 static const uint8_t too_long[] = "-DRAWBRIDGE too long\r\n";
@@ -57,7 +59,9 @@ bool lane_big_measured(struct lane *l, struct slice answer, uint64_t *size) {
 
 bool lane_big_is(const struct lane *l, const struct lane_key *key, uint64_t size) {
     if (key->whole_only) return false;
-    return key->by_pieces || size > l->rules.big_bytes;
+    if (key->by_pieces) return true;
+    bool hot = key->failures >= HOT_FAILURES && size <= HOT_TIMES * l->rules.big_bytes;
+    return size > l->rules.big_bytes && !hot;
 }
 
 /* ---- figures ---- */

@@ -11,8 +11,9 @@
  *   the fence is open     when it would take longer: the first write of the key ends the copy
  *
  * A copy that was given up is tried again later and later, up to a minute; while clients are held
- * for a barrier (lane->hurry) at once. A key that is written all the time and takes longer than
- * fence_ms is copied only then: lane_big_estimate_ms() tells beforehand how long that will be.
+ * for a barrier (lane->hurry) at once. After three of them a key of up to eight times rules.big_bytes
+ * goes in one DUMP all the same. A larger one that is written all the time and takes longer than
+ * fence_ms is copied in a hold only: lane_big_estimate_ms() tells beforehand how long that will be.
  *
  * Whatever comes from outside the lane's order ends the copy by the key's generation (C13a); a
  * barrier (C19) does too. F has half a value meanwhile, and the key is dirty.
