@@ -35,6 +35,7 @@ struct receive {
     bool discard_rdb; /* standby: the RDB was not asked for */
     bool warned; /* that the spool is filling */
     bool spool_failed; /* what broke was not the source: our disk, or somebody removed the spool */
+    bool blocked;      /* the link's state tells of the source, or of our disk; it is over when the stream goes on */
     int failures;
 };
 
@@ -46,6 +47,14 @@ static uint64_t now_ms(void) { return clock_mono_ms(clock_real()); }
 static enum err spooled(struct receive *r, enum err err) {
     r->spool_failed = err != OK;
     return err;
+}
+
+/* What was wrong here is over. An active link tells its state itself (link_stream.c). */
+static void unblock(struct receive *r) {
+    struct link_orders orders;
+    link_get_orders(r->link, &orders);
+    if (r->blocked && orders.role == LINK_STANDBY) link_set_state(r->link, LINK_STANDING_BY, NULL);
+    r->blocked = false;
 }
 
 /* Keep trying to store BYTES: a full disk or spool stops the reading and loses nothing. */
@@ -63,13 +72,14 @@ static enum err store(struct receive *r, struct slice bytes, bool rdb, struct wh
         if (!complained) {
             log_error("spool.disk_full", LOG_S("link", link->name), LOG_WHY(why));
             link_set_state(link, LINK_BLOCKED, why->text);
-            complained = true;
+            r->blocked = complained = true;
         }
         link_rest(link, 1000);
     }
     if (complained) {
         log_info("spool.room_again", LOG_S("link", link->name));
         link_set_state(link, rdb ? LINK_SNAPSHOT : LINK_FOLLOWING, NULL);
+        unblock(r);
     }
     return OK;
 }
@@ -364,6 +374,7 @@ static enum err converse(struct receive *r, struct why *why) {
                 r->link->status.spool_failed = false;
             }
             pthread_mutex_unlock(&r->link->lock);
+            if (r->blocked && !r->spool_failed) unblock(r);
             if (now_ms() >= r->ack_due_ms) {
                 warn_of_room(r);
                 err = acknowledge(r, why);
@@ -393,11 +404,15 @@ static void after_break(struct receive *r, enum err err, const struct why *why) 
     if (r->spool_failed) {
         log_error("spool.failed", LOG_S("link", link->name), LOG_WHY(why));
         link_set_state(link, LINK_BLOCKED, link->status.source_error);
+        r->blocked = true;
     } else if (err == ERR_REFUSED || err == ERR_STATE || r->failures >= 3) {
         log_warn("link.source_down", LOG_S("link", link->name), LOG_WHY(why));
         struct link_status status;
         link_get_status(link, &status);
-        if (err == ERR_REFUSED || !status.positioned || status.way_broken) link_set_state(link, LINK_BLOCKED, why->text);
+        if (err == ERR_REFUSED || !status.positioned || status.way_broken) {
+            link_set_state(link, LINK_BLOCKED, why->text);
+            r->blocked = true;
+        }
     }
     int delay = RETRY_MIN_MS << (r->failures < 6 ? r->failures : 6);
     if (r->failures < 1000) r->failures++;

@@ -63,6 +63,18 @@ def a_syncer_that_dies_forgets_nothing(b):
     assert b.state.wait_report("LINK", "forward", lambda j: j["copy"]["done"])["copy"] == copied
 
 
+def a_standby_link_that_was_refused_stands_by_again(b):
+    """Its source lets nobody in for a while: that is told, and over when it is over."""
+    target = b.client("target")
+    target.config_set("requirepass", "secret")
+    b.state.forget()
+    target.client_kill_filter(_type="slave")
+    b.state.wait_report("LINK", "reverse", lambda j: j["state"] == "blocked" and j["error"])
+    target.config_set("requirepass", "")
+    b.state.forget()
+    b.state.wait_report("LINK", "reverse", lambda j: j["state"] == "standby" and not j["error"])
+
+
 def what_has_no_keys_needs_an_audit(b):
     for n in range(50):
         b.client("source", 5).set(f"five:{n}", n)
@@ -182,6 +194,7 @@ def scenario(bundled):
         follow(b)
         b.wait_level()
         somebody_writes(b)
+        a_standby_link_that_was_refused_stands_by_again(b)
         a_syncer_that_dies_forgets_nothing(b)
         what_has_no_keys_needs_an_audit(b)
         writer.end()
