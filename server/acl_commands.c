@@ -8,9 +8,11 @@
 #include "server/reply.h"
 
 #define GENPASS_BITS_MAX 4096
+#define ERROR_SHOWN 65536
 
-static int shown(struct slice text) {
-    return (int)(text.size < 128 ? text.size : 128);
+/* As much of TEXT as fits into an error; of a category Redis shows less. */
+static int shown(struct slice text, size_t most) {
+    return (int)(text.size < most ? text.size : most);
 }
 
 /* ---- users ---- */
@@ -155,7 +157,7 @@ static void run_cat(struct client *c) {
     }
     uint32_t category = acl_category(c->argv[2]);
     if (category == 0) {
-        reply_error(c, "ERR Unknown category '%.*s'", shown(c->argv[2]),
+        reply_error(c, "ERR Unknown category '%.*s'", shown(c->argv[2], 128),
                     (const char *)c->argv[2].data);
         return;
     }
@@ -202,13 +204,13 @@ static void run_dryrun(struct client *c) {
     const struct slice *argv = c->argv + 3;
     int argc = c->argc - 3, at;
     if (user == NULL) {
-        reply_error(c, "ERR User '%.*s' not found", shown(c->argv[2]),
+        reply_error(c, "ERR User '%.*s' not found", shown(c->argv[2], ERROR_SHOWN),
                     (const char *)c->argv[2].data);
         return;
     }
     const struct command *command = command_lookup_here(c->engine, (size_t)argc, argv);
     if (command == NULL) {
-        reply_error(c, "ERR Command '%.*s' not found", shown(argv[0]), (const char *)argv[0].data);
+        reply_error(c, "ERR Command '%.*s' not found", shown(argv[0], ERROR_SHOWN), (const char *)argv[0].data);
         return;
     }
     if (!command_arity_fits(command, (size_t)argc)) {

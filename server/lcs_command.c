@@ -1,7 +1,7 @@
 /* lcs_command.c -- LCS: the longest common subsequence of two strings.
  *
  * length[i][j] is that of the first i bytes of one and the first j of the other. The table is
- * bounded: where it would not fit into LCS_BYTES_MAX the command is refused.
+ * bounded: where it would be more than proto-max-bulk-len the command is refused.
  */
 #include "lib/base/mem.h"
 #include "server/args.h"
@@ -9,7 +9,6 @@
 #include "server/groups.h"
 #include "server/reply.h"
 
-#define LCS_BYTES_MAX (UINT64_C(1) << 32)
 
 struct lcs {
     struct slice a, b;
@@ -128,7 +127,7 @@ static void run_lcs(struct client *c) {
         !read_options(c, &l))
         return;
     uint64_t cells = (uint64_t)(l.a.size + 1) * (l.b.size + 1);
-    if (cells > LCS_BYTES_MAX / sizeof *l.length) {
+    if (cells > (uint64_t)c->engine->settings.proto_max_bulk_len / sizeof *l.length) {
         reply_error(c,
                     "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
         return;

@@ -57,6 +57,8 @@ def is_same(command, ours, theirs, resp):
         return True
     if name in LOOSE:
         return shape_of(ours) == shape_of(theirs)
+    if name.startswith("GEO") and ours[0] == theirs[0] == b"*" and "COUNT" in [str(w).upper() for w in command]:
+        return flat(ours) == flat(theirs)  # places at the same distance: those of a partial sort stand in no order
     if name in SORTED:
         return flat(ours) == flat(theirs)
     if name == "OBJECT" and {ours[1], theirs[1]} == {b"embstr", b"raw"}:  # PFCOUNT and BITFIELD of Redis make a string raw that they do not change
@@ -110,13 +112,30 @@ class BothMakers:
         found = []
         while len(found) < BATCH:
             command = self.one()
-            blocks = str(command[0]).lower() in BLOCKING and self.rng.random() < .93
+            blocks = str(command[0]).lower() in BLOCKING and (self.rng.random() < .93 or may_block(command))
             if blocks or self.rng.random() < .02:
                 inside = [command] if blocks else [self.one() for _ in range(self.rng.randint(1, 5))]
                 found += [["MULTI"]] + [c for c in inside if str(c[0]).lower() not in ("watch", "unwatch")] + [["EXEC" if self.rng.random() < .95 else "DISCARD"]]
             else:
                 found.append(command)
         return found
+
+
+def may_block(command):
+    """Whether a word could be a time of more than a moment; such commands stand in MULTI, where nothing blocks."""
+    for word in command[1:]:
+        try:
+            if not 0 < abs(float(word)) < 0.05:
+                return True
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return False
+
+
+def is_own_rule(found):
+    """A string that somebody wrote himself is looked at whole before it is taken for a HyperLogLog (CVE-2025-32023); redis-server meets
+    what is wrong in it only when it gets there."""
+    return str(found[0][0]).lower() in ("pfadd", "pfcount", "pfmerge", "pfdebug") and "INVALIDOBJ" in found[1].split("redis:")[0]
 
 
 def ready(servers, resp):
@@ -178,7 +197,9 @@ def main():
             batch = makers.batch()
             sent += len(batch)
             different = exchange(servers, batch, resp)
-            if different:
+            if different and is_own_rule(different):
+                ready(servers, resp)
+            elif different:
                 name = name_of(different[0])
                 if name not in found:
                     print(f"batch {n}, RESP{resp}: {different[1][:3000]}", flush=True)
