@@ -21,7 +21,7 @@ class Wire:
     """A connection that speaks RESP, and nothing more."""
 
     def __init__(self, port):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=120)
         self.file = self.sock.makefile("rb")
 
     def send(self, *commands):
@@ -393,7 +393,8 @@ def run(seed, ours, theirs, count, resp, with_sort):
     for server in pair:
         server.wire = Wire(server.port)
         events = "KEA" if with_sort else "KEAmn" # SORT BY looks keys up in the order inside a set
-        for command in (["HELLO", str(resp)], ["CONFIG", "SET", "notify-keyspace-events", events], ["FLUSHALL"],
+        # Packed strings differ: what finds other repetitions is as good a packer.
+        for command in (["HELLO", str(resp)], ["CONFIG", "SET", "notify-keyspace-events", events, "rdbcompression", "no"], ["FLUSHALL"],
                         ["SET", "str", "x"]):
             server.wire.ask(*command)
         server.drain_events()
@@ -440,7 +441,7 @@ def run(seed, ours, theirs, count, resp, with_sort):
 
 def main():
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0
-    seed = int(os.environ.get("SEED") or random.randrange(1 << 32))
+    seed = int(os.environ.get("SEED") or (random.randrange(1 << 32) if seconds else 20261121))  # `make test`: the same every time
     print(f"seed {seed} (repeat with SEED={seed})")
     ours, theirs = Server([OURS, "server"]), Server([THEIRS])
     try:
