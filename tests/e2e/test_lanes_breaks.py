@@ -26,7 +26,7 @@ def life():
         w = World(folder, Ours, count=5, elements=100, options=(), gentle=True)
         killed(w.target, w.load, w.rng)  # without its data
         # From here on nothing makes everything dirty: what is missed is not copied by the way.
-        if os.environ["BREAK"] != "c22a":  # it does not see that this is another server
+        if os.environ["BREAK"] != "c22a":  # it does not see that this one has lost its data
             wait_until("both sides were listed again", lambda: w.gateway.lanes()["passes_total"] > 1, 30)
         w.calm(200)
         cuts(w.gateway, 1, w.rng, 1)
@@ -41,9 +41,9 @@ def life():
     raise SystemExit(5 if found else 0)
 
 
-def find(rule):
+def life_of(rule, seed):
     began = time.time()
-    done = subprocess.run([sys.executable, os.path.abspath(__file__), "--life"], env={**os.environ, "BREAK": rule, "SEED": os.environ.get("SEED", SEED)},
+    done = subprocess.run([sys.executable, os.path.abspath(__file__), "--life"], env={**os.environ, "BREAK": rule, "SEED": str(seed)},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
     restless = "the lanes are level" in done.stdout
     right = done.returncode == 0 if rule == "" else done.returncode == 5 or restless
@@ -51,6 +51,12 @@ def find(rule):
     verdict = f"{len(lines)} differences" if lines else "no rest" if restless else "nothing found" if done.returncode == 0 else "broke"
     print(f"  {rule or 'no rule broken'}: {verdict} in {time.time() - began:.1f} s" + ("" if right else "\n" + done.stdout[-4000:]), flush=True)
     return right
+
+
+def find(rule):
+    """Threads and their timing are not from the seed: a rule may need another life, the whole gateway may not have one bad one."""
+    seed = int(os.environ.get("SEED", SEED))
+    return any(life_of(rule, seed + n) for n in range(3)) if rule else life_of(rule, seed)
 
 
 def main():
