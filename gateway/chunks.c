@@ -286,7 +286,7 @@ static bool take_cursor(struct slice *rest, uint64_t *cursor) {
 
 static bool on_scan(struct chunks *p, struct slice answer, struct buf *out, uint32_t *requests) {
     int64_t two = 0, items = 0;
-    struct slice first, second;
+    struct slice first, second = {0};
     if (!chunks_items(&answer, &two) || two != 2 || !take_cursor(&answer, &p->cursor)) return false;
     if (!chunks_items(&answer, &items) || (p->type->pairs && items % 2 != 0)) return false;
     if (items > 0) add_head(p, out, (size_t)items);

@@ -66,19 +66,19 @@ struct chunks {
     uint64_t had;          /* elements, bytes of a string; for figures */
 };
 
-void chunks_begin(struct chunks *chunks, int32_t primary_version, int32_t follower_version,
+void chunks_begin(struct chunks *p, int32_t primary_version, int32_t follower_version,
                   struct slice key, size_t chunk_bytes);
-void chunks_close(struct chunks *chunks); /* all zero is closed */
+void chunks_close(struct chunks *p); /* all zero is closed */
 
 /* Append the next question; returns how many replies it will have. */
-uint32_t chunks_ask(const struct chunks *chunks, struct buf *out);
+uint32_t chunks_ask(const struct chunks *p, struct buf *out);
 
 /* Bytes that the answer may have; 0: no limit. Beyond it call chunks_less() and ask again. */
-size_t chunks_limit(const struct chunks *chunks);
-void chunks_less(struct chunks *chunks);
+size_t chunks_limit(const struct chunks *p);
+void chunks_less(struct chunks *p);
 
 /* ANSWER: all replies, whole. Appends requests for F to OUT, and adds their number to *REQUESTS. */
-enum chunks_said chunks_take(struct chunks *chunks, struct slice answer, struct buf *out,
+enum chunks_said chunks_take(struct chunks *p, struct slice answer, struct buf *out,
                              uint32_t *requests);
 
 #endif

@@ -105,7 +105,7 @@ void far_free(struct far *far);
 MUST_CHECK enum err far_open(struct far *far, struct loop *loop, struct why *why);
 void far_close(struct far *far); /* nothing comes back any more */
 
-struct ask *ask_new(struct worker *origin, enum ask_kind kind);
+struct ask *ask_new(struct worker *w, enum ask_kind kind);
 void ask_free(struct ask *ask);
 /* To the loop that has to do something about it. From any thread; a loop that ends drops it. */
 void ask_post(struct far *to, struct ask *ask);

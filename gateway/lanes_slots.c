@@ -39,8 +39,8 @@ static json_t *lane_json(const struct lane *l) {
         "{s:i,s:i,s:b,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "lane", (int)l->number,
         "slots", (int)slots, "primary_up", (int)l->primary_up, "follower_up", (int)l->follower_up,
         "unanswered", (json_int_t)l->flight.count, "queue_items", (json_int_t)l->tail.count,
-        "queue_bytes", (json_int_t)(l->tail.bytes + l->sent.bytes), "unconfirmed",
-        (json_int_t)l->sent.count, "buried", (json_int_t)(l->primary_lost + l->follower_lost),
+        "queue_bytes", (json_int_t)l->tail.bytes + (json_int_t)l->sent.bytes, "unconfirmed",
+        (json_int_t)l->sent.count, "buried", (json_int_t)l->primary_lost + (json_int_t)l->follower_lost,
         "dirty_keys", (json_int_t)l->keys.dirty_count, "pinned_keys",
         (json_int_t)l->keys.pinned_count, "failed_keys", (json_int_t)l->keys.failed_count,
         "dirty_slots", (json_int_t)l->keys.dirty_slot_count, "dirty_ranges", dirty_ranges(l));

@@ -53,7 +53,7 @@ bool peers_is_wide(const struct slot_table *table, const struct effect *effect, 
 void peers_forward(struct peers *peers, struct ask *ask, unsigned home);
 void peers_cancel(struct peers *peers,
                   const struct ask *cancel); /* a blocking one, if it is there */
-void peers_unblock(struct peers *peers, const struct ask *unblock); /* likewise */
+void peers_unblock(struct peers *peers, const struct ask *what); /* likewise */
 /* Of a visitor: the answer goes back to where it came from; frees ASK. */
 void peers_answer(struct peers *peers, struct ask *ask);
 

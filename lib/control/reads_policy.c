@@ -19,7 +19,7 @@ static bool parse_share(struct slice text, uint32_t *share) {
     if (copy[0] < '0' || copy[0] > '9') return false;
     double percent = strtod(copy, &end);
     if (*end != '\0' || !(percent >= 0 && percent <= 100)) return false;
-    *share = (uint32_t)(percent * (READS_ALL / 100) + 0.5);
+    *share = (uint32_t)(percent * READS_ALL / 100 + 0.5);
     return true;
 }
 
