@@ -158,35 +158,30 @@ enum take subs_forward(struct client *c) {
     return TAKE_DONE;
 }
 
-/* Whether REPLY was published, and not asked for. */
-static bool is_message(struct slice reply) {
-    static const char *const words[] = {"message", "pmessage", "smessage"};
+/* Whether REPLY is an array, or a push, that begins with one of WORDS, which end with NULL. */
+static bool begins_with(struct slice reply, const char *const *words) {
     struct resp_token head, word;
     struct why why;
     size_t used = 0;
     if (resp_next(&resp_limits_server, reply, &head, &used, &why) != STEP_DONE) return false;
-    if (head.kind != RESP_ARRAY || (head.number != 3 && head.number != 4)) return false;
+    if ((head.kind != RESP_ARRAY && head.kind != RESP_PUSH) || head.number < 3) return false;
     reply = slice_drop(reply, used);
     if (resp_next(&resp_limits_server, reply, &word, &used, &why) != STEP_DONE) return false;
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (slice_equal(word.text, slice_text(words[i]))) return true;
-    return false;
+    while (*words != NULL && !slice_equal(word.text, slice_text(*words))) words++;
+    return *words != NULL;
 }
 
-/* "*3 subscribe|unsubscribe... name count": whether REPLY confirms one. */
+/* It was published, and not asked for. */
+static bool is_message(struct slice reply) {
+    static const char *const words[] = {"message", "pmessage", "smessage", NULL};
+    return begins_with(reply, words);
+}
+
+/* "*3 subscribe|unsubscribe... name count": it confirms one. */
 static bool is_confirmation(struct slice reply) {
-    static const char *const words[] = {"subscribe",   "psubscribe",   "ssubscribe",
-                                        "unsubscribe", "punsubscribe", "sunsubscribe"};
-    struct resp_token head, word;
-    struct why why;
-    size_t used = 0;
-    if (resp_next(&resp_limits_server, reply, &head, &used, &why) != STEP_DONE) return false;
-    if ((head.kind != RESP_ARRAY && head.kind != RESP_PUSH) || head.number != 3) return false;
-    reply = slice_drop(reply, used);
-    if (resp_next(&resp_limits_server, reply, &word, &used, &why) != STEP_DONE) return false;
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (slice_equal(word.text, slice_text(words[i]))) return true;
-    return false;
+    static const char *const words[] = {"subscribe",    "psubscribe",   "ssubscribe", "unsubscribe",
+                                        "punsubscribe", "sunsubscribe", NULL};
+    return begins_with(reply, words);
 }
 
 /* The last subscription ended and all is confirmed: the client is an ordinary one again. */

@@ -75,7 +75,8 @@ static void judge_unreached(struct preflight *p, bool legacy, const struct prefl
 const char *preflight_promise(enum capture capture) {
     if (capture == CAPTURE_LANE)
         return "capture lane: the gateway writes to both sides in one order, so they are equal but "
-               "for the keys that it knows to be dirty; whoever writes past the gateway is not seen";
+               "for the keys that it knows to be dirty; not seen are whoever writes past the gateway, "
+               "evictions, and scripts that write keys which they do not name (as BullMQ's do)";
     return "capture stream: legacy's own replication stream is followed, so every write that legacy "
            "keeps is applied exactly once, whoever made it";
 }
