@@ -362,15 +362,11 @@ void client_reply_ok(struct client *c) {
 }
 
 void client_reply_errorf(struct client *c, const char *fmt, ...) {
-    char text[512];
     va_list args;
     va_start(args, fmt);
-    int size = vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    ASSERT(size >= 0);
-    size_t kept = (size_t)size < sizeof text ? (size_t)size : sizeof text - 1;
     buf_clear(&c->worker->scratch);
-    resp_write_error(&c->worker->scratch, slice_from(text, kept));
+    resp_write_verrorf(&c->worker->scratch, fmt, args);
+    va_end(args);
     client_reply_scratch(c);
 }
 

@@ -14,6 +14,8 @@
 #ifndef LIB_REDIS_RESP_H
 #define LIB_REDIS_RESP_H
 
+#include <stdarg.h>
+
 #include "lib/base/buf.h"
 #include "lib/base/slice.h"
 #include "lib/base/step.h"
@@ -146,6 +148,7 @@ void resp_write_simple(struct buf *out, struct slice text);
 void resp_write_error(struct buf *out,
                       struct slice text); /* TEXT begins with the code: "ERR ..." */
 void resp_write_errorf(struct buf *out, const char *fmt, ...) PRINTF(2, 3);
+void resp_write_verrorf(struct buf *out, const char *fmt, va_list args) PRINTF(2, 0);
 void resp_write_ok(struct buf *out);
 void resp_write_int(struct buf *out, int64_t number);
 void resp_write_bulk(struct buf *out, struct slice bytes);

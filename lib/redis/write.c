@@ -51,11 +51,15 @@ void resp_write_int(struct buf *out, int64_t number) {
 }
 
 void resp_write_errorf(struct buf *out, const char *fmt, ...) {
-    char text[1024];
     va_list args;
     va_start(args, fmt);
-    int size = vsnprintf(text, sizeof text, fmt, args);
+    resp_write_verrorf(out, fmt, args);
     va_end(args);
+}
+
+void resp_write_verrorf(struct buf *out, const char *fmt, va_list args) {
+    char text[1024];
+    int size = vsnprintf(text, sizeof text, fmt, args);
     ASSERT(size >= 0);
     size_t kept = (size_t)size < sizeof text ? (size_t)size : sizeof text - 1;
     resp_write_error(out, slice_from(text, kept));

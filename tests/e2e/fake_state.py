@@ -10,6 +10,8 @@ import socket
 import threading
 import time
 
+import resp
+
 
 class FakeState:
     def __init__(self, path):
@@ -27,37 +29,20 @@ class FakeState:
             conn, _ = self.listener.accept()
             threading.Thread(target=self.serve, args=(conn,), daemon=True).start()
 
-    def read(self, file):
-        """One RESP value; pushes are lists with "push" before them."""
-        line = file.readline()
-        if not line:
-            raise EOFError
-        kind, rest = line[:1], line[1:-2]
-        if kind in b"+:":
-            return rest.decode()
-        if kind == b"-":
-            return Exception(rest.decode())
-        if kind == b"$":
-            return file.read(int(rest) + 2)[:-2].decode(errors="replace")
-        if kind in b"*>":
-            items = [self.read(file) for _ in range(int(rest))]
-            return ["push"] + items if kind == b">" else items
-        raise ValueError(line)
-
     def serve(self, conn):
         file = conn.makefile("rb")
         try:
-            hello = self.read(file)
+            hello = resp.read(file)
             assert hello[:3] == ["DRAWBRIDGE", "HELLO", "syncer"], hello
             conn.sendall(b"*2\r\n$5\r\nepoch\r\n:1\r\n")
             with self.lock:
                 self.member, self.answers, self.joined = conn, [], self.joined + 1
                 self.lock.notify_all()
             while True:
-                value = self.read(file)
+                value = resp.read(file)
                 with self.lock:
-                    if isinstance(value, list) and value and value[0] == "push":
-                        self.reports.append((value[1], value[2], json.loads(value[3])))
+                    if isinstance(value, resp.Push):
+                        self.reports.append((value[0], value[1], json.loads(value[2])))
                         del self.reports[:-2000]
                     else:
                         self.answers.append(value)
@@ -72,13 +57,9 @@ class FakeState:
             assert self.lock.wait_for(lambda: self.member and self.joined >= joined, timeout_s), "the syncer did not join"
 
     def order(self, *words, timeout_s=5):
-        parts = [f"*{len(words)}\r\n".encode()]
-        for word in words:
-            word = str(word).encode()
-            parts.append(b"$%d\r\n%s\r\n" % (len(word), word))
         with self.lock:
             before = len(self.answers)
-            self.member.sendall(b"".join(parts))
+            self.member.sendall(resp.encode(*words))
             assert self.lock.wait_for(lambda: len(self.answers) > before, timeout_s), f"no answer to {words}"
             answer = self.answers[before]
         if isinstance(answer, Exception):

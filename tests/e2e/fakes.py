@@ -9,17 +9,11 @@ import socket
 import threading
 import time
 
-
-def encode(*words):
-    parts = [f"*{len(words)}\r\n".encode()]
-    for word in words:
-        data = word if isinstance(word, bytes) else str(word).encode()
-        parts.append(b"$%d\r\n%s\r\n" % (len(data), data))
-    return b"".join(parts)
+import resp
 
 
 def push(*words):
-    return b">" + encode(*words)[1:]
+    return b">" + resp.encode(*words)[1:]
 
 
 class Wire:
@@ -34,20 +28,10 @@ class Wire:
         self.socket.sendall(data)
 
     def read(self):
-        line = self.file.readline()
-        if not line:
-            raise EOFError
-        kind, rest = line[:1], line[1:-2]
-        if kind in b"+:":
-            return rest.decode()
-        if kind == b"-":
-            return RuntimeError(rest.decode())
-        if kind == b"$":
-            return self.file.read(int(rest) + 2)[:-2].decode()
-        return [self.read() for _ in range(int(rest))]
+        return resp.read(self.file)
 
     def ask(self, *words):
-        self.send(encode(*words))
+        self.send(resp.encode(*words))
         return self.read()
 
     def close(self):

@@ -15,6 +15,8 @@ import time
 
 import redis
 
+from resp import encode
+
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.environ.get("BUILD", os.path.join(TOP, "build"))
 PROGRAM = os.path.join(BUILD, "drawbridge")
@@ -56,11 +58,7 @@ class Raw:
         self.file = self.sock.makefile("rb")
 
     def send(self, *args):
-        out = b"*%d\r\n" % len(args)
-        for arg in args:
-            arg = arg if isinstance(arg, bytes) else str(arg).encode()
-            out += b"$%d\r\n%s\r\n" % (len(arg), arg)
-        self.sock.sendall(out)
+        self.sock.sendall(encode(*args))
 
     def send_bytes(self, data):
         self.sock.sendall(data)

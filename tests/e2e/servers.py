@@ -271,6 +271,15 @@ class Relay:
         self.is_open = True
 
 
+def preload(folder, name):
+    """A library for LD_PRELOAD, made of NAME.c beside this file."""
+    path = os.path.join(folder.path, name + ".so")
+    if not os.path.exists(path):
+        subprocess.run(["cc", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", os.path.join(TOP, "tests", "e2e", name + ".c"),
+                        "-o", path, "-ldl", "-lpthread"], check=True)
+    return path
+
+
 def run_tests(module):
     """All functions test_* of a module in order; the first failure ends it."""
     wanted = sys.argv[1:]

@@ -11,23 +11,15 @@ import time
 
 import redis
 
-from servers import TOP, Folder, Ours, wait_until
+from servers import Folder, Ours, preload, wait_until
 
 CALLS = int(os.environ.get("CALLS", "14"))
-
-
-def shim(folder):
-    path = os.path.join(folder.path, "disk_fail.so")
-    if not os.path.exists(path):
-        subprocess.run(["cc", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", os.path.join(TOP, "tests", "e2e", "disk_fail.c"),
-                        "-o", path, "-ldl", "-lpthread"], check=True)
-    return path
 
 
 class Failing(Ours):
     def __init__(self, folder, name, *options):
         super().__init__(folder, name, *options, start=False)
-        self.shim = shim(folder)
+        self.shim = preload(folder, "disk_fail")
         self.begin({**os.environ, "LD_PRELOAD": self.shim, "DISK_FAIL_BELOW": self.dir})
 
     def begin(self, env):

@@ -14,6 +14,7 @@ and ours-redis gets its turn. SEED=n repeats a run; WHY=1 shows what made every 
 import os, random, subprocess, sys, time
 
 from effect_maker import EffectMaker, LIBRARY, warm_up
+from resp import encode
 from servers import TOP
 from test_types_differential import OURS, Server, THEIRS
 from walk import differences, walk
@@ -23,14 +24,6 @@ READ, WRITE, WHOLE = 1, 2, 4
 KEPT, NONE, AT, OF = range(4)
 REQUEST, DIRTY, DIRTY_ALL = range(3)
 SCOPE_KEYS, SCOPE_DB, SCOPE_ALL, SCOPE_SWAP, SCOPE_SCRIPTS = range(5)
-
-
-def encode(command):
-    out = [b"*%d\r\n" % len(command)]
-    for arg in command:
-        arg = arg if isinstance(arg, bytes) else str(arg).encode()
-        out.append(b"$%d\r\n%s\r\n" % (len(arg), arg))
-    return b"".join(out)
 
 
 class Raw:
@@ -80,7 +73,7 @@ class Side:
         return [self.raw.read() for _ in range(replies)]
 
     def ask(self, *command):
-        return self.send_raw(encode(command))[0][1]
+        return self.send_raw(encode(*command))[0][1]
 
     def select(self, db):
         if db != self.db:
@@ -94,7 +87,7 @@ class Tool:
         self.raw = Raw(self.process.stdout)
 
     def ask(self, *command):
-        self.process.stdin.write(encode(command))
+        self.process.stdin.write(encode(*command))
         self.process.stdin.flush()
         return self.raw.read()[1]
 

@@ -10,6 +10,7 @@ import sys
 import time
 
 from gwtest import Bench, check, wait_for
+from resp import encode
 
 WORDS = """SET GET k MULTI EXEC DISCARD WATCH SELECT 3 0 99 SUBSCRIBE PSUBSCRIBE ch HELLO 2 RESET PING CLIENT REPLY OFF ON SKIP LIST
 ID KILL TRACKING BLPOP q 0.05 RPUSH EVAL EVALSHA SCRIPT LOAD KEYS * SCAN DBSIZE MONITOR WAIT INFO AUTH XREAD BLOCK 10 STREAMS s $
@@ -21,12 +22,8 @@ EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0;KEYS *;SCAN 0;DBSIZE;RANDOMKE
 PUBLISH ch m;CLIENT PAUSE 20;FLUSHALL;CLIENT KILL ID 5;CLIENT UNBLOCK 7""".replace("\n", ";").split(";")]
 
 
-def encode(words):
-    out = b"*%d\r\n" % len(words)
-    for word in words:
-        word = word.replace("return_1", "return 1").encode()
-        out += b"$%d\r\n%s\r\n" % (len(word), word)
-    return out
+def request(words):
+    return encode(*(word.replace("return_1", "return 1") for word in words))
 
 
 def some_bytes(rng):
@@ -34,9 +31,9 @@ def some_bytes(rng):
     for _ in range(rng.randrange(1, 8)):
         kind = rng.random()
         if kind < 0.8:
-            data += encode(rng.choice(WHOLE))
+            data += request(rng.choice(WHOLE))
         elif kind < 0.97:
-            data += encode([rng.choice(WORDS) for _ in range(rng.randrange(1, 5))])
+            data += request([rng.choice(WORDS) for _ in range(rng.randrange(1, 5))])
         else:
             data += bytes(rng.choice(b'*$\r\n0123 abc"\x00\xff') for _ in range(rng.randrange(1, 20)))
     return data if rng.random() < 0.9 else data[:rng.randrange(len(data) + 1)]

@@ -15,19 +15,11 @@ import subprocess
 import sys
 import time
 
-from servers import PROGRAM, TOP, Folder, Ours, run_tests, wait_until
+from servers import PROGRAM, Folder, Ours, preload, run_tests, wait_until
 
 POINTS = int(os.environ.get("POINTS", "40"))
 OPEN, WRITE, SYNC, TRUNCATE, RENAME, UNLINK, SYNC_DIR = range(1, 8)
 HEAD = struct.Struct("=5Q")
-
-
-def shim(folder):
-    path = os.path.join(folder.path, "disk_log.so")
-    if not os.path.exists(path):
-        subprocess.run(["cc", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", os.path.join(TOP, "tests", "e2e", "disk_log.c"),
-                        "-o", path, "-ldl", "-lpthread"], check=True)
-    return path
 
 
 class Recorded(Ours):
@@ -35,7 +27,7 @@ class Recorded(Ours):
 
     def __init__(self, folder, name, *options):
         self.journal = os.path.join(folder.path, name + ".journal")
-        self.shim, self.made = shim(folder), [(0, 0)]
+        self.shim, self.made = preload(folder, "disk_log"), [(0, 0)]
         super().__init__(folder, name, *options, start=False)
         with open(self.log, "a", encoding="utf-8") as out:
             self.process = subprocess.Popen(self.command(), stdout=out, stderr=out, env={

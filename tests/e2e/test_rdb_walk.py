@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+from resp import encode
+
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.environ.get("BUILD", os.path.join(TOP, "build"))
 WALK = os.path.join(BUILD, "tests", "tools", "rdbwalk")
@@ -34,8 +36,7 @@ class Client:
         self.file = self.socket.makefile("rb")
 
     def send(self, *args):
-        parts = [a if isinstance(a, bytes) else str(a).encode() for a in args]
-        self.socket.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
+        self.socket.sendall(encode(*args))
 
     def read(self):
         line = self.file.readline()[:-2]

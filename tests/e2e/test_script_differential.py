@@ -9,6 +9,7 @@ import random
 import socket
 import sys
 
+from resp import encode
 from servers import Folder, Ours, RedisServer
 
 COUNT = int(os.environ.get("COUNT", "300"))
@@ -378,8 +379,7 @@ class Line:
         return head
 
     def call(self, *words):
-        words = [w if isinstance(w, bytes) else str(w).encode() for w in words]
-        self.socket.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+        self.socket.sendall(encode(*words))
         return self.read()
 
 

@@ -9,6 +9,7 @@ an order are compared sorted; random ones by their shape. SEED=n repeats a run; 
 import os, random, socket, subprocess, sys, tempfile, time
 
 from geo_maker import GeoMaker
+from resp import encode
 from string_maker import StringMaker
 from stream_maker import StreamMaker, comparable_stream, stream_state
 
@@ -25,13 +26,7 @@ class Wire:
         self.file = self.sock.makefile("rb")
 
     def send(self, *commands):
-        out = []
-        for command in commands:
-            out.append(b"*%d\r\n" % len(command))
-            for arg in command:
-                arg = arg if isinstance(arg, bytes) else str(arg).encode()
-                out.append(b"$%d\r\n%s\r\n" % (len(arg), arg))
-        self.sock.sendall(b"".join(out))
+        self.sock.sendall(b"".join(encode(*command) for command in commands))
 
     def read(self):
         line = self.file.readline()
