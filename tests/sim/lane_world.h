@@ -14,7 +14,7 @@
 #include "gateway/journal.h"
 #include "gateway/lane_audit.h"
 #include "gateway/lanes.h"
-#include "tests/sim/mini_redis.h"
+#include "tests/sim/wires.h"
 
 #define WORLD_CLIENTS 3
 #define WORLD_LANES 3
@@ -54,36 +54,6 @@ enum world_rule {
     WORLD_RULES
 };
 extern const char *const world_rule_names[WORLD_RULES];
-
-struct message {
-    struct message *next;
-    struct buf bytes, answer;
-    uint32_t replies;
-    int client; /* -1: none */
-    uint64_t seq;
-    bool audit;   /* asked by the audit's listing */
-    bool early;   /* it was executed out of its place: only with a broken rule */
-    bool is_mark; /* not a request: compare EXPECT with F */
-    bool has[MINI_DBS][MINI_KEYS];
-    struct mini_state *state; /* of P after it was executed, or what a mark expects */
-    struct effect *own;       /* EXEC under WATCH: on a connection of its client's own */
-    uint64_t round;           /* of a page */
-};
-
-struct messages {
-    struct message *head, *tail;
-};
-
-struct wire {
-    struct wire *next; /* zombies */
-    enum lane_side side;
-    int lane; /* -1: not a lane's */
-    int64_t id;
-    struct mini_conn conn;
-    struct messages asked, answered;
-    struct effect *own[8]; /* of a zombie: pinned until it is gone */
-    int owns;
-};
 
 struct waiting {
     char text[96];

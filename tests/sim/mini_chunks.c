@@ -27,13 +27,6 @@ void mini_do_type(struct call *c) {
     resp_write_simple(c->out, slice_text(words[v ? v->type : MINI_NONE].type));
 }
 
-static bool typed(struct call *c, enum mini_type type, struct mini_value **v) {
-    *v = mini_look(c, c->argv[1]);
-    if (*v == NULL || (*v)->type == type) return true;
-    resp_write_errorf(c->out, "WRONGTYPE Operation against a key holding the wrong kind of value");
-    return false;
-}
-
 void mini_do_length(struct call *c) {
     struct mini_value *v;
     enum mini_type type = MINI_STRING;
@@ -42,7 +35,7 @@ void mini_do_length(struct call *c) {
         return;
     }
     while (!is(c, words[type].length)) type++;
-    if (!typed(c, type, &v)) return;
+    if (!mini_typed(c, c->argv[1], type, &v)) return;
     resp_write_int(c->out, !v ? 0 : type == MINI_STRING ? (int64_t)strlen(v->item[0]) : is_pairs(v) ? v->count / 2 : v->count);
 }
 
@@ -59,7 +52,7 @@ static bool range(const struct call *c, int64_t count, int64_t *from, int64_t *t
 void mini_do_getrange(struct call *c) {
     struct mini_value *v;
     int64_t from = 0, to = 0;
-    if (!typed(c, MINI_STRING, &v)) return;
+    if (!mini_typed(c, c->argv[1], MINI_STRING, &v)) return;
     struct slice text = v ? slice_text(v->item[0]) : SLICE("");
     if (!range(c, (int64_t)text.size, &from, &to)) text = SLICE("");
     else text = slice_take(slice_drop(text, (size_t)from), (size_t)(to - from + 1));
@@ -69,7 +62,7 @@ void mini_do_getrange(struct call *c) {
 void mini_do_lrange(struct call *c) {
     struct mini_value *v;
     int64_t from = 0, to = 0;
-    if (!typed(c, MINI_LIST, &v)) return;
+    if (!mini_typed(c, c->argv[1], MINI_LIST, &v)) return;
     if (!v || !range(c, v->count, &from, &to)) {
         resp_write_array(c->out, 0);
         return;
@@ -85,7 +78,7 @@ void mini_do_scan_of(struct call *c) {
     int64_t cursor = 0, count = 10;
     char text[24];
     while (!is(c, words[type].scan)) type++;
-    if (!typed(c, type, &v)) return;
+    if (!mini_typed(c, c->argv[1], type, &v)) return;
     (void)slice_to_int(c->argv[2], &cursor);
     if (c->argc > 4) (void)slice_to_int(c->argv[4], &count);
     if (v && is_pairs(v)) count *= 2;

@@ -8,6 +8,7 @@
  * drained, everything is the same; a client's commands are executed in its order. With $TALK each
  * step is told: for one run at a time.
  */
+#include "tests/sim/commands.h"
 #include "tests/sim/lane_world.h"
 
 #include <inttypes.h>
@@ -32,53 +33,10 @@ static void both(struct world *w, const char *text, bool at_p, bool at_f) {
 
 /* ---- random runs ---- */
 
-static void random_command(struct rng *r, const struct world *w, char text[48]) {
-    char k = (char)('a' + rng_below(r, 4)), k2 = (char)('a' + rng_below(r, 4)), k3 = (char)('a' + rng_below(r, 4));
-    char v = "xyz"[rng_below(r, 3)];
-    static const int64_t lives[] = {20, 300, 5000};
-    int64_t life = lives[rng_below(r, 3)];
-    switch (rng_below(r, 42)) {
-    case 0: case 1: snprintf(text, 48, "SUNIONSTORE %c %c %c", k, k2, k3); break;
-    case 2: case 3: snprintf(text, 48, "RENAME %c %c", k, k2); break;
-    case 4: snprintf(text, 48, "MSET %c 1 %c 2", k, k2); break;
-    case 5: snprintf(text, 48, "SMOVE %c %c %c", k, k2, v); break;
-    case 6: case 7: snprintf(text, 48, "EVAL %c 2 %c %c", rng_below(r, 3) ? 'w' : 'x', k, k2); break;
-    case 8: snprintf(text, 48, "PEXPIRE %c %" PRId64, k, life); break;
-    case 9: snprintf(text, 48, "PERSIST %c", k); break;
-    case 10: snprintf(text, 48, "SET %c 1 PX %" PRId64, k, life); break;
-    case 11: snprintf(text, 48, "PEXPIREAT %c %" PRId64, k, w->world_ms + (int64_t)rng_below(r, 900)); break;
-    case 12: snprintf(text, 48, "SET %c %c", k, v); break;
-    case 13: snprintf(text, 48, "SET %c 1", k); break;
-    case 14: snprintf(text, 48, "SET %c 7 %s", k, rng_below(r, 2) ? "NX" : "XX"); break;
-    case 15: snprintf(text, 48, "SET %c 8 KEEPTTL", k); break;
-    case 16: snprintf(text, 48, "SETNX %c 5", k); break;
-    case 17: snprintf(text, 48, "GETSET %c %c", k, v); break;
-    case 18: snprintf(text, 48, "GETDEL %c", k); break;
-    case 19: case 20: case 21: snprintf(text, 48, "INCR %c", k); break;
-    case 22: case 23: snprintf(text, 48, "APPEND %c %c", k, v); break;
-    case 24: snprintf(text, 48, "DEL %c %c", k, k2); break;
-    case 25: snprintf(text, 48, "LPUSH %c %c", k, v); break;
-    case 26: case 27: snprintf(text, 48, "RPUSH %c %c", k, v); break;
-    case 28: snprintf(text, 48, "%s %c", rng_below(r, 2) ? "LPOP" : "RPOP", k); break;
-    case 29: snprintf(text, 48, "LPUSHX %c %c", k, v); break;
-    case 30: snprintf(text, 48, "BLPOP %c %c 0", k, k2); break;
-    case 31: case 32: snprintf(text, 48, "SADD %c %c", k, v); break;
-    case 33: snprintf(text, 48, "SREM %c %c", k, v); break;
-    case 34: snprintf(text, 48, "SPOP %c", k); break;
-    case 35: snprintf(text, 48, "HSET %c %c %c", k, v, v); break;
-    case 36: snprintf(text, 48, "HDEL %c %c", k, v); break;
-    case 37: snprintf(text, 48, "ZADD %c %d %c", k, (int)rng_below(r, 5), v); break;
-    case 38: snprintf(text, 48, "ZINCRBY %c 2 %c", k, v); break;
-    case 39: snprintf(text, 48, "ZREM %c %c", k, v); break;
-    case 40: snprintf(text, 48, "GET %c", k); break;
-    default: snprintf(text, 48, "DEL %c", k); break;
-    }
-}
-
 static void random_issue(struct rng *r, struct world *w) {
     char first[48], second[48], text[98];
-    random_command(r, w, first);
-    random_command(r, w, second);
+    command_random(r, w->world_ms, first);
+    command_random(r, w->world_ms, second);
     if (rng_below(r, 30) == 0) snprintf(second, sizeof second, "SELECT 1");
     bool own = rng_below(r, 9) == 0;
     if (rng_below(r, 70) == 0) snprintf(text, sizeof text, "%s", rng_below(r, 3) ? "FLUSHALL" : rng_below(r, 2) ? "FLUSHDB" : "SWAPDB 0 1");
@@ -164,7 +122,7 @@ static bool random_run(uint64_t seed, int off, uint64_t figures[8], bool quiet) 
     random_limits(&r, w);
     bool baseline = rng_below(&r, 2);
     for (uint64_t i = rng_below(&r, 8); i > 0; i--) {
-        random_command(&r, w, text);
+        command_random(&r, w->world_ms, text);
         if (strncmp(text, "EVAL", 4) != 0 && strncmp(text, "SPOP", 4) != 0 && text[0] != 'B' && strncmp(text, "PEXPIRE ", 8) != 0 &&
             strstr(text, " PX ") == NULL)
             both(w, text, true, !baseline);

@@ -1,0 +1,171 @@
+/* lane_world_servers.c -- what is executed at the simulated servers, and what their answers do. See
+ * lane_world.h. */
+#include "tests/sim/lane_world_inside.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+void world_remember(struct world *w, enum lane_side side) {
+    int *count = &w->history_count[side];
+    if (*count == WORLD_HISTORY) memmove(w->history[side], w->history[side] + 1, sizeof w->history[side][0] * (size_t)--*count);
+    w->history[side][(*count)++] = w->server[side].state;
+}
+
+static void check_mark(struct world *w, const struct message *m) {
+    for (int db = 0; db < MINI_DBS; db++)
+        for (int k = 0; k < MINI_KEYS; k++) {
+            if (!m->has[db][k]) continue;
+            const struct mini_value *p = &m->state->at[db][k], *f = &w->server[LANE_F].state.at[db][k];
+            if ((p->type != MINI_NONE && p->expire_ms >= 0) || (f->type != MINI_NONE && f->expire_ms >= 0)) continue;
+            w->figures[1]++;
+            if (!mini_same(p, f) && !w->failed[0])
+                snprintf(w->failed, sizeof w->failed, "clean key %c of db %d: P had type %d count %d '%s', F has type %d count %d '%s'", 'a' + k, db,
+                         (int)p->type, p->count, p->item[0], (int)f->type, f->count, f->item[0]);
+        }
+}
+
+/* A fence was let through: what was to be compared before it was, or came too late. */
+static void drop_marks(struct world *w) {
+    for (unsigned i = 0; i < w->lane_count; i++)
+        for (struct message *m = w->wires[LANE_F][i]->asked.head; m; m = m->next) memset(m->has, 0, sizeof m->has);
+}
+
+void world_run(struct world *w, struct wire *wire, struct message *m) {
+    if (m->is_mark) {
+        check_mark(w, m);
+        return;
+    }
+    wire_execute(wire, m, &w->server[wire->side], w->talk);
+    if (wire->side == LANE_F && memmem(m->bytes.data, m->bytes.end, "FLUSH", 5) != NULL) drop_marks(w);
+    w->figures[0]++;
+    world_remember(w, wire->side);
+}
+
+unsigned world_busy_wire(struct world *w, enum lane_side side, bool answered, unsigned from) {
+    unsigned count = world_wires(w, side);
+    for (unsigned i = 0; i < count; i++) {
+        const struct wire *wire = *world_wire_at(w, side, (from + i) % count);
+        if (answered ? wire->answered.head != NULL : wire->asked.head != NULL) return (from + i) % count;
+    }
+    return from;
+}
+
+static void check_order(struct world *w, const struct message *m) {
+    if (m->client < 0) return;
+    struct world_client *c = &w->clients[m->client];
+    if (m->seq < c->executed) snprintf(w->failed, sizeof w->failed, "client %d: a command was executed before its predecessor", m->client);
+    c->executed = m->seq;
+}
+
+void world_execute(struct world *w, enum lane_side side, unsigned n) {
+    struct wire *wire = *world_wire_at(w, side, n);
+    struct message *m = messages_pop(&wire->asked);
+    if (!m) return;
+    if (!m->early) world_run(w, wire, m);
+    if (m->is_mark) {
+        message_free(m);
+        return;
+    }
+    if (side == LANE_P) {
+        check_order(w, m);
+        m->state = mem_dup(&w->server[LANE_P].state, sizeof(struct mini_state));
+    }
+    messages_push(&wire->answered, m);
+}
+
+/* ---- answers ---- */
+
+/* C13: F after this place must equal what P had there, for each clean key that cannot expire. */
+static void put_mark(struct world *w, unsigned lane, const struct mini_state *state) {
+    struct lane *l = &w->lanes.lane[lane];
+    if (!w->check_clean || !l->follower_up || l->tail.count > 0 || w->lanes.barrier.at_f != LANE_FENCE_IDLE) return;
+    struct message *m = wire_ask(w->wires[LANE_F][lane], (struct slice){0}, 0);
+    m->is_mark = true;
+    m->state = mem_dup(state, sizeof *state);
+    for (int db = 0; db < MINI_DBS; db++)
+        for (int k = 0; k < MINI_KEYS; k++) {
+            char name = (char)('a' + k);
+            struct slice key = slice_from(&name, 1);
+            if (!lane_owns(l, key)) continue;
+            bool is_volatile = lane_deadlines_find(&l->deadlines, lane_deadlines_hash(db, key)) != LANE_DEADLINE_NONE;
+            m->has[db][k] = !is_volatile && !lane_keys_is_dirty(&l->keys, db, key);
+        }
+}
+
+static void spoil_memory(struct world *w) {
+    if (w->off[OFF_FUNCTIONS]) w->lanes.functions.dirty = false;
+    for (unsigned i = 0; w->off[OFF_VOLATILE] && i < w->lane_count; i++) lane_deadlines_close(&w->lanes.lane[i].deadlines);
+}
+
+/* With the rule off nobody looks whether the key is still what it was before its elements were read. */
+static struct slice unchanged(struct lane *l, char text[80]) {
+    l->big.chunks.length = (int64_t)l->big.chunks.had;
+    snprintf(text, 80, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:-1\r\n:%" PRIu64 "\r\n", l->big.chunks.had);
+    return slice_text(text);
+}
+
+static void lane_answered(struct world *w, unsigned n, struct message *m) {
+    struct lane *l = &w->lanes.lane[n];
+    struct lane_item *item = l->flight.head;
+    ASSERT(item);
+    struct slice answer = buf_slice(&m->answer);
+    if (item->kind == LANE_COPY && w->off[OFF_GEN]) item->gen = item->key->gen;
+    if (item->kind == LANE_COPY && w->off[OFF_COPY_ERROR] && memchr(answer.data, '-', answer.size) == answer.data)
+        answer = SLICE("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:-2\r\n$-1\r\n");
+    bool plain = !item->outside && !item->barrier;
+    if (item->limit_bytes > 0 && answer.size > item->limit_bytes) answer = lane_big_too_long;
+    char text[80];
+    if (item->kind == LANE_QUESTION && w->off[OFF_UNLESS_CHANGED] && l->big.chunks.at == CHUNKS_AT_AFTER) answer = unchanged(l, text);
+    lane_primary_answered(l, answer);
+    if (plain) put_mark(w, n, m->state);
+}
+
+static void own_answered(struct world *w, struct message *m) {
+    struct world_client *c = &w->clients[m->client];
+    if (w->off[OFF_PIN])
+        for (size_t i = 0; i < m->own->key_count; i++)
+            lane_mark(&w->lanes.lane[lane_of(w->lane_count, m->own->keys[i].name)], m->own->keys[i].db, m->own->keys[i].name);
+    else lanes_unpin(&w->lanes, m->own);
+    effect_free(m->own);
+    c->own_unanswered--;
+}
+
+static void follower_answered(struct world *w, unsigned n, struct message *m) {
+    struct lane *l = &w->lanes.lane[n];
+    bool refused = memmem(m->answer.data, m->answer.end, "OOM", 3) != NULL;
+    for (struct lane_item *later = l->sent.head->next; later && w->off[OFF_SPREAD] && refused; later = later->next) later->key_count = 0;
+    lane_follower_answered(l, buf_slice(&m->answer));
+}
+
+static void page(struct world *w, enum lane_side side, struct message *m) {
+    struct slice answer = buf_slice(&m->answer);
+    if (m->audit) {
+        if (w->off[OFF_AUDIT_EXTRA] && side == LANE_F && memmem(m->bytes.data, m->bytes.end, "SCAN", 4) != NULL) answer = SLICE("*2\r\n$1\r\n0\r\n*0\r\n");
+        lane_audit_answered(&w->audit, m->round, answer);
+        return;
+    }
+    bool blind = (side == LANE_F && w->off[OFF_EXTRA]) || (side == LANE_P && w->off[OFF_LISTED]);
+    if (blind) answer = SLICE("*2\r\n$1\r\n0\r\n*0\r\n");
+    if (!lane_scan_page(&w->lanes.scan, m->round, answer)) TALK("a page that is none\n");
+}
+
+void world_answer(struct world *w, enum lane_side side, unsigned n) {
+    struct message *m = messages_pop(&(*world_wire_at(w, side, n))->answered);
+    if (!m) return;
+    if (n < w->lane_count && side == LANE_P) lane_answered(w, n, m);
+    else if (n < w->lane_count) follower_answered(w, n, m);
+    else if (m->own) own_answered(w, m);
+    else if (n == world_wires(w, side) - 1) page(w, side, m);
+    spoil_memory(w);
+    message_free(m);
+    world_pump(w);
+}
+
+void world_turn(struct world *w) {
+    for (unsigned i = 0; w->off[OFF_COALESCE] && i < w->lane_count; i++) w->lanes.lane[i].hurry = true;
+    if (w->off[OFF_FUNCTIONS]) w->lanes.functions.dirty = false;
+    lanes_turn(&w->lanes);
+    if (w->audits) lane_audit_turn(&w->audit);
+    world_pump(w);
+    for (unsigned i = 0; i < w->lane_count; i++) lane_check(&w->lanes.lane[i]);
+}
