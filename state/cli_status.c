@@ -100,6 +100,30 @@ static int draw_lanes(const json_t *s, FILE *out) {
     return 1;
 }
 
+/* Our own cluster: how many nodes have the topology, and a line for each that has not. */
+static int draw_topology(const struct cli *cli, const json_t *s, FILE *out) {
+    const json_t *topology = json_object_get(s, "topology");
+    size_t i;
+    json_t *node;
+    int lines = 1;
+    if (!json_is_object(topology)) return 0;
+    fprintf(out, "  cluster epoch %" PRId64 ", %" PRId64 " of %zu nodes have it",
+            json_number(topology, "epoch"), json_number(topology, "confirmed"),
+            json_array_size(json_object_get(topology, "nodes")));
+    if (json_number(topology, "slots_without_node"))
+        fprintf(out, "   %" PRId64 " slots without a node",
+                json_number(topology, "slots_without_node"));
+    fprintf(out, "\n");
+    json_array_foreach(json_object_get(topology, "nodes"), i, node) {
+        if (strcmp(json_text(node, "state"), "confirmed") == 0) continue;
+        fprintf(out, "                  %s✖ %s:%s %s, %s\n", cli_paint(cli, PAINT_RED),
+                json_text(node, "name"), cli_paint(cli, PAINT_OFF), json_text(node, "state"),
+                json_text(node, "why"));
+        lines++;
+    }
+    return lines;
+}
+
 static int draw_audit(const json_t *s, FILE *out) {
     const json_t *audit = json_object_get(s, "audit"),
                  *running = json_object_get(s, "audit_running");
@@ -151,7 +175,8 @@ static int draw_gates(const struct cli *cli, const json_t *s, FILE *out) {
 int cli_draw_status(const struct cli *cli, const json_t *s, FILE *out) {
     draw_head(cli, s, out);
     int lines =
-        1 + draw_copy(s, out) + draw_links(s, out) + draw_lanes(s, out) + draw_audit(s, out) +
+        1 + draw_copy(s, out) + draw_links(s, out) + draw_lanes(s, out) +
+        draw_topology(cli, s, out) + draw_audit(s, out) +
         draw_gates(cli, s, out);
     size_t i;
     json_t *item;

@@ -282,6 +282,11 @@ enum err core_open(struct core *core, struct loop *loop, const struct drawbridge
     }
     core->side[SIDE_LEGACY] = side_open(loop, SIDE_LEGACY, &config->legacy);
     core->side[SIDE_TARGET] = side_open(loop, SIDE_TARGET, &config->target);
+    err = core_topology_open(core, why);
+    if (err) {
+        core_close(core);
+        return err;
+    }
     log_info("state.ready", LOG_S("migration", core->migration.name),
              LOG_S("phase", phase_name(core->workflow.phase)), LOG_U("epoch", core->workflow.epoch),
              LOG_S("primary", side_name(core->workflow.primary)),
@@ -303,6 +308,7 @@ void core_close(struct core *core) {
         core->audit.wait_done(core->audit.wait_self, ERR_STOPPED, "state is ending", NULL);
     store_close(core->store);
     for (unsigned s = 0; s < SIDES; s++) side_close(core->side[s]);
+    topology_push_close(core->topology);
     for (unsigned l = 0; l < LINKS; l++) json_decref(core->link[l].json);
     json_decref(core->prepared);
     core_lanes_close(core);

@@ -21,6 +21,7 @@
 #include "state/side.h"
 #include "state/slots.h"
 #include "state/store.h"
+#include "state/topology_push.h"
 #include "state/workflow.h"
 
 #define CORE_WAIVERS_MAX 32
@@ -153,6 +154,8 @@ struct core {
     int64_t lanes_base, lanes_base_bytes; /* copies before the present baseline */
     struct core_audit audit;
     struct core_reads reads;
+    struct topology_push *topology; /* NULL: the file names no cluster */
+    int64_t topology_noted;         /* the epoch that all nodes had; 0: none yet */
     struct slots slots;                /* capture `lane`: as decided */
     struct slot_table slots_published; /* as the ledger has it, and gateways know it */
     bool slots_writing;
@@ -280,6 +283,12 @@ MUST_CHECK enum err core_reads_set(struct core *core, const struct core_asker *a
 void core_reads_ask(struct core *core, core_done *done, void *self); /* wanted, effective, gateways */
 void core_reads_joined(struct core *core, struct member *gateway);
 void core_reads_tick(struct core *core);
+
+/* ---- core_topology.c ---- */
+MUST_CHECK enum err core_topology_open(struct core *core, struct why *why);
+/* Read the file anew; only `topology` is taken from it. As it was when that fails. */
+MUST_CHECK enum err core_topology_reload(struct core *core, struct why *why);
+json_t *core_topology_json(const struct core *core); /* null without a cluster */
 
 /* ---- core_by_hand.c ---- */
 /* A gateway tells what an operator did to it (DRAWBRIDGE BYHAND); one reply goes to OUT. */

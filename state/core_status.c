@@ -207,6 +207,7 @@ json_t *core_status(struct core *core) {
     json_object_set_new(json, "sides",
                         json_pack("{s:o, s:o}", "legacy", side_json(core, SIDE_LEGACY), "target",
                                   side_json(core, SIDE_TARGET)));
+    json_object_set_new(json, "topology", core_topology_json(core));
     json_object_set_new(json, "audit", core_audit_json(&core->audit.last));
     json_object_set_new(json, "audit_running",
                         core->audit.running.id

@@ -11,6 +11,9 @@ enum {
     M_GATES,
     M_GATE_OPEN,
     M_MEMBERS,
+    M_TOPOLOGY_EPOCH,
+    M_TOPOLOGY_NODES,
+    M_TOPOLOGY_NODE,
     M_SIDE_UP,
     M_SIDE_KEYS,
     M_LINK_UP,
@@ -44,6 +47,9 @@ static const struct metric table[METRICS] = {
     [M_GATES] = {"drawbridge_gates", METRIC_GAUGE, "How many gates are in a state.", 0, 0},
     [M_GATE_OPEN] = {"drawbridge_gate_open", METRIC_GAUGE, "1 while this gate passes, warns or is waived.", 0, 0},
     [M_MEMBERS] = {"drawbridge_members", METRIC_GAUGE, "Gateways and syncers that are connected.", 0, 0},
+    [M_TOPOLOGY_EPOCH] = {"drawbridge_topology_epoch", METRIC_GAUGE, "The version of the cluster's topology in the file; only with one.", 0, 0},
+    [M_TOPOLOGY_NODES] = {"drawbridge_topology_nodes", METRIC_GAUGE, "Nodes of the cluster by what is known of their topology.", 0, 0},
+    [M_TOPOLOGY_NODE] = {"drawbridge_topology_node_confirmed", METRIC_GAUGE, "1 for a node that has the topology of the file.", 0, 0},
     [M_SIDE_UP] = {"drawbridge_side_up", METRIC_GAUGE, "1 while this side answers.", 0, 0},
     [M_SIDE_KEYS] = {"drawbridge_side_keys", METRIC_GAUGE, "Keys at this side, as it counts them.", 0, 0},
     [M_LINK_UP] = {"drawbridge_link_up", METRIC_GAUGE, "1 while the link follows or stands by.", 0, 0},
@@ -134,6 +140,20 @@ static void add_migration(struct core *core, struct metrics *m) {
     metrics_add_hist(m, &table[M_HOLD], &core->holds, bounds, sizeof bounds / sizeof *bounds, none);
 }
 
+static void add_topology(const struct core *core, struct metrics *m) {
+    if (!core->topology) return;
+    const struct topology_plan *plan = topology_push_plan(core->topology);
+    size_t count[PUSH_STATES] = {0};
+    put(m, M_TOPOLOGY_EPOCH, (double)plan->epoch);
+    for (size_t i = 0; i < plan->count; i++) {
+        struct push_node node = topology_push_node(core->topology, i);
+        count[node.state]++;
+        put1(m, M_TOPOLOGY_NODE, node.state == PUSH_CONFIRMED, "node", node.node->name);
+    }
+    for (unsigned s = 0; s < PUSH_STATES; s++)
+        put1(m, M_TOPOLOGY_NODES, (double)count[s], "state", push_state_name((enum push_state)s));
+}
+
 void state_metrics(struct core *core, struct buf *out) {
     struct metrics m;
     struct store_stats ledger;
@@ -141,6 +161,7 @@ void state_metrics(struct core *core, struct buf *out) {
     store_stats(core->store, &ledger);
     add_migration(core, &m);
     for (unsigned l = 0; l < LINKS; l++) add_link(core, &m, (enum link_id)l);
+    add_topology(core, &m);
     if (core->audit.last.id) {
         put(&m, M_AUDIT_TIME, (double)core->audit.last.ended_ms / 1000);
         put(&m, M_AUDIT_DIFF, (double)core->audit.last.differences);

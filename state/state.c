@@ -25,11 +25,14 @@ static void on_signal(uv_signal_t *signal, int number) {
     if (number != SIGHUP) {
         log_info("state.stopping", LOG_I("signal", number));
         loop_stop(signals->loop);
-    } else if (members_reload_tls(signals->core->members, &why) == OK) {
-        log_info("state.reloaded");
-    } else {
-        log_error("state.not_reloaded", LOG_WHY(&why));
+        return;
     }
+    enum err err = members_reload_tls(signals->core->members, &why);
+    if (!err) err = core_topology_reload(signals->core, &why);
+    if (err)
+        log_error("state.not_reloaded", LOG_WHY(&why));
+    else
+        log_info("state.reloaded");
 }
 
 static void watch_signals(struct signals *signals, struct loop *loop, struct core *core) {

@@ -107,6 +107,10 @@ struct drawbridge_config {
     } log;
     char *run_dir;
     struct {
+        int64_t epoch; /* 0: not given */
+        char *nodes;   /* NULL: state keeps no cluster; state/topology_plan.h reads them */
+    } topology;
+    struct {
         int64_t lag, audit_age; /* ms */
     } gates;
     struct {

@@ -157,6 +157,15 @@ static const struct option table[] = {
     {.name = "state.metrics", .type = OPTION_STRING, .offset = AT(state.metrics.text),
      .example = "127.0.0.1:9381", .help = "Where /metrics is served; else nowhere."},
 
+    {.name = "topology.epoch", .type = OPTION_INT, .offset = AT(topology.epoch), .fallback = "0",
+     .min = 0, .max = INT64_MAX / 2, .live = true,
+     .help = "The version of the topology of a cluster of bundled servers: raise it with each change; "
+             "no node takes an older one. SIGHUP reads both anew."},
+    {.name = "topology.nodes", .type = OPTION_STRING, .offset = AT(topology.nodes), .live = true,
+     .example = "a 10.0.0.1:6400 0-16383",
+     .help = "Its nodes, a line each (a text after '|'): NAME HOST:PORT SLOT|FROM-TO ..., or NAME "
+             "HOST:PORT replica-of NAME. state tells them. TLS and password are those of target."},
+
     {.name = "log.format", .type = OPTION_CHOICE, .offset = AT(log.format), .fallback = "text",
      .choices = "text|json", .help = "What a log line looks like."},
     {.name = "log.level", .type = OPTION_CHOICE, .offset = AT(log.level), .fallback = "info",
