@@ -72,8 +72,8 @@ struct rdb_writer;
 /* What an RDB begins with: everything but keys. */
 void rdb_put_head(struct engine *engine, struct rdb_writer *writer,
                   const struct rdb_save_options *options);
-/* What a save fails with that meets a stream, and may not write one. */
-enum err rdb_has_no_streams(unsigned version, struct why *why);
+/* What a save fails with that meets a stream, KEY of DB, and may not write one. */
+enum err rdb_has_no_streams(unsigned version, int db, struct slice key, struct why *why);
 /* Write the whole data to SINK. Blocks: SAVE and the last save before the end use it; all others
  * take a snapshot. */
 MUST_CHECK enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink,

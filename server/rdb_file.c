@@ -24,9 +24,10 @@
 
 /* ---- writing ---- */
 
-enum err rdb_has_no_streams(unsigned version, struct why *why) {
-    return why_set(why, ERR_LIMIT, "there are streams, and RDB version %u (rdb-version) has none",
-                   version);
+enum err rdb_has_no_streams(unsigned version, int db, struct slice key, struct why *why) {
+    return why_set(why, ERR_LIMIT,
+                   "RDB version %u (rdb-version) has no streams, and '%.*s' in database %d is one",
+                   version, key.size > 100 ? 100 : (int)key.size, (const char *)key.data, db);
 }
 
 void rdb_put_head(struct engine *engine, struct rdb_writer *writer,
@@ -63,7 +64,8 @@ static enum err put_entry(struct rdb_writer *writer, const struct db *db, const 
                           .idle_s = -1,
                           .freq = -1,
                           .rdb_type = value_rdb_type_for(&value, version)};
-    if (key.rdb_type == RDB_NO_TYPE) return rdb_has_no_streams(version, why);
+    if (key.rdb_type == RDB_NO_TYPE) 
+        return rdb_has_no_streams(version, db->id, key.key, why);
     rdb_put_key(&writer->out, &key, compress);
     value_put_as(&writer->out, &value, key.rdb_type, compress);
     return rdb_writer_push(writer, PUSH_BYTES, why);

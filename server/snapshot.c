@@ -73,7 +73,8 @@ void snapshot_capture(struct snapshot *s, int origin, struct entry *e) {
     struct value value = entry_value(e);
     uint8_t rdb_type = value_rdb_type_for(&value, s->version);
     if (rdb_type == RDB_NO_TYPE) {
-        (void)rdb_has_no_streams(s->version, &s->why);
+        if (!s->has_failed)
+            (void)rdb_has_no_streams(s->version, origin, entry_key(e), &s->why);
         s->has_failed = true;
         return;
     }

@@ -183,14 +183,8 @@ static void heap_free(struct part *part, struct heap *heap) {
 }
 
 static void put_node(struct part *part, struct rdb_tape *tape, const struct list_node *node) {
-    bool plain;
-    struct slice bytes = list_node_bytes(node, &plain);
-    enum rdb_pack pack = snapshot_pack(part->snapshot);
     part->given++;
-    if (part->key.rdb_type == RDB_LIST)
-        (void)value_put_list_items(&tape->bytes, node, pack);
-    else
-        rdb_put_list_node(&tape->bytes, bytes, plain, pack);
+    value_put_list_node(&tape->bytes, node, part->key.rdb_type, snapshot_pack(part->snapshot));
 }
 
 static void keep_node(struct part *part, struct tapes *tapes, const struct list_node *node) {

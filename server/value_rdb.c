@@ -2,6 +2,7 @@
 #include "server/value_rdb.h"
 
 #include "lib/base/mem.h"
+#include "lib/redis/ziplist.h"
 #include "server/hash.h"
 #include "server/list.h"
 #include "server/set.h"
@@ -208,50 +209,75 @@ uint8_t value_rdb_type(const struct value *value) {
     UNREACHABLE("an encoding that is not written");
 }
 
+/* Before quicklists a list was one ziplist, or its items. */
+static uint8_t list_type_for(const struct list *list, unsigned version) {
+    bool plain;
+    if (version >= rdb_type_version(RDB_LIST_QUICKLIST)) return RDB_LIST_QUICKLIST;
+    if (list_nodes(list) != 1) return RDB_LIST;
+    (void)list_node_bytes(list_node_next(list, NULL), &plain);
+    return plain ? RDB_LIST : RDB_LIST_ZIPLIST;
+}
+
 uint8_t value_rdb_type_for(const struct value *value, unsigned version) {
     uint8_t newest = value_rdb_type(value);
     if (rdb_type_version(newest) <= version) return newest;
-    switch (value->type) {
-    case TYPE_STRING: return RDB_STRING;
-    case TYPE_LIST: return RDB_LIST;
-    case TYPE_SET: return RDB_SET;
-    case TYPE_HASH: return RDB_HASH;
-    case TYPE_ZSET: return version >= rdb_type_version(RDB_ZSET_2) ? RDB_ZSET_2 : RDB_ZSET;
-    case TYPE_STREAM: return version >= rdb_type_version(RDB_STREAM) ? RDB_STREAM : RDB_NO_TYPE;
-    case TYPES: break;
+    switch (newest) {
+    case RDB_LIST_QUICKLIST_2: return list_type_for(value->ptr, version);
+    case RDB_HASH_LISTPACK: return RDB_HASH_ZIPLIST;
+    case RDB_ZSET_LISTPACK: return RDB_ZSET_ZIPLIST;
+    case RDB_ZSET_2: return RDB_ZSET;
+    case RDB_STREAM_2: return version >= rdb_type_version(RDB_STREAM) ? RDB_STREAM : RDB_NO_TYPE;
+    default: UNREACHABLE("a type that is not written");
     }
-    UNREACHABLE("a type that is not written");
 }
 
-size_t value_put_list_items(struct buf *out, const struct list_node *node, enum rdb_pack pack) {
-    bool plain;
-    size_t count = 0;
+static void put_ziplist(struct buf *out, const uint8_t *lp, enum rdb_pack pack) {
+    struct buf ziplist = {0};
+    ziplist_put(&ziplist, lp);
+    rdb_put_string(out, buf_slice(&ziplist), pack);
+    buf_close(&ziplist);
+}
+
+static void put_old_node(struct buf *out, struct slice bytes, bool plain, enum rdb_pack pack) {
+    struct buf ziplist = {0};
+    if (!plain) {
+        put_ziplist(out, bytes.data, pack);
+        return;
+    }
+    ziplist_put_one(&ziplist, bytes);
+    rdb_put_string(out, buf_slice(&ziplist), pack);
+    buf_close(&ziplist);
+}
+
+static void put_items(struct buf *out, struct slice node, bool plain, enum rdb_pack pack) {
     char scratch[LP_TEXT_SIZE];
-    struct slice bytes = list_node_bytes(node, &plain);
     if (plain) {
-        rdb_put_string(out, bytes, pack);
-        return 1;
+        rdb_put_string(out, node, pack);
+        return;
     }
-    for (uint32_t at = lp_first(bytes.data); at != LP_NONE; at = lp_next(bytes.data, at), count++)
-        rdb_put_string(out, lp_text(bytes.data, at, scratch), pack);
-    return count;
+    for (uint32_t at = lp_first(node.data); at != LP_NONE; at = lp_next(node.data, at))
+        rdb_put_string(out, lp_text(node.data, at, scratch), pack);
 }
 
-static void put_old_list(struct buf *out, const struct list *list, enum rdb_pack pack) {
-    rdb_put_length(out, list_count(list));
+void value_put_list_node(struct buf *out, const struct list_node *node, uint8_t rdb_type,
+                         enum rdb_pack pack) {
+    bool plain;
+    struct slice bytes = list_node_bytes(node, &plain);
+    if (rdb_type == RDB_LIST)
+        put_items(out, bytes, plain, pack);
+    else if (rdb_type == RDB_LIST_QUICKLIST_2)
+        rdb_put_list_node(out, bytes, plain, pack);
+    else
+        put_old_node(out, bytes, plain, pack);
+}
+
+static void put_list(struct buf *out, const struct list *list, uint8_t rdb_type,
+                     enum rdb_pack pack) {
+    if (rdb_type != RDB_LIST_ZIPLIST)
+        rdb_put_length(out, rdb_type == RDB_LIST ? list_count(list) : list_nodes(list));
     for (const struct list_node *node = list_node_next(list, NULL); node;
          node = list_node_next(list, node))
-        (void)value_put_list_items(out, node, pack);
-}
-
-static void put_list(struct buf *out, const struct list *list, enum rdb_pack pack) {
-    rdb_put_length(out, list_nodes(list));
-    for (const struct list_node *node = list_node_next(list, NULL); node;
-         node = list_node_next(list, node)) {
-        bool plain;
-        struct slice bytes = list_node_bytes(node, &plain);
-        rdb_put_list_node(out, bytes, plain, pack);
-    }
+        value_put_list_node(out, node, rdb_type, pack);
 }
 
 static void put_hash(struct buf *out, const struct value *hash, enum rdb_pack pack) {
@@ -345,11 +371,15 @@ void value_put_as(struct buf *out, const struct value *value, uint8_t rdb_type,
         else
             rdb_put_string(out, value->bytes, pack);
         return;
-    case RDB_LIST: put_old_list(out, value->ptr, pack); return;
-    case RDB_LIST_QUICKLIST_2: put_list(out, value->ptr, pack); return;
+    case RDB_LIST:
+    case RDB_LIST_ZIPLIST:
+    case RDB_LIST_QUICKLIST:
+    case RDB_LIST_QUICKLIST_2: put_list(out, value->ptr, rdb_type, pack); return;
     case RDB_SET_INTSET: rdb_put_string(out, intset_slice(value->ptr), pack); return;
     case RDB_HASH_LISTPACK:
     case RDB_ZSET_LISTPACK: rdb_put_string(out, lp_slice(value->ptr), pack); return;
+    case RDB_HASH_ZIPLIST:
+    case RDB_ZSET_ZIPLIST: put_ziplist(out, value->ptr, pack); return;
     case RDB_HASH: put_hash(out, value, pack); return;
     case RDB_SET: put_set(out, value, pack); return;
     case RDB_ZSET:

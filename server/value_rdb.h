@@ -42,15 +42,16 @@ void value_builder_close(struct value_builder *builder);
 uint8_t value_rdb_type(const struct value *value);
 /* Append the serialised value. */
 void value_put(struct buf *out, const struct value *value, enum rdb_pack pack);
-/* The type for readers of RDB up to VERSION, 6 at least: what is too new for them is written
- * element by element, which every server turns into its own encoding. RDB_NO_TYPE: they have none
- * for it. */
+/* The type for readers of RDB up to VERSION, 6 at least: what is a listpack here is a ziplist for
+ * them, and a list of several nodes is written item by item for those that know no quicklists.
+ * RDB_NO_TYPE: they have none for it. */
 #define RDB_NO_TYPE 255
 uint8_t value_rdb_type_for(const struct value *value, unsigned version);
 /* RDB_TYPE is what value_rdb_type_for() said. */
 void value_put_as(struct buf *out, const struct value *value, uint8_t rdb_type, enum rdb_pack pack);
-/* A part of a value so written: the elements of a node of a list, for RDB_LIST. */
-size_t value_put_list_items(struct buf *out, const struct list_node *node, enum rdb_pack pack);
+/* A part of a value so written: a node of a list. For RDB_LIST that is its items. */
+void value_put_list_node(struct buf *out, const struct list_node *node, uint8_t rdb_type,
+                         enum rdb_pack pack);
 /* What stands behind the nodes of a stream: what it knows of itself, and its groups. */
 void value_put_stream_tail(struct buf *out, const struct xstream *stream, uint8_t rdb_type);
 

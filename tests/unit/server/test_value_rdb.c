@@ -156,6 +156,32 @@ static void test_out_and_in_again_is_the_same_value_in_the_same_encoding(void **
     buf_close(&bytes);
 }
 
+static void test_what_old_readers_get_is_the_same_value(void **state) {
+    (void)state;
+    uint64_t seed = rand_test_seed();
+    printf("seed %llu\n", (unsigned long long)seed);
+    struct rng rng = rng_from(seed);
+    struct buf bytes = {0};
+    for (int round = 0; round < 400; round++) {
+        struct value value = random_value(&rng, &bytes);
+        struct buf now = {0};
+        dump(&value, &now);
+        for (unsigned version = 6; version <= 10; version++) {
+            struct buf old = {0}, body = {0};
+            uint8_t rdb_type = value_rdb_type_for(&value, version);
+            assert_true(rdb_type_version(rdb_type) <= version);
+            value_put_as(&body, &value, rdb_type, round % 2);
+            dump_put(&old, rdb_type, buf_slice(&body));
+            assert_true(digest_equal(digest_of(buf_slice(&now)), digest_of(buf_slice(&old))));
+            buf_close(&old);
+            buf_close(&body);
+        }
+        if (value.type != TYPE_STRING) value_ops(value.type)->free(value.encoding, value.ptr);
+        buf_close(&now);
+    }
+    buf_close(&bytes);
+}
+
 /* As XADD k 1-1 f v on redis-server 7.0.15 is dumped. */
 static void test_a_stream_of_redis_goes_out_byte_for_byte(void **state) {
     (void)state;
@@ -190,6 +216,7 @@ int main(void) {
     value_register(TYPE_ZSET, &zset_ops);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_out_and_in_again_is_the_same_value_in_the_same_encoding),
+        cmocka_unit_test(test_what_old_readers_get_is_the_same_value),
         cmocka_unit_test(test_a_stream_of_redis_goes_out_byte_for_byte),
     };
     return cmocka_run_group_tests_name("value_rdb", tests, NULL, NULL);
