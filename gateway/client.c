@@ -19,7 +19,7 @@
 
 /* A client that does not read its answers is not asked for more questions: on_drain wakes it. */
 static bool may_run(const struct client *c) {
-    return c->stream != NULL && !c->closing && !c->busy && !c->wait_idle &&
+    return c->stream != NULL && !c->closing && !c->busy && !c->wait_idle && !c->worker->end.on &&
            !list_is_linked(&c->parked) &&
            stream_queued_bytes(c->stream) <= CLIENT_OUTPUT_HIGH_BYTES;
 }
@@ -83,7 +83,8 @@ static void close_if_done(struct client *c) {
 
 void client_run(struct client *c) {
     if (c->stream == NULL || c->closing) return;
-    if (c->blocked != NULL && c->blocked->again && !list_is_linked(&c->parked))
+    bool goes_on = !list_is_linked(&c->parked) && !c->worker->end.on;
+    if (c->blocked != NULL && c->blocked->again && goes_on)
         (void)blocked_resume(c);
     if (may_run(c) && buf_size(&c->in) > 0) {
         size_t used = consume(c, buf_slice(&c->in));

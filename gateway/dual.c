@@ -249,6 +249,7 @@ static void check_run_id(struct dual *d, enum lane_side side, const char *run_id
     lane_scan_restart(&d->lanes.scan);
     if (side == LANE_P || first) lanes_mark_all(&d->lanes);
     if (side == LANE_F && first) dual_know_follower(d);
+    if (side == LANE_F && !first) dual_doubt_follower(d);
 }
 
 /* Once for each connection, before its first write (C21). */
@@ -392,6 +393,9 @@ static void bury_recovered(struct dual *d) {
         (void)snprintf(d->run_id[buried->side], sizeof d->run_id[buried->side], "%s",
                        buried->run_id);
     }
+    for (unsigned side = 0; side < 2; side++)
+        if (d->run_id[side][0] == '\0')
+            (void)snprintf(d->run_id[side], sizeof d->run_id[side], "%s", r->run_id[side]);
 }
 
 static enum err open_journal(struct dual *d, struct why *why) {
@@ -504,6 +508,8 @@ void dual_close(struct dual *d) {
     dual_asks_close(d);
     lanes_close(&d->lanes);
     dual_reads_close(d);
+    for (unsigned side = 0; side < 2; side++)
+        lanes_note_server(&d->file.journal, (enum lane_side)side, d->run_id[side]);
     journal_file_close(&d->file);
     lanes_recovered_close(&d->recovered);
     mem_free(d);
@@ -512,7 +518,7 @@ void dual_close(struct dual *d) {
 /* ---- turns ---- */
 
 void dual_turn(struct dual *d) {
-    bool hurry = d->worker->held || loop_now_ms(d->worker->loop) < d->worker->hurry_until_ms;
+    bool hurry = d->worker->held || d->worker->end.on || loop_now_ms(d->worker->loop) < d->worker->hurry_until_ms;
     for (unsigned i = 0; i < d->lanes.count; i++) d->lanes.lane[i].hurry = hurry;
     lanes_turn(&d->lanes);
     list_page(d);

@@ -105,6 +105,8 @@ void dual_ask(struct dual *dual, struct ask *ask);
 /* CLIENT UNBLOCK of a client that waits in the gateway (C17); false: it does not. It has its answer
  * when its command is not being tried just now, or was and found nothing. */
 bool dual_unblock(struct client *client, bool with_error);
+/* It waits in the gateway, and its command is at the primary side just now. */
+bool dual_is_tried(const struct client *client);
 /* The client is freed. */
 void dual_forget(struct client *client);
 
@@ -128,6 +130,8 @@ bool dual_owes_clients(const struct backend *backend);
 bool dual_stands_still(const struct dual *dual);
 /* Both sides are equal, and nothing is under way to either. */
 bool dual_is_drained(const struct dual *dual);
+/* The lanes have done all that can be done before the process ends (drain.h). */
+bool dual_has_settled(const struct dual *dual);
 /* What is dirty or queued would be gone within a few round trips. */
 bool dual_is_nearly_drained(const struct dual *dual);
 /* The other side is about to become worker->side. */

@@ -261,6 +261,10 @@ static bool has_moved(const struct slot_table *table, const struct ask *ask, uns
 
 static void route(struct dual *d, struct ask *ask) {
     const struct slot_table *table = d->table_of_slots;
+    if (ask->from_peer && d->worker->end.on) { /* nothing was done; its client may ask again */
+        give_back(d, ask, ASK_LOST);
+        return;
+    }
     if (table == NULL && d->worker->gw->standalone) {
         take_command(d, ask);
         return;

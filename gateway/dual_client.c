@@ -379,6 +379,10 @@ void dual_waits_turn(struct dual *d) {
     }
 }
 
+bool dual_is_tried(const struct client *c) {
+    return c->dual_wait != NULL && c->dual_wait->trying;
+}
+
 void dual_forget(struct client *c) {
     if (c->barrier_item != NULL) c->barrier_item->client = NULL;
     c->barrier_item = NULL;

@@ -94,6 +94,7 @@ void dual_marks_open(struct dual *dual);
 void dual_marks_remove(struct dual *dual); /* F is not followed any more */
 void dual_marks_tick(struct dual *dual);
 void dual_know_follower(struct dual *dual); /* every lane has to do with the present process */
+void dual_doubt_follower(struct dual *dual); /* F is another process; lanes have not looked yet */
 bool dual_knows_follower(struct backend *backend);
 void dual_line_up(struct backend *backend); /* dual.c */
 

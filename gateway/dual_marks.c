@@ -53,9 +53,24 @@ void dual_marks_tick(struct dual *d) {
     }
 }
 
+/* The journal knows the servers by their connections, and not which lane has asked for its mark. So
+ * until all have, what a process behind us would read there is that any key may be dirty. */
+#define DOUBT UINT64_MAX /* as the id of an item; those count from 1 */
+
+void dual_doubt_follower(struct dual *d) {
+    d->table.entry_all(d->table.self, DOUBT);
+}
+
+static void look(struct dual *d) {
+    for (unsigned i = 0; i < d->lanes.count; i++)
+        if (strcmp(d->lane_run_id[i], d->run_id[LANE_F]) != 0) return;
+    d->table.forget(d->table.self, DOUBT);
+}
+
 void dual_know_follower(struct dual *d) {
     for (unsigned i = 0; i < d->lanes.count; i++)
         memcpy(d->lane_run_id[i], d->run_id[LANE_F], sizeof d->lane_run_id[i]);
+    look(d);
 }
 
 static void on_mark(struct req *req, struct backend *b, struct slice answer) {
@@ -68,6 +83,7 @@ static void on_mark(struct req *req, struct backend *b, struct slice answer) {
     log_info("lanes.restarted", LOG_U("lane", line->lane), LOG_B("all", keys == SIZE_MAX),
              LOG_U("keys", keys == SIZE_MAX ? 0 : keys));
     memcpy(d->lane_run_id[line->lane], b->run_id, sizeof b->run_id);
+    look(d);
     dual_line_up(b);
 }
 

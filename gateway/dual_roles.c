@@ -51,6 +51,17 @@ bool dual_is_drained(const struct dual *d) {
     return lanes_are_level(&d->lanes) && lanes_are_quiet(&d->lanes);
 }
 
+/* Slots that are dirty wait for a pass, which the next process makes. */
+bool dual_has_settled(const struct dual *d) {
+    if (!lanes_are_quiet(&d->lanes)) return false;
+    for (unsigned i = 0; i < d->lanes.count; i++) {
+        const struct lane *l = &d->lanes.lane[i];
+        if (!l->follower_up) continue;
+        if (l->keys.dirty_count > 0 || !lane_follower_is_drained(l)) return false;
+    }
+    return true;
+}
+
 #define NEARLY_KEYS 64u /* of a lane: they are copied at once */
 #define NEARLY_ITEMS 256u
 

@@ -91,7 +91,7 @@ static void write_out(struct client *c, const struct far_entry *entry) {
 static void hang_up(struct client *c) {
     c->far_lost = true;
     if (c->stream == NULL || c->closing) return;
-    counter_add(&c->worker->counters.broken_clients, 1);
+    if (!c->worker->end.on) counter_add(&c->worker->counters.broken_clients, 1);
     client_close(c);
     if (c->outstanding > 0) stream_close(c->stream);
 }
@@ -396,13 +396,17 @@ bool far_unblock(struct client *c, bool with_error) {
     return true;
 }
 
+void far_end(struct client *c) {
+    struct ask *cancel = ask_new(c->worker, ASK_CANCEL);
+    cancel->id = c->far_wait_id;
+    to_lanes(c->worker, cancel);
+}
+
 void far_forget(struct client *c) {
     if (c->far_wait == NULL) return;
     c->far_wait->client = NULL;
     c->far_wait = NULL;
-    struct ask *cancel = ask_new(c->worker, ASK_CANCEL);
-    cancel->id = c->far_wait_id;
-    to_lanes(c->worker, cancel);
+    far_end(c);
 }
 
 void far_abandon(struct worker *w) {

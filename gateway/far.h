@@ -123,6 +123,7 @@ void far_own(struct client *client, struct backend *backend, struct effect *effe
 void far_text(struct client *client, struct slice bytes);
 bool far_unblock(struct client *client, bool with_error); /* CLIENT UNBLOCK of one that waits */
 void far_forget(struct client *client);                   /* it is freed */
+void far_end(struct client *client); /* what blocks comes back, answered or not (drain.h) */
 void far_abandon(struct worker *worker);                  /* the loop ends: nothing comes back */
 void far_unpin(struct ask *ask);                          /* a PIN that came back */
 void far_connection_gone(struct worker *worker, enum side side, int64_t server_id,

@@ -142,6 +142,7 @@ static void on_report(void *self) {
     case REPORT_DRAINED: lanes_on_drained(gw, m->round); break;
     case REPORT_RESTED: lanes_on_rested(gw); break;
     case REPORT_DOWNGRADED: on_downgraded(gw, m); break;
+    case REPORT_ENDED: drain_on_loop(gw, m->round); break;
     case REPORT_ASK: control_ask(gw->control, m->worker, m->backend, m->epoch); break;
     case REPORT_FAILED:
         log_error("gateway.failed", LOG_S("why", m->why));
@@ -166,6 +167,7 @@ static void on_tick(void *self) {
     uint64_t now_ms = loop_now_ms(gw->main);
     gateway_carry_out(gw, hold_on_tick(&gw->hold, now_ms));
     bool second = now_ms - gw->last_second_ms >= 1000;
+    drain_tick(gw);
     lanes_tick(gw, second);
     gateway_audit_tick(gw, second);
     if (!second) return;
@@ -210,7 +212,7 @@ static void on_signal(uv_signal_t *handle, int number) {
         return;
     }
     log_info("gateway.stopping", LOG_I("signal", number));
-    loop_stop(gw->main);
+    drain_begin(gw);
 }
 
 /* ---- start ---- */

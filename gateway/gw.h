@@ -2,6 +2,7 @@
 #ifndef GATEWAY_GW_H
 #define GATEWAY_GW_H
 
+#include "gateway/drain.h"
 #include "gateway/hold.h"
 #include "gateway/scripts.h"
 
@@ -56,6 +57,7 @@ struct gateway {
     struct loop_timer timer;
     uint64_t last_second_ms;
     bool stopping, failed;
+    struct drain drain; /* the end of the process */
     struct stats *stats;
 };
 
@@ -68,6 +70,7 @@ enum report {
     REPORT_RESTED,
     REPORT_DOWNGRADED,
     REPORT_ASK,
+    REPORT_ENDED,   /* TELL_END, TELL_CLOSE or TELL_SETTLE: it is so; `round` says which */
     REPORT_FAILED, /* this process cannot go on; why */
 };
 struct report_message {

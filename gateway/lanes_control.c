@@ -135,6 +135,19 @@ void lanes_on_drained(struct gateway *gw, uint64_t round) {
     report(gw, "DRAINED", gw->drain_barrier);
 }
 
+bool lanes_may_leave(struct gateway *gw) {
+    const struct slot_table *slots = atomic_load(&gw->slots);
+    if (!gw->lanes || slots == NULL || slots->count < 2 || !control_is_up(gw->control)) return false;
+    unsigned self = slot_table_find(slots, slice_text(gw->name));
+    return self < slots->count && slot_table_owned(slots, self) > 0;
+}
+
+bool lanes_leave(struct gateway *gw) {
+    if (!gw->drain.asked) control_report(gw->control, "LEAVING", NULL, SLICE("{}"));
+    gw->drain.asked = true;
+    return lanes_may_leave(gw) || hold_is_held(&gw->hold);
+}
+
 void lanes_tick(struct gateway *gw, bool second) {
     if (!gw->capture_known || !gw->lanes || !control_is_up(gw->control)) return;
     bool level = figure(gw, DUAL_LEVEL) > 0;

@@ -24,4 +24,9 @@ void lanes_on_drained(struct gateway *gw, uint64_t round);
 void lanes_tick(struct gateway *gw, bool second); /* several times a second; SECOND: once in it */
 void lanes_write_report(struct gateway *gw, struct buf *out);
 
+/* At the end of the process (drain.h): whether there is somebody who could have our slots. */
+bool lanes_may_leave(struct gateway *gw);
+/* State is asked to hand them over. False: it is done, or nobody is left who could have them. */
+MUST_CHECK bool lanes_leave(struct gateway *gw);
+
 #endif

@@ -99,11 +99,22 @@ static void bury_in_all(struct lanes *lanes, enum lane_side side) {
     for (unsigned i = 0; i < lanes->count; i++) lane_buried(&lanes->lane[i], side);
 }
 
+/* In the journal a server that there is no connection to has this one. */
+#define NO_CONNECTION INT64_C(-1)
+
+void lanes_note_server(struct journal *journal, enum lane_side side, const char *run_id) {
+    if (run_id[0] != '\0') journal_opened(journal, (enum journal_side)side, NO_CONNECTION, run_id);
+}
+
 /* Which lane it was is not known, nor does it matter: lanes may have been more or fewer then. */
 static void read_connection(void *self, enum journal_side side, int64_t server_id,
                             const char *run_id) {
     struct recovery *r = self;
     struct lanes_recovered *out = r->out;
+    if (server_id == NO_CONNECTION) {
+        memcpy(out->run_id[side], run_id, strnlen(run_id, JOURNAL_RUN_ID_SIZE));
+        return;
+    }
     struct lanes_buried buried = {.side = (enum lane_side)side, .server_id = server_id};
     memcpy(buried.run_id, run_id, strnlen(run_id, JOURNAL_RUN_ID_SIZE));
     out->buried = mem_realloc(out->buried, (out->count + 1) * sizeof *out->buried);

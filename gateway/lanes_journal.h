@@ -29,6 +29,7 @@ struct lanes_recovered {
     enum journal_found found; /* not JOURNAL_GOOD: everything is dirty */
     struct lanes_buried *buried;
     size_t count; /* of buried */
+    char run_id[2][JOURNAL_RUN_ID_SIZE + 1]; /* lanes_note_servers(); "": not said */
     bool others;  /* there may have been connections that are not named; also when there is no
                    * journal at all, which a first start cannot tell from a lost one */
     size_t keys, slots, deadlines;
@@ -43,6 +44,10 @@ void lanes_journal_bind(struct lane_journal *table, struct journal *journal);
 void lanes_recover(struct lanes *lanes, const struct journal_file *file, const char *name,
                    struct lanes_recovered *recovered);
 void lanes_recovered_close(struct lanes_recovered *recovered);
+
+/* At the end of a process, whose connections may all be known to be gone: the server that it had to
+ * do with. Without that the next process would take it for another one (C22a). "": none. */
+void lanes_note_server(struct journal *journal, enum lane_side side, const char *run_id);
 
 /* BURIED is known to be gone. */
 void lanes_unbury(struct lanes *lanes, struct journal *journal, const struct lanes_buried *buried);

@@ -87,6 +87,7 @@ void worker_run_ready(struct worker *w) {
     }
     w->running = false;
     if (w->draining) worker_check_drained(w);
+    if (w->end.on) drain_loop_look(w);
 }
 
 void worker_unpark_all(struct worker *w, enum park park) {
@@ -124,7 +125,7 @@ static bool any_ready(const struct worker *w) {
 
 /* Clients that wait for a connection that does not come get an error in the end. */
 static void watch_readiness(struct worker *w) {
-    if (w->held) return;
+    if (w->held || w->end.on) return;
     uint64_t now_ms = loop_now_ms(w->loop);
     bool waiting = !list_is_empty(&w->parked[PARK_ROUTE]) || !list_is_empty(&w->parked[PARK_LEASE]);
     if (!waiting || (w->routed && any_ready(w))) {
@@ -150,6 +151,7 @@ static void on_timer(void *self) {
     watch_readiness(w);
     if (!list_is_empty(&w->graves)) graves_dig(w);
     barrier_tick(w);
+    if (w->end.on) drain_loop_tick(w);
     if (w->dual != NULL) dual_tick(w->dual);
     reads_loop_tick(w->reads);
     worker_run_ready(w);
@@ -240,6 +242,10 @@ static void on_tell(void *self) {
     case TELL_REST:
         if (w->dual != NULL && w->held) dual_rest(w->dual, true);
         break;
+    case TELL_DEAF: drain_loop_deaf(w); break;
+    case TELL_END: drain_loop_end(w); break;
+    case TELL_CLOSE: drain_loop_close(w); break;
+    case TELL_SETTLE: drain_loop_settle(w); break;
     case TELL_SLOTS:
         if (w->dual != NULL) dual_take_table(w->dual, m->table);
         worker_unpark_all(w, PARK_ROUTE);

@@ -95,6 +95,10 @@ struct worker {
     uint64_t announced_ms;   /* PREPARED waits for the lanes since then; 0: it does not */
     uint64_t hurry_until_ms; /* a barrier was announced: the lanes copy what is dirty at once */
     bool draining; /* the main loop wants to hear that the lanes are drained */
+    struct {       /* the process is to end (drain.h) */
+        bool on, answered, closing, closed, settling;
+        uint64_t settle_until_ms; /* of the loop with the lanes */
+    } end;
     enum side prepare_side;
     unsigned prepare_left; /* things to wait for until PREPARED */
     size_t prepare_scripts, prepare_refused, prepare_subs;
@@ -147,6 +151,10 @@ enum tell {
     TELL_FOLLOW, /* the lanes write to the other side from now on; not fine: no longer */
     TELL_DRAIN,  /* say when the lanes are drained */
     TELL_REST,   /* say when nothing is under way to either side (C22b) */
+    TELL_DEAF,   /* drain.h: accept no more clients */
+    TELL_END,    /* likewise: take no more requests; say when all that were taken are answered */
+    TELL_CLOSE,  /* likewise: close the clients, after what was written to them is sent; say so */
+    TELL_SETTLE, /* likewise: say when the lanes have nothing more to do */
     TELL_SLOTS,  /* `table` says whose slots are whose */
     TELL_AUDIT   /* dual_audit.h */
 };
@@ -169,7 +177,7 @@ void worker_tell(struct worker *worker, const struct tell_message *message);
 
 /* ---- inside the worker ---- */
 static inline bool worker_may_send(const struct worker *w) {
-    return w->routed && !w->held;
+    return w->routed && !w->held && !w->end.on;
 }
 void worker_begin(struct worker *w); /* first in every callback: takes the time */
 /* A request was passed on, or a reply: the turn's length is what it spent in here, at most. */
@@ -195,5 +203,13 @@ void barrier_prepare(struct worker *w, enum side side);
 void barrier_blackout(struct worker *w);
 void barrier_tick(struct worker *w);
 void barrier_on_ready(struct backend *backend); /* one that PREPARE waits for, perhaps */
+
+/* drain_loop.c: the end of the process (drain.h) */
+void drain_loop_deaf(struct worker *w);
+void drain_loop_end(struct worker *w);
+void drain_loop_close(struct worker *w);
+void drain_loop_settle(struct worker *w);
+void drain_loop_look(struct worker *w); /* when a callback ends */
+void drain_loop_tick(struct worker *w);
 
 #endif

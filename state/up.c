@@ -33,6 +33,7 @@ enum { SERVER, STATE, SYNCER, GATEWAY, CHILDREN };
 struct child {
     const char *name;
     bool wanted;
+    int64_t stop_ms; /* how long it may take to end */
     pid_t pid; /* 0: not running */
     int64_t started_ms, restart_at_ms, backoff_ms;
     unsigned starts;
@@ -117,7 +118,7 @@ static void start_child(struct child *child) {
 static void stop_child(struct child *child) {
     if (!child->pid) return;
     kill(child->pid, SIGTERM);
-    int64_t until = cli_now_ms() + STOP_MS;
+    int64_t until = cli_now_ms() + child->stop_ms;
     while (waitpid(child->pid, NULL, WNOHANG) == 0) {
         if (cli_now_ms() >= until) {
             say("%s: does not stop; killed", child->name);
@@ -219,6 +220,9 @@ static void add(struct supervisor *s, int at, const char *name,
     struct child *child = &s->child[at];
     child->name = name;
     child->wanted = true;
+    child->stop_ms = STOP_MS;
+    if (at == GATEWAY && config->gateway.drain > STOP_MS / 2)
+        child->stop_ms = config->gateway.drain + STOP_MS / 2;
     child->argv[0] = "drawbridge";
     child->argv[1] = name;
     child->argv[2] = s->file;

@@ -81,6 +81,7 @@ struct drawbridge_config {
         bool standalone; /* no state: forward to legacy, for ever */
         struct config_listen admin, metrics;
         int64_t max_clients;
+        int64_t drain; /* ms */
     } gateway;
     struct {
         char *name;

@@ -110,6 +110,11 @@ static const struct option table[] = {
     {.name = "gateway.max_clients", .type = OPTION_INT, .offset = AT(gateway.max_clients),
      .fallback = "10000", .min = 1, .max = 1000000, .live = true,
      .help = "More clients than this are refused."},
+    {.name = "gateway.drain", .type = OPTION_DURATION, .offset = AT(gateway.drain),
+     .fallback = "5s", .min = 0, .max = 600000,
+     .help = "How long a gateway that is told to end (SIGTERM) may take to answer what it has taken, "
+             "to hand its slots over and to bring its lanes to rest. 0: it ends at once, and clients "
+             "lose answers."},
     {.name = "gateway.admin", .type = OPTION_STRING, .offset = AT(gateway.admin.text),
      .example = "/run/drawbridge/gateway.sock",
      .help = "Its own admin socket; else NAME.sock in run_dir."},

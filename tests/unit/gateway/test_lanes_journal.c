@@ -262,10 +262,29 @@ static int remove_folder(void **state) {
     return rmdir(folder);
 }
 
+static void test_a_process_that_ended_in_order_says_which_servers_it_knew(void **state) {
+    (void)state;
+    struct process p;
+    start(&p, 2);
+    lanes_note_server(&p.file.journal, LANE_P, "a-run-id");
+    lanes_note_server(&p.file.journal, LANE_F, "");
+    die(&p);
+    start(&p, 3);
+    assert_int_equal(p.recovered.found, JOURNAL_GOOD);
+    assert_string_equal(p.recovered.run_id[LANE_P], "a-run-id");
+    assert_string_equal(p.recovered.run_id[LANE_F], "");
+    assert_int_equal(p.recovered.count, 0); /* nobody is to be killed */
+    die(&p);
+    start(&p, 3); /* killed before it has met anybody: then it is not known any more */
+    assert_string_equal(p.recovered.run_id[LANE_P], "");
+    die(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dirty_keys_slots_and_deadlines_come_back_to_any_number_of_lanes),
         cmocka_unit_test(test_a_command_that_left_makes_its_key_dirty),
+        cmocka_unit_test(test_a_process_that_ended_in_order_says_which_servers_it_knew),
         cmocka_unit_test(test_what_emptied_a_database_at_P_only_makes_everything_dirty),
         cmocka_unit_test(test_a_table_of_deadlines_without_room_is_so_afterwards_too),
     };
