@@ -245,18 +245,11 @@ static void take(struct dual *d, struct ask *ask) {
     const struct slot_table *table = d->table_of_slots;
     bool all = ask->kind == ASK_PIN && table->count > 1;
     bool wide =
-        ask->kind == ASK_DO && !ask->effect->blocking && peers_is_wide(table, ask->effect, d->self);
+        ask->kind == ASK_DO && !ask->effect->blocking && owners_are_several(table, ask->effect, d->self);
     if (all || wide)
         ask->pin = peers_pin(d->peers, ask->effect, ask, on_pinned);
     else
         take_command(d, ask);
-}
-
-/* A table that came between has given the slot to somebody else: the client's other commands may
- * have gone another way. */
-static bool has_moved(const struct slot_table *table, const struct ask *ask, unsigned home) {
-    return ask->table != NULL && ask->table != table &&
-           strcmp(ask->table->gateway[ask->home].name, table->gateway[home].name) != 0;
 }
 
 static void route(struct dual *d, struct ask *ask) {
@@ -269,19 +262,15 @@ static void route(struct dual *d, struct ask *ask) {
         take_command(d, ask);
         return;
     }
-    if (table == NULL || (ask->from_peer && ask->version > table->version)) {
-        list_push(&d->early, &ask->link);
-        return;
-    }
-    unsigned home = ask->kind == ASK_PIN ? d->self : peers_home(table, ask->effect, d->self);
-    if (ask->kind == ASK_DO && home == table->count) home = ask->home; /* it has no key */
-    if (ask->kind == ASK_PIN || home == d->self) {
-        take(d, ask);
-    } else if (home >= table->count) {
-        try_again(d, ask); /* nobody's */
-    } else if (ask->from_peer || has_moved(table, ask, home)) {
-        give_back(d, ask, ASK_LOST);
-    } else {
+    struct owners_ask of = {ask->kind == ASK_PIN, ask->from_peer, ask->version, ask->table, ask->home};
+    unsigned home = 0;
+    switch (owners_route(table, d->self, ask->effect, &of, &home)) {
+    case OWNERS_LATER: list_push(&d->early, &ask->link); return;
+    case OWNERS_OURS: take(d, ask); return;
+    case OWNERS_NOBODY: try_again(d, ask); return;
+    case OWNERS_LOST: give_back(d, ask, ASK_LOST); return;
+    case OWNERS_FORWARD:
+    default:
         effect_free(ask->effect);
         ask->effect = NULL;
         peers_forward(d->peers, ask, home);

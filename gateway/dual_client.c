@@ -156,8 +156,8 @@ static enum take send_by_lane(struct client *c, struct effect *effect) {
 /* It stays in this loop: all that it touches or may write is ours. */
 static bool is_ours(const struct dual *d, const struct effect *effect) {
     if (d->table_of_slots == NULL) return d->worker->gw->standalone;
-    return peers_home(d->table_of_slots, effect, d->self) == d->self &&
-           !peers_is_wide(d->table_of_slots, effect, d->self);
+    return owners_home(d->table_of_slots, effect, d->self) == d->self &&
+           !owners_are_several(d->table_of_slots, effect, d->self);
 }
 
 static enum take send_effect(struct client *c, struct effect *effect, struct slice block,
@@ -309,7 +309,7 @@ static void on_pinned(struct dual *d, struct ask *ask) {
 static bool pin_first(struct dual *d, struct dual_wait *wait, struct effect *effect) {
     const struct slot_table *table = d->table_of_slots;
     struct ask *ask = wait->ask;
-    if (table == NULL || ask->pin != NULL || !peers_is_wide(table, effect, d->self)) return false;
+    if (table == NULL || ask->pin != NULL || !owners_are_several(table, effect, d->self)) return false;
     wait->trying = true;
     ask->pin = peers_pin(d->peers, effect, ask, on_pinned);
     effect_free(effect);

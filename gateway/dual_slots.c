@@ -53,33 +53,23 @@ bool dual_is_settled(const struct dual *d) {
 
 /* ---- a table ---- */
 
-static bool is_ours(const uint64_t *owned, unsigned slot) {
-    return (owned[slot / 64] >> (slot % 64)) & 1;
-}
-
 void dual_take_table(struct dual *d, const struct slot_table *table) {
-    uint64_t owned[LANE_SLOTS / 64] = {0};
-    bool first = d->table_of_slots == NULL, gained = first;
+    struct owners_news news;
+    bool first = d->table_of_slots == NULL;
     if (!first && table->version <= d->table_of_slots->version) return;
-    d->self = slot_table_find(table, slice_text(d->worker->gw->name));
-    unsigned count = 0;
-    for (unsigned slot = 0; slot < LANE_SLOTS; slot++) {
-        if (table->owner[slot] != d->self || d->self == table->count) continue;
-        owned[slot / 64] |= UINT64_C(1) << (slot % 64);
-        if (!first && !is_ours(d->lanes.owned, slot)) gained = true;
-        count++;
-    }
-    uint64_t since = d->self < table->count ? table->gateway[d->self].since : 0;
-    bool trusted = first && since == read_since(d) && d->recovered.found == JOURNAL_GOOD;
+    owners_read(&news, table, slice_text(d->worker->gw->name), first ? NULL : d->lanes.owned,
+                first ? read_since(d) : 0, d->recovered.found == JOURNAL_GOOD);
+    d->self = news.self;
     log_info("lanes.slots", LOG_U("version", table->version), LOG_U("gateways", table->count),
-             LOG_U("owned", count), LOG_B("gained", gained), LOG_B("trusted", trusted));
+             LOG_U("owned", news.count), LOG_B("gained", news.gained),
+             LOG_B("trusted", news.trusted));
     d->table_of_slots = table;
-    d->owned = count;
+    d->owned = news.count;
     d->resting = false;
     lanes_rest(&d->lanes, false);
-    lanes_own(&d->lanes, owned, table->count > 1, trusted);
-    if (gained && !trusted) write_since(d, since);
-    peers_on_table(d->peers, gained);
+    lanes_own(&d->lanes, news.owned, table->count > 1, news.trusted);
+    if (news.gained && !news.trusted) write_since(d, news.since);
+    peers_on_table(d->peers, news.gained);
     dual_asks_on_table(d);
     worker_unpark_all(d->worker, PARK_ROUTE);
 }

@@ -183,9 +183,9 @@ static struct target find_target(struct client *c, const struct effect *effect) 
     t.lane = lanes_home_of((unsigned)gw->config->gateway.lanes, effect, before);
     if (t.table != NULL) {
         unsigned self = slot_table_find(t.table, slice_text(gw->name));
-        t.home = peers_home(t.table, effect, self < t.table->count ? self : t.table->owner[0]);
+        t.home = owners_home(t.table, effect, self < t.table->count ? self : t.table->owner[0]);
         t.far = t.home != self;
-        t.wide = peers_is_wide(t.table, effect, t.home);
+        t.wide = owners_are_several(t.table, effect, t.home);
         t.place = t.table->version << 16 | t.home << 8;
     }
     t.place |= t.lane;

@@ -27,23 +27,6 @@ const struct slot_table *peers_table(const struct peers *p) {
     return p->dual->table_of_slots;
 }
 
-unsigned peers_home(const struct slot_table *table, const struct effect *e, unsigned self) {
-    if (e->barrier) return table->owner[0];
-    for (size_t i = 0; i < e->key_count; i++)
-        if (e->keys[i].use & EFFECT_WRITE) return table->owner[slot_cluster(e->keys[i].name)];
-    if (e->key_count > 0) return table->owner[slot_cluster(e->keys[0].name)];
-    return self;
-}
-
-bool peers_is_wide(const struct slot_table *table, const struct effect *e, unsigned home) {
-    if (table->count < 2 || !e->writes || e->no_data) return false;
-    if (e->keys_unknown || e->barrier) return true;
-    for (size_t i = 0; i < e->key_count; i++)
-        if ((e->keys[i].use & EFFECT_WRITE) && table->owner[slot_cluster(e->keys[i].name)] != home)
-            return true;
-    return false;
-}
-
 /* ---- what is asked ---- */
 
 static void tell_ask(struct peer *peer, struct ask *ask) {
@@ -394,18 +377,9 @@ static void update_asks(struct peers *p) {
 }
 
 void peers_look(struct peers *p) {
-    const struct slot_table *table = peers_table(p);
     struct lanes *lanes = &p->dual->lanes;
-    bool unsynced = false;
-    for (unsigned i = 0; i < table->count; i++) {
-        bool heard = strcmp(table->gateway[i].name, p->dual->worker->gw->name) == 0;
-        LIST_EACH(&p->holders, at) {
-            const struct holder *h = LIST_OWNER(at, struct holder, link);
-            if (strcmp(h->name, table->gateway[i].name) == 0 && h->synced >= p->gained)
-                heard = true;
-        }
-        if (!heard) unsynced = true;
-    }
+    bool unsynced =
+        !holders_are_known(&p->holders, peers_table(p), p->dual->worker->gw->name, p->gained);
     if (unsynced == p->unsynced) return;
     p->unsynced = unsynced;
     for (unsigned i = 0; i < lanes->count; i++) {
@@ -419,11 +393,11 @@ void peers_look(struct peers *p) {
 void peers_on_table(struct peers *p, bool gained) {
     const struct slot_table *table = peers_table(p);
     if (gained) p->gained = table->version;
-    for (struct list *next, *at = p->holders.next; at != &p->holders; at = next) {
+    for (struct list *next, *at = p->holders.list.next; at != &p->holders.list; at = next) {
         next = at->next;
         struct holder *h = LIST_OWNER(at, struct holder, link);
         if (is_known(table, h->name, NULL)) continue;
-        holder_gone(p, h);
+        peers_holder_gone(p, h);
     }
     update_out(p, table);
     update_asks(p);
@@ -474,7 +448,7 @@ enum err peers_open(struct peers **peers, struct dual *d, struct why *why) {
     p->dual = d;
     list_init(&p->out);
     list_init(&p->visitors);
-    list_init(&p->holders);
+    holders_init(&p->holders, &d->lanes, peers_on_unpinned, d);
     list_init(&p->pins);
     enum err err = OK;
     if (at->kind != ENDPOINT_NONE)
@@ -493,8 +467,7 @@ void peers_close(struct peers *p) {
     while (!list_is_empty(&p->visitors))
         visitor_close(LIST_OWNER(p->visitors.next, struct visitor, link));
     while (!list_is_empty(&p->out)) peer_free(LIST_OWNER(p->out.next, struct peer, link));
-    while (!list_is_empty(&p->holders))
-        holder_free(LIST_OWNER(p->holders.next, struct holder, link));
+    holders_close(&p->holders);
     for (struct list *link; (link = list_pop(&p->pins)) != NULL;) {
         struct far_pin *pin = LIST_OWNER(link, struct far_pin, link);
         buf_close(&pin->words);

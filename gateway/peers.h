@@ -19,6 +19,8 @@
  * connections are. Of a process before this one under the same name: SYNCED is said only when the
  * connections in its journal are known to be gone.
  *
+ * Whose a command is decides owners.h; what others have pinned here is kept by holders.h.
+ *
  * The messages are in docs/CONTROL.md. Hostile input: peers are trusted to be peers (a Unix socket
  * or certificates), not to be right: every message is checked, and what is not understood ends the
  * connection.
@@ -27,6 +29,7 @@
 #define GATEWAY_PEERS_H
 
 #include "gateway/far.h"
+#include "gateway/owners.h"
 
 #include "lib/control/slot_table.h"
 
@@ -42,12 +45,6 @@ void peers_close(struct peers *peers); /* NULL is fine */
 /* There is a new table, and the lanes have taken it over. GAINED: there are new slots of ours. */
 void peers_on_table(struct peers *peers, bool gained);
 void peers_tick(struct peers *peers);
-
-/* Who owns the slot that says where EFFECT goes: slot 0 of a barrier, so that all of them
- * have one order; else that of its first written key, else of its first key; without any SELF. */
-unsigned peers_home(const struct slot_table *table, const struct effect *effect, unsigned self);
-/* It may write keys that HOME does not own. */
-bool peers_is_wide(const struct slot_table *table, const struct effect *effect, unsigned home);
 
 /* To the owner, gateway number HOME of the table; takes ASK, whose request is set. */
 void peers_forward(struct peers *peers, struct ask *ask, unsigned home);

@@ -105,109 +105,28 @@ static bool on_unblock(struct visitor *v, uint64_t id, bool with_error) {
 
 /* ---- pins ---- */
 
-void held_pin_free(struct held_pin *pin) {
-    buf_close(&pin->names);
-    mem_free(pin->keys);
-    mem_free(pin);
-}
-
-static struct held_pin *find_pin(const struct holder *h, uint64_t id) {
-    LIST_EACH(&h->pins, at) {
-        struct held_pin *pin = LIST_OWNER(at, struct held_pin, link);
-        if (pin->id == id) return pin;
-    }
-    return NULL;
-}
-
-static struct held_pin *read_pin(uint64_t id, size_t argc, const struct slice *argv) {
-    bool all = slice_equal(argv[0], SLICE("all"));
-    if ((!all && !slice_equal(argv[0], SLICE("some"))) || argc % 2 == 0) return NULL;
-    struct held_pin *pin = NEW(struct held_pin);
-    size_t count = argc / 2, at = 0;
-    pin->id = id;
-    pin->keys = NEW_ARRAY(struct effect_key, count + 1);
-    for (size_t i = 0; i < count; i++) buf_add(&pin->names, argv[2 + 2 * i]);
-    for (size_t i = 0; i < count; i++) {
-        uint64_t db = 0;
-        if (!peers_read_number(argv[1 + 2 * i], &db) || db > INT32_MAX) {
-            held_pin_free(pin);
-            return NULL;
-        }
-        struct slice name =
-            slice_take(slice_drop(buf_slice(&pin->names), at), argv[2 + 2 * i].size);
-        pin->keys[i] = (struct effect_key){.name = name, .db = (int32_t)db, .use = EFFECT_WRITE};
-        at += name.size;
-    }
-    pin->effect =
-        (struct effect){.keys = pin->keys, .key_count = count, .writes = true, .keys_unknown = all};
-    return pin;
-}
-
-/* Told again on a new connection it is pinned already. */
 static bool on_pin(struct visitor *v, uint64_t id, size_t argc, const struct slice *argv) {
-    struct held_pin *pin = find_pin(v->holder, id);
-    if (pin == NULL) {
-        pin = read_pin(id, argc, argv);
-        if (pin == NULL) return false;
-        list_push(&v->holder->pins, &pin->link);
-        lanes_pin(&v->peers->dual->lanes, &pin->effect);
-    }
-    pin->stale = false;
+    if (!holder_pin(&v->peers->holders, v->holder, id, argc, argv)) return false;
     write_answer(v, 'P', id, NULL);
     return true;
 }
 
-static void unpin(struct peers *p, struct held_pin *pin) {
-    list_remove(&pin->link);
-    lanes_unpin(&p->dual->lanes, &pin->effect);
-    dual_waits_wrote(p->dual, &pin->effect);
-    held_pin_free(pin);
+void peers_on_unpinned(void *dual, const struct effect *effect) {
+    dual_waits_wrote(dual, effect);
 }
 
-static void on_synced(struct visitor *v, uint64_t version) {
-    struct holder *h = v->holder;
-    for (struct list *next, *at = h->pins.next; at != &h->pins; at = next) {
-        next = at->next;
-        struct held_pin *pin = LIST_OWNER(at, struct held_pin, link);
-        if (pin->stale) unpin(v->peers, pin);
-    }
-    if (version > h->synced) h->synced = version;
-    peers_look(v->peers);
+static void hang_up_on(struct holder *h) {
+    if (h->visitor == NULL) return;
+    h->visitor->holder = NULL;
+    stream_abort(h->visitor->stream);
 }
 
-static void drop_pins(struct peers *p, struct holder *h) {
-    while (!list_is_empty(&h->pins)) unpin(p, LIST_OWNER(h->pins.next, struct held_pin, link));
-}
-
-void holder_gone(struct peers *p, struct holder *h) {
-    if (h->visitor != NULL) {
-        h->visitor->holder = NULL;
-        stream_abort(h->visitor->stream);
-    }
-    drop_pins(p, h);
-    holder_free(h);
-}
-
-void holder_free(struct holder *h) {
-    for (struct list *link; (link = list_pop(&h->pins)) != NULL;)
-        held_pin_free(LIST_OWNER(link, struct held_pin, link));
-    list_remove(&h->link);
-    mem_free(h);
+void peers_holder_gone(struct peers *p, struct holder *h) {
+    hang_up_on(h);
+    holder_gone(&p->holders, h);
 }
 
 /* ---- connections ---- */
-
-static struct holder *find_holder(struct peers *p, struct slice name) {
-    LIST_EACH(&p->holders, at) {
-        struct holder *h = LIST_OWNER(at, struct holder, link);
-        if (slice_equal(slice_text(h->name), name)) return h;
-    }
-    struct holder *h = NEW(struct holder);
-    memcpy(h->name, name.data, name.size);
-    list_init(&h->pins);
-    list_push(&p->holders, &h->link);
-    return h;
-}
 
 static bool on_hello(struct visitor *v, const struct slice *argv) {
     struct peers *p = v->peers;
@@ -221,14 +140,10 @@ static bool on_hello(struct visitor *v, const struct slice *argv) {
     const struct slot_table *table = peers_table(p);
     if (table == NULL || slot_table_find(table, argv[1]) == table->count)
         return false; /* it is not ours yet: it dials again */
-    struct holder *h = find_holder(p, argv[1]);
-    if (h->visitor != NULL) {
-        h->visitor->holder = NULL;
-        stream_abort(h->visitor->stream);
-    }
-    h->visitor = v;
+    struct holder *h = holders_get(&p->holders, argv[1]);
+    hang_up_on(h);
     v->holder = h;
-    LIST_EACH(&h->pins, at) LIST_OWNER(at, struct held_pin, link)->stale = true;
+    holder_connected(h, v);
     stream_write(v->stream, SLICE("*1\r\n$2\r\nOK\r\n"));
     peers_look(p);
     return true;
@@ -246,12 +161,12 @@ static bool on_message(struct visitor *v, size_t argc, const struct slice *argv)
     if (slice_equal(argv[0], SLICE("UNBLOCK")) && argc == 3)
         return on_unblock(v, number, slice_equal(argv[2], SLICE("1")));
     if (slice_equal(argv[0], SLICE("SYNCED"))) {
-        on_synced(v, number);
+        holder_synced(&v->peers->holders, v->holder, number);
+        peers_look(v->peers);
         return true;
     }
     if (!slice_equal(argv[0], SLICE("UNPIN"))) return false;
-    struct held_pin *pin = find_pin(v->holder, number);
-    if (pin != NULL) unpin(v->peers, pin);
+    holder_unpin(&v->peers->holders, v->holder, number);
     return true;
 }
 

@@ -3,6 +3,7 @@
 #define GATEWAY_PEERS_INSIDE_H
 
 #include "gateway/dual_inside.h"
+#include "gateway/holders.h"
 #include "gateway/peers.h"
 
 #include "lib/net/listener.h"
@@ -47,28 +48,11 @@ struct visitor {
     struct list asks; /* struct ask.visit: not answered */
 };
 
-/* What another gateway has pinned here; it outlives its connections. */
-struct holder {
-    struct list link; /* peers->holders */
-    char name[SLOT_TABLE_NAME_BYTES];
-    uint64_t synced; /* the highest version with which it said SYNCED */
-    struct list pins;
-    struct visitor *visitor; /* the latest */
-};
-
-struct held_pin {
-    struct list link;
-    uint64_t id;
-    bool stale;           /* not told again since it connected anew */
-    struct effect effect; /* its keys only */
-    struct effect_key *keys;
-    struct buf names;
-};
-
 struct peers {
     struct dual *dual;
     struct listener *listener; /* NULL: nobody can reach us */
-    struct list out, visitors, holders, pins;
+    struct list out, visitors, pins;
+    struct holders holders;
     uint32_t bits; /* in use */
     uint64_t next_id;
     uint64_t gained; /* the version with which we last got slots */
@@ -89,9 +73,8 @@ void peers_look(struct peers *peers); /* whether all pins that may be out there 
 /* peers_in.c */
 void peers_on_visit(void *self, struct stream *stream);
 void visitor_close(struct visitor *visitor);
-void holder_free(struct holder *holder);
-void holder_gone(struct peers *peers, struct holder *holder); /* with what it has pinned */
-void held_pin_free(struct held_pin *pin);
+void peers_holder_gone(struct peers *peers, struct holder *holder); /* with what it has pinned */
+void peers_on_unpinned(void *dual, const struct effect *effect);
 extern const struct resp_request_limits peers_limits;
 
 #endif
