@@ -55,13 +55,13 @@ def fill(link, count):
 
 
 def main():
-    with Link("kill", copy="throttle: { ops: 25000 }") as link:
+    with Link("kill", copy="throttle: { ops: 12000 }") as link:
         fill(link, 8000)
         load = Load(link, link.seed)
         load.start()
         try:
             link.start()
-            link.wait_log("copy.start")
+            link.wait_log("link.rdb_complete")  # before that a new RDB has to come
             for _ in range(4):  # in the copy: it goes on where it was
                 time.sleep(0.2 + link.random.random() * 0.3)
                 link.kill()
