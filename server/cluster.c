@@ -4,6 +4,7 @@
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "server/block.h"
+#include "server/cluster_bus.h"
 #include "server/engine.h"
 #include "server/gates.h"
 #include "server/multi.h"
@@ -235,6 +236,7 @@ static void redirect_blocked(struct engine *engine) {
 
 void cluster_changed(struct engine *engine) {
     write_file(engine);
+    cluster_bus_learn(engine);
     redirect_blocked(engine);
 }
 
@@ -280,5 +282,6 @@ enum err cluster_open(struct engine *engine, struct why *why) {
     cluster_announce(engine);
     engine_log(engine, '*', "Cluster mode, I'm %s", engine->cluster->topology->myself->id);
     engine_hook_add(engine, HOOK_READY, follow_master);
+    engine_hook_add(engine, HOOK_READY, cluster_bus_learn);
     return OK;
 }

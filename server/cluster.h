@@ -1,8 +1,8 @@
 /* cluster.h -- cluster mode: which requests this server answers, and where it sends the others.
  *
  * With cluster-enabled the server knows a topology (topology.h), kept in cluster-config-file and
- * changed by CLUSTER commands and by DRAWBRIDGE TOPOLOGY SET. There is no bus: each server is told
- * for itself. Every change is written (fs_replace) before it is answered; if that fails the server
+ * changed by CLUSTER commands and by DRAWBRIDGE TOPOLOGY SET. There is no gossip: each server is
+ * told for itself. Only what clients publish goes from node to node (cluster_bus.h). Every change is written (fs_replace) before it is answered; if that fails the server
  * says so in its log, and goes on with what it was told.
  *
  * How a request goes (cluster_admits), as getNodeByQuery() of Redis 7.0 decides:
@@ -28,6 +28,7 @@ enum cluster_endpoint { CLUSTER_ENDPOINT_IP, CLUSTER_ENDPOINT_HOSTNAME, CLUSTER_
 struct cluster {
     struct topology *topology; /* owned; replaced whole by DRAWBRIDGE TOPOLOGY SET */
     bool names_itself;         /* our host name is that of cluster-announce-hostname */
+    struct cluster_bus *bus;   /* cluster_bus.h; NULL: nobody to talk to yet */
 };
 
 /* Reads or makes the file, binds the commands. Harmless without cluster-enabled. */

@@ -1,5 +1,6 @@
 /* cluster_reports.c -- what CLUSTER says about nodes and slots, in the forms that clients read. */
 #include "server/cluster.h"
+#include "server/cluster_bus.h"
 #include "server/engine.h"
 #include "server/replication.h"
 #include "server/reply.h"
@@ -142,6 +143,15 @@ void cluster_info_put(struct engine *engine, struct buf *out) {
                "cluster_size:%zu\r\ncluster_current_epoch:%llu\r\ncluster_my_epoch:%llu\r\n",
                failed, t->count, topology_size(t), (unsigned long long)t->epoch,
                (unsigned long long)(me->master ? me->master->epoch : me->epoch));
-    buf_printf(out, "cluster_stats_messages_sent:0\r\ncluster_stats_messages_received:0\r\n"
-                    "total_cluster_links_buffer_limit_exceeded:0\r\n");
+    struct cluster_bus_counts bus = cluster_bus_counts(engine);
+    if (bus.sent)
+        buf_printf(out, "cluster_stats_messages_publish_sent:%llu\r\n",
+                   (unsigned long long)bus.sent);
+    if (bus.dropped)
+        buf_printf(out, "cluster_stats_messages_publish_dropped:%llu\r\n",
+                   (unsigned long long)bus.dropped);
+    buf_printf(out,
+               "cluster_stats_messages_sent:%llu\r\ncluster_stats_messages_received:0\r\n"
+               "total_cluster_links_buffer_limit_exceeded:0\r\n",
+               (unsigned long long)bus.sent);
 }

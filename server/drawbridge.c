@@ -10,6 +10,7 @@
 #include "server/args.h"
 #include "server/block.h"
 #include "server/persistence.h"
+#include "server/pubsub.h"
 #include "server/replication.h"
 #include "server/reply.h"
 
@@ -129,6 +130,13 @@ static void join(struct client *c) {
     reply_ok(c);
 }
 
+/* What was published at another node of the cluster: to our own subscribers, and no further. */
+static void deliver(struct client *c, bool sharded) {
+    int64_t receivers = pubsub_publish(c->engine, c->argv[2], c->argv[3], sharded);
+    c->engine->stats.pubsub_messages += (uint64_t)receivers;
+    reply_int(c, receivers);
+}
+
 static void drawbridge_command(struct client *c) {
     if (arg_is(c->argv[1], "checkpoint"))
         checkpoint(c);
@@ -138,6 +146,10 @@ static void drawbridge_command(struct client *c) {
         join(c);
     else if (arg_is(c->argv[1], "digest") && c->argc >= 3)
         drawbridge_digest(c);
+    else if (arg_is(c->argv[1], "publish") && c->argc == 4)
+        deliver(c, false);
+    else if (arg_is(c->argv[1], "spublish") && c->argc == 4)
+        deliver(c, true);
     else if (arg_is(c->argv[1], "topology") && c->argc >= 3)
         cluster_topology_command(c);
     else

@@ -9,6 +9,7 @@
 #include "server/execute.h"
 #include "server/expire_cycle.h"
 #include "server/gates.h"
+#include "server/cluster_bus.h"
 #include "server/metrics.h"
 #include "server/net.h"
 #include "server/output.h"
@@ -272,5 +273,6 @@ enum err engine_run(struct engine *engine, struct why *why) {
     }
     net_close_listeners(engine, true);
     server_metrics_close(engine);
+    cluster_bus_close(engine);
     return OK;
 }

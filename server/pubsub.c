@@ -8,6 +8,7 @@
 
 #include "lib/base/mem.h"
 #include "server/args.h"
+#include "server/cluster_bus.h"
 #include "server/drawbridge.h"
 #include "server/engine.h"
 #include "server/output.h"
@@ -282,10 +283,15 @@ static void run_sunsubscribe(struct client *c) {
     unsubscribe_some(c, "sunsubscribe", SHARDS);
 }
 
+/* To replicas by the stream; in cluster mode to all nodes by connections of ours, as in Redis. What
+ * a master says there (a checkpoint) goes on to our own replicas. */
 static void publish(struct client *c, bool sharded) {
     int64_t receivers = pubsub_publish(c->engine, c->argv[1], c->argv[2], sharded);
     c->engine->stats.pubsub_messages += (uint64_t)receivers;
-    c->flags |= CLIENT_FORCE_REPL;
+    if (c->engine->cluster && !(c->flags & (CLIENT_MASTER | CLIENT_LOADING)))
+        cluster_bus_publish(c->engine, c->argv[1], c->argv[2], sharded);
+    else
+        c->flags |= CLIENT_FORCE_REPL;
     reply_int(c, receivers);
 }
 

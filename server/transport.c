@@ -36,7 +36,7 @@ static struct tls_options server_options(const struct engine *engine) {
                                 .key_password = text_or_null(s->tls_key_file_pass)};
 }
 
-static struct tls_options client_options(const struct engine *engine) {
+struct tls_options transport_client_options(const struct engine *engine) {
     const struct settings *s = &engine->settings;
     const char *ca = s->tls_ca_cert_file[0] ? s->tls_ca_cert_file : s->tls_ca_cert_dir;
     bool own = s->tls_client_cert_file[0] != '\0';
@@ -100,7 +100,7 @@ enum err transport_accept(struct engine *engine, struct transport *transport, in
 /* As Redis: the chain is verified and the name is not, since masters are named by addresses. */
 enum err transport_dial(struct engine *engine, struct transport *transport, int fd,
                         const char *host, struct why *why) {
-    struct tls_options options = client_options(engine);
+    struct tls_options options = transport_client_options(engine);
     struct tls *tls;
     struct ssl_st *session;
     (void)host;

@@ -10,6 +10,7 @@
 #define SERVER_TRANSPORT_H
 
 #include "lib/base/why.h"
+#include "lib/net/endpoint.h"
 
 #include <sys/types.h>
 
@@ -26,6 +27,8 @@ MUST_CHECK enum err transport_accept(struct engine *engine, struct transport *tr
                                      struct why *why);
 MUST_CHECK enum err transport_dial(struct engine *engine, struct transport *transport, int fd,
                                    const char *host, struct why *why);
+/* As which client we dial others; borrowed from the settings. */
+struct tls_options transport_client_options(const struct engine *engine);
 void transport_close(struct transport *transport); /* says goodbye if it can; plain is fine */
 
 ssize_t transport_read(struct transport *transport, int fd, void *bytes, size_t size);

@@ -181,6 +181,88 @@ def test_what_was_changed_by_hand_is_left_alone():
         client.close()
 
 
+class Listener:
+    """Hears one channel at one node."""
+
+    def __init__(self, node, channel, sharded=False, readonly=False):
+        self.client = redis.Redis(port=node.port)
+        self.connection = self.client.connection_pool.get_connection("x")
+        if readonly:
+            self.ask("READONLY")
+        self.ask("SSUBSCRIBE" if sharded else "SUBSCRIBE", channel)
+
+    def ask(self, *words):
+        self.connection.send_command(*words)
+        return self.connection.read_response()
+
+    def heard(self, count):
+        """COUNT messages, and no more after them."""
+        got = []
+        while self.connection.can_read(timeout=30 if len(got) < count else 0.2):
+            got.append(self.connection.read_response()[2])
+        return got
+
+    def close(self):
+        self.client.close()
+
+
+def test_what_is_published_at_one_node_is_heard_at_all_once():
+    with Folder("topology-publish") as folder:
+        nodes, lines = three(folder)
+        replica = Ours(folder, "replica", *OPTIONS)
+        state = State(folder, [*lines, f"r 127.0.0.1:{replica.port} replica-of n1"], 1)
+        state.wait({**CONFIRMED, "r": "confirmed"})
+        everyone = [*nodes, replica]
+        listeners = [Listener(node, "news") for node in everyone]
+        for n, node in enumerate(everyone):
+            assert raw(node, "PUBLISH", "news", f"from {n}") == 1
+        wanted = {b"from 0", b"from 1", b"from 2", b"from 3"}
+        for listener in listeners:
+            got = listener.heard(4)
+            assert len(got) == 4 and set(got) == wanted, got
+        # By a script, in a transaction, and after the topology has changed.
+        raw(nodes[0], "EVAL", "return redis.call('PUBLISH', 'news', 'script')", 0)
+        with nodes[0].client().pipeline() as pipe:
+            pipe.publish("news", "one").publish("news", "two").execute()
+        raw(nodes[0], "CLUSTER", "BUMPEPOCH")
+        raw(nodes[0], "PUBLISH", "news", "three")
+        for listener in listeners:
+            assert listener.heard(4) == [b"script", b"one", b"two", b"three"]
+        # A node that was away hears what is published once it is back.
+        nodes[2].kill()
+        raw(nodes[0], "PUBLISH", "news", "lost")
+        nodes[2].start()
+        listeners[2].close()
+        listeners[2] = Listener(nodes[2], "news")
+
+        def arrives():
+            raw(nodes[0], "PUBLISH", "news", "again")
+            return listeners[2].heard(0)
+
+        wait_until("the node that came back hears", arrives)
+        assert listeners[1].heard(2)[:2] == [b"lost", b"again"]
+        for listener in listeners:
+            listener.close()
+
+
+def test_shard_channels_stay_in_their_shard():
+    with Folder("topology-spublish") as folder:
+        nodes, lines = three(folder)
+        replica = Ours(folder, "replica", *OPTIONS)
+        state = State(folder, [*lines, f"r 127.0.0.1:{replica.port} replica-of n1"], 1)
+        state.wait({**CONFIRMED, "r": "confirmed"})
+        channel = key_in(6000)
+        here, there, elsewhere = Listener(nodes[1], channel, sharded=True), Listener(replica, channel, sharded=True), Listener(nodes[0], channel)
+        assert raw(nodes[1], "SPUBLISH", channel, "x") == 1
+        assert here.heard(1) == [b"x"] and there.heard(1) == [b"x"]
+        assert raw(replica, "SPUBLISH", channel, "y") == 1
+        assert here.heard(1) == [b"y"] and there.heard(1) == [b"y"] and elsewhere.heard(0) == []
+        info = raw(nodes[1], "CLUSTER", "INFO").decode()
+        assert "cluster_stats_messages_publish_sent:1\r\n" in info, info
+        for listener in (here, there, elsewhere):
+            listener.close()
+
+
 def test_who_is_no_node_of_ours_is_named():
     with Folder("topology-refused") as folder:
         plain = Ours(folder, "plain")
