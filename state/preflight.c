@@ -188,6 +188,24 @@ static void judge_memory(struct preflight *p, const struct preflight_side *legac
             legacy->used_memory >> 20);
 }
 
+static void judge_databases(struct preflight *p, const struct preflight_side *legacy,
+                            const struct preflight_side *target) {
+    if (legacy->databases == 0 || target->databases == 0) return;
+    if (legacy->top_db >= target->databases)
+        add(p, FINDING_FAIL, "target.databases",
+            "set `databases` in the target's configuration as legacy has it",
+            "legacy has keys in database %" PRId64 ", target has only %" PRId64 " databases",
+            legacy->top_db, target->databases);
+    else if (legacy->databases > target->databases)
+        add(p, FINDING_WARN, "target.databases",
+            "set `databases` in the target's configuration as legacy has it",
+            "legacy has %" PRId64 " databases, target %" PRId64
+            ": what clients write to the others cannot be brought there",
+            legacy->databases, target->databases);
+    else
+        add(p, FINDING_GOOD, "target.databases", "", "target has every database of legacy");
+}
+
 void preflight_judge_both(struct preflight *p, const struct preflight_side *legacy,
                           const struct preflight_side *target) {
     if (!legacy->reached || legacy->loading) return;
@@ -203,6 +221,7 @@ void preflight_judge_both(struct preflight *p, const struct preflight_side *lega
             legacy->used_memory >> 20);
     if (!target->reached || target->loading) return;
     judge_memory(p, legacy, target);
+    judge_databases(p, legacy, target);
     judge_lanes(p, legacy, target);
     int64_t skew = legacy->clock_ms > target->clock_ms ? legacy->clock_ms - target->clock_ms
                                                        : target->clock_ms - legacy->clock_ms;

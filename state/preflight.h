@@ -49,6 +49,8 @@ struct preflight_side {
     char error[300];
     char version[32], mode[16], role[16], policy[32], psync_error[200];
     bool bundled, loading, loading_known, psync_ok, psync_asked;
+    int64_t databases; /* that SELECT knows; 0: not known */
+    int64_t top_db;    /* the highest database that holds keys */
     int64_t keys, used_memory, max_memory, system_memory, async_loading;
     int64_t modules; /* -1: MODULE LIST is refused */
     char module[64];

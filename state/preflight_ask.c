@@ -4,12 +4,14 @@
 #include "lib/redis/reply.h"
 #include "state/preflight.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
 #define ASK_TIMEOUT_MS 5000
+#define DATABASES_MAX 16384 /* more are not looked for */
 
 static void copy(struct slice from, char *to, size_t size) {
     size_t n = from.size < size - 1 ? from.size : size - 1;
@@ -29,13 +31,17 @@ static int64_t info_int(struct slice info, const char *name) {
     return resp_info_field(info, name, &value) && slice_to_int(value, &number) ? number : 0;
 }
 
+/* Of the databases that SELECT knows. */
 static void count_keys(struct slice info, struct preflight_side *side) {
-    for (int db = 0; db < 64; db++) {
-        char name[16], text[96] = "";
+    int64_t known = side->databases > 0 ? side->databases : 16;
+    for (int64_t db = 0; db < known; db++) {
+        char name[32], text[96] = "";
         long long keys = 0;
-        snprintf(name, sizeof name, "db%d", db);
+        snprintf(name, sizeof name, "db%" PRId64, db);
         info_text(info, name, text, sizeof text);
-        if (sscanf(text, "keys=%lld", &keys) == 1 && keys > 0) side->keys += keys;
+        if (sscanf(text, "keys=%lld", &keys) != 1 || keys <= 0) continue;
+        side->keys += keys;
+        side->top_db = db;
     }
 }
 
@@ -51,7 +57,6 @@ static void read_info(struct slice info, struct preflight_side *side) {
     side->system_memory = info_int(info, "total_system_memory");
     side->loading = info_int(info, "loading") != 0;
     side->aof = info_int(info, "aof_enabled") != 0;
-    count_keys(info, side);
 }
 
 /* A command that may be refused: NULL then. Dead with the next one. */
@@ -60,6 +65,33 @@ static const struct resp_reply *ask(struct rblock *client, const char *words) {
     struct why why;
     if (rblock_words(client, &reply, &why, words) || resp_reply_is_error(reply)) return NULL;
     return reply;
+}
+
+static bool can_select(struct rblock *client, int64_t db) {
+    char words[32];
+    snprintf(words, sizeof words, "SELECT %" PRId64, db);
+    return ask(client, words) != NULL;
+}
+
+/* By SELECT, since CONFIG may be hidden. Ends in database 0. */
+static void ask_databases(struct rblock *client, struct preflight_side *side) {
+    int64_t there = 0, not_there = 1;
+    if (!can_select(client, 0)) return;
+    for (; not_there < DATABASES_MAX && can_select(client, not_there); not_there *= 2)
+        there = not_there;
+    while (not_there - there > 1) {
+        int64_t middle = there + (not_there - there) / 2;
+        *(can_select(client, middle) ? &there : &not_there) = middle;
+    }
+    side->databases = there + 1;
+    (void)can_select(client, 0);
+}
+
+/* What takes more than one look at INFO: how many databases there are, and what they hold. */
+static void ask_keys(struct rblock *client, struct preflight_side *side) {
+    ask_databases(client, side);
+    const struct resp_reply *reply = ask(client, "INFO keyspace");
+    if (reply) count_keys(reply->text, side);
 }
 
 static void read_rest(struct rblock *client, struct preflight_side *side) {
@@ -156,6 +188,7 @@ static void ask_side(const struct config_side *config, bool legacy, struct prefl
     } else {
         side->reached = true;
         read_info(reply->text, side);
+        ask_keys(client, side);
         read_rest(client, side);
         if (legacy) ask_psync(client, config, side);
     }

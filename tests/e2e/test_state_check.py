@@ -121,6 +121,22 @@ def test_a_target_that_evicts_or_has_no_room(c):
         target.config_set("appendonly", "yes")
 
 
+def test_a_target_with_fewer_databases(c):
+    small = free_port()
+    process = c.start("small", "redis-server", "--port", str(small), "--save", "", "--dir", c.folder, "--databases", "5", "--appendonly", "yes",
+                      "--appenddirname", "small")
+    wait_for_redis(small)
+    c.config(target=small)
+    with redis.Redis(port=c.ports["legacy"], db=5) as legacy:
+        c.check(0)
+        c.check(0, "target.databases", "legacy has 16 databases, target 5")
+        legacy.set("far", "away")
+        c.check(3, "target.databases", "keys in database 5", "only 5 databases")
+        legacy.flushdb()
+    c.end(process)
+    c.config()
+
+
 def test_a_replica_as_target(c):
     with redis.Redis(port=c.ports["target"]) as target:
         target.replicaof("127.0.0.1", c.ports["legacy"])
