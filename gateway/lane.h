@@ -180,6 +180,7 @@ struct lane {
     bool follower_is_bundled;
     bool no_memory_usage; /* P refuses MEMORY USAGE */
     uint64_t queued, done;  /* items for F: ever queued and not dropped unsent, ever ended */
+    uint64_t walked_until, spoiled_until; /* of `done`: for refusals (C12b) */
     uint64_t pass_at;       /* of `queued`: what the pass must wait for before it lists F */
     int32_t primary_version, follower_version;
     struct effect_outcome outcome;

@@ -189,18 +189,24 @@ static void mark_stamped(struct lane *l, const struct lane_item *item, uint64_t 
 }
 
 /* C12b: what was sent behind it and counts on its keys did something else at F than it should. What
- * was not sent is given up: it would have to be looked through, too. */
+ * was not sent is given up: it would have to be looked through, too. When a second one of the same
+ * window is refused all of the window is dirty, so that a server that refuses everything costs no
+ * walk for each item; what is sent later counts on none of it. */
 static void refused(struct lane *l, const struct lane_item *item) {
-    uint64_t stamp = ++l->keys.stamps;
+    uint64_t stamp = ++l->keys.stamps, until = l->done + l->sent.count;
+    bool again = l->done <= l->walked_until;
     l->figures.refused++;
     mark_stamped(l, item, stamp);
+    if (l->done <= l->spoiled_until) return;
     for (struct lane_item *later = l->sent.head; later != NULL; later = later->next) {
-        if (later->kind == LANE_COPY || !touches_stamp(l, later, stamp)) continue;
+        if (later->kind == LANE_COPY || (!again && !touches_stamp(l, later, stamp))) continue;
         if (later->kind == LANE_READ)
             later->spoiled = true;
         else
             mark_stamped(l, later, stamp);
     }
+    l->walked_until = until;
+    if (again) l->spoiled_until = until;
     drop_tail(l);
 }
 

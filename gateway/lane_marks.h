@@ -11,9 +11,11 @@
  * Only marks of this process are understood (`nonce`): after a restart of the gateway, and of F
  * after it, all keys are dirty.
  *
- * Memory: at most `max` keys, each once, by the last mark behind which it was sent. Without room
- * the oldest go, and the marks up to theirs are worth nothing. So it is with all marks before a
- * FLUSHALL, FLUSHDB and the like.
+ * Memory: names stand in one piece, in the order in which they were sent; a key that is written all
+ * the time stands there about once for each mark. At most `max` of them, and 64 bytes for each:
+ * without room all but the last one of each key go, if that took seconds to fill; then the older
+ * half, and the marks up to theirs are worth nothing. So it is with all marks before a FLUSHALL,
+ * FLUSHDB and the like.
  * Hostile input: a mark that is read may be anything.
  */
 #ifndef GATEWAY_LANE_MARKS_H
@@ -21,19 +23,10 @@
 
 #include "gateway/effect.h"
 
-#include "lib/base/queue.h"
+#include "lib/base/buf.h"
 
 #define LANE_MARKS_KEY "drawbridge:checkpoint:lanes" /* a hash at a foreign server; hidden (C5a) */
 #define LANE_MARK_BYTES 48
-
-struct lane_mark_key {
-    struct lane_mark_key *next; /* in the bucket */
-    struct list link;           /* by `number` */
-    uint64_t hash, number;
-    int32_t db;
-    uint32_t name_bytes;
-    uint8_t name[]; /* name_bytes */
-};
 
 struct lane_marks {
     char name[96]; /* of the lane among all that write to F; "": no marks are written */
@@ -42,9 +35,10 @@ struct lane_marks {
     uint64_t oldest;  /* marks from this one on are worth something */
     bool any;         /* something was sent behind the last one */
     uint64_t next_ms; /* monotonic: not before */
-    struct lane_mark_key **buckets;
-    size_t bucket_count, count, max;
-    struct list keys;
+    struct buf log;   /* of keys, the oldest first */
+    size_t count, max;
+    size_t since; /* where in it the keys of the last mark begin */
+    struct lane_mark_seen *seen; /* of these, those that were written of late */
 };
 
 void lane_marks_init(struct lane_marks *marks, size_t max);
@@ -63,8 +57,8 @@ void lane_marks_remove(const struct lane_marks *marks, bool bundled, struct buf 
 /* The request whose answer tells which mark is there. */
 void lane_marks_ask(const struct lane_marks *marks, bool bundled, struct buf *out);
 
-/* ANSWER, one whole reply. FOUND gets each key that was sent behind it. False: all keys may have
- * been. */
+/* ANSWER, one whole reply. FOUND gets each key that was sent behind it, once. False: all keys may
+ * have been. */
 MUST_CHECK bool lane_marks_since(const struct lane_marks *marks, struct slice answer,
                                  void (*found)(void *self, int32_t db, struct slice name),
                                  void *self);

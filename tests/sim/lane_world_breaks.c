@@ -158,8 +158,10 @@ static void look_at_marks(struct world *w) {
         const char *mark = w->server[LANE_F].state.mark[i];
         if (mark[0]) resp_write_text(&answer, mark);
         else resp_write_null(&answer, 2);
-        for (struct list *at = l->marks.keys.next; w->off[OFF_MARK] && at != &l->marks.keys; at = at->next)
-            LIST_OWNER(at, struct lane_mark_key, link)->number = 0;
+        if (w->off[OFF_MARK]) {
+            buf_clear(&l->marks.log);
+            l->marks.count = 0;
+        }
         size_t keys = lane_follower_restarted(l, buf_slice(&answer));
         w->figures[6] += keys != SIZE_MAX;
         buf_close(&answer);

@@ -92,11 +92,68 @@ static void test_without_room_older_marks_are_worth_nothing(void **state) {
     lane_marks_close(&m);
 }
 
+/* Beside a model that remembers each key with the number of the last mark. */
+static void count_one(void *self, int32_t db, struct slice name) {
+    int64_t key;
+    assert_int_equal(db, 0);
+    assert_true(slice_to_int(name, &key));
+    ((unsigned *)self)[key]++;
+}
+
+static void test_what_is_told_is_what_was_sent_and_no_key_twice(void **state) {
+    (void)state;
+    enum { KEYS = 60, STEPS = 20000 };
+    uint64_t sent[KEYS] = {0}, number = 0, random = 1;
+    size_t told = 0;
+    struct lane_marks m;
+    lane_marks_init(&m, 100); /* more than keys: only what is written again and again needs room */
+    lane_marks_name(&m, "g:0", 10);
+    for (int i = 0; i < STEPS; i++) {
+        char text[64];
+        random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        unsigned key = (unsigned)(random >> 33) % (random >> 63 ? KEYS : 3);
+        snprintf(text, sizeof text, "%u", key);
+        send(&m, text);
+        sent[key] = number;
+        if ((random >> 40) % 20 > 0) continue;
+        mark(&m);
+        number++;
+        uint64_t from = number - (random >> 50) % 8;
+        unsigned found[KEYS] = {0};
+        snprintf(text, sizeof text, "$%d\r\n000000000000000a-%d\r\n", 17 + snprintf(NULL, 0, "%d", (int)from), (int)from);
+        if (from > number || !lane_marks_since(&m, slice_text(text), count_one, found)) continue;
+        told++;
+        for (unsigned k = 0; k < KEYS; k++) assert_int_equal(found[k], sent[k] >= from && sent[k] > 0);
+    }
+    assert_true(told > 500);
+    lane_marks_close(&m);
+}
+
+static void test_a_key_with_a_long_name_leaves_no_room_behind(void **state) {
+    (void)state;
+    static char name[100000];
+    struct lane_marks m;
+    lane_marks_init(&m, 100);
+    lane_marks_name(&m, "g:0", 10);
+    mark(&m);
+    send(&m, "a");
+    memset(name, 'x', sizeof name - 1);
+    send(&m, name);
+    expect(&m, "000000000000000a-1", "all");
+    mark(&m);
+    send(&m, "b");
+    expect(&m, "000000000000000a-2", "b");
+    assert_true(m.log.cap <= 100 * 64);
+    lane_marks_close(&m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys_behind_a_mark_each_once),
         cmocka_unit_test(test_marks_of_others_or_none_are_worth_nothing),
         cmocka_unit_test(test_without_room_older_marks_are_worth_nothing),
+        cmocka_unit_test(test_what_is_told_is_what_was_sent_and_no_key_twice),
+        cmocka_unit_test(test_a_key_with_a_long_name_leaves_no_room_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
