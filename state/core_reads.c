@@ -2,8 +2,8 @@
  *
  * A share of the reads goes to the follower side only while both sides are level, or guarded, and
  * the lag is within its limit: else the gateways are told `primary`, until it is so again. Shadow
- * reads change nothing for clients and go on from `following`. What is wanted is this process's:
- * after a restart of state the gateways go on with what they were told last.
+ * reads change nothing for clients and go on from `following`. What is wanted is in the ledger, so
+ * that a restarted state goes on taking a share back when it has to be.
  */
 #include "state/core.h"
 
@@ -51,16 +51,41 @@ void core_reads_tick(struct core *core) {
               now.kind == READS_PRIMARY ? "by the primary side, for now" : "as wanted again");
 }
 
+struct reads_job {
+    struct store_job job;
+    int64_t migration;
+    struct reads_policy wanted;
+    char who[64];
+};
+
+static enum err write_reads(struct store_job *job, struct ledger *ledger, struct why *why) {
+    struct reads_job *r = (struct reads_job *)job;
+    return ledger_save_reads(ledger, r->migration, r->wanted, r->who, why);
+}
+
+static void reads_written(struct store_job *job) {
+    if (job->err) log_error("ledger.failed", LOG_WHY(&job->why));
+    mem_free(job);
+}
+
+static void keep(struct core *core, const char *who) {
+    struct reads_job *r = NEW(struct reads_job);
+    r->job.work = write_reads;
+    r->job.done = reads_written;
+    r->migration = core->migration.id;
+    r->wanted = core->reads.wanted;
+    snprintf(r->who, sizeof r->who, "%s", who);
+    store_submit(core->store, &r->job);
+}
+
 enum err core_reads_set(struct core *core, const struct core_asker *asker, struct slice text,
                         struct why *why) {
     struct reads_policy policy;
-    char words[READS_TEXT_BYTES];
     enum err err = reads_parse(text, &policy, why);
     if (err) return err;
     core->reads.wanted = policy;
     core->reads.ordered = true;
-    reads_text(policy, words);
-    core_note(core, "reads.wanted", "%s: reads %s", asker->who, words);
+    keep(core, asker->who);
     tell_all(core);
     return OK;
 }

@@ -63,6 +63,7 @@ static const char *const schema[] = {
     " PRIMARY KEY (role, name)) WITHOUT ROWID;"
     "CREATE INDEX phases_of ON phases (migration); CREATE INDEX barriers_of ON barriers (migration);",
     "CREATE TABLE slots (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, owners TEXT NOT NULL);",
+    "CREATE TABLE reads (migration INTEGER PRIMARY KEY REFERENCES migrations, wanted TEXT NOT NULL);",
 };
 /* clang-format on */
 #define SCHEMA_VERSION ((int64_t)(sizeof schema / sizeof *schema))

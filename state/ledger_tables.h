@@ -181,6 +181,15 @@ MUST_CHECK enum err ledger_save_slots(struct ledger *ledger, int64_t migration,
 MUST_CHECK enum err ledger_load_slots(struct ledger *ledger, struct slot_table *table,
                                       struct why *why);
 
+/* ---- which side answers reads (ledger_reads.c) ---- */
+struct reads_policy;
+MUST_CHECK enum err ledger_save_reads(struct ledger *ledger, int64_t migration,
+                                      struct reads_policy wanted, const char *who,
+                                      struct why *why);
+/* Both are left alone when nobody ever said. */
+MUST_CHECK enum err ledger_load_reads(struct ledger *ledger, int64_t migration,
+                                      struct reads_policy *wanted, bool *ordered, struct why *why);
+
 /* ---- checkpoints (ledger_barriers.c) ---- */
 struct checkpoint_row {
     int64_t barrier, at_ms;

@@ -27,6 +27,10 @@ def run(name, **options):
         assert said["wanted"] == "50%" and said["effective"] == "primary", said  # not level: nobody has audited
         b.wait_ready()
         wait_until("the share is in effect", lambda: b.verb("reads")["effective"] == "50%")
+        b.kill("state")
+        b.restart("state")
+        wait_until("a new state knows what was wanted", lambda: answers(b) and b.verb("reads")["wanted"] == "50%")
+        wait_until("the share is in effect again", lambda: b.verb("reads")["effective"] == "50%")
         clients = [redis.Redis(port=b.ports["gateway"]) for _ in range(6)]
         one = clients[0]
         one.set("text", "one")
