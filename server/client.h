@@ -88,6 +88,8 @@ struct client {
     struct client *next, *prev;               /* engine->clients */
     struct client *next_pending, *next_ready; /* lists of this turn */
     bool is_pending_out, is_pending_free, is_ready, wants_write;
+    /* SCRIPT DEBUG: what its next EVAL does (script_debug.h) */
+    enum client_debugs { CLIENT_DEBUGS_NOT, CLIENT_DEBUGS_COPY, CLIENT_DEBUGS_HERE } debugs;
     bool authenticated;
     struct acl_user *user;           /* of engine->acl; NULL: may do everything (acl.h) */
     char *name, *lib_name, *lib_ver; /* NULL: none; mem_free */

@@ -5,6 +5,7 @@
 #include "server/engine.h"
 
 bool gates_admit(struct client *c, const struct command *command);
+void hooks_forget(struct engine *engine, enum hook_kind kind); /* those of this kind */
 void hooks_run(struct engine *engine, enum hook_kind kind);
 void hooks_info(struct engine *engine, const char *section, struct buf *out);
 /* DEBUG NAME: false when no part has it. */

@@ -20,7 +20,7 @@ static struct {
     struct job *first, **last;
     size_t pending;
     uint64_t given;
-    bool started;
+    bool started, is_copy;
 } helper = {.lock = PTHREAD_MUTEX_INITIALIZER,
             .some = PTHREAD_COND_INITIALIZER,
             .none = PTHREAD_COND_INITIALIZER};
@@ -43,6 +43,21 @@ static void finish(struct job *job) {
     pthread_mutex_unlock(&helper.lock);
 }
 
+/* A copy of the process has no helper: what is given to it is done at once (script_debug.h). */
+static void before_fork(void) {
+    pthread_mutex_lock(&helper.lock);
+}
+
+static void after_fork(void) {
+    pthread_mutex_unlock(&helper.lock);
+}
+
+static void in_copy(void) {
+    helper.is_copy = true;
+    helper.pending = 0;
+    pthread_mutex_unlock(&helper.lock);
+}
+
 static void *work(void *unused) {
     (void)unused;
     for (;;) {
@@ -58,6 +73,7 @@ static void start(void) {
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old); /* signals are the engine's */
+    (void)pthread_atfork(before_fork, after_fork, in_copy);
     helper.started = pthread_create(&thread, NULL, work, NULL) == 0;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (helper.started) pthread_detach(thread);
@@ -67,7 +83,7 @@ void helper_run(void (*fn)(void *arg), void *arg) {
     pthread_mutex_lock(&helper.lock);
     if (helper.last == NULL) helper.last = &helper.first;
     if (!helper.started) start();
-    if (!helper.started) { /* no thread to be had: the caller stalls, but nothing is lost */
+    if (!helper.started || helper.is_copy) { /* no thread to be had: the caller stalls, but nothing is lost */
         pthread_mutex_unlock(&helper.lock);
         fn(arg);
         return;

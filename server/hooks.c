@@ -34,6 +34,10 @@ void engine_hook_add(struct engine *engine, enum hook_kind kind, engine_hook *fn
     h->hooks[kind][h->hook_count[kind]++] = fn;
 }
 
+void hooks_forget(struct engine *engine, enum hook_kind kind) {
+    of(engine)->hook_count[kind] = 0;
+}
+
 void engine_info_add(struct engine *engine, const char *section,
                      void (*fn)(struct engine *engine, struct buf *out)) {
     struct engine_hooks *h = of(engine);

@@ -2,7 +2,7 @@
 #include "server/acl.h"
 #include "server/function.h"
 #include "server/lua_sandbox.h"
-#include "server/script.h"
+#include "server/script_debug.h"
 
 #include <stdio.h>
 
@@ -71,8 +71,10 @@ static int call(lua_State *lua, bool raises) {
     int argc;
     struct slice *argv = read_arguments(lua, &argc);
     if (argv == NULL) return raises ? lua_error(lua) : 1;
+    if (run->vm->engine->scripts->debug) script_debug_note_call(lua, argc, argv);
     const char *error = script_call(run, argc, argv);
     struct slice reply = buf_slice(&run->vm->client->out);
+    if (run->vm->engine->scripts->debug) script_debug_note_reply(lua, reply, error);
     lua_settop(lua, 0);
     if (error)
         script_push_error(lua, error, true);
@@ -154,14 +156,13 @@ static int run_replicate_commands(lua_State *lua) {
     return 1;
 }
 
-/* There is no debugger. */
 static int run_breakpoint(lua_State *lua) {
-    lua_pushboolean(lua, 0);
+    lua_pushboolean(lua, script_debug_break(script_vm_of(lua)->engine));
     return 1;
 }
 
 static int run_debug(lua_State *lua) {
-    (void)lua;
+    script_debug_note_values(lua);
     return 0;
 }
 

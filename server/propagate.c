@@ -46,6 +46,10 @@ void propagate_detach(struct engine *engine, const void *ctx) {
     p->sink_count = kept;
 }
 
+void propagate_detach_all(struct engine *engine) {
+    of(engine)->sink_count = 0;
+}
+
 bool propagate_is_on(const struct engine *engine) {
     return engine->propagation != NULL && engine->propagation->sink_count > 0;
 }

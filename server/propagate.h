@@ -63,5 +63,7 @@ unsigned propagate_aim(struct engine *engine, unsigned kinds);
 void propagate_unit_begin(struct engine *engine);
 void propagate_unit_end(struct engine *engine);
 bool propagate_is_on(const struct engine *engine);
+/* From now on nothing leaves: for a copy of the process (script_debug.h). */
+void propagate_detach_all(struct engine *engine);
 
 #endif

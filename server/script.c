@@ -1,5 +1,6 @@
 /* script.c -- from EVAL or FCALL to the reply. See script.h. */
 #include "server/script.h"
+#include "server/script_debug.h"
 
 #include "lib/base/mem.h"
 #include "server/args.h"
@@ -17,6 +18,7 @@ struct engine_scripts *scripts_of(const struct engine *engine) {
 
 void script_open(struct engine *engine) {
     engine->scripts = NEW(struct engine_scripts);
+    script_debug_open(engine);
     script_commands_bind(engine);
     function_commands_bind(engine);
 }
@@ -224,6 +226,7 @@ void script_run(struct script_run *run, int function, const struct slice *keys, 
     run->key_count = key_count;
     run->args = args;
     run->arg_count = arg_count;
+    if (vm->engine->scripts->debug) script_debug_watch(vm);
     if (!script_vm_protect(vm, run_inside, run, text, sizeof text)) {
         drop_reply(run);
         reply_error(c, "ERR Error running script %s, %.100s", run->name, text);

@@ -67,6 +67,7 @@ struct engine_scripts {
     size_t cache_bytes;
     struct script_run *run; /* what runs now, or NULL */
     bool deny_nothing;      /* DEBUG set-disable-deny-scripts */
+    struct script_debug *debug; /* a script is being debugged; NULL: none */
     struct slice
         hint_text; /* the script of the request that runs, and its SHA; see script_hint() */
     char hint_sha[41];

@@ -41,7 +41,7 @@ static void serve_others(struct script_run *run) {
 bool script_is_to_end(struct script_vm *vm) {
     struct script_run *run = vm->run;
     if (vm->load) return function_load_is_late(vm);
-    if (run == NULL) return false;
+    if (run == NULL || vm->engine->scripts->debug) return false; /* its own hook looks after it */
     if (run->killed) return true;
     int64_t threshold_ms = vm->engine->settings.busy_reply_threshold_ms;
     if (threshold_ms <= 0 || vm->in_command || !may_be_interrupted(run)) return false;

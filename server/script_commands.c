@@ -6,6 +6,7 @@
 #include "server/function.h"
 #include "server/monitor.h"
 #include "server/reply.h"
+#include "server/script_debug.h"
 
 #include <openssl/sha.h>
 
@@ -141,9 +142,12 @@ static void eval(struct client *c, bool by_sha, bool ro) {
     struct engine *engine = c->engine;
     char sha[41];
     int keys;
-    show(c);
     if (!script_hint(c, by_sha, sha)) {
         reply_error(c, "NOSCRIPT No matching script. Please use EVAL.");
+        return;
+    }
+    if (by_sha && c->debugs) {
+        reply_error(c, "ERR Please use EVAL instead of EVALSHA for debugging");
         return;
     }
     if (!script_key_count(c, NULL, &keys)) return;
@@ -159,20 +163,35 @@ static void eval(struct client *c, bool by_sha, bool ro) {
     script_run(&run, entry->function, c->argv + 3, keys, c->argv + 3 + keys, c->argc - 3 - keys);
 }
 
+static void eval_text(struct client *c, bool ro) {
+    show(c);
+    if (!c->debugs) {
+        eval(c, false, ro);
+    } else if (script_debug_begin(c)) {
+        eval(c, false, ro);
+        script_debug_end(c);
+    }
+}
+
+static void eval_sha(struct client *c, bool ro) {
+    show(c);
+    eval(c, true, ro);
+}
+
 static void run_eval(struct client *c) {
-    eval(c, false, false);
+    eval_text(c, false);
 }
 
 static void run_eval_ro(struct client *c) {
-    eval(c, false, true);
+    eval_text(c, true);
 }
 
 static void run_evalsha(struct client *c) {
-    eval(c, true, false);
+    eval_sha(c, false);
 }
 
 static void run_evalsha_ro(struct client *c) {
-    eval(c, true, true);
+    eval_sha(c, true);
 }
 
 /* ---- SCRIPT ---- */
@@ -211,19 +230,10 @@ static void run_kill(struct client *c) {
     script_kill(c, true);
 }
 
-static void run_debug(struct client *c) {
-    if (arg_is(c->argv[2], "no"))
-        reply_ok(c);
-    else if (arg_is(c->argv[2], "yes") || arg_is(c->argv[2], "sync"))
-        reply_error(c, "ERR this server has no debugger for scripts");
-    else
-        reply_error(c, "ERR Use SCRIPT DEBUG YES/SYNC/NO");
-}
-
 static void run_help(struct client *c) {
     static const char *const lines[] = {
-        "DEBUG NO",
-        "    There is no debugger; NO is accepted.",
+        "DEBUG (YES|SYNC|NO)",
+        "    Step through the next EVAL, in a copy of the process or in this one.",
         "EXISTS <sha1> [<sha1> ...]",
         "    Return information about the existence of the scripts in the script cache.",
         "FLUSH [ASYNC|SYNC]",
@@ -294,7 +304,7 @@ void script_commands_bind(struct engine *engine) {
         {"evalsha", run_evalsha},    {"evalsha_ro", run_evalsha_ro},
         {"script|load", run_load},   {"script|exists", run_exists},
         {"script|flush", run_flush}, {"script|kill", run_kill},
-        {"script|debug", run_debug}, {"script|help", run_help}};
+        {"script|debug", script_debug_command}, {"script|help", run_help}};
     command_bind(engine, bindings, COUNT(bindings));
     engine_debug_add(engine, "set-disable-deny-scripts", run_deny,
                      "SET-DISABLE-DENY-SCRIPTS <0|1>");

@@ -121,6 +121,11 @@ void transport_close(struct transport *transport) {
     *transport = (struct transport){0};
 }
 
+void transport_abandon(struct transport *transport) {
+    if (transport->tls) SSL_free(transport->tls);
+    *transport = (struct transport){0};
+}
+
 /* The result of an OpenSSL call that did not succeed, as one of read(2). */
 static ssize_t no_success(struct transport *transport, int result, bool reading) {
     switch (SSL_get_error(transport->tls, result)) {

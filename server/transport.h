@@ -27,6 +27,8 @@ MUST_CHECK enum err transport_accept(struct engine *engine, struct transport *tr
                                      struct why *why);
 MUST_CHECK enum err transport_dial(struct engine *engine, struct transport *transport, int fd,
                                    const char *host, struct why *why);
+/* The same without a word: another process goes on with the connection. */
+void transport_abandon(struct transport *transport);
 /* As which client we dial others; borrowed from the settings. */
 struct tls_options transport_client_options(const struct engine *engine);
 void transport_close(struct transport *transport); /* says goodbye if it can; plain is fine */

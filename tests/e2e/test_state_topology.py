@@ -203,7 +203,7 @@ class Listener:
         return got
 
     def close(self):
-        self.client.close()
+        self.connection.disconnect()
 
 
 def test_what_is_published_at_one_node_is_heard_at_all_once():
