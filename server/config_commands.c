@@ -8,6 +8,7 @@
 #include "server/latency.h"
 #include "server/quote.h"
 #include "server/reply.h"
+#include "server/snapshot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -212,6 +213,7 @@ static void run_resetstat(struct client *c) {
     }
     engine_stream_reset_stats(engine);
     latency_forget_histograms(engine);
+    snapshot_turns_forget(engine);
     errors_reset(engine);
     reply_ok(c);
 }

@@ -308,6 +308,12 @@ const struct snapshot_turns *snapshot_turns(const struct engine *engine) {
     return engine->snapshots ? &engine->snapshots->turns : NULL;
 }
 
+void snapshot_turns_forget(struct engine *engine) {
+    if (engine->snapshots == NULL) return;
+    hist_clear(&engine->snapshots->turns.took);
+    hist_clear(&engine->snapshots->turns.worked);
+}
+
 static void give_batch(void *owner, struct slice bytes) {
     struct snapshot *s = owner;
     s->want.batch(s->want.owner, bytes);

@@ -90,11 +90,12 @@ unsigned snapshots_active(const struct engine *engine);
 /* Keys that are captured, and how many there were at the start. */
 void snapshot_progress(const struct snapshot *snapshot, uint64_t *done, uint64_t *total);
 
-/* The turns of all walks since the start of the process, in microseconds: how long they took, and
+/* The turns of all walks since the start of the process, or CONFIG RESETSTAT, in microseconds: how long they took, and
  * how much processor time (the rest is what others on the machine took). NULL: there were none. */
 struct snapshot_turns {
     struct hist took, worked;
 };
 const struct snapshot_turns *snapshot_turns(const struct engine *engine);
+void snapshot_turns_forget(struct engine *engine);
 
 #endif
