@@ -1,12 +1,8 @@
 /* digest_command.c -- DRAWBRIDGE DIGEST: the digests of keys, slots and databases (C31), those that
  * the syncer's audits compare.
  *
- *     engine: snapshot --> its writer's thread --> [pipe, 1 MB] --> a thread: read, digest, add up
- *                                                                          engine: reply <-- totals
- *
- * KEY is answered at once, of what is there now. All others take a snapshot: their moment is that
- * of the command, and the engine does no more than for any snapshot. Keys whose expiry had passed
- * then are left out.
+ * KEY is answered at once, of what is there now. All others are a survey: their moment is that of
+ * the command. Keys whose expiry had passed then are left out.
  */
 #include "lib/base/mem.h"
 #include "lib/redis/digest.h"
@@ -17,13 +13,8 @@
 #include "server/engine.h"
 #include "server/execute.h"
 #include "server/reply.h"
-#include "server/snapshot.h"
+#include "server/survey.h"
 #include "server/value_rdb.h"
-
-#include <pthread.h>
-#include <signal.h>
-
-#define PIPE_MAX_BYTES ((size_t)1 << 20)
 
 /* ---- one key, now ---- */
 
@@ -105,6 +96,13 @@ static void reply_digest(struct client *c, struct digest digest) {
     reply_bulk_text(c, text);
 }
 
+void digest_reply_total(struct client *c, size_t at, const struct digest_total *total) {
+    reply_array(c, 3);
+    reply_int(c, (int64_t)at);
+    reply_int(c, (int64_t)total->keys);
+    reply_digest(c, total->digest);
+}
+
 static void keys(struct client *c, int end, enum digest_streams streams) {
     struct why why;
     reply_array(c, (size_t)(end - 3));
@@ -124,15 +122,8 @@ static void keys(struct client *c, int end, enum digest_streams streams) {
 
 enum by { BY_DB, BY_SLOT };
 
-struct total {
-    uint64_t keys;
-    struct digest digest;
-};
-
-/* Owned by the engine; the thread has it between start and the snapshot's end. */
-struct survey {
-    struct snapshot_sink sink;
-    struct rdb_source source;
+/* DIGEST SLOT or DB that somebody waits for. */
+struct request {
     struct engine *engine;
     uint64_t client_id;
     enum by by;
@@ -141,67 +132,12 @@ struct survey {
     int db;                /* asked for; -1: all */
     int64_t now_ms;
     enum digest_streams streams;
-    struct total *totals; /* by database or slot */
+    struct digest_total *totals; /* by database or slot */
     size_t count;
-    pthread_t thread;
-    struct { /* under the lock */
-        pthread_mutex_t lock;
-        pthread_cond_t news;
-        struct buf bytes;
-        bool ended, broken; /* no more comes; nobody reads any more */
-    } pipe;
-    enum err err; /* of the thread */
-    struct why why;
 };
 
-static struct survey *of_sink(void *sink) {
-    return (struct survey *)(void *)((char *)sink - offsetof(struct survey, sink));
-}
-
-static enum err pipe_write(struct rdb_sink *sink, struct slice bytes, struct why *why) {
-    struct survey *s = of_sink(sink);
-    pthread_mutex_lock(&s->pipe.lock);
-    while (buf_size(&s->pipe.bytes) >= PIPE_MAX_BYTES && !s->pipe.broken)
-        pthread_cond_wait(&s->pipe.news, &s->pipe.lock);
-    bool broken = s->pipe.broken;
-    if (!broken) buf_add(&s->pipe.bytes, bytes);
-    pthread_cond_signal(&s->pipe.news);
-    pthread_mutex_unlock(&s->pipe.lock);
-    return broken ? why_set(why, ERR_IO, "%s", s->why.text) : OK;
-}
-
-static enum err pipe_finish(struct snapshot_sink *sink, struct why *why) {
-    struct survey *s = of_sink(sink);
-    pthread_mutex_lock(&s->pipe.lock);
-    s->pipe.ended = true;
-    pthread_cond_signal(&s->pipe.news);
-    while (!s->pipe.broken) pthread_cond_wait(&s->pipe.news, &s->pipe.lock);
-    pthread_mutex_unlock(&s->pipe.lock);
-    return s->err ? why_set(why, s->err, "%s", s->why.text) : OK;
-}
-
-static enum err pipe_read(struct rdb_source *source, void *into, size_t size, size_t *got,
-                          struct why *why) {
-    struct survey *s = (struct survey *)(void *)((char *)source - offsetof(struct survey, source));
-    (void)why;
-    pthread_mutex_lock(&s->pipe.lock);
-    while (buf_size(&s->pipe.bytes) == 0 && !s->pipe.ended)
-        pthread_cond_wait(&s->pipe.news, &s->pipe.lock);
-    struct slice there = buf_slice(&s->pipe.bytes);
-    *got = size < there.size ? size : there.size;
-    if (*got) memcpy(into, there.data, *got);
-    buf_consume(&s->pipe.bytes, *got);
-    pthread_cond_signal(&s->pipe.news);
-    pthread_mutex_unlock(&s->pipe.lock);
-    return OK;
-}
-
-static uint32_t slot_of(struct slice key) {
-    return slot_cluster(key);
-}
-
 static enum err take_key(void *self, const struct digest_key *key, struct why *why) {
-    struct survey *s = self;
+    struct request *s = self;
     int64_t due_ms = key->key->expire_at_ms;
     size_t at = s->by == BY_DB ? key->key->db : key->slot;
     (void)why;
@@ -211,44 +147,22 @@ static enum err take_key(void *self, const struct digest_key *key, struct why *w
     return OK;
 }
 
-static void *read_all(void *self) {
-    struct survey *s = self;
-    struct rdb_limits limits = RDB_LIMITS_DEFAULT;
-    struct digester *digester = digester_new(take_key, s, slot_of);
-    digester_streams(digester, s->streams);
-    struct rdb_reader *reader = rdb_reader_open(&s->source, limits, digester_handler(digester));
-    s->err = rdb_reader_run(reader, &s->why);
-    rdb_reader_close(reader);
-    digester_free(digester);
-    pthread_mutex_lock(&s->pipe.lock);
-    s->pipe.broken = true;
-    pthread_cond_signal(&s->pipe.news);
-    pthread_mutex_unlock(&s->pipe.lock);
-    return NULL;
-}
-
-static bool is_told(const struct survey *s, size_t at) {
+static bool is_told(const struct request *s, size_t at) {
     if (!s->some) return s->totals[at].keys > 0;
     return s->by == BY_DB ? at == (size_t)s->db : slot_set_has(&s->slots, (unsigned)at);
 }
 
-static void reply_totals(struct client *c, const struct survey *s) {
+static void reply_totals(struct client *c, const struct request *s) {
     size_t told = 0;
     for (size_t i = 0; i < s->count; i++) told += is_told(s, i);
     reply_array(c, told);
     for (size_t i = 0; i < s->count; i++) {
         if (!is_told(s, i)) continue;
-        reply_array(c, 3);
-        reply_int(c, (int64_t)i);
-        reply_int(c, (int64_t)s->totals[i].keys);
-        reply_digest(c, s->totals[i].digest);
+        digest_reply_total(c, i, &s->totals[i]);
     }
 }
 
-static void survey_free(struct survey *s) {
-    buf_close(&s->pipe.bytes);
-    pthread_cond_destroy(&s->pipe.news);
-    pthread_mutex_destroy(&s->pipe.lock);
+static void request_free(struct request *s) {
     mem_free(s->totals);
     mem_free(s);
 }
@@ -260,12 +174,7 @@ static void timed_out(struct client *c) {
 static const struct block_how waits = {.timed_out = timed_out, .type = -1};
 
 static void survey_ended(void *owner, enum err err, const char *why) {
-    struct survey *s = owner;
-    pthread_mutex_lock(&s->pipe.lock);
-    s->pipe.ended = true; /* if it failed before finish() */
-    pthread_cond_signal(&s->pipe.news);
-    pthread_mutex_unlock(&s->pipe.lock);
-    (void)pthread_join(s->thread, NULL);
+    struct request *s = owner;
     struct client *c = client_by_id(s->engine, s->client_id);
     if (c && block_waits_by(c, &waits)) {
         if (err)
@@ -274,58 +183,34 @@ static void survey_ended(void *owner, enum err err, const char *why) {
             reply_totals(c, s);
         block_end(c);
     }
-    survey_free(s);
+    request_free(s);
 }
 
-static bool start_thread(struct survey *s) {
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old); /* signals are the engine's */
-    int error = pthread_create(&s->thread, NULL, read_all, s);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return error == 0;
-}
-
-static void begin(struct client *c, struct survey *s) {
-    struct snapshot *snapshot;
+static void begin(struct client *c, struct request *s) {
+    struct survey *survey;
     struct why why;
-    struct snapshot_want want = {.slots = s->by == BY_SLOT && s->some ? &s->slots : NULL,
-                                 .one_db = s->db >= 0,
-                                 .db = s->db,
-                                 .plain = true,
-                                 .sink = &s->sink,
-                                 .owner = s,
-                                 .ended = survey_ended};
+    struct survey_want want = {.slots = s->by == BY_SLOT && s->some ? &s->slots : NULL,
+                               .db = s->db,
+                               .streams = s->streams,
+                               .owner = s,
+                               .key = take_key,
+                               .ended = survey_ended};
     s->engine = c->engine;
     s->client_id = c->id;
     s->now_ms = c->engine->now_ms;
     s->count = s->by == BY_DB ? (size_t)c->engine->db_count : SLOT_CLUSTER_COUNT;
-    s->totals = NEW_ARRAY(struct total, s->count);
-    s->sink.sink.write = pipe_write;
-    s->sink.finish = pipe_finish;
-    s->source.read = pipe_read;
-    (void)pthread_mutex_init(&s->pipe.lock, NULL);
-    (void)pthread_cond_init(&s->pipe.news, NULL);
-    if (!start_thread(s)) {
-        reply_error(c, "ERR no thread for it");
-        survey_free(s);
+    s->totals = NEW_ARRAY(struct digest_total, s->count);
+    if (survey_start(c->engine, &want, &survey, &why)) {
+        reply_error(c, "ERR %s", why.text);
+        request_free(s);
         return;
     }
-    enum err err = snapshot_start(c->engine, &want, &snapshot, &why);
-    if (!err) {
-        block_until(c, 0, &waits);
-        return;
-    }
-    reply_error(c, "ERR %s", why.text);
-    s->pipe.ended = true;
-    (void)pthread_join(s->thread, NULL);
-    survey_free(s);
+    block_until(c, 0, &waits);
 }
 
 /* ---- what is asked for ---- */
 
-/* STREAMS how, at the end of the arguments. */
-static bool take_streams(struct client *c, int *end, enum digest_streams *streams) {
+bool digest_take_streams(struct client *c, int *end, enum digest_streams *streams) {
     static const char *const names[] = {"whole", "carried", "old"};
     *end = c->argc;
     *streams = DIGEST_STREAM_WHOLE;
@@ -351,7 +236,7 @@ static bool take_slots(struct client *c, int end, struct slot_set *slots) {
 }
 
 static void many(struct client *c, int end, enum digest_streams streams, enum by by) {
-    struct survey *s = NEW(struct survey);
+    struct request *s = NEW(struct request);
     s->by = by;
     s->db = -1;
     s->streams = streams;
@@ -374,7 +259,7 @@ static void many(struct client *c, int end, enum digest_streams streams, enum by
 void drawbridge_digest(struct client *c) {
     enum digest_streams streams;
     int end;
-    if (!take_streams(c, &end, &streams)) return;
+    if (!digest_take_streams(c, &end, &streams)) return;
     if (arg_is(c->argv[2], "key") && end > 3)
         keys(c, end, streams);
     else if (arg_is(c->argv[2], "slot"))

@@ -150,6 +150,8 @@ static void drawbridge_command(struct client *c) {
         deliver(c, false);
     else if (arg_is(c->argv[1], "spublish") && c->argc == 4)
         deliver(c, true);
+    else if (arg_is(c->argv[1], "audit") && c->argc >= 3)
+        drawbridge_audit(c);
     else if (arg_is(c->argv[1], "topology") && c->argc >= 3)
         cluster_topology_command(c);
     else
@@ -267,5 +269,6 @@ void drawbridge_open(struct engine *engine) {
     static const struct command_binding bindings[] = {{"drawbridge", drawbridge_command},
                                                       {"waitaof", waitaof_command}};
     command_bind(engine, bindings, COUNT(bindings));
+    drawbridge_audit_open(engine);
     engine_hook_add(engine, HOOK_TICK, drawbridge_check_waiting);
 }

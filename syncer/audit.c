@@ -6,10 +6,7 @@
 #include "lib/base/mem.h"
 #include "lib/control/rblock.h"
 #include "lib/redis/reply.h"
-#include "lib/redis/slot.h"
-#include "syncer/checkpoint.h"
-#include "syncer/snapshot.h"
-#include "syncer/sorter.h"
+#include "syncer/audit_end.h"
 #include "syncer/target.h"
 
 #include <inttypes.h>
@@ -18,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SORT_BYTES ((size_t)48 << 20) /* for each side */
 #define SAMPLE_MAX 1000
 #define REPAIR_BYTES_MAX ((size_t)64 << 20)
 #define BEGIN_TIMEOUT_MS 120000
@@ -34,30 +30,22 @@ struct difference {
     char source[DIGEST_TEXT_SIZE], target[DIGEST_TEXT_SIZE];
 };
 
-/* One end: its snapshot is read, and its keys are sorted. */
-struct end {
-    struct audit *audit;
-    const struct config_side *side;
-    struct snapshot snapshot;
-    struct sorter *sorter;
-    enum err err;
-    struct why why;
-    int64_t ahead_ms; /* its clock minus ours */
-    bool counts_streams;
-};
-
 struct audit {
     char id[64];
     struct link *link;
     pthread_t thread;
     _Atomic bool stop, done;
-    _Atomic uint64_t keys;
     _Atomic int part;
-    struct end source, target;
+    struct audit_end source, target;
+    enum digest_streams streams; /* what both ends can tell of them */
+    enum err source_err;         /* of the thread that reads it */
+    struct why source_why;
+    struct rblock *asks; /* the source while it does not begin */
     /* written by the thread, read when `done` */
     bool ok;
     char error[512];
     uint64_t compared, differences, undecided, offset;
+    unsigned unequal_slots; /* whose keys were compared one by one */
     int64_t started_ms, ended_ms, pause_ms;
     struct difference sample[SAMPLE_MAX];
     size_t sampled;
@@ -73,50 +61,6 @@ static uint64_t mono_ms(void) { return clock_mono_ms(clock_real()); }
 struct link *audit_link(struct audit *audit) { return audit->link; }
 const char *audit_id(const struct audit *audit) { return audit->id; }
 bool audit_is_done(struct audit *audit) { return atomic_load(&audit->done); }
-
-/* ---- reading a side ---- */
-
-static uint32_t slot_of(struct slice key) { return slot_cluster(key); }
-
-static enum err take_key(void *self, const struct digest_key *key, struct why *why) {
-    struct end *end = self;
-    if (checkpoint_is_key(key->key->key)) return OK;
-    atomic_fetch_add(&end->audit->keys, 1);
-    return sorter_add(end->sorter, key, why);
-}
-
-static enum err read_end(struct end *end, struct why *why) {
-    struct rdb_limits limits = RDB_LIMITS_DEFAULT;
-    limits.skip_empty = true;
-    struct digester *digester = digester_new(take_key, end, slot_of);
-    bool both = end->audit->source.counts_streams && end->audit->target.counts_streams;
-    digester_streams(digester, both ? DIGEST_STREAM_CARRIED : DIGEST_STREAM_OLD);
-    struct rdb_reader *reader = rdb_reader_open(&end->snapshot.source, limits, digester_handler(digester));
-    enum err err = rdb_reader_run(reader, why);
-    rdb_reader_close(reader);
-    digester_free(digester);
-    return err == OK ? sorter_finish(end->sorter, why) : err;
-}
-
-static void *read_source(void *self) {
-    struct end *end = self;
-    end->err = read_end(end, &end->why);
-    return NULL;
-}
-
-static void learn(struct end *end) {
-    struct rblock *conn = NULL;
-    const struct resp_reply *reply = NULL;
-    struct why why;
-    int64_t seconds = 0, micros = 0, began = wall_ms();
-    struct rblock_options options = side_options(end->side, NULL);
-    if (rblock_open(&conn, &end->side->endpoint, &options, &why) == OK && rblock_words(conn, &reply, &why, "TIME") == OK &&
-        reply->kind == RESP_ARRAY && reply->count == 2 && resp_reply_to_int(&reply->child[0], &seconds) &&
-        resp_reply_to_int(&reply->child[1], &micros))
-        end->ahead_ms = seconds * 1000 + micros / 1000 - began;
-    if (conn) end->counts_streams = side_counts_streams(conn);
-    rblock_close(conn);
-}
 
 /* ---- holding the link ---- */
 
@@ -182,17 +126,18 @@ static enum err apply_up_to(struct audit *a, uint64_t offset, struct why *why) {
 
 /* While the source has not yet begun our snapshot, apply may go on to where the source is: what begins
  * later cannot lie before that. One INFO tells both. */
-static void follow_source(struct audit *a, struct rblock **conn) {
+static void follow_source(void *self) {
+    struct audit *a = self;
     const struct resp_reply *reply = NULL;
     struct why why;
     struct slice value;
     int64_t offset = 0;
     char waiting[48];
     struct rblock_options options = side_options(a->source.side, NULL);
-    if (!*conn && rblock_open(conn, &a->source.side->endpoint, &options, &why) != OK) return;
-    if (rblock_words(*conn, &reply, &why, "INFO replication") != OK) {
-        rblock_close(*conn);
-        *conn = NULL;
+    if (!a->asks && rblock_open(&a->asks, &a->source.side->endpoint, &options, &why) != OK) return;
+    if (rblock_words(a->asks, &reply, &why, "INFO replication") != OK) {
+        rblock_close(a->asks);
+        a->asks = NULL;
         return;
     }
     snprintf(waiting, sizeof waiting, ",port=%d,state=wait_bgsave,", SNAPSHOT_PORT);
@@ -205,21 +150,20 @@ static void follow_source(struct audit *a, struct rblock **conn) {
 
 /* ---- the snapshots ---- */
 
-static enum err begin_end(struct audit *a, struct end *end, bool follow, struct why *why) {
-    struct rblock *conn = NULL;
-    bool begun = false;
-    uint64_t until = mono_ms() + BEGIN_TIMEOUT_MS;
+static enum err begin_end(struct audit *a, struct audit_end *end, struct why *why) {
     char name[96];
+    bool follow = end == &a->source;
     snprintf(name, sizeof name, "drawbridge-link:%s:%" PRIu64 ":audit", a->link->name, a->link->epoch);
-    enum err err = snapshot_open(&end->snapshot, end->side, name, &a->stop, why);
-    while (err == OK && !begun) {
-        err = snapshot_begin(&end->snapshot, follow ? 50 : 200, &begun, why);
-        if (err == OK && !begun && follow) follow_source(a, &conn);
-        if (err == OK && atomic_load(&a->stop)) err = why_set(why, ERR_STOPPED, "the audit was stopped");
-        if (err == OK && mono_ms() > until) err = why_set(why, ERR_TIMEOUT, "it does not begin a snapshot");
-    }
-    rblock_close(conn);
+    enum err err = audit_end_begin(end, name, a->streams, follow ? follow_source : NULL, a, why);
+    rblock_close(a->asks);
+    a->asks = NULL;
     return err == OK ? OK : why_add(why, err, follow ? "the source's snapshot" : "the target's snapshot");
+}
+
+static void *read_source(void *self) {
+    struct audit *a = self;
+    a->source_err = audit_end_read(&a->source, a->streams, &a->source_why);
+    return NULL;
 }
 
 static enum err capture_target(struct audit *a, struct why *why) {
@@ -230,7 +174,7 @@ static enum err capture_target(struct audit *a, struct why *why) {
     link_get_status(a->link, &status);
     a->undecided = status.dirty_keys;
     atomic_store(&a->part, PART_TARGET);
-    return begin_end(a, &a->target, false, why);
+    return begin_end(a, &a->target, why);
 }
 
 /* Both ends at the same offset. The link is let go in any case. */
@@ -238,24 +182,24 @@ static enum err capture(struct audit *a, struct why *why) {
     pthread_t reader;
     atomic_store(&a->part, PART_SOURCE);
     enum err err = hold(a, why);
-    if (err == OK) err = begin_end(a, &a->source, true, why);
+    if (err == OK) err = begin_end(a, &a->source, why);
     if (err != OK) {
         let_go(a->link);
         return err;
     }
-    a->offset = a->source.snapshot.offset;
+    a->offset = a->source.offset;
     int64_t held = wall_ms();
-    if (pthread_create(&reader, NULL, read_source, &a->source) != 0) check_failed("pthread_create", __FILE__, __LINE__, __func__);
+    if (pthread_create(&reader, NULL, read_source, a) != 0) check_failed("pthread_create", __FILE__, __LINE__, __func__);
     err = capture_target(a, why);
     let_go(a->link);
     a->pause_ms = wall_ms() - held;
     atomic_store(&a->part, PART_READING);
-    if (err == OK) err = read_end(&a->target, why);
+    if (err == OK) err = audit_end_read(&a->target, a->streams, why);
     else atomic_store(&a->stop, true);
     pthread_join(reader, NULL);
-    if (err == OK && a->source.err != OK) {
-        *why = a->source.why;
-        err = a->source.err;
+    if (err == OK && a->source_err != OK) {
+        *why = a->source_why;
+        err = a->source_err;
     }
     return err;
 }
@@ -296,12 +240,12 @@ static void compare_one(struct audit *a, const struct sorter_record *s, const st
     }
 }
 
-static enum err compare(struct audit *a, struct why *why) {
+/* Every key of the slots that differ. */
+static enum err compare_keys(struct audit *a, struct why *why) {
     struct sorter_record s, t;
     bool s_end = false, t_end = false;
     int64_t ahead = a->source.ahead_ms > a->target.ahead_ms ? a->source.ahead_ms : a->target.ahead_ms;
     int64_t until_ms = wall_ms() + (ahead > 0 ? ahead : 0) + EXPIRY_SLACK_MS;
-    atomic_store(&a->part, PART_COMPARING);
     enum err err = sorter_next(a->source.sorter, &s, &s_end, why);
     if (err == OK) err = sorter_next(a->target.sorter, &t, &t_end, why);
     while (err == OK && !(s_end && t_end)) {
@@ -312,6 +256,23 @@ static enum err compare(struct audit *a, struct why *why) {
         if (err == OK && atomic_load(&a->stop)) err = why_set(why, ERR_STOPPED, "the audit was stopped");
     }
     return err;
+}
+
+/* A slot whose sums are equal has no difference, whatever deadlines pass meanwhile (audit_end.h). */
+static enum err compare(struct audit *a, struct why *why) {
+    uint8_t slots[SLOT_CLUSTER_COUNT / 8] = {0};
+    atomic_store(&a->part, PART_COMPARING);
+    for (unsigned slot = 0; slot < SLOT_CLUSTER_COUNT; slot++) {
+        const struct audit_total *s = &a->source.totals[slot], *t = &a->target.totals[slot];
+        bool equal = s->keys == t->keys && digest_equal(s->digest, t->digest);
+        if (equal) a->compared += s->keys;
+        else slots[slot / 8] |= (uint8_t)(1u << slot % 8);
+        a->unequal_slots += !equal;
+    }
+    if (a->unequal_slots == 0) return OK;
+    enum err err = audit_end_sort(&a->source, slots, why);
+    if (err == OK) err = audit_end_sort(&a->target, slots, why);
+    return err == OK ? compare_keys(a, why) : err;
 }
 
 /* ---- the whole ---- */
@@ -331,20 +292,19 @@ static void *run(void *self) {
     struct why why = {0};
     log_info("audit.start", LOG_S("id", a->id), LOG_S("link", a->link->name));
     wait_clean(a);
-    learn(&a->source);
-    learn(&a->target);
+    audit_end_learn(&a->source);
+    audit_end_learn(&a->target);
+    bool both = a->source.counts_streams && a->target.counts_streams;
+    a->streams = both ? DIGEST_STREAM_CARRIED : DIGEST_STREAM_OLD;
     enum err err = capture(a, &why);
     if (err == OK) err = compare(a, &why);
-    snapshot_close(&a->source.snapshot);
-    snapshot_close(&a->target.snapshot);
-    sorter_free(a->source.sorter);
-    sorter_free(a->target.sorter);
-    a->source.sorter = a->target.sorter = NULL;
+    audit_end_close(&a->source);
+    audit_end_close(&a->target);
     a->ok = err == OK;
     snprintf(a->error, sizeof a->error, "%s", err == OK ? "" : why.text);
     a->ended_ms = wall_ms();
     log_info("audit.end", LOG_S("id", a->id), LOG_U("keys", a->compared), LOG_U("differences", a->differences),
-             LOG_U("offset", a->offset), LOG_I("pause_ms", a->pause_ms), LOG_S("error", a->error[0] ? a->error : NULL));
+             LOG_U("slots", a->unequal_slots), LOG_U("offset", a->offset), LOG_I("pause_ms", a->pause_ms), LOG_S("error", a->error[0] ? a->error : NULL));
     atomic_store(&a->done, true);
     return NULL;
 }
@@ -355,12 +315,10 @@ struct audit *audit_start(const char *id, struct link *link) {
     snprintf(a->id, sizeof a->id, "%s", id);
     a->link = link;
     a->started_ms = wall_ms();
-    a->source = (struct end){.audit = a, .side = link->from};
-    a->target = (struct end){.audit = a, .side = link->to};
     snprintf(path, sizeof path, "%s/audit-source", link->folder);
-    a->source.sorter = sorter_new(path, SORT_BYTES);
+    audit_end_init(&a->source, link, link->from, &a->stop, path);
     snprintf(path, sizeof path, "%s/audit-target", link->folder);
-    a->target.sorter = sorter_new(path, SORT_BYTES);
+    audit_end_init(&a->target, link, link->to, &a->stop, path);
     if (pthread_create(&a->thread, NULL, run, a) != 0) check_failed("pthread_create", __FILE__, __LINE__, __func__);
     return a;
 }
@@ -377,7 +335,7 @@ void audit_free(struct audit *a) {
 }
 
 bool audit_found_equal(struct audit *a, uint64_t *target_offset) {
-    *target_offset = a->target.snapshot.offset;
+    *target_offset = a->target.offset;
     return atomic_load(&a->done) && a->ok && a->differences == 0 && a->undecided == 0;
 }
 
@@ -421,9 +379,10 @@ static json_t *sample_json(const struct audit *a) {
 
 void audit_json(struct audit *a, struct buf *out) {
     json_t *o;
-    uint64_t bytes = atomic_load(&a->source.snapshot.read_bytes) + atomic_load(&a->target.snapshot.read_bytes);
+    uint64_t bytes = audit_end_bytes(&a->source) + audit_end_bytes(&a->target);
+    uint64_t keys = atomic_load(&a->source.keys) + atomic_load(&a->target.keys);
     if (!atomic_load(&a->done)) {
-        o = json_pack("{s:I,s:I,s:s}", "keys", (json_int_t)atomic_load(&a->keys), "bytes", (json_int_t)bytes, "part",
+        o = json_pack("{s:I,s:I,s:s}", "keys", (json_int_t)keys, "bytes", (json_int_t)bytes, "part",
                       parts[atomic_load(&a->part)]);
     } else {
         o = json_pack("{s:b,s:I,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:o}", "ok", a->ok, "keys", (json_int_t)a->compared, "bytes", (json_int_t)bytes, "slots",

@@ -4,11 +4,13 @@
  *     source: PSYNC, rdb-only            +FULLRESYNC tells X; P follows the source's offset until then
  *     apply goes on exactly to X
  *     target: PSYNC, rdb-only            +FULLRESYNC: its point in time is there; apply resumes
- *     both RDBs -> digests -> sorted on disk -> merged
+ *     both read -> sums of digests by slot; keys of the slots that differ -> sorted on disk -> merged
  *
  * A difference is a difference: both sides were looked at in the same place of the same order. Keys
  * whose deadline passes before the end count as absent at both sides; our checkpoint keys are left
  * out. Keys that were dirty at X are counted as undecided, not as different.
+ * Of a bundled server it is not PSYNC that gives the point in time: it makes the digests itself, and
+ * tells no keys but those of slots that differ (audit_end.h).
  * A thread of its own; what is asked of it here may be asked from any.
  */
 #ifndef SYNCER_AUDIT_H

@@ -54,7 +54,7 @@ class Link:
         self.processes = {}
         self.copy = f", copy: {{ {copy} }}" if copy else ""
         self.limit = limit
-        self.bundled = bundled  # the target is our own server
+        self.bundled = bundled  # the target is our own server; "both": the source, too
         self.write_config()
         for side in self.ports:
             os.makedirs(os.path.join(self.folder, side))
@@ -84,7 +84,7 @@ class Link:
         log.close()
 
     def start_redis(self, side):
-        ours = side == "target" and self.bundled
+        ours = self.bundled == "both" or (side == "target" and self.bundled)
         if ours:
             self.run(side, PROGRAM, "server", "--port", str(self.ports[side]), "--dir", os.path.join(self.folder, side),
                      "--appendonly", "yes", *self.options[side])

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """Two links, one there and one back, as `state` orders them: standby, drain, compare, activate, audit, repair, kill -9.
 
-Between two real redis-servers, and between one and the bundled server; state is played by fake_state.py. Writes go on at the
+Between two real redis-servers, between one and the bundled server, and audits between two of those; state is played by fake_state.py. Writes go on at the
 primary side all the time but in the barrier, and nothing differs in the end.
 """
+import threading
 import time
 
 from link_bridge import Bridge, Writer, follow_forward, follow_reverse
@@ -38,6 +39,8 @@ def scenario(bundled):
         writer.start()
         follow_forward(b)
         audits(b)
+        if bundled:
+            assert b.client("target").info("stats")["sync_full"] == 0  # it made the digests itself: nobody read its RDB
         follow_reverse(b)
         writer.end()
         replid, place = b.switch("forward", "10", 2)
@@ -77,5 +80,39 @@ def scenario(bundled):
             time.sleep(0.1)
 
 
+def two_of_ours():
+    """Audits while keys expire in masses: sums of slots, and the keys of those where a deadline passed between two looks."""
+    with Bridge("ours", bundled="both") as b:
+        c = b.client("source")
+        with c.pipeline(transaction=False) as p:
+            for n in range(4000):
+                p.set(f"fill:{n}", n * 20)
+            p.execute()
+        b.open_state()
+        follow_forward(b)
+        writer = Writer(b, "source", b.seed)
+        writer.start()
+        stop = threading.Event()
+
+        def expiring():
+            while not stop.wait(0.01):
+                with b.client("source").pipeline(transaction=False) as p:
+                    for n in range(100):
+                        p.set(f"due:{b.random.randrange(5000)}", n, px=b.random.randrange(1, 1500))
+                    p.execute()
+        thread = threading.Thread(target=expiring)
+        thread.start()
+        try:
+            audits(b)
+        finally:
+            stop.set()
+            thread.join()
+            writer.end()
+        assert b.client("source").info("stats")["sync_full"] == 1  # the copy
+        assert b.client("target").info("stats")["sync_full"] == 0
+        assert "audit.no_survey" not in b.log()
+
+
 scenario(bundled=False)
 scenario(bundled=True)
+two_of_ours()

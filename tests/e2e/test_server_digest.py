@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 """DRAWBRIDGE DIGEST says what our reader says of the RDB: by key, slot and database, while writes go on, at a replica, and of
-a redis-server's data. An RDB of some slots holds their keys and no others."""
+a redis-server's data. An RDB of some slots holds their keys and no others. DRAWBRIDGE AUDIT says the same of one moment while
+writes go on, and tells the keys of the slots that it is asked for."""
 import binascii
 import collections
 import os
 import random
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -108,8 +110,118 @@ def refuses(client, *words):
     raise AssertionError(f"{words} was not refused")
 
 
+def audit(client, *words):
+    return client.execute_command("DRAWBRIDGE", "AUDIT", *words)
+
+
+def slots_of(client):
+    """{slot: [keys, sum]} of those that have keys, when the survey is over."""
+    wait_until("the survey is over", lambda: isinstance(audit(client, "SLOTS"), bytes))
+    reply = audit(client, "SLOTS")
+    assert len(reply) == 24 * 16384
+    rows = struct.iter_unpack("<QQQ", reply)
+    return {slot: [count, "%032x" % (high << 64 | low)] for slot, (count, low, high) in enumerate(rows) if count}
+
+
+def keys_of(client, slots):
+    """{(db, key): (slot, digest, deadline)} and the number of pages."""
+    more, page = audit(client, "KEYS", *slots)
+    pages, found, at = [page], {}, 0
+    while more:
+        more, page = audit(client, "NEXT")
+        pages.append(page)
+    data = b"".join(pages)
+    while at < len(data):
+        slot, db, _, deadline, low, high, size = struct.unpack_from("<HIBqQQI", data, at)
+        key = db, data[at + 35:at + 35 + size]
+        assert key not in found
+        found[key] = slot, "%032x" % (high << 64 | low), deadline
+        at += 35 + size
+    return found, len(pages)
+
+
+def check_audit(folder, r):
+    ours = Ours(folder, "audited")
+    c = ours.client()
+    fill(c, r, 300)
+    with c.pipeline(transaction=False) as p:
+        for i in range(20000):  # more than a page, and a file
+            p.set(f"many:{i}", i)
+        p.set("leave:1", "x")
+        p.set("k" * 400_000, "a key that is longer than a block of the file")
+        p.set("late", "there still", pxat=4102444800000)
+        p.execute()
+    c.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    for i in range(50):
+        c.set(f"due:{i}", "x", px=1)  # they are not left out: who compares decides that
+    c.save()
+    want = {at: digest for at, digest in walk(os.path.join(ours.dir, "dump.rdb")).items() if not at[1].startswith(b"leave:")}
+    auditor = ours.client()
+    refuses(auditor, "DRAWBRIDGE", "AUDIT", "SLOTS")
+    replid, offset = audit(auditor, "BEGIN", "WITHOUT", "leave:")
+    assert replid.decode() == ours.info("replication")["master_replid"] and offset == ours.info("replication")["master_repl_offset"]
+    refuses(auditor, "DRAWBRIDGE", "AUDIT", "BEGIN")
+    c.flushall()  # the moment has passed
+    fill(c, r, 10)
+    sums = slots_of(auditor)
+    assert [[slot, *row] for slot, row in sorted(sums.items())] == totals(want, lambda db, key: slot_of(key))
+    some = r.sample(sorted(sums), 3)
+    for slots in (some, sums, [slot for slot in range(16384) if slot not in sums][:2], [slot_of(b"late")]):
+        found, pages = keys_of(auditor, slots)
+        assert {at: (slot, digest) for at, (slot, digest, _) in found.items()} == {
+            at: (slot_of(at[1]), digest) for at, digest in want.items() if slot_of(at[1]) in slots}
+        assert (pages > 3) == (slots is sums), pages
+    assert found[0, b"late"][2] == 4102444800000
+    for words in (("KEYS",), ("KEYS", 16384), ("KEYS", "x"), ("NEXT", 1), ("WORD",), ("BEGIN", "WITHOUT")):
+        refuses(auditor, "DRAWBRIDGE", "AUDIT", *words)
+    with ours.client().pipeline(transaction=True) as p:
+        p.execute_command("DRAWBRIDGE", "AUDIT", "BEGIN")
+        assert "MULTI" in str(p.execute(raise_on_error=False)[0])
+
+    # connections that go away in the middle, and at the end, leave nothing
+    c.config_set("rdb-key-save-delay", 10_000_000)
+    others = [ours.client() for _ in range(3)]
+    for other in others:
+        audit(other, "BEGIN")
+    refuses(ours.client(), "DRAWBRIDGE", "AUDIT", "BEGIN")  # four are under way
+    for other in (*others, auditor):
+        other.connection_pool.disconnect()
+    c.config_set("rdb-key-save-delay", 0)
+    last = ours.client()
+    wait_until("the others are gone", lambda: [a for a in [try_begin(last)] if a])
+    assert sum(row[0] for row in slots_of(last).values()) == c.dbsize()
+    assert not [name for name in os.listdir(ours.dir) if name.startswith("temp-")]
+    replica = Ours(folder, "audited-replica", "--replicaof", "127.0.0.1", str(ours.port))
+    wait_until("the replica follows", lambda: replica.info("replication")["master_link_status"] == "up")
+    load = Load(ours, folder.seed, expiries=False)
+    load.start()
+    for _ in range(3):  # of one moment, while commands of all kinds run
+        one = ours.client()
+        audit(one, "BEGIN", "STREAMS", "CARRIED")
+        sums = slots_of(one)
+        found, _ = keys_of(one, sums)
+        assert {slot: row[0] for slot, row in sums.items()} == collections.Counter(slot for slot, _, _ in found.values())
+        one.connection_pool.disconnect()
+    load.stop()
+    wait_until("the replica has everything", lambda: replica.info("replication")["slave_repl_offset"] == ours.info("replication")["master_repl_offset"])
+    told = []
+    for server in (ours, replica):
+        one = server.client()
+        place = audit(one, "BEGIN", "STREAMS", "CARRIED")
+        told.append((place, slots_of(one)))
+    assert told[0] == told[1] and len(told[0][1]) > 10
+
+
+def try_begin(client):
+    try:
+        return audit(client, "BEGIN")
+    except Exception:
+        return None
+
+
 def main():
     with Folder("digest") as folder:
+        check_audit(folder, random.Random(folder.seed))
         r = random.Random(folder.seed)
         ours = Ours(folder, "ours")
         c = ours.client()
