@@ -6,13 +6,34 @@
 #include "gateway/dispatch.h"
 #include "gateway/dual.h"
 #include "gateway/greet.h"
+#include "gateway/shards/shards.h"
 #include "gateway/subs.h"
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 
 void backend_write(struct backend *b, struct slice bytes) {
-    stream_write(b->stream, bytes);
+    if (b->shards != NULL)
+        shards_conn_write(b->shards, bytes);
+    else
+        stream_write(b->stream, bytes);
+}
+
+void backend_write_buf(struct backend *b, struct buf *buf) {
+    if (b->shards == NULL) {
+        stream_write_buf(b->stream, buf);
+        return;
+    }
+    shards_conn_write(b->shards, buf_slice(buf));
+    buf_clear(buf);
+}
+
+size_t backend_queued_bytes(const struct backend *b) {
+    return b->shards != NULL ? shards_conn_queued_bytes(b->shards) : stream_queued_bytes(b->stream);
+}
+
+const char *backend_peer(const struct backend *b) {
+    return b->shards != NULL ? shards_conn_peer(b->shards) : stream_peer(b->stream);
 }
 
 uint8_t request_class_of(const struct command *command) {
@@ -186,7 +207,7 @@ static void head_is_done(struct backend *b, struct slice whole) {
 
 static void broke_protocol(struct backend *b, const char *what) {
     log_warn("backend.protocol", LOG_S("side", gateway_side_name(b->side)), LOG_S("why", what),
-             LOG_S("peer", stream_peer(b->stream)));
+             LOG_S("peer", backend_peer(b)));
     backend_abort(b);
 }
 
@@ -319,8 +340,40 @@ static void on_drain(void *self) {
 }
 
 /* What was asked and not answered is lost: to be known to be gone before anybody relies on it. */
+static struct grave *dig_part(struct backend *b, const struct shards_end *end) {
+    struct grave *part = NEW(struct grave);
+    part->side = b->side;
+    part->server_id = end->server_id;
+    (void)snprintf(part->run_id, sizeof part->run_id, "%s", end->run_id);
+    part->journaled = *end->journaled;
+    part->lane = -1;
+    list_push(&b->worker->graves, &part->link);
+    return part;
+}
+
+/* Of a Cluster each node is asked for its own part; the whole is gone with the last of them. */
+static void bury_link(void *self, struct shards_end *end) {
+    struct backend *b = self;
+    if (!end->unanswered) {
+        if (*end->journaled) dual_link_gone(b, end);
+        *end->journaled = false;
+        return;
+    }
+    if (b->grave == NULL) {
+        b->grave = NEW(struct grave);
+        b->grave->side = b->side;
+        b->grave->lane = -1;
+    }
+    struct grave *part = dig_part(b, end);
+    part->whole = b->grave;
+    b->grave->parts++;
+    log_info("backend.buried", LOG_S("side", gateway_side_name(b->side)),
+             LOG_I("server_id", end->server_id), LOG_S("run_id", end->run_id));
+}
+
 static void bury(struct backend *b) {
-    if (b->due == 0) return;
+    if (b->shards != NULL) shards_conn_each(b->shards, bury_link, b);
+    if (b->due == 0 || b->shards != NULL) return;
     struct grave *grave = NEW(struct grave);
     grave->side = b->side;
     grave->server_id = b->server_id;
@@ -377,7 +430,10 @@ void backend_abort(struct backend *b) {
     dual_on_lost(b, was_ready);
     if (lessee != NULL) client_lost_backend(lessee, false);
     if (shadowed != NULL) subs_lost_shadow(shadowed);
-    stream_abort(b->stream);
+    if (b->shards != NULL)
+        shards_conn_abort(b->shards);
+    else
+        stream_abort(b->stream);
 }
 
 /* The stream is gone, whoever ended it. */
@@ -415,6 +471,10 @@ struct backend *backend_open(struct worker *w, enum side side, unsigned proto, b
         w->lease_count++;
         w->lease_dialling++;
     }
+    if (w->shards[side] != NULL) {
+        b->shards = shards_conn_open(w->shards[side], &events, b);
+        return b;
+    }
     const struct drawbridge_config *config = w->gw->config;
     const struct endpoint *to =
         side == SIDE_LEGACY ? &config->legacy.endpoint : &config->target.endpoint;
@@ -424,16 +484,17 @@ struct backend *backend_open(struct worker *w, enum side side, unsigned proto, b
 }
 
 void grave_close(struct worker *w, struct grave *grave) {
+    struct grave *whole = grave->whole;
     list_remove(&grave->link);
     dual_on_gone(w, grave);
     mem_free(grave);
+    if (whole != NULL && --whole->parts == 0) grave_close(w, whole);
 }
 
-static void on_killed(struct req *req, struct backend *b, struct slice reply) {
-    struct worker *w = b->worker;
+void grave_told(struct worker *w, uint64_t address, struct slice reply) {
     LIST_EACH(&w->graves, at) {
         struct grave *grave = LIST_OWNER(at, struct grave, link);
-        if ((uint64_t)(uintptr_t)grave != req->arg) continue;
+        if ((uint64_t)(uintptr_t)grave != address) continue;
         grave->asking = false;
         uint64_t now_ms = loop_now_ms(w->loop);
         if (reply.size > 0 && reply.data[0] == '-' && grave->answered_ms == 0)
@@ -446,6 +507,10 @@ static void on_killed(struct req *req, struct backend *b, struct slice reply) {
         grave_close(w, grave);
         return;
     }
+}
+
+static void on_killed(struct req *req, struct backend *b, struct slice reply) {
+    grave_told(b->worker, req->arg, reply);
 }
 
 /* A grave is closed when the server says that no such connection exists, or is another process. */
@@ -471,6 +536,10 @@ void graves_dig(struct worker *w) {
         next = at->next;
         struct grave *grave = LIST_OWNER(at, struct grave, link);
         if (grave->asking) continue;
+        if (w->shards[grave->side] != NULL) {
+            shards_dig(w->shards[grave->side], grave);
+            continue;
+        }
         struct backend *b = dispatch_shared(w, grave->side, 2, 0); /* dialled if need be */
         if (b != NULL) dig(grave, b);
     }

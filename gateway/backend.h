@@ -77,6 +77,7 @@ enum backend_mode {
 struct dual_line;
 struct dual_pin;
 struct grave;
+struct shards_conn;
 
 struct backend {
     struct list link; /* worker->backends */
@@ -95,7 +96,8 @@ struct backend {
     bool journaled;           /* the lanes' journal knows it */
     struct grave *grave;      /* its own, once it is gone with requests unanswered */
     struct client *shadow_of; /* a subscription doubled for this client (C27); subs.c */
-    struct stream *stream;
+    struct stream *stream;      /* or, of a side that is a Cluster, */
+    struct shards_conn *shards; /* to all of it (shards/shards.h) */
     uint64_t id;       /* unique in this worker */
     uint64_t epoch;    /* that it is named with */
     int64_t server_id; /* CLIENT ID there; 0: not known */
@@ -123,6 +125,8 @@ struct grave {
     struct dual_pin *pins; /* keys that nobody may copy before it is gone (C10a) */
     bool asking;
     uint64_t answered_ms; /* when the server first answered that it cannot tell; 0: it did not */
+    struct grave *whole;  /* of a connection to a Cluster: this is its part to one node */
+    unsigned parts;       /* of a whole one, that are not closed; it is on no list */
 };
 
 struct backend *backend_open(struct worker *worker, enum side side, unsigned proto, bool dedicated);
@@ -135,6 +139,9 @@ static inline bool backend_is_ready(const struct backend *backend) {
 
 /* Write a request's bytes. Say with backend_expect() what its reply is for, in the same order. */
 void backend_write(struct backend *backend, struct slice bytes);
+void backend_write_buf(struct backend *backend, struct buf *buf); /* BUF is empty then */
+size_t backend_queued_bytes(const struct backend *backend);
+const char *backend_peer(const struct backend *backend);
 struct req *backend_expect(struct backend *backend, struct client *client, enum req_kind kind,
                            uint32_t replies);
 /* One more reply to be relayed to CLIENT: extends the last entry if it can. */
@@ -148,6 +155,8 @@ void backend_on_epoch(struct backend *backend, bool fine);
 /* Give it the new epoch's name (after a release). */
 void backend_rename(struct backend *backend);
 
+/* The answer to CLIENT KILL ID of the grave at ADDRESS, if that is still one; empty: there was none. */
+void grave_told(struct worker *worker, uint64_t address, struct slice reply);
 /* It is known to be gone. */
 void grave_close(struct worker *worker, struct grave *grave);
 /* Ask about graves; a connection to their side is dialled if there is none. */

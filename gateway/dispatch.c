@@ -2,6 +2,7 @@
 #include "gateway/dispatch.h"
 
 #include "gateway/backend.h"
+#include "gateway/shards/shards.h"
 
 #include "lib/base/mem.h"
 
@@ -57,7 +58,7 @@ bool dispatch_flows(struct client *c, struct backend *b, enum take *take) {
         *take = TAKE_WAIT; /* on_drain wakes it */
         return false;
     }
-    if (stream_queued_bytes(b->stream) > BACKEND_QUEUE_HIGH_BYTES) {
+    if (backend_queued_bytes(b) > BACKEND_QUEUE_HIGH_BYTES) {
         *take = client_park(c, PARK_FLOW);
         return false;
     }
@@ -134,7 +135,8 @@ void client_unlease(struct client *c, bool clean) {
     ASSERT(c->leased && b != NULL && b->lessee == c);
     c->leased = c->lease_ends = false;
     b->lessee = NULL;
-    if (clean && b->mode == MODE_NORMAL && b->head == NULL && backend_is_ready(b) &&
+    bool raw = b->shards != NULL && shards_conn_is_raw(b->shards);
+    if (clean && !raw && b->mode == MODE_NORMAL && b->head == NULL && backend_is_ready(b) &&
         b->side == w->side && w->idle_count < LEASES_IDLE_MAX) {
         list_push(&w->idle[b->proto - 2], &b->idle);
         w->idle_count++;

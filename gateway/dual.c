@@ -5,6 +5,7 @@
 #include "gateway/dispatch.h"
 #include "gateway/peers.h"
 #include "gateway/dual_audit.h"
+#include "gateway/shards/shards.h"
 
 #include "lib/base/log.h"
 
@@ -45,6 +46,7 @@ static void on_primary_reply(struct req *req, struct backend *b, struct slice re
     if (b->sm.state == BACKEND_GONE || line == NULL) return; /* dual_on_lost() tells it */
     struct lane *lane = &line->dual->lanes.lane[line->lane];
     line->dual->answering = req;
+    if (b->shards != NULL && shards_conn_displaced(b->shards)) lane_displaced(lane);
     if (req->over)
         reply = lane_big_too_long;
     else
@@ -193,13 +195,25 @@ static void on_keyspace(struct req *req, struct backend *b, struct slice reply) 
     if (d != NULL) d->lanes.scan.databases[req->arg] = highest + 1;
 }
 
-static void on_page(struct req *req, struct backend *b, struct slice reply) {
-    struct dual *d = b->worker->dual;
-    if (d == NULL) return;
-    if (reply.size > 0 && lane_scan_page(&d->lanes.scan, req->arg, reply)) return;
+static void take_page(struct dual *d, uint64_t round, struct slice page) {
+    if (page.size > 0 && lane_scan_page(&d->lanes.scan, round, page)) return;
     lane_scan_restart(&d->lanes.scan);
     d->scan.not_before_us = d->worker->now_us + SCAN_AGAIN_US; /* it loads its data, perhaps */
-    log_warn("lanes.no_page", LOG_S("side", gateway_side_name(b->side)));
+    log_warn("lanes.no_page", LOG_S("side", gateway_side_name(dual_side(d, d->scan.side))));
+}
+
+static void on_page(struct req *req, struct backend *b, struct slice reply) {
+    struct dual *d = b->worker->dual;
+    if (d == NULL || dual_shards_keep(d, req->arg, reply)) return;
+    take_page(d, req->arg, reply);
+}
+
+static void take_kept_page(struct dual *d) {
+    uint64_t round = 0;
+    struct buf page = {0};
+    if (!dual_shards_kept(d, &round, &page)) return;
+    take_page(d, round, buf_slice(&page));
+    buf_close(&page);
 }
 
 static void list_page(struct dual *d) {
@@ -208,6 +222,7 @@ static void list_page(struct dual *d) {
     if (!d->scan.wanted || d->worker->now_us < d->scan.not_before_us) return;
     struct backend *b = dispatch_shared(d->worker, dual_side(d, d->scan.side), 2, 0);
     if (b == NULL) return; /* being dialled; asked again at the next turn */
+    if (!dual_shards_may_list(d)) return;
     d->scan.wanted = false;
     if (d->scan.db == 0 && d->scan.cursor == 0) {
         backend_write(b, SLICE("*2\r\n$4\r\nINFO\r\n$8\r\nkeyspace\r\n"));
@@ -254,6 +269,11 @@ static void check_run_id(struct dual *d, enum lane_side side, const char *run_id
 
 /* Once for each connection, before its first write (C21). */
 void dual_note_opened(struct dual *d, enum lane_side side, struct backend *b) {
+    struct shards_end end;
+    if (b->shards != NULL) { /* a lane's links are noted when they open */
+        if (shards_conn_watching(b->shards, &end)) dual_note_link(b, &end);
+        return;
+    }
     if (b->journaled) return;
     d->table.opened(d->table.self, side, b->server_id, b->run_id);
     b->journaled = true;
@@ -282,12 +302,16 @@ void dual_line_up(struct backend *b) {
         lane_follower_up(lane, version);
 }
 
-/* RESTORE takes absolute times since 5.0; MOVED and ASK (C22b) are not built. */
-const char *dual_unfit_server(const struct backend *b, struct slice info) {
+/* RESTORE takes absolute times since 5.0. A Cluster is dialled again, as a whole. */
+const char *dual_unfit_server(struct backend *b, struct slice info) {
     struct slice mode;
     bool cluster =
         resp_info_field(info, "redis_mode", &mode) && slice_equal(mode, SLICE("cluster"));
-    if (cluster) return "capture lane cannot work with a Cluster yet";
+    if (cluster && b->side == SIDE_TARGET) return "capture lane cannot write to a Cluster yet";
+    if (cluster) {
+        dual_shards_open(b->worker, b->side);
+        return "it is a Cluster: its nodes are asked which slots they own";
+    }
     bool old = dual_version(b->worker->version[b->side]) < EFFECT_VERSION(5, 0, 0);
     if (b->side != b->worker->side && old) return "capture lane needs a target of 5.0 or newer";
     return NULL;
@@ -366,8 +390,10 @@ void dual_on_gone(struct worker *w, struct grave *grave) {
 }
 
 void dual_drop_grave(struct grave *grave) {
+    struct grave *whole = grave->whole;
     free_pins(NULL, grave, false);
     mem_free(grave);
+    if (whole != NULL && --whole->parts == 0) dual_drop_grave(whole);
 }
 
 /* ---- at the start ---- */
@@ -443,6 +469,7 @@ static void show_figures(struct dual *d) {
         f[DUAL_REFUSED] += l->figures.refused;
         f[DUAL_DROPPED] += l->figures.dropped;
         f[DUAL_LOST] += l->figures.lost;
+        f[DUAL_DISPLACED] += l->figures.displaced;
         f[DUAL_COPY_BYTES] += l->figures.copy_bytes;
         f[DUAL_FAILED_KEYS] += lane_refused_keys(l);
         f[DUAL_QUEUE_LIMIT] += l->rules.queue_bytes_max;
@@ -459,6 +486,9 @@ static void show_figures(struct dual *d) {
     f[DUAL_OWNED] = d->owned;
     f[DUAL_FORWARDED] = d->forwarded;
     f[DUAL_PINS_ELSEWHERE] = d->pins_elsewhere;
+    for (unsigned side = 0; side < SIDES; side++)
+        if (d->worker->shards[side] != NULL)
+            f[DUAL_REDIRECTED] += shards_redirected(d->worker->shards[side]);
     for (unsigned i = 0; i < DUAL_FIGURES; i++) counter_set(&d->worker->counters.lanes[i], f[i]);
 }
 
@@ -491,6 +521,7 @@ enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
     d->lanes.over = over;
     d->audit = dual_audit_open(d);
     list_init(&d->reads);
+    dual_shards_watch(d);
     bury_recovered(d);
     dual_marks_open(d);
     log_info("lanes.recovered", LOG_S("journal", journal_found_text(d->recovered.found)),
@@ -512,6 +543,7 @@ void dual_close(struct dual *d) {
         lanes_note_server(&d->file.journal, (enum lane_side)side, d->run_id[side]);
     journal_file_close(&d->file);
     lanes_recovered_close(&d->recovered);
+    buf_close(&d->look.page);
     mem_free(d);
 }
 
@@ -521,6 +553,7 @@ void dual_turn(struct dual *d) {
     bool hurry = d->worker->held || d->worker->end.on || loop_now_ms(d->worker->loop) < d->worker->hurry_until_ms;
     for (unsigned i = 0; i < d->lanes.count; i++) d->lanes.lane[i].hurry = hurry;
     lanes_turn(&d->lanes);
+    take_kept_page(d);
     list_page(d);
     dual_audit_turn(d->audit);
     dual_asks_turn(d);

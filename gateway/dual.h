@@ -17,8 +17,8 @@
  * With state, the route opens it (worker_take_role()), LANES OPEN and CLOSE say whether the other
  * side is followed, and a barrier makes the two sides change roles (dual_roles.c).
  *
- * What it does not do is refused with a sentence: CLIENT TRACKING, SELECT inside MULTI, a
- * Cluster.
+ * A primary side that is a Cluster looks like one server (shards/shards.h). What is not done is
+ * refused with a sentence: CLIENT TRACKING, SELECT inside MULTI, a Cluster as the target.
  *
  * All lanes are in loop 0, and their journal. Clients of other loops ask there: far.h.
  */
@@ -68,7 +68,9 @@ struct grave;
     X(BIG_GIVEN_UP, "big_copies_given_up_total")                                                   \
     X(OWNED, "owned_slots")                                                                        \
     X(FORWARDED, "forwarded_total")                                                                \
-    X(PINS_ELSEWHERE, "pins_elsewhere_total")
+    X(PINS_ELSEWHERE, "pins_elsewhere_total")                                                      \
+    X(REDIRECTED, "redirected_total")                                                              \
+    X(DISPLACED, "displaced_total")
 
 #define DUAL_FIGURE_ENUM(name, text) DUAL_##name,
 enum dual_figure { DUAL_FIGURE_LIST(DUAL_FIGURE_ENUM) DUAL_FIGURES };
@@ -112,10 +114,14 @@ void dual_forget(struct client *client);
 
 /* ---- connections ---- */
 /* From the answer to INFO server: why lanes cannot use it; NULL: they can. */
-const char *dual_unfit_server(const struct backend *backend, struct slice info);
+const char *dual_unfit_server(struct backend *backend, struct slice info);
 void dual_on_ready(struct backend *backend);
 /* A connection of this process has ID there; any loop. */
 void dual_note_id(struct worker *worker, enum side side, int64_t id);
+/* Of a Cluster: a connection to one of its nodes is about to write, or was closed in order. */
+struct shards_end;
+void dual_note_link(struct backend *backend, struct shards_end *end);
+void dual_link_gone(struct backend *backend, const struct shards_end *end);
 void dual_on_lost(struct backend *backend, bool was_ready); /* any backend; its queue is empty */
 void dual_on_gone(struct worker *worker, struct grave *grave);
 void dual_drop_grave(struct grave *grave); /* at the end of the process: frees it */

@@ -22,7 +22,7 @@ static bool may_go(const struct dual *d, const struct ask *ask) {
     if (is_early(d, ask)) return false;
     if (ask->kind == ASK_PIN) return true;
     return b != NULL && lane_may_send(&d->lanes.lane[ask->lane]) &&
-           stream_queued_bytes(b->stream) <= BACKEND_QUEUE_HIGH_BYTES;
+           backend_queued_bytes(b) <= BACKEND_QUEUE_HIGH_BYTES;
 }
 
 /* C10a, and C21: the connection is named before its first write. */

@@ -151,6 +151,10 @@ void dual_audit_swapped(struct dual_audit *a) {
     lane_audit_stop(&a->audit, "the sides changed roles meanwhile");
 }
 
+void dual_audit_moved(struct dual_audit *a) {
+    lane_audit_stop(&a->audit, "slots of the Cluster were moved meanwhile");
+}
+
 static void start(struct dual_audit *a, const struct tell_message *m) {
     struct lane_audit_rules rules = lane_audit_rules_default;
     if (m->audit.keys_per_s > 0) rules.keys_per_s = m->audit.keys_per_s;

@@ -21,6 +21,7 @@ void dual_audit_turn(struct dual_audit *audit);  /* at the end of every callback
 void dual_audit_wrote(struct dual_audit *audit, const struct effect *effect);
 /* The sides change roles: what was compared is another's. */
 void dual_audit_swapped(struct dual_audit *audit);
+void dual_audit_moved(struct dual_audit *audit); /* slots of a Cluster: listings may have missed keys */
 /* An order of the main loop; DUAL may be NULL. */
 void dual_audit_obey(struct worker *worker, const struct tell_message *message);
 

@@ -75,6 +75,11 @@ struct dual {
         uint64_t cursor, round;
         uint64_t not_before_us;
     } scan;
+    struct { /* dual_shards.c: of a listing of a Cluster */
+        uint64_t round, page_round, stamp, ticket;
+        enum lane_side side;
+        struct buf page;
+    } look;
     struct { /* connections that nobody can name */
         uint64_t since_ms, ask_ms; /* since both sides answer; when they are asked again */
         bool none[2];              /* the side says that it has none of them */
@@ -97,6 +102,15 @@ void dual_know_follower(struct dual *dual); /* every lane has to do with the pre
 void dual_doubt_follower(struct dual *dual); /* F is another process; lanes have not looked yet */
 bool dual_knows_follower(struct backend *backend);
 void dual_line_up(struct backend *backend); /* dual.c */
+
+/* dual_shards.c: a side that is a Cluster (shards/shards.h). Its nodes are asked from now on. */
+void dual_shards_open(struct worker *worker, enum side side);
+void dual_shards_watch(struct dual *dual);
+/* Whether the page that is wanted may be asked for: first the slots are looked at. / A page that is
+ * the last is kept until they were looked at again, and comes back here. */
+bool dual_shards_may_list(struct dual *dual);
+MUST_CHECK bool dual_shards_keep(struct dual *dual, uint64_t round, struct slice page);
+MUST_CHECK bool dual_shards_kept(struct dual *dual, uint64_t *round, struct buf *page);
 
 /* dual_others.c */
 void dual_watch_others(struct dual *dual);

@@ -8,6 +8,7 @@
 
 #include "gateway/dispatch.h"
 #include "gateway/others.h"
+#include "gateway/shards/shards.h"
 
 #include "lib/base/log.h"
 
@@ -33,6 +34,11 @@ static void on_list(struct req *req, struct backend *b, struct slice reply) {
 }
 
 static void ask(struct dual *d, enum lane_side side) {
+    struct shards *shards = d->worker->shards[dual_side(d, side)];
+    if (shards != NULL) {
+        d->others.none[side] = shards_has_no_others(shards);
+        return;
+    }
     struct backend *b = dispatch_shared(d->worker, dual_side(d, side), 2, 0);
     struct buf out = {0};
     if (b == NULL) return; /* being dialled */
@@ -71,5 +77,7 @@ void dual_watch_others(struct dual *d) {
 }
 
 void dual_others_reset(struct dual *d) {
+    for (unsigned side = 0; side < SIDES; side++)
+        if (d->worker->shards[side] != NULL) shards_forget_others(d->worker->shards[side]);
     memset(&d->others, 0, sizeof d->others);
 }

@@ -6,6 +6,7 @@
 #include "gateway/dispatch.h"
 #include "gateway/dual_inside.h"
 #include "gateway/peers.h"
+#include "gateway/shards/shards.h"
 
 #include <inttypes.h>
 
@@ -240,13 +241,20 @@ void far_connection_gone(struct worker *w, enum side side, int64_t server_id, co
 
 /* ---- on the client's own connection (C10a) ---- */
 
+/* Of a Cluster: the one to the node that watches. */
+static void name_connection(struct ask *ask, struct backend *b) {
+    struct shards_end end = {b->server_id, b->run_id, false, &b->journaled};
+    if (b->shards != NULL && !shards_conn_watching(b->shards, &end)) return; /* it will fail */
+    ask->opened = !*end.journaled;
+    ask->server_id = end.server_id;
+    (void)snprintf(ask->run_id, sizeof ask->run_id, "%s", end.run_id);
+    *end.journaled = true;
+}
+
 void far_own(struct client *c, struct backend *b, struct effect *effect) {
     struct ask *ask = ask_new(c->worker, ASK_PIN);
     ask->entry = entry_push(c);
-    ask->opened = !b->journaled;
-    ask->server_id = b->server_id;
-    (void)snprintf(ask->run_id, sizeof ask->run_id, "%s", b->run_id);
-    b->journaled = true;
+    name_connection(ask, b);
     c->worker->far->unanswered++;
     leave(c, ask, effect);
 }

@@ -39,7 +39,7 @@ static enum take forward_raw(struct client *c, struct slice raw) {
     if (b == NULL) return take;
     if (raw.size > (256u << 10) && raw.size == buf_size(&c->in) &&
         raw.data == buf_slice(&c->in).data)
-        stream_write_buf(b->stream, &c->in); /* many megabytes are not copied */
+        backend_write_buf(b, &c->in); /* many megabytes are not copied */
     else
         backend_write(b, raw);
     backend_expect_relay(b, c, c->reply_mode != REPLY_ON);

@@ -7,6 +7,7 @@
 
 #include "gateway/client.h"
 #include "gateway/dual.h"
+#include "gateway/shards/shards.h"
 
 #include "lib/base/log.h"
 
@@ -81,7 +82,7 @@ void greet_begin(struct backend *b) {
     resp_write_words(&out, "CLIENT", "ID", NULL);
     resp_write_words(&out, "INFO", "server", NULL);
     resp_write_words(&out, "INFO", "replication", NULL);
-    stream_write(b->stream, buf_slice(&out));
+    backend_write(b, buf_slice(&out));
     secret_wipe(out.data, out.cap);
     buf_close(&out);
 }
@@ -114,7 +115,7 @@ static void join(struct backend *b) {
     sm_move(&b->sm, BACKEND_JOINING);
     struct buf out = {0};
     write_join(b, &out);
-    stream_write(b->stream, buf_slice(&out));
+    backend_write(b, buf_slice(&out));
     buf_close(&out);
 }
 
@@ -241,7 +242,7 @@ void greet_downgraded(struct backend *b, const char *why) {
     struct worker *w = b->worker;
     struct report_message message = {
         .report = REPORT_DOWNGRADED, .worker = w->number, .side = b->side};
-    (void)snprintf(message.why, sizeof message.why, "%s %s", stream_peer(b->stream), why);
+    (void)snprintf(message.why, sizeof message.why, "%s %s", backend_peer(b), why);
     log_warn("backend.downgraded", LOG_S("side", gateway_side_name(b->side)),
              LOG_S("why", message.why));
     gateway_tell(w->gw, &message);
@@ -257,6 +258,10 @@ void greet_downgraded(struct backend *b, const char *why) {
 /* State's answer: the epoch holds, or it moved on and a ROUTE is on its way. */
 void backend_on_epoch(struct backend *b, bool fine) {
     struct worker *w = b->worker;
+    if (b->shards != NULL && b->sm.state == BACKEND_READY) {
+        shards_conn_on_epoch(b->shards, fine && b->epoch == w->epoch);
+        return;
+    }
     if (b->sm.state != BACKEND_ASKING) return;
     if (!fine || b->epoch != w->epoch) {
         greet_failed(b, ERR_STATE, "the epoch has moved on");

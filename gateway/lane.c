@@ -350,6 +350,15 @@ static void command_answered(struct lane *l, struct lane_item *item, struct slic
     }
 }
 
+void lane_displaced(struct lane *l) {
+    struct lane_item *item = l->flight.head;
+    if (item == NULL) return;
+    l->figures.displaced++;
+    if (item->effect != NULL) lane_mark_keys(l, item->effect->keys, item->effect->key_count, true);
+    if (item->key != NULL) lane_mark(l, item->db, buf_slice(&item->name));
+    if (item->kind == LANE_READ || item->read != NULL) item->spoiled = true;
+}
+
 void lane_primary_answered(struct lane *l, struct slice answer) {
     struct lane_item *item = lane_queue_pop(&l->flight);
     ASSERT(item != NULL);

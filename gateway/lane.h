@@ -148,6 +148,7 @@ struct lane_ops {
 
 struct lane_figures {
     uint64_t commands, effects, copies, copies_failed, dirtied, refused, dropped, lost;
+    uint64_t displaced; /* answered out of their place (C22b) */
     uint64_t copy_bytes;
     /* From asking P until F confirmed: of late on average, and the longest of the last seconds. */
     uint64_t copy_us, copy_us_max, copy_max_at_us;
@@ -222,6 +223,10 @@ void lane_send(struct lane *lane, struct lane_item *item);
 /* The whole answer to what was sent first of what is not answered. For an effect that needs none
  * (effect.h, needs) ANSWER may be any part of it. */
 void lane_primary_answered(struct lane *lane, struct slice answer);
+
+/* Before that: it was executed behind something that was sent after it (C22b). As if somebody
+ * outside the lane's order had written its keys. */
+void lane_displaced(struct lane *lane);
 
 /* ---- F ---- */
 void lane_follower_up(struct lane *lane, int32_t version);

@@ -165,13 +165,17 @@ void lane_keys_mark_slot(struct lane_keys *k, unsigned slot) {
     k->dirty_slot_count++;
 }
 
-/* Copies that are under way read what may not last: their keys get a new generation, too. */
-void lane_keys_mark_all(struct lane_keys *k) {
-    for (unsigned slot = k->number; slot < LANE_SLOTS; slot += k->lanes)
-        if (lane_keys_owns(k, slot)) lane_keys_mark_slot(k, slot);
+void lane_keys_renew(struct lane_keys *k) {
     uint64_t gen = ++k->gens;
     for (size_t i = 0; i < k->bucket_count; i++)
         for (struct lane_key *key = k->buckets[i]; key != NULL; key = key->next) key->gen = gen;
+}
+
+/* Copies that are under way read what may not last. */
+void lane_keys_mark_all(struct lane_keys *k) {
+    for (unsigned slot = k->number; slot < LANE_SLOTS; slot += k->lanes)
+        if (lane_keys_owns(k, slot)) lane_keys_mark_slot(k, slot);
+    lane_keys_renew(k);
 }
 
 void lane_keys_pin(struct lane_keys *k, int32_t db, struct slice name) {

@@ -76,6 +76,8 @@ void lane_keys_mark(struct lane_keys *keys, int32_t db, struct slice name, bool 
 /* Likewise, for slots. A slot that is dirty already is taken out of the pass. */
 void lane_keys_mark_slot(struct lane_keys *keys, unsigned slot);
 void lane_keys_mark_all(struct lane_keys *keys);
+/* No copy that is under way makes its key clean (C13a). */
+void lane_keys_renew(struct lane_keys *keys);
 
 /* Pins count. Both ends of one are events from outside. */
 void lane_keys_pin(struct lane_keys *keys, int32_t db, struct slice name);

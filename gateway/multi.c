@@ -279,7 +279,7 @@ static void send_block(struct client *c, struct backend *b) {
     scripts_load_before(b, buf_slice(&multi->shas));
     backend_write(b, SLICE("*1\r\n$5\r\nMULTI\r\n"));
     if (buf_size(&multi->block) > (64u << 10))
-        stream_write_buf(b->stream, &multi->block);
+        backend_write_buf(b, &multi->block);
     else
         backend_write(b, buf_slice(&multi->block));
     backend_write(b, SLICE("*1\r\n$4\r\nEXEC\r\n"));

@@ -20,13 +20,14 @@ enum others others_in(struct slice list, int64_t own, int64_t first) {
         const uint8_t *end = memchr(list.data, '\n', list.size);
         if (end != NULL) line = slice_take(list, (size_t)(end - list.data));
         list = slice_drop(list, line.size + (end != NULL));
-        if (!field(line, SLICE(" name="), &name) || !slice_starts(name, SLICE(OTHERS_NAME)))
-            continue;
+        bool named = field(line, SLICE(" name="), &name);
+        bool maps = named && slice_starts(name, SLICE(OTHERS_MAP_NAME));
+        if (!named || (!maps && !slice_starts(name, SLICE(OTHERS_NAME)))) continue;
         if (!slice_starts(line, SLICE("id=")) || !field(line, SLICE("id="), &id) ||
             !slice_to_int(id, &number))
             return OTHERS_UNTOLD;
         if (number == own) own_seen = true;
-        if (number < first) found = OTHERS_SOME;
+        if (number < first && !maps) found = OTHERS_SOME;
     }
     return own_seen && first > 0 ? found : OTHERS_UNTOLD;
 }

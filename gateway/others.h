@@ -15,6 +15,7 @@
 #include "lib/base/slice.h"
 
 #define OTHERS_NAME "drawbridge-gw:" /* begins the names of all connections of gateways (C25) */
+#define OTHERS_MAP_NAME "drawbridge-map:" /* of those that only ask a Cluster (shards/shards.h) */
 
 enum others {
     OTHERS_NONE,
@@ -22,8 +23,8 @@ enum others {
     OTHERS_UNTOLD,
 };
 
-/* LIST: the text of CLIENT LIST, asked on the connection OWN; FIRST: the smallest id that a
- * connection of this process has had there. */
+/* LIST: the text of CLIENT LIST, asked on the connection OWN, which has one of these names; FIRST:
+ * the smallest id that a connection of this process has had there. */
 enum others others_in(struct slice list, int64_t own, int64_t first);
 
 #endif

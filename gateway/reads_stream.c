@@ -36,7 +36,7 @@ static enum side other_side(const struct worker *w) {
 
 static struct backend *other_conn(struct worker *w, unsigned proto, int32_t db) {
     struct backend *b = dispatch_shared(w, other_side(w), proto, db);
-    if (b == NULL || stream_queued_bytes(b->stream) > OTHER_QUEUE_MAX) return NULL;
+    if (b == NULL || backend_queued_bytes(b) > OTHER_QUEUE_MAX) return NULL;
     return b;
 }
 

@@ -7,6 +7,7 @@
 #include "gateway/dual_audit.h"
 #include "gateway/reads_loop.h"
 #include "gateway/far.h"
+#include "gateway/shards/shards.h"
 #include "gateway/subs.h"
 
 #include "lib/base/log.h"
@@ -148,6 +149,8 @@ static void watch_readiness(struct worker *w) {
 static void on_timer(void *self) {
     struct worker *w = self;
     worker_begin(w);
+    for (unsigned side = 0; side < SIDES; side++)
+        if (w->shards[side] != NULL) shards_tick(w->shards[side]);
     watch_readiness(w);
     if (!list_is_empty(&w->graves)) graves_dig(w);
     barrier_tick(w);
@@ -318,6 +321,10 @@ static void on_stop(void *self, struct loop *loop) {
         dual_drop_grave(LIST_OWNER(link, struct grave, link));
     dual_close(w->dual);
     w->dual = NULL;
+    for (unsigned side = 0; side < SIDES; side++) {
+        shards_close(w->shards[side]);
+        w->shards[side] = NULL;
+    }
 }
 
 enum err worker_open(struct worker **worker, struct gateway *gw, unsigned number, struct why *why) {

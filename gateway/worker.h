@@ -35,6 +35,7 @@ struct slot_table;
 struct client;
 struct reads_loop;
 struct req;
+struct shards;
 
 /* What parked clients wait for. */
 enum park {
@@ -127,6 +128,7 @@ struct worker {
     struct loop_timer timer;
     struct audit_board *audit_board; /* dual_audit.h */
     struct reads_loop *reads;        /* reads_loop.h */
+    struct shards *shards[SIDES];    /* a side that is a Cluster (shards/shards.h); else NULL */
     bool lanes;        /* capture `lane` */
     struct far *far;   /* what goes between the loops then */
     struct dual *dual; /* likewise, of loop 0: all lanes are there */

@@ -1,0 +1,166 @@
+#!/usr/bin/python3
+"""test_lanes_cluster.py -- capture lane with a Redis Cluster as the legacy side (C22b): clients write to the gateway as
+to one server while slots are moved between nodes, and a walk over all nodes finds the target equal.
+
+LONG=1: more slots are moved, and a master dies and its replica takes over.
+"""
+import os
+import random
+import sys
+import threading
+import time
+
+import redis
+
+from cluster_nodes import Cluster, slot_of
+from servers import Folder, Ours, RedisServer, run_tests, wait_until
+from test_gateway_lanes import Gateway
+from walk import differences, walk
+
+LONG = os.environ.get("LONG") == "1"
+TAGS = [f"{{t{n}}}" for n in range(24)]
+
+
+class Writer(threading.Thread):
+    """One client that knows nothing of Clusters: random writes of all types, and of blocks and scripts over one slot."""
+
+    def __init__(self, gateway, seed):
+        super().__init__(daemon=True)
+        self.gateway, self.rng = gateway, random.Random(seed)
+        self.done, self.broken, self.refused, self.wrong, self.stopping = 0, 0, 0, None, False
+
+    def key(self, tag, kind):
+        return f"{tag}{kind}{self.rng.randrange(12)}"
+
+    def one(self, tag):
+        rng, word = self.rng, "w%d" % self.rng.randrange(40)
+        kind = rng.choice("slehzx")
+        k, k2 = self.key(tag, kind), self.key(tag, kind)
+        common = [("DEL", k), ("RENAME", k, k2), ("PEXPIRE", k, rng.choice((200, 900000))), ("PERSIST", k), ("COPY", k, k2, "REPLACE"), ("UNLINK", k, k2)]
+        own = {
+            "s": [("SET", k, word), ("SET", k, 5, "PX", rng.choice((250, 900000))), ("INCR", k), ("APPEND", k, word), ("MSET", k, 1, k2, 2),
+                  ("INCRBYFLOAT", k, "0.1"), ("GETDEL", k), ("SETRANGE", k, 3, word)],
+            "l": [("RPUSH", k, word, word), ("LPUSH", k, word), ("LPOP", k), ("RPOP", k, 2), ("LMOVE", k, k2, "LEFT", "RIGHT"), ("LTRIM", k, 0, 30),
+                  ("BLPOP", k, k2, "0.01")],
+            "e": [("SADD", k, word, rng.randrange(99)), ("SREM", k, word), ("SPOP", k), ("SMOVE", k, k2, word), ("SUNIONSTORE", k, k, k2)],
+            "h": [("HSET", k, word, word, "a", 1), ("HDEL", k, word), ("HINCRBY", k, "n", 2), ("HINCRBYFLOAT", k, "f", "0.3")],
+            "z": [("ZADD", k, rng.random(), word), ("ZINCRBY", k, "0.1", word), ("ZPOPMIN", k), ("ZUNIONSTORE", k, 2, k, k2)],
+            "x": [("XADD", k, "*", "f", word), ("XADD", k, "*", "g", word), ("XTRIM", k, "MAXLEN", 20), ("XDEL", k, "1-1")],
+        }[kind]
+        return rng.choice(own if rng.random() < 0.75 else common)
+
+    def some(self, r):
+        tag = self.rng.choice(TAGS)
+        way = self.rng.random()
+        if way < 0.05:
+            k = self.key(tag, "s")
+            r.eval("redis.call('SET', KEYS[1], ARGV[1]) return redis.call('INCR', KEYS[2])", 2, k, f"{tag}count", self.rng.randrange(99))
+            return 1
+        if way < 0.10:
+            with r.pipeline() as p:
+                k = self.key(tag, "s")
+                p.watch(k)
+                p.get(k)
+                p.multi()
+                p.execute_command("SET", k, "watched")
+                p.execute_command("INCR", f"{tag}count")
+                try:
+                    p.execute()
+                except redis.WatchError:
+                    pass
+            return 2
+        block = way < 0.4
+        with r.pipeline(transaction=block) as p:
+            for _ in range(self.rng.randrange(1, 12)):
+                p.execute_command(*self.one(tag if block or self.rng.random() < 0.5 else self.rng.choice(TAGS)))
+            count = len(p.command_stack)
+            for answer in p.execute(raise_on_error=False):
+                self.look(answer)
+        return count
+
+    def look(self, answer):
+        if not isinstance(answer, redis.ResponseError):
+            return
+        text = str(answer)
+        if text.startswith(("TRYAGAIN", "CLUSTERDOWN")):
+            self.refused += 1
+        elif text.startswith(("MOVED", "ASK", "CROSSSLOT")) or "drawbridge" in text:
+            raise AssertionError(text)
+
+    def run(self):
+        r = self.gateway.client()
+        while not self.stopping:
+            try:
+                self.done += self.some(r)
+            except (redis.ConnectionError, redis.TimeoutError):
+                self.broken += 1
+                time.sleep(0.02)
+            except redis.ResponseError as err:
+                try:
+                    self.look(err)
+                except AssertionError as wrong:
+                    self.wrong = wrong
+                    return
+            except Exception as err:  # pylint: disable=broad-except
+                self.wrong = err
+                return
+
+    def stop(self):
+        self.stopping = True
+        self.join()
+        assert self.wrong is None, f"a client saw: {self.wrong!r}"
+
+
+def start(folder, seed, clients=3):
+    gateway_writers = [Writer(folder, seed + n) for n in range(clients)]
+    for writer in gateway_writers:
+        writer.start()
+    return gateway_writers
+
+
+def end(writers):
+    for writer in writers:
+        writer.stop()
+    return sum(w.done for w in writers), sum(w.broken for w in writers), sum(w.refused for w in writers)
+
+
+def compare(cluster, target):
+    have = {}
+    for node in cluster.masters():
+        have.update(walk(node.port))
+    wrong = differences(have, walk(target.port))
+    assert not wrong, wrong[:5]
+    return len(have)
+
+
+def test_slots_are_moved_under_writes():
+    with Folder("lanes-cluster") as folder:
+        cluster = Cluster(folder, 3)
+        for n in range(300):
+            cluster.owner(slot_of(f"old{n}")).client().set(f"old{n}", n)
+        target = Ours(folder, "target")
+        gateway = Gateway(folder, cluster.nodes[0], target, lanes=3)
+        writers = start(gateway, folder.seed)
+        wait_until("both sides were listed", lambda: gateway.lanes()["passes_total"] > 0, 60)
+        for number, tag in enumerate(TAGS[:24 if LONG else 10]):
+            before = [w.done for w in writers]
+            cluster.move(slot_of(tag), step=1 if number % 3 else 4, pause=0.005)
+            wait_until("each client went on", lambda: all(w.done > b for w, b in zip(writers, before)) or any(w.wrong for w in writers))
+        done, broken, refused = end(writers)
+        gateway.wait_level(60)
+        keys = compare(cluster, target)
+        lanes = gateway.lanes()
+        print(f"  {done} commands, {broken} broken connections, {refused} refused, {keys} keys; "
+              f"redirected {lanes['redirected_total']}, displaced {lanes['displaced_total']}, passes {lanes['passes_total']}")
+        assert broken == 0, "moving slots cost clients their connections"
+        assert lanes["redirected_total"] > 0, "no redirection was seen: the test moved nothing that was written"
+        # All looks like one server.
+        r = gateway.client()
+        assert r.dbsize() == keys == len(set(r.scan_iter(count=50))) == len(r.keys("*"))
+        r.flushall()
+        gateway.wait_level(30)
+        assert compare(cluster, target) == 0 and r.dbsize() == 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_tests(sys.modules[__name__]))
