@@ -20,8 +20,12 @@ static uint32_t lfu_minutes(const struct engine *engine) {
     return (uint32_t)(engine->now_ms / 60000) & 0xffff;
 }
 
+uint32_t access_word(const struct engine *engine) {
+    return is_lfu(engine) ? lfu_minutes(engine) << 8 | LFU_START : lru_clock(engine);
+}
+
 void access_start(struct engine *engine, struct entry *e) {
-    entry_set_access(e, is_lfu(engine) ? lfu_minutes(engine) << 8 | LFU_START : lru_clock(engine));
+    entry_set_access(e, access_word(engine));
 }
 
 int access_frequency(const struct engine *engine, const struct entry *e) {

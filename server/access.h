@@ -12,6 +12,7 @@
 struct engine;
 
 void access_start(struct engine *engine, struct entry *e); /* a new entry */
+uint32_t access_word(const struct engine *engine); /* what that is now */
 void access_touch(struct engine *engine, struct entry *e); /* it was used */
 int64_t access_idle_s(const struct engine *engine, const struct entry *e);
 int access_frequency(const struct engine *engine, const struct entry *e); /* decayed; 0..255 */

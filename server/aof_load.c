@@ -134,7 +134,7 @@ static enum err run_command(struct reading *r, struct aof_command *command, uint
     bool known = command_admit(command->count, command->args, &error) != NULL;
     if (known) client_execute(r->client, (int)command->count, command->args);
     buf_close(&error);
-    if (known) return loading_advance(r->aof->engine, 0, why);
+    if (known) return loading_key(r->aof->engine, why);
     return why_set(why, ERR_CORRUPT,
                    "Unknown command '%.*s' reading the append only file %s, at offset %llu",
                    name.size > 128 ? 128 : (int)name.size, (const char *)name.data, r->name,

@@ -12,6 +12,7 @@
 #include "server/oom.h"
 #include "server/persistence.h"
 #include "server/transport.h"
+#include "server/load_team.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -491,6 +492,7 @@ static const struct config_option options[] = {
     BOOL_OPTION("stop-writes-on-bgsave-error", stop_writes_on_bgsave_error, "yes"),
     BOOL_OPTION("rdb-save-incremental-fsync", rdb_save_incremental_fsync, "yes"),
     INT_OPTION("rdb-version", rdb_version, 6, RDB_VERSION_WRITTEN, "10"),
+    INT_OPTION("rdb-load-threads", rdb_load_threads, 0, LOAD_THREADS_MAX, "0"),
     BOOL_OPTION("rdb-del-sync-files", rdb_del_sync_files, "no"),
     {.name = "appendonly",
      .kind = CONFIG_BOOL,

@@ -107,25 +107,29 @@ struct entry *db_add(struct db *db, struct slice key, const struct value *value,
     return add_at(db, where(db, key), key, value, expiry_ms);
 }
 
-struct db_addition db_addition_begin(struct db *db, struct slice key, const struct value *value,
-                                     int64_t expiry_ms) {
-    struct where w = where(db, key);
-    table_prefetch(w.table, w.hash, 0);
-    return (struct db_addition){db, entry_new(key, value, expiry_ms), w.table, w.hash, w.partition};
+struct db_addition db_addition_make(unsigned share_bits, uint32_t db, struct slice key,
+                                    const struct value *value, int64_t expiry_ms, uint32_t access) {
+    struct db_addition a = {.e = entry_new(key, value, expiry_ms),
+                            .hash = table_hash(key),
+                            .expiry_ms = expiry_ms,
+                            .table = (unsigned)slot_cluster(key) >> (8 - share_bits),
+                            .db = db};
+    entry_set_access(a.e, access);
+    return a;
 }
 
-void db_addition_fetch(const struct db_addition *a) {
-    table_prefetch(a->table, a->hash, 1);
+void db_addition_fetch(const struct db *db, const struct db_addition *a, int stage) {
+    table_prefetch(&db->partitions->tables[a->table], a->hash, stage);
 }
 
-bool db_addition_end(const struct db_addition *a) {
-    struct where w = {a->table, a->hash, a->partition};
-    if (table_find_hashed(w.table, entry_key(a->e), w.hash)) return false;
-    access_start(a->db->engine, a->e);
-    a->e->colours = colours_at(a->db, w);
-    table_add_hashed(w.table, a->e, w.hash);
-    a->db->partitions->keys[w.partition]++;
-    note_expiry(a->db, w, entry_expiry(a->e));
+bool db_addition_end(struct db *db, const struct db_addition *a) {
+    struct partitions *p = db->partitions;
+    struct where w = {&p->tables[a->table], a->hash, partition_of(p, a->table)};
+    uint8_t colours = colours_at(db, w);
+    if (!table_add_new(w.table, a->e, w.hash)) return false;
+    if (colours) a->e->colours = colours; /* only then: it is in another core's cache */
+    p->keys[w.partition]++;
+    note_expiry(db, w, a->expiry_ms);
     return true;
 }
 

@@ -75,20 +75,20 @@ unsigned db_table(const struct db *db, struct slice key);
 struct entry *db_find(const struct db *db, struct slice key);
 /* Add a key that is not there. KEY and the bytes of a string are copied, a container is taken. */
 struct entry *db_add(struct db *db, struct slice key, const struct value *value, int64_t expiry_ms);
-/* db_add() in two steps, for loading: the entry is made and its place begins to be fetched from
- * memory; some keys later it is added. */
+/* db_add() in steps, for loading. The entry is made where there may be no engine, on any thread:
+ * SHARE_BITS are those of the database's partitions, ACCESS what access_word() says. The engine then
+ * fetches its place from memory (stage 0, later 1, of keys that come soon), and adds it. */
 struct db_addition {
-    struct db *db;
     struct entry *e; /* owned by the addition */
-    struct table *table;
     uint64_t hash;
-    unsigned partition;
+    int64_t expiry_ms;
+    uint32_t table, db;
 };
-struct db_addition db_addition_begin(struct db *db, struct slice key, const struct value *value,
-                                     int64_t expiry_ms);
-void db_addition_fetch(const struct db_addition *addition); /* about in the middle of the wait */
+struct db_addition db_addition_make(unsigned share_bits, uint32_t db, struct slice key,
+                                    const struct value *value, int64_t expiry_ms, uint32_t access);
+void db_addition_fetch(const struct db *db, const struct db_addition *addition, int stage);
 /* False: the key is there already; the entry is the caller's. */
-bool db_addition_end(const struct db_addition *addition);
+bool db_addition_end(struct db *db, const struct db_addition *addition);
 /* So many keys will be added to DB; nothing, if it has some. */
 void db_reserve(struct db *db, uint64_t keys);
 /* Add or replace. KEEP_EXPIRY keeps that of the old entry; else EXPIRY_MS, -1: none. */

@@ -31,14 +31,22 @@ static void delay(struct engine *engine) {
         (void)usleep(1);
 }
 
-enum err loading_advance(struct engine *engine, uint64_t bytes, struct why *why) {
+enum err loading_look(struct engine *engine, struct why *why) {
     struct persistence *p = persistence_of(engine);
-    p->loading_done_bytes += bytes;
-    if (bytes == 0 && engine->settings.key_load_delay_us) delay(engine);
     if (!engine_may_serve(engine)) return OK;
     if (clock_mono_us(engine->clock) - p->loading_slice_us < LOADING_SLICE_US) return OK;
     engine_serve_once(engine);
     p->loading_slice_us = engine->now_us;
     if (engine->shutting_down) return why_set(why, ERR_STATE, "the server is shutting down");
     return OK;
+}
+
+enum err loading_advance(struct engine *engine, uint64_t bytes, struct why *why) {
+    persistence_of(engine)->loading_done_bytes += bytes;
+    return loading_look(engine, why);
+}
+
+enum err loading_key(struct engine *engine, struct why *why) {
+    if (engine->settings.key_load_delay_us) delay(engine);
+    return loading_look(engine, why);
 }

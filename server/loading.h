@@ -27,9 +27,13 @@ struct engine;
 
 /* TOTAL_BYTES: of all files together. Not while something is being loaded. */
 void loading_begin(struct engine *engine, uint64_t total_bytes);
-/* BYTES more were read, or a key, or a command, is in. ERR_STATE: the server is shutting down, so
- * give up. */
+/* Each of these may run a turn. ERR_STATE: the server is shutting down, so give up.
+ * BYTES more were read, or are in: */
 MUST_CHECK enum err loading_advance(struct engine *engine, uint64_t bytes, struct why *why);
+/* A key, or a command, is in (key-load-delay). */
+MUST_CHECK enum err loading_key(struct engine *engine, struct why *why);
+/* Something took a moment. */
+MUST_CHECK enum err loading_look(struct engine *engine, struct why *why);
 void loading_end(struct engine *engine);
 
 #endif

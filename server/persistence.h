@@ -1,6 +1,6 @@
 /* persistence.h -- what the server keeps on disk: RDB files, the AOF, checkpoints.
  *
- *     rdb_file.c    write and read RDB files        snapshot.c   the same of one moment, beside the
+ *     rdb_file.c, rdb_load.c  write, read RDB files    snapshot.c   the same of one moment, beside the
  * engine save.c        SAVE, BGSAVE, save points       aof.c        append what commands did,
  * before they are answered aof_load.c    start from an AOF               drawbridge.c checkpoints
  * and epoch as commands
@@ -50,7 +50,7 @@ static inline struct persistence *persistence_of(const struct engine *engine) {
 /* Make it, plug it in, bind its commands. */
 void persistence_open(struct engine *engine);
 
-/* ---- rdb_file.c ---- */
+/* ---- rdb_file.c, rdb_load.c ---- */
 
 /* What an RDB says about the replication stream. */
 struct rdb_place {

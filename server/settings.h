@@ -98,6 +98,7 @@ struct settings {
     bool rdbcompression, rdbchecksum, stop_writes_on_bgsave_error, rdb_save_incremental_fsync,
         rdb_del_sync_files;
     int64_t rdb_version; /* of what is written for others to load */
+    int64_t rdb_load_threads; /* 0: by the cores */
     bool appendonly;
     int64_t appendfsync;
     char *appendfilename, *appenddirname;

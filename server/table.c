@@ -295,6 +295,28 @@ void table_add_hashed(struct table *t, void *item, uint64_t hash) {
     t->count++;
 }
 
+/* Whether the chain at B has an item with ITEM's key. */
+static bool chain_has(const struct table *t, const struct bucket *b, const void *item,
+                      uint8_t tag) {
+    for (;; b = b->child) {
+        if (match(b, tag) && slot_of_key(t, b, t->type->key(item), tag) >= 0) return true;
+        if (!bucket_has_child(b)) return false;
+    }
+}
+
+bool table_add_new(struct table *t, void *item, uint64_t hash) {
+    if (t->count > 0) {
+        struct segment *s = segment_of(t, hash);
+        unsigned home = bucket_of(s, hash);
+        const struct bucket *b = &s->buckets[home];
+        uint8_t tag = tag_of(hash);
+        if (chain_has(t, b, item, tag)) return false;
+        if (b->spilled && chain_has(t, &s->buckets[neighbour_of(s, home)], item, tag)) return false;
+    }
+    table_add_hashed(t, item, hash);
+    return true;
+}
+
 void table_add(struct table *t, void *item) {
     table_add_hashed(t, item, table_hash(t->type->key(item)));
 }

@@ -61,6 +61,9 @@ void *table_find_hashed(const struct table *table, struct slice key, uint64_t ha
 /* Add an item whose key is not in the table yet (the caller knows: it has just looked). */
 void table_add(struct table *table, void *item);
 void table_add_hashed(struct table *table, void *item, uint64_t hash);
+/* The same, looking for the key on the way. False: there is an item with this key, and nothing was
+ * done. ITEM is read only when another one is likely to be the same. */
+MUST_CHECK bool table_add_new(struct table *table, void *item, uint64_t hash);
 /* Take the item with KEY out and return it; NULL when there is none. */
 void *table_take(struct table *table, struct slice key);
 void *table_take_hashed(struct table *table, struct slice key, uint64_t hash);

@@ -44,6 +44,9 @@ static inline void buf_consume(struct buf *buf, size_t size) {
     if (buf->start == buf->end) buf->start = buf->end = 0;
 }
 
+/* Only the first SIZE unread bytes stay; there are so many. */
+static inline void buf_truncate(struct buf *buf, size_t size) { buf->end = buf->start + size; }
+
 static inline void buf_clear(struct buf *buf) { buf->start = buf->end = 0; }
 
 void buf_append(struct buf *buf, const void *data, size_t size);

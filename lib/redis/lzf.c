@@ -32,6 +32,10 @@ bool lzf_plausible(uint64_t packed_bytes, uint64_t unpacked_bytes) {
 /* SIZE bytes from BACK bytes before OUT, which may overlap; ROOM bytes may be written. */
 static void repeat(uint8_t *out, size_t back, size_t size, size_t room) {
     const uint8_t *from = out - back;
+    if (back >= 16 && size <= 16 && room >= 16) { /* most: no loop, no call */
+        memcpy(out, from, 16);
+        return;
+    }
     if (back >= 8 && room >= size + 8) {
         for (size_t i = 0; i < size; i += 8) memcpy(out + i, from + i, 8);
         return;

@@ -20,6 +20,8 @@ struct rdb_reader {
     unsigned version;
     uint64_t skipped;
     bool resumed, ended;
+    bool unsummed; /* resumed without a sum */
+    bool read_key; /* by rdb_reader_key() */
 };
 
 static const struct rdb_handler check_only;
@@ -43,11 +45,16 @@ void rdb_reader_close(struct rdb_reader *reader) {
 }
 
 void rdb_reader_resume(struct rdb_reader *reader, struct rdb_position position) {
-    ASSERT(reader->version == 0 && position.version > 0 && position.version <= RDB_VERSION_MAX);
+    ASSERT(position.version > 0 && position.version <= RDB_VERSION_MAX);
     reader->version = position.version;
     reader->key.db = position.db;
     reader->in.end_offset = position.offset;
-    reader->resumed = true;
+    reader->resumed = reader->unsummed = true;
+}
+
+void rdb_reader_know_sum(struct rdb_reader *reader, uint64_t sum) {
+    reader->in.crc = sum;
+    reader->unsummed = false;
 }
 
 unsigned rdb_reader_version(const struct rdb_reader *reader) {
@@ -56,6 +63,10 @@ unsigned rdb_reader_version(const struct rdb_reader *reader) {
 
 uint64_t rdb_reader_offset(const struct rdb_reader *reader) {
     return rdb_in_offset(&reader->in);
+}
+
+uint64_t rdb_reader_sum(struct rdb_reader *reader) {
+    return rdb_in_crc(&reader->in);
 }
 
 uint64_t rdb_reader_skipped(const struct rdb_reader *reader) {
@@ -148,7 +159,8 @@ static enum err read_key(struct rdb_reader *reader, uint8_t rdb_type, struct why
                        (unsigned)rdb_type);
     if (key->start_offset == UINT64_MAX) key->start_offset = reader->op_offset;
     key->rdb_type = rdb_type;
-    RDB_TRY(rdb_text(&reader->value, &reader->name, true, &key->key, why));
+    bool moves = reader->in.source != NULL; /* what was taken from memory stays where it is */
+    RDB_TRY(rdb_text(&reader->value, &reader->name, moves, &key->key, why));
     reader->named = true;
     if (!known) return refuse_module(reader, "a value", why);
     bool whole = reader->handler->value_raw && reader->limits.raw_bytes_max > 0;
@@ -158,6 +170,7 @@ static enum err read_key(struct rdb_reader *reader, uint8_t rdb_type, struct why
         if (reader->handler->key_empty) reader->handler->key_empty(reader->handler->self, key);
     }
     key_forget(reader);
+    reader->read_key = true;
     return OK;
 }
 
@@ -233,7 +246,7 @@ static enum err read_end(struct rdb_reader *reader, struct why *why) {
         uint64_t sum = rdb_in_crc(&reader->in);
         RDB_TRY(rdb_in_take(&reader->in, 8, &p, why));
         uint64_t wanted = bytes_le(p, 8);
-        verified = wanted != 0 && !reader->resumed; /* 0: written without */
+        verified = wanted != 0 && !reader->unsummed; /* 0: written without */
         if (verified && wanted != sum)
             return why_set(why, ERR_CORRUPT,
                            "CRC error: the checksum is %016llx and should be %016llx",
@@ -297,5 +310,30 @@ enum err rdb_reader_run(struct rdb_reader *reader, struct why *why) {
     enum err err = reader->resumed ? OK : read_header(reader, why);
     key_forget(reader);
     while (err == OK && !reader->ended) err = read_op(reader, why);
+    return err == OK ? OK : explain(reader, err, why);
+}
+
+enum err rdb_reader_key(struct rdb_reader *reader, struct why *why) {
+    ASSERT(reader->resumed);
+    enum err err = OK;
+    key_forget(reader);
+    reader->read_key = false;
+    while (err == OK && !reader->ended && !reader->read_key) err = read_op(reader, why);
+    return err == OK ? OK : explain(reader, err, why);
+}
+
+enum err rdb_reader_part(struct rdb_reader *reader, struct slice bytes,
+                         struct rdb_position position, const uint64_t *sum, struct why *why) {
+    struct rdb_in *in = &reader->in;
+    ASSERT(in->source == NULL && in->live_at == NULL);
+    rdb_reader_resume(reader, position);
+    in->at = bytes.data;
+    in->end = bytes.data + bytes.size;
+    in->end_offset = position.offset + bytes.size;
+    reader->ended = false;
+    if (sum) rdb_reader_know_sum(reader, *sum);
+    enum err err = OK;
+    key_forget(reader);
+    while (err == OK && in->at < in->end) err = read_op(reader, why);
     return err == OK ? OK : explain(reader, err, why);
 }

@@ -61,13 +61,26 @@ struct rdb_position {
 };
 
 /* Before rdb_reader_run(): the source begins at this position of the file. The checksum at the
- * end cannot be verified then, and end() says so. */
+ * end cannot be verified then, and end() says so; it can after rdb_reader_know_sum(): SUM is that
+ * of all bytes before the position. */
 void rdb_reader_resume(struct rdb_reader *reader, struct rdb_position position);
+void rdb_reader_know_sum(struct rdb_reader *reader, uint64_t sum);
 
 /* Read all. Once. */
 MUST_CHECK enum err rdb_reader_run(struct rdb_reader *reader, struct why *why);
 
+/* After rdb_reader_resume(), instead of the run: read one key, with all that stands before it. */
+MUST_CHECK enum err rdb_reader_key(struct rdb_reader *reader, struct why *why);
+
+/* The same for BYTES that are in memory, as often as wanted: whole keys, or whole parts between
+ * keys, as rdb_skim.h cuts them. The reader was opened without a source (NULL). SUM (may be NULL):
+ * the checksum of all bytes of the file but itself, if BYTES are its end. */
+MUST_CHECK enum err rdb_reader_part(struct rdb_reader *reader, struct slice bytes,
+                                    struct rdb_position position, const uint64_t *sum,
+                                    struct why *why);
+
 /* During and after the run. */
+uint64_t rdb_reader_sum(struct rdb_reader *reader); /* of the bytes up to the offset */
 unsigned rdb_reader_version(const struct rdb_reader *reader);
 uint64_t rdb_reader_offset(const struct rdb_reader *reader);  /* bytes of the file consumed */
 uint64_t rdb_reader_skipped(const struct rdb_reader *reader); /* empty keys dropped */
