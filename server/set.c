@@ -2,6 +2,7 @@
 #include "server/set.h"
 
 #include "lib/base/mem.h"
+#include "server/value_table.h"
 
 #define INTSET_MAX (UINT32_C(1) << 30) /* as in Redis, whatever the limits say */
 
@@ -169,15 +170,6 @@ uint64_t set_scan(const struct value *set, uint64_t cursor, size_t want, set_vis
 
 /* ---- what every type must be able to do */
 
-static void ops_free(enum encoding encoding, void *ptr) {
-    if (encoding == ENC_HASHTABLE) table_close_items(ptr);
-    mem_free(ptr);
-}
-
-static size_t ops_effort(enum encoding encoding, const void *ptr) {
-    return encoding == ENC_HASHTABLE ? table_count(ptr) : 1;
-}
-
 static void *ops_copy(enum encoding encoding, const void *ptr) {
     if (encoding == ENC_INTSET) return mem_dup(ptr, intset_bytes(ptr));
     struct value copy = with_table();
@@ -188,26 +180,9 @@ static void *ops_copy(enum encoding encoding, const void *ptr) {
     return copy.ptr;
 }
 
-static size_t ops_memory(enum encoding encoding, const void *ptr, size_t samples) {
-    if (encoding == ENC_INTSET) return mem_size(ptr);
-    size_t seen = 0, bytes = 0, count = table_count(ptr);
-    struct table_iter iter;
-    const void *item;
-    table_iter_init(&iter, (struct table *)(uintptr_t)ptr);
-    while ((samples == 0 || seen < samples) && (item = table_iter_next(&iter))) {
-        bytes += mem_size(item);
-        seen++;
-    }
-    return sizeof(struct table) + table_memory(ptr) + (seen ? bytes * count / seen : 0);
-}
-
 static size_t ops_length(enum encoding encoding, const void *ptr) {
     return encoding == ENC_INTSET ? intset_count(ptr) : table_count(ptr);
 }
 
-static struct value_watch **ops_watch(enum encoding encoding, void *ptr) {
-    return encoding == ENC_HASHTABLE ? &((struct table *)ptr)->watch : NULL;
-}
-
-const struct value_ops set_ops = {ops_free,   ops_effort, ops_copy,
-                                  ops_memory, ops_length, ops_watch};
+const struct value_ops set_ops = {value_table_free,   value_table_effort, ops_copy,
+                                  value_table_memory, ops_length,         value_table_watch};

@@ -10,6 +10,7 @@
 #include "lib/redis/digest.h"
 #include "lib/redis/rdb_read.h"
 #include "server/command.h"
+#include "server/evict.h"
 #include "server/expire_cycle.h"
 #include "server/helper.h"
 #include "server/persistence.h"
@@ -153,7 +154,7 @@ struct taken {
 };
 
 static struct taken taken[SNAPSHOTS_MAX];
-static uint64_t compared, aborted;
+static uint64_t compared, aborted, restored;
 
 struct memory_sink {
     struct rdb_sink sink;
@@ -266,7 +267,8 @@ PRINTF(1, 2) static void add(const char *fmt, ...) {
     va_end(list);
 }
 
-static void run(void) {
+/* The reply stays in client->out. */
+static void execute(void) {
     for (int i = 0; i < arg_count; i++) {
         size_t end = i + 1 < arg_count ? starts[i + 1] : buf_size(&words);
         args[i] = slice_from(words.data + starts[i], end - starts[i]);
@@ -274,6 +276,10 @@ static void run(void) {
     client_execute(client, arg_count, args);
     arg_count = 0;
     buf_clear(&words);
+}
+
+static void run(void) {
+    execute();
     buf_clear(&client->out);
 }
 
@@ -424,6 +430,51 @@ static void on_any(void) {
     run();
 }
 
+/* Its own value, or another key's, under any key: as RESTORE puts it, or a script. */
+static void on_restore(void) {
+    static const char kinds[] = "shtzlx";
+    char kind = kinds[below(6)];
+    struct buf payload = {0};
+    add("dump"), add_key(kind);
+    execute();
+    struct slice reply = buf_slice(&client->out);
+    const uint8_t *line = reply.size ? memchr(reply.data, '\n', reply.size) : NULL;
+    bool there = line && reply.data[0] == '$' && reply.data[1] != '-';
+    if (there) {
+        size_t from = (size_t)(line - reply.data) + 1;
+        buf_append(&payload, line + 1, reply.size - from - 2);
+    }
+    buf_clear(&client->out);
+    if (there) {
+        add("restore"), add_key(kind);
+        add("%" PRId64, below(4) ? 0 : engine->now_ms + 100000);
+        starts[arg_count++] = buf_size(&words);
+        buf_add(&words, buf_slice(&payload));
+        add("replace"), add("absttl");
+        run();
+        restored++;
+    }
+    buf_close(&payload);
+}
+
+static void on_script(void) {
+    add("eval");
+    add("redis.call('rename', KEYS[1], KEYS[2]) redis.call('append', KEYS[3], ARGV[1]) "
+        "redis.call('hset', KEYS[4], ARGV[1], 'x') redis.call('hdel', KEYS[4], 'y')");
+    add("4");
+    add_key('l'), add_key('l'), add_key('s'), add_key('h');
+    add_text("a");
+    run();
+}
+
+/* What a bit less memory than there is in use would throw away. */
+static void on_eviction(void) {
+    engine->settings.maxmemory = (int64_t)memory_used(engine) - (int64_t)below(40000);
+    engine->settings.maxmemory_policy = EVICT_ALLKEYS_RANDOM;
+    (void)evict_until_under(engine);
+    engine->settings.maxmemory = 0;
+}
+
 static void on_databases(void) {
     switch (below(100)) {
     case 0:
@@ -443,6 +494,7 @@ static void on_databases(void) {
         add("%" PRIu64, below(DATABASES));
         break;
     case 5: expire_cycle_run(engine); return;
+    case 6: on_eviction(); return;
     default: add("select"); add("%" PRIu64, below(DATABASES));
     }
     run();
@@ -452,7 +504,7 @@ static void one_command(void) {
     engine_read_clock(engine);
     bool block = below(20) == 0;
     if (block) add("multi"), run();
-    for (size_t count = block ? 1 + below(5) : 1; count > 0; count--) switch (below(15)) {
+    for (size_t count = block ? 1 + below(5) : 1; count > 0; count--) switch (below(17)) {
         case 0:
         case 1: on_string(); break;
         case 2:
@@ -467,6 +519,8 @@ static void one_command(void) {
         case 11: on_any(); break;
         case 12:
         case 13: on_stream(); break;
+        case 14: on_restore(); break;
+        case 15: on_script(); break;
         default: on_databases();
         }
     if (block) add("exec"), run();
@@ -519,7 +573,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i < runs; i++) one_run();
     client_free_fake(client);
     helper_drain();
-    printf("%" PRIu64 " snapshots equal, %" PRIu64 " aborted\n", compared, aborted);
+    printf("%" PRIu64 " snapshots equal, %" PRIu64 " aborted; %" PRIu64 " values restored, %lld evicted\n",
+           compared, aborted, restored, (long long)engine->stats.evicted);
     (void)rmdir(folder);
     return compared == 0;
 }
