@@ -489,7 +489,11 @@ static void show_figures(struct dual *d) {
     for (unsigned side = 0; side < SIDES; side++)
         if (d->worker->shards[side] != NULL)
             f[DUAL_REDIRECTED] += shards_redirected(d->worker->shards[side]);
-    for (unsigned i = 0; i < DUAL_FIGURES; i++) counter_set(&d->worker->counters.lanes[i], f[i]);
+    /* Whoever reads that all is well reads figures that are at least as new (lanes_write_report). */
+    for (unsigned i = DUAL_FIGURES; i-- > 0;) {
+        if (i == DUAL_FOLLOWER_UP) atomic_thread_fence(memory_order_release);
+        counter_set(&d->worker->counters.lanes[i], f[i]);
+    }
 }
 
 enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {

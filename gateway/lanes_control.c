@@ -117,8 +117,10 @@ void lanes_write_report(struct gateway *gw, struct buf *out) {
     buf_printf(out, "\"open\":%s,\"epoch\":%" PRIu64 ",\"primary\":\"%s\",\"held\":%s",
                gw->lanes_follow ? "true" : "false", gw->hold.epoch,
                gateway_side_name(gw->hold.side), hold_is_held(&gw->hold) ? "true" : "false");
-    for (unsigned i = 0; i < DUAL_FIGURES; i++)
+    for (unsigned i = 0; i < DUAL_FIGURES; i++) {
         buf_printf(out, ",\"%s\":%" PRIu64, names[i], figure(gw, (enum dual_figure)i));
+        if (i == DUAL_FOLLOWER_UP) atomic_thread_fence(memory_order_acquire);
+    }
     buf_printf(out, "}");
 }
 

@@ -182,7 +182,10 @@ static void fill_copy(struct core *core, struct link_report *link, const struct 
     const struct side_facts *facts = side_facts(core->side[core->workflow.primary]);
     link->copy_keys_total = facts->keys;
     link->gate.copy_done = all->baseline_done;
-    if (!all->baseline_done && (link->copy_started_ms == 0 || link->copy_ended_ms != 0)) {
+    bool first = link->copy_started_ms == 0;
+    /* The first one may have ended before the first report of it came. */
+    if (first ? !all->baseline_done || core->workflow.phase == PHASE_COPYING
+              : !all->baseline_done && link->copy_ended_ms != 0) {
         if (link->copies > 0) set_base(core, all); /* the first one began at OPEN, which may be a while ago */
         link->copy_started_ms = now_ms;
         link->copy_ended_ms = 0;

@@ -280,4 +280,5 @@ def main():
             test()
 
 
-main()
+if __name__ == "__main__":
+    main()
