@@ -38,6 +38,7 @@ part "build with sanitizers" make -s -j"$(nproc)" SANITIZE=address,undefined all
 part "end to end, under ASan and UBSan" sanitized
 part "every command, a million times" /usr/bin/python3 tests/e2e/test_every_command.py 1000000
 part "payloads of RESTORE, 400000" /usr/bin/python3 tests/e2e/test_restore_differential.py 400000
+part "the simulated Redis, a million commands" /usr/bin/python3 tests/e2e/test_mini_redis.py 1000000
 part "lanes under a load of everything" /usr/bin/python3 tests/e2e/test_lanes_load.py --long
 part "unit tests and snapshots, under TSan" make -s -j"$(nproc)" tsan
 part "BullMQ through a cutover with lanes" env LONG=1 /usr/bin/python3 tests/e2e/test_lanes_queues.py

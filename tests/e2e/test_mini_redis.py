@@ -136,7 +136,7 @@ class Run:
             if self.queued[who] is not None:
                 self.one(who, ["EXEC"])
                 self.queued[who] = None
-        self.tool.stdin.write(encode(["STATE"]))
+        self.tool.stdin.write(encode("STATE"))
         self.tool.stdin.flush()
         mini = {}
         for line in self.mini.read()[1]:
