@@ -31,9 +31,9 @@ int32_t dual_version(const char *text) {
     return EFFECT_VERSION(part[0], part[1], part[2]);
 }
 
-struct effect_facts dual_facts(const struct worker *w) {
+struct effect_facts dual_facts(struct worker *w) {
     return (struct effect_facts){
-        .now_ms = clock_wall_ms(loop_clock(w->loop)),
+        .now_ms = worker_wall_ms(w),
         .primary_version = atomic_load(&w->gw->lane_versions[LANE_P]),
         .follower_version = atomic_load(&w->gw->lane_versions[LANE_F]),
     };
@@ -112,7 +112,7 @@ static void to_follower(void *self, unsigned lane, const struct lane_item *item)
     bool nothing = dual_is_at_neither(d, item);
     if (item->kind == LANE_READ && item->read->proto != 0) use_proto(b, item->read->proto);
     if (!nothing) backend_use_db(b, item->db);
-    backend_write(b, nothing ? SLICE("*1\r\n$4\r\nPING\r\n") : buf_slice(&item->bytes));
+    backend_write(b, nothing ? SLICE("*1\r\n$4\r\nPING\r\n") : lane_item_bytes(item));
     backend_expect(b, NULL, REQ_WHOLE, item->replies)->done = on_follower_reply;
     if (!nothing) b->db = item->db_after;
 }
@@ -431,7 +431,7 @@ static enum err open_journal(struct dual *d, struct why *why) {
         journal_file_open(&d->file, config->run_dir, d->worker->gw->name, JOURNAL_BYTES, why);
     if (err != OK) return err;
     lanes_journal_bind(&d->table, &d->file.journal);
-    lanes_init(&d->lanes, &ops, d, &d->table, loop_clock(d->worker->loop), &rules,
+    lanes_init(&d->lanes, &ops, d, &d->table, &d->worker->clock, &rules,
                (unsigned)config->gateway.lanes);
     lanes_recover(&d->lanes, &d->file, d->worker->gw->name, &d->recovered);
     err = journal_file_commit(&d->file, why);

@@ -88,7 +88,8 @@ void dual_tick(struct dual *dual); /* from the worker's timer */
 
 /* Whether the request goes by the lanes. */
 bool dual_takes(const struct client *client, const struct command *command);
-enum take dual_request(struct client *client, const struct command *command);
+/* RAW: the bytes of the request in hand. */
+enum take dual_request(struct client *client, const struct command *command, struct slice raw);
 /* Whether the primary side SPEAKS RESP3; TAKE_WAIT while it was never reached. */
 /* In any loop. */
 enum take dual_hello3(struct client *client, bool *speaks);

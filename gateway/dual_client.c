@@ -183,7 +183,8 @@ static void note_script(struct client *c, const struct command *command) {
         scripts_clear(scripts);
 }
 
-enum take dual_request(struct client *c, const struct command *command) {
+enum take dual_request(struct client *c, const struct command *command, struct slice raw) {
+    const struct resp_request *r = &c->request;
     struct effect_facts facts = dual_facts(c->worker);
     enum take take = TAKE_DONE;
     if (command != NULL && policy_of(command) == POLICY_TRACKING) {
@@ -192,7 +193,8 @@ enum take dual_request(struct client *c, const struct command *command) {
         return TAKE_DONE;
     }
     if (!dispatch_may_leave(c, &take)) return take;
-    take = send_effect(c, effect_new(&facts, c->db, command, c->request.argc, c->request.argv),
+    if (r->is_inline) raw = (struct slice){0};
+    take = send_effect(c, effect_new_raw(&facts, c->db, command, r->argc, r->argv, raw),
                        (struct slice){0}, 0);
     if (take == TAKE_DONE) note_script(c, command);
     return take;
@@ -214,7 +216,7 @@ static void add_words(struct words *words, const struct resp_request *r) {
     words->count += r->argc;
 }
 
-struct effect *dual_block_effect(const struct worker *w, int32_t db, struct slice block,
+struct effect *dual_block_effect(struct worker *w, int32_t db, struct slice block,
                                  size_t count) {
     struct effect_facts facts = dual_facts(w);
     struct effect *effect = NULL;
@@ -229,6 +231,7 @@ struct effect *dual_block_effect(const struct worker *w, int32_t db, struct slic
         if (step != STEP_DONE || r.argc == 0) goto out;
         requests[i].argc = r.argc;
         requests[i].command = command_lookup(r.argc, r.argv);
+        if (!r.is_inline) requests[i].raw = slice_take(block, used);
         add_words(&words, &r);
         block = slice_drop(block, used);
     }

@@ -124,7 +124,7 @@ static inline enum lane_side dual_lane_side(const struct dual *dual, enum side s
     return side == dual->worker->side ? LANE_P : LANE_F;
 }
 
-struct effect_facts dual_facts(const struct worker *worker);
+struct effect_facts dual_facts(struct worker *worker);
 
 /* dual_client.c: for the ops of the lanes. */
 void dual_waits_wrote(struct dual *dual, const struct effect *effect);
@@ -151,7 +151,7 @@ void dual_wait_cancel(struct dual *dual, struct dual_wait *wait);
 void dual_asks_on_table(struct dual *dual);
 
 /* dual_client.c: the effect of COUNT requests that are a block; NULL: that is no such block. */
-struct effect *dual_block_effect(const struct worker *worker, int32_t db, struct slice block,
+struct effect *dual_block_effect(struct worker *worker, int32_t db, struct slice block,
                                  size_t count);
 
 /* dual_slots.c */

@@ -151,6 +151,13 @@ static void write_extra(struct effect_inside *in, const struct effect_draft *dra
     }
 }
 
+/* Nothing of it was changed, and nothing goes along with it. */
+static bool goes_as_it_came(const struct effect_request *request, const struct effect_draft *draft,
+                            bool wrapped) {
+    return request->raw.size > 0 && !wrapped && draft->extra == EXTRA_NONE &&
+           draft->argv == request->argv && draft->argc == request->argc;
+}
+
 /* Lay down what is sent, and let argv point into it. */
 static void write_bytes(struct effect *effect, const struct effect_draft *draft) {
     struct effect_inside *in = effect->inside;
@@ -159,9 +166,6 @@ static void write_bytes(struct effect *effect, const struct effect_draft *draft)
     if (in->wrapped) resp_write_words(&in->bytes, "MULTI", NULL);
     size_t at = buf_size(&in->bytes);
     resp_write_array(&in->bytes, draft->argc);
-    in->argc = draft->argc;
-    in->argv = in->few_argv;
-    if (draft->argc > EFFECT_FEW_WORDS) in->argv = NEW_ARRAY(struct slice, draft->argc);
     for (size_t i = 0; i < draft->argc; i++) {
         resp_write_bulk(&in->bytes, draft->argv[i]);
         size_t begin = buf_size(&in->bytes) - 2 - draft->argv[i].size;
@@ -177,13 +181,34 @@ static void write_bytes(struct effect *effect, const struct effect_draft *draft)
     effect->send = all;
 }
 
+/* The same for what goes as it came; there is room for it behind argv. */
+static void copy_bytes(struct effect *effect, const struct effect_draft *draft, struct slice raw) {
+    struct effect_inside *in = effect->inside;
+    uint8_t *to = (uint8_t *)(in->argv + draft->argc);
+    memcpy(to, raw.data, raw.size);
+    for (size_t i = 0; i < draft->argc; i++) {
+        ASSERT(draft->argv[i].data >= raw.data &&
+               draft->argv[i].data + draft->argv[i].size <= raw.data + raw.size);
+        in->argv[i] = slice_from(to + (draft->argv[i].data - raw.data), draft->argv[i].size);
+    }
+    effect->send = in->request = in->body = slice_from(to, raw.size);
+}
+
 /* ---- one command ---- */
+
+static bool is_named(const struct command *command, const char *name) {
+    return command->name[0] == name[0] && strcmp(command->name, name) == 0;
+}
+
+static bool is_of_scripts(const struct command *command) {
+    return strncmp(command->name, "script|", 7) == 0 || strncmp(command->name, "function|", 9) == 0;
+}
 
 static bool is_plain(const struct effect *effect, const struct effect_facts *facts) {
     const struct command *command = effect->command;
     if (command == NULL) return false;
     if (facts->proxied && effect->key_count > 1) return false;
-    if (strcmp(command->name, "migrate") == 0 || strcmp(command->name, "debug") == 0) return false;
+    if (is_named(command, "migrate") || is_named(command, "debug")) return false;
     return command->group != COMMAND_GROUP_SCRIPTING || (command->flags & COMMAND_WRITE) != 0;
 }
 
@@ -203,63 +228,91 @@ static uint8_t needed(const struct effect *effect) {
     return in->rule != NULL ? in->rule->needs : EFFECT_NEEDS_HEAD;
 }
 
-static struct effect *effect_blank(const struct effect_facts *facts, int32_t db) {
-    struct {
+/* With room for ARGC words and MORE bytes behind it. */
+static struct effect *effect_blank(const struct effect_facts *facts, int32_t db, size_t argc,
+                                   size_t more) {
+    struct both {
         struct effect effect;
         struct effect_inside inside;
-    } *both = mem_zalloc(sizeof *both);
+        struct slice argv[];
+    } *both = mem_alloc(sizeof *both + argc * sizeof *both->argv + more);
+    memset(both, 0, offsetof(struct both, inside) + offsetof(struct effect_inside, few_keys));
     struct effect *effect = &both->effect;
     effect->inside = &both->inside;
+    effect->inside->argv = both->argv;
+    effect->inside->argc = argc;
     effect->inside->primary_version = facts->primary_version;
     effect->inside->follower_version = facts->follower_version;
     effect->db = effect->db_after = db;
     return effect;
 }
 
+/* What DRAFT, which was prepared, becomes. */
+static struct effect *effect_of_draft(const struct effect_request *request,
+                                      const struct effect_draft *draft, bool wrapped) {
+    bool as_it_came = goes_as_it_came(request, draft, wrapped);
+    struct effect *effect = effect_blank(draft->facts, draft->db, draft->argc,
+                                         as_it_came ? request->raw.size : 0);
+    struct effect_inside *in = effect->inside;
+    effect->command = request->command;
+    in->rule = draft->rule;
+    in->options = draft->options;
+    in->deadline_ms = draft->deadline_ms;
+    in->db_other = draft->db_other;
+    in->at = draft->at;
+    in->extra = draft->extra;
+    in->unsure = draft->unsure;
+    in->wrapped = wrapped;
+    if (as_it_came)
+        copy_bytes(effect, draft, request->raw);
+    else
+        write_bytes(effect, draft);
+    find_keys(effect, draft);
+    effect->keys_unknown |= draft->any_key;
+    return effect;
+}
+
 static struct effect *effect_make(const struct effect_facts *facts, int32_t db, bool in_block,
                                   const struct effect_request *request) {
-    struct effect *effect = effect_blank(facts, db);
-    struct effect_inside *in = effect->inside;
-    struct effect_draft draft = {.facts = facts,
-                                 .command = request->command,
-                                 .argc = request->argc,
-                                 .argv = request->argv,
-                                 .keys_argc = request->argc,
-                                 .keys_argv = request->argv,
-                                 .db_other = db,
-                                 .in_block = in_block};
-    effect->command = request->command;
-    in->rule = request->command != NULL ? effect_rule_of(request->command) : NULL;
-    bool fits = request->command != NULL && command_arity_fits(request->command, request->argc);
-    if (in->rule != NULL && in->rule->prepare != NULL && fits) in->rule->prepare(&draft);
-    if (fits && (strcmp(request->command->name, "xread") == 0)) effect_prepare_xreadgroup(&draft);
-    in->options = draft.options;
-    in->deadline_ms = draft.deadline_ms;
-    in->db_other = draft.db_other;
-    in->at = draft.at;
-    in->extra = draft.extra;
-    in->unsure = draft.unsure;
-    effect->blocking = draft.blocking && !in_block && !facts->proxied;
-    in->wrapped = !in_block && (effect->blocking || in->extra != EXTRA_NONE);
-    write_bytes(effect, &draft);
-    find_keys(effect, &draft);
-    effect->keys_unknown |= draft.any_key;
+    struct effect_draft draft;
+    memset(&draft, 0, offsetof(struct effect_draft, built));
+    draft.facts = facts;
+    draft.command = request->command;
+    draft.argc = draft.keys_argc = request->argc;
+    draft.argv = draft.keys_argv = request->argv;
+    draft.db = draft.db_other = db;
+    draft.in_block = in_block;
+    const struct command *command = request->command;
+    const struct effect_rule *rule = command != NULL ? effect_rule_of(command) : NULL;
+    draft.rule = rule;
+    bool fits = command != NULL && command_arity_fits(command, request->argc);
+    if (rule != NULL && rule->prepare != NULL && fits) rule->prepare(&draft);
+    if (fits && is_named(command, "xread")) effect_prepare_xreadgroup(&draft);
+    bool blocking = draft.blocking && !in_block && !facts->proxied;
+    bool wrapped = !in_block && (blocking || draft.extra != EXTRA_NONE);
+    struct effect *effect = effect_of_draft(request, &draft, wrapped);
     mem_free(draft.built_long);
-    effect->replies = !in->wrapped ? 1 : in->extra != EXTRA_NONE ? 4 : 3;
+    effect->blocking = blocking;
+    effect->replies = !wrapped ? 1 : draft.extra != EXTRA_NONE ? 4 : 3;
     effect->writes = may_write(effect, &draft);
     effect->plain = is_plain(effect, facts);
-    effect->barrier = effect->command != NULL && effect->command->effect == COMMAND_EFFECT_BARRIER;
-    effect->no_data = effect->barrier && (strncmp(effect->command->name, "script|", 7) == 0 ||
-                                          strncmp(effect->command->name, "function|", 9) == 0);
+    effect->barrier = command != NULL && command->effect == COMMAND_EFFECT_BARRIER;
+    effect->no_data = effect->barrier && is_of_scripts(command);
     effect->needs = needed(effect);
     return effect;
 }
 
+struct effect *effect_new_raw(const struct effect_facts *facts, int32_t db,
+                              const struct command *command, size_t argc, const struct slice *argv,
+                              struct slice raw) {
+    ASSERT(argc > 0);
+    struct effect_request request = {command, argc, argv, raw};
+    return effect_make(facts, db, false, &request);
+}
+
 struct effect *effect_new(const struct effect_facts *facts, int32_t db,
                           const struct command *command, size_t argc, const struct slice *argv) {
-    ASSERT(argc > 0);
-    struct effect_request request = {command, argc, argv};
-    return effect_make(facts, db, false, &request);
+    return effect_new_raw(facts, db, command, argc, argv, (struct slice){0});
 }
 
 void effect_free(struct effect *effect) {
@@ -268,7 +321,6 @@ void effect_free(struct effect *effect) {
     for (size_t i = 0; i < in->part_count; i++) effect_free(in->parts[i]);
     mem_free(in->parts);
     if (in->keys != in->few_keys) mem_free(in->keys);
-    if (in->argv != in->few_argv) mem_free(in->argv);
     buf_close(&in->bytes);
     mem_free(effect); /* and IN with it */
 }
@@ -312,7 +364,7 @@ static void block_keys(struct effect *block) {
 
 struct effect *effect_block_new(const struct effect_facts *facts, int32_t db, size_t count,
                                 const struct effect_request *requests) {
-    struct effect *block = effect_blank(facts, db);
+    struct effect *block = effect_blank(facts, db, 0, 0);
     block->is_block = true;
     block->plain = true;
     block->replies = 2;

@@ -99,10 +99,17 @@ struct effect {
 struct effect *effect_new(const struct effect_facts *facts, int32_t db,
                           const struct command *command, size_t argc, const struct slice *argv);
 
+/* The same, when ARGV are the words of RAW, an array of bulk strings: it is copied as it is where
+ * nothing of it is changed. */
+struct effect *effect_new_raw(const struct effect_facts *facts, int32_t db,
+                              const struct command *command, size_t argc, const struct slice *argv,
+                              struct slice raw);
+
 struct effect_request {
     const struct command *command;
     size_t argc;
     const struct slice *argv;
+    struct slice raw; /* as effect_new_raw() has it; or empty */
 };
 
 /* Prepare the commands between MULTI and EXEC as one block (C18); `send` begins with MULTI and ends
@@ -136,7 +143,8 @@ struct effect_item {
     uint8_t scope;              /* enum effect_scope; of a request */
     int32_t db;                 /* to be selected at F; keys may lie in another one (COPY, MOVE) */
     int32_t db_other;           /* EFFECT_SCOPE_SWAP */
-    size_t at, size;            /* the request: outcome->bytes from `at`; one request */
+    size_t at, size;            /* the request: outcome->bytes from `at`; one request. Or: */
+    struct slice verbatim;      /* it is this, of the effect's memory; else empty */
     uint32_t key_at, key_count; /* outcome->keys */
 };
 
@@ -158,8 +166,12 @@ void effect_outcome_close(struct effect_outcome *outcome);
 
 static inline struct slice effect_item_request(const struct effect_outcome *outcome,
                                                const struct effect_item *item) {
+    if (item->verbatim.size > 0) return item->verbatim;
     return slice_take(slice_drop(buf_slice(&outcome->bytes), item->at), item->size);
 }
+
+/* effect_answer() gives the answer back as it is. */
+bool effect_answers_as_is(const struct effect *effect);
 
 /* The reply that is the client's: ANSWER itself, a part of it, or something that is put together in
  * SCRATCH. ANSWER must be whole. */

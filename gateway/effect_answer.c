@@ -14,6 +14,10 @@ static struct slice first_line(struct slice bytes, bool *whole) {
 
 bool effect_head_read(struct slice reply, struct effect_head *head) {
     bool whole;
+    if (slice_equal(reply, SLICE("+OK\r\n"))) { /* nearly always */
+        *head = (struct effect_head){.kind = RESP_SIMPLE, .number = -1, .text = SLICE("OK")};
+        return true;
+    }
     struct slice line = first_line(reply, &whole);
     if (line.size == 0) return false;
     *head = (struct effect_head){.number = -1, .text = slice_drop(line, 1)};
@@ -133,6 +137,10 @@ static struct slice without_extras(const struct effect *effect, struct slice exe
             return exec;
     }
     return buf_slice(scratch);
+}
+
+bool effect_answers_as_is(const struct effect *effect) {
+    return !effect->is_block && !effect->inside->wrapped;
 }
 
 struct slice effect_answer(const struct effect *effect, struct slice answer, struct buf *scratch) {

@@ -86,18 +86,15 @@ enum effect_option {
 enum effect_extra { EXTRA_NONE, EXTRA_XLEN, EXTRA_PEXPIREAT };
 
 #define EFFECT_FEW_KEYS 2u
-#define EFFECT_FEW_WORDS 8u
 
 struct effect_inside {
     const struct effect_rule *rule;
-    struct buf bytes; /* all that is sent */
+    struct buf bytes; /* all that is sent, unless it stands behind argv as it came */
     struct effect_key *keys;
-    struct slice *argv; /* of the command as it is sent; in `bytes` */
-    struct effect_key few_keys[EFFECT_FEW_KEYS]; /* room for most */
-    struct slice few_argv[EFFECT_FEW_WORDS];
+    struct slice *argv; /* of the command as it is sent, behind this; they point to what is sent */
     size_t argc;
-    struct slice request; /* the command itself; in `bytes` */
-    struct slice body;    /* the command and its extra; in `bytes` */
+    struct slice request; /* the command itself, in what is sent */
+    struct slice body;    /* the command and its extra, likewise */
     int64_t deadline_ms;
     int32_t primary_version, follower_version;
     int32_t db_other;      /* of COPY, MOVE, SELECT, SWAPDB; -1: could not be read */
@@ -109,21 +106,21 @@ struct effect_inside {
     bool malformed;        /* where its keys are, Redis could not tell either: it refuses it */
     struct effect **parts; /* of a block */
     size_t part_count;
+    struct effect_key few_keys[EFFECT_FEW_KEYS]; /* room for most. The last, and not cleared */
 };
 
 /* A request on its way to becoming an effect. Prepare functions may replace argv. */
 struct effect_draft {
     const struct effect_facts *facts;
     const struct command *command;
+    const struct effect_rule *rule;
     size_t argc;
     const struct slice *argv;
     size_t keys_argc;
     const struct slice *keys_argv; /* as it came; keys stand at the same places */
-    struct slice built[8];         /* for an argv that is put together anew */
-    struct slice *built_long;      /* the same, longer; freed with the draft */
-    char number[24];               /* text of the deadline */
+    struct slice *built_long; /* a long argv that is put together anew; freed with the draft */
     int64_t deadline_ms;
-    int32_t db_other;
+    int32_t db, db_other;
     uint32_t options, at;
     uint8_t extra;
     bool in_block; /* a part of the client's own MULTI */
@@ -131,6 +128,9 @@ struct effect_draft {
     bool unsure;
     bool reads_only; /* although the command could write */
     bool any_key;    /* it may write keys that it does not name */
+    /* not cleared */
+    struct slice built[8]; /* for a short argv that is put together anew */
+    char number[24];       /* text of the deadline */
 };
 
 void effect_prepare_set(struct effect_draft *draft);

@@ -59,6 +59,10 @@ void effect_tell_set(struct effect_teller *t) {
         tell_key_at(t, argv[1], EFFECT_REPLACE);
         return;
     }
+    if (t->in->argc == 3 && !expires && t->in->at == 2) { /* it was just that */
+        effect_tell_verbatim(t);
+        return;
+    }
     effect_tell_one(t, 3, argv, EFFECT_REPLACE, EFFECT_EXPIRY_NONE);
     if (expires) tell_pexpireat(t);
 }

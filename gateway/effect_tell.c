@@ -68,8 +68,7 @@ static void add_keys(struct effect_teller *t) {
 
 void effect_tell_verbatim(struct effect_teller *t) {
     struct effect_item *item = effect_tell_item(t, EFFECT_REQUEST);
-    buf_add(&t->out->bytes, t->in->request);
-    item->size = buf_size(&t->out->bytes) - item->at;
+    item->verbatim = t->in->request;
     add_keys(t);
 }
 

@@ -100,7 +100,7 @@ static enum take act(struct client *c, const struct command *command, struct sli
     if (refused(c, command)) return TAKE_DONE;
     if (c->proto == 2 && subs_count(c) > 0 && subs_goes_along(command)) return subs_forward(c);
     if (command == NULL || (command->flags & COMMAND_READONLY) == 0) c->wrote = true;
-    if (c->worker->lanes && dual_takes(c, command)) return dual_request(c, command);
+    if (c->worker->lanes && dual_takes(c, command)) return dual_request(c, command, raw);
     if (command == NULL) return forward_raw(c, raw);
     enum take take = TAKE_DONE;
     switch (policy_of(command)) {

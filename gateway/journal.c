@@ -10,6 +10,7 @@
 #include "lib/base/mem.h"
 
 #define PLACES_MIN 1024u
+#define RECENT 16384u /* a power of two */
 
 /* Live records may take this much of the log; the rest keeps moving them affordable. */
 #define LIVE_MAX(capacity) ((capacity) / 8 * 5)
@@ -130,6 +131,37 @@ static bool place_find(const struct journal *journal, enum journal_kind kind, ui
     return false;
 }
 
+static bool is_entry(const struct journal_record *record) {
+    return record->kind == JOURNAL_ENTRY || record->kind == JOURNAL_ENTRY_ALL;
+}
+
+/* Each lane's ids begin with its number. */
+static uint64_t *recent_of(const struct journal *journal, uint64_t id) {
+    return &journal->recent[(id + (id >> 56) * 0x9e37u) % RECENT];
+}
+
+static uint64_t record_hash(const struct journal_record *record) {
+    if (record->kind != JOURNAL_KEY)
+        return hash_number((enum journal_kind)record->kind, record->id);
+    const struct journal_name *key = (const void *)record->body;
+    return hash_name(key->db, slice_from(key->name, key->bytes));
+}
+
+/* An entry whose place another one takes is found by its hash from now on. */
+static void index_put(struct journal *journal, const struct journal_record *record,
+                      uint64_t position) {
+    if (!is_entry(record)) {
+        place_put(journal, record_hash(record), position);
+        return;
+    }
+    uint64_t *at = recent_of(journal, record->id);
+    if (*at != 0) {
+        place_put(journal, record_hash(record_at(journal, *at - 1)), *at - 1);
+        journal->elsewhere++;
+    }
+    *at = position + 1;
+}
+
 /* ---- the ring ---- */
 
 static uint64_t free_bytes(const struct journal *journal) {
@@ -172,11 +204,13 @@ static size_t place_of(const struct journal *journal, uint64_t hash, uint64_t po
     return i;
 }
 
-static uint64_t record_hash(const struct journal_record *record) {
-    if (record->kind != JOURNAL_KEY)
-        return hash_number((enum journal_kind)record->kind, record->id);
-    const struct journal_name *key = (const void *)record->body;
-    return hash_name(key->db, slice_from(key->name, key->bytes));
+static void index_move(struct journal *journal, const struct journal_record *record,
+                       uint64_t position, uint64_t to) {
+    uint64_t *recent = recent_of(journal, record->id);
+    if (is_entry(record) && *recent == position + 1)
+        *recent = to + 1;
+    else
+        journal->places[place_of(journal, record_hash(record), position)].at = to + 1;
 }
 
 /* The oldest record goes: a live one is written again behind the tail first. */
@@ -188,14 +222,15 @@ static void pass_oldest(struct journal *journal) {
     if (atomic_load(&record->state) == JOURNAL_LIVE) {
         uint64_t again[JOURNAL_RECORD_MAX / 8];
         memcpy(again, record, size);
-        size_t place = place_of(journal, record_hash(record), position);
-        journal->places[place].at = append(journal, (struct journal_record *)(void *)again) + 1;
+        index_move(journal, record, position,
+                   append(journal, (struct journal_record *)(void *)again));
         journal->figures.moved++;
     }
     store_64(journal, &head->oldest, position + size);
 }
 
-/* Make room for a record of SIZE. A little at a time, unless it is needed at once. */
+/* Make room for a record of SIZE. A little at a time, unless it is needed at once. What is dropped
+ * already goes at once: it is still in the processor's cache. */
 static void make_room(struct journal *journal, size_t size) {
     size_t budget = 4 * size + 128;
     const struct journal_head *head = head_of(journal);
@@ -203,9 +238,11 @@ static void make_room(struct journal *journal, size_t size) {
         uint64_t oldest = atomic_load(&head->oldest);
         bool any = oldest != atomic_load(&head->tail);
         bool must = free_bytes(journal) < FREE_MIN + size;
-        bool may = free_bytes(journal) < journal->capacity / 2 && budget > 0;
-        if (!any || (!must && !may)) return;
-        uint32_t passed = record_at(journal, oldest)->size;
+        if (!any || (!must && budget == 0)) return;
+        const struct journal_record *record = record_at(journal, oldest);
+        bool half = free_bytes(journal) < journal->capacity / 2;
+        if (!must && !half && atomic_load(&record->state) == JOURNAL_LIVE) return;
+        uint32_t passed = record->size;
         budget -= passed < budget ? passed : budget;
         pass_oldest(journal);
     }
@@ -216,18 +253,22 @@ static bool put(struct journal *journal, struct journal_record *record) {
     ASSERT(record->size % 8 == 0 && record->size <= JOURNAL_RECORD_MAX);
     if (journal->figures.live_bytes + record->size > LIVE_MAX(journal->capacity)) return false;
     make_room(journal, record->size);
-    place_put(journal, record_hash(record), append(journal, record));
+    index_put(journal, record, append(journal, record));
     journal->figures.live_bytes += record->size;
     journal->figures.records++;
     return true;
 }
 
-static void drop(struct journal *journal, size_t place) {
-    struct journal_record *record = record_at(journal, journal->places[place].at - 1);
+static void drop_record(struct journal *journal, struct journal_record *record) {
     journal->figures.live_bytes -= record->size;
     journal->figures.records--;
-    place_remove(journal, place);
     store_32(journal, &record->state, JOURNAL_DEAD);
+}
+
+static void drop(struct journal *journal, size_t place) {
+    struct journal_record *record = record_at(journal, journal->places[place].at - 1);
+    place_remove(journal, place);
+    drop_record(journal, record);
 }
 
 /* ---- slots ---- */
@@ -308,10 +349,19 @@ void journal_entry_all(struct journal *journal, uint64_t id) {
 }
 
 void journal_forget(struct journal *journal, uint64_t id) {
-    uint64_t hash = hash_number(JOURNAL_ENTRY, id);
+    uint64_t *recent = recent_of(journal, id);
     size_t place;
-    while (place_find(journal, JOURNAL_ENTRY, hash, id, 0, slice_from(NULL, 0), &place))
+    if (*recent != 0 && record_at(journal, *recent - 1)->id == id) {
+        struct journal_record *record = record_at(journal, *recent - 1);
+        *recent = 0;
+        drop_record(journal, record);
+    }
+    if (journal->elsewhere == 0) return;
+    uint64_t hash = hash_number(JOURNAL_ENTRY, id);
+    while (place_find(journal, JOURNAL_ENTRY, hash, id, 0, slice_from(NULL, 0), &place)) {
+        journal->elsewhere--;
         drop(journal, place);
+    }
 }
 
 void journal_key(struct journal *journal, int32_t db, struct slice name, bool dirty) {
@@ -403,6 +453,7 @@ void journal_init(struct journal *journal, void *memory, size_t size,
     *journal = (struct journal){.memory = memory, .size = size, .capacity = capacity};
     journal->place_cap = PLACES_MIN;
     journal->places = NEW_ARRAY(struct journal_place, PLACES_MIN);
+    journal->recent = NEW_ARRAY(uint64_t, RECENT);
     journal->figures.log_bytes = capacity;
     struct journal_head *head = head_of(journal);
     head->version = JOURNAL_VERSION;
@@ -416,5 +467,6 @@ void journal_init(struct journal *journal, void *memory, size_t size,
 
 void journal_close(struct journal *journal) {
     mem_free(journal->places);
+    mem_free(journal->recent);
     *journal = (struct journal){0};
 }

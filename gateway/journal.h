@@ -56,6 +56,8 @@ struct journal {
     size_t size, capacity;
     struct journal_place *places; /* where live records are; by what they are about */
     size_t place_cap, place_count;
+    uint64_t *recent; /* position + 1 of the last entry by its id, which count up: no search */
+    size_t elsewhere; /* entries that are in `places` */
     bool connections_full; /* this process opened more than have room */
     struct journal_figures figures;
     /* For tests: called after every store. */

@@ -8,6 +8,7 @@
 #include "gateway/journal.h"
 
 #include <stdatomic.h>
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #define JOURNAL_MAGIC "DBLANEJ\n"

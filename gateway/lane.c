@@ -73,7 +73,8 @@ void lane_check(const struct lane *l) {
 }
 
 struct lane_item *lane_item_new(struct effect *effect, void *client) {
-    struct lane_item *item = NEW(struct lane_item);
+    struct lane_item *item = mem_alloc(sizeof *item);
+    memset(item, 0, offsetof(struct lane_item, one_key));
     item->kind = LANE_COMMAND;
     item->effect = effect;
     item->client = client;
@@ -85,7 +86,7 @@ void lane_item_free(struct lane_item *item) {
     effect_free(item->effect);
     buf_close(&item->name);
     buf_close(&item->bytes);
-    mem_free(item->keys);
+    if (item->keys != &item->one_key) mem_free(item->keys);
     mem_free(item);
 }
 
@@ -154,15 +155,23 @@ void lane_primary_up(struct lane *l, int32_t version) {
     l->primary_version = version;
 }
 
+#define KEYS_AT_ONCE 16u
+
 /* C20: the keys are in the journal before the command leaves. */
 static void journal_entry(struct lane *l, const struct lane_item *item) {
     const struct effect *e = item->effect;
     const struct lane_journal *j = l->journal;
+    struct lane_journal_key keys[KEYS_AT_ONCE];
+    size_t n = 0;
     if (!e->writes) return;
     for (size_t i = 0; i < e->key_count; i++) {
-        struct lane_journal_key key = {e->keys[i].name, e->keys[i].db};
-        if (e->keys[i].use & EFFECT_WRITE) j->entry(j->self, item->id, &key, 1);
+        if ((e->keys[i].use & EFFECT_WRITE) == 0) continue;
+        keys[n++] = (struct lane_journal_key){e->keys[i].name, e->keys[i].db};
+        if (n < KEYS_AT_ONCE) continue;
+        j->entry(j->self, item->id, keys, n);
+        n = 0;
     }
+    if (n > 0) j->entry(j->self, item->id, keys, n);
     if (e->keys_unknown || (e->barrier && !e->no_data)) j->entry_all(j->self, item->id);
 }
 

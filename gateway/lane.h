@@ -96,13 +96,19 @@ struct lane_item {
     struct lane_read *read; /* LANE_READ; its owner's */
     bool spoiled;           /* LANE_READ: F refused something before it (C12b); a fence: it itself */
     uint64_t at_us; /* a copy: when P was asked; an effect: when it was queued for F */
-    /* for F */
-    struct buf bytes;
+    /* for F: */
+    struct buf bytes; /* or, in the effect's memory: */
+    struct slice verbatim;
     uint32_t replies;
     int32_t db, db_after;
     struct effect_key *keys; /* that its requests touch; names in the effect's memory or `name` */
     size_t key_count;
+    struct effect_key one_key; /* room for most. The last, and not cleared */
 };
+
+static inline struct slice lane_item_bytes(const struct lane_item *item) {
+    return item->verbatim.size > 0 ? item->verbatim : buf_slice(&item->bytes);
+}
 
 struct lane_read;
 struct lane_watch;
@@ -199,6 +205,7 @@ static inline unsigned lane_of(unsigned lanes, struct slice name) {
     return lanes == 1 ? 0 : slot_cluster(name) % lanes;
 }
 static inline bool lane_owns(const struct lane *lane, struct slice name) {
+    if (lane->lanes == 1 && (lane->keys.owned == NULL || lane->keys.owns_all)) return true;
     unsigned slot = slot_cluster(name);
     return slot % lane->lanes == lane->number && lane_keys_owns(&lane->keys, slot);
 }

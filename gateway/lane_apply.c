@@ -39,6 +39,8 @@ static bool may_follow(const struct lane *l, const struct effect_key *keys, size
 
 static void set_deadlines(struct lane *l, const struct effect_key *keys, size_t count) {
     int64_t gone_ms = 0;
+    if (count == 1 && keys->expiry == EFFECT_EXPIRY_NONE && lane_deadlines_none(&l->deadlines))
+        return;
     if (!l->rules.follower_keeps_expired)
         gone_ms = clock_wall_ms(l->clock) - 2 * l->rules.clock_difference_ms - 60000;
     int64_t moved[2] = {LANE_DEADLINE_NONE, LANE_DEADLINE_NONE};
@@ -60,22 +62,39 @@ static void set_deadlines(struct lane *l, const struct effect_key *keys, size_t 
 
 static void add_keys(struct lane_item *item, const struct effect_key *keys, size_t count) {
     if (count == 0) return;
-    item->keys = mem_realloc(item->keys, (item->key_count + count) * sizeof *keys);
-    memcpy(item->keys + item->key_count, keys, count * sizeof *keys);
-    item->key_count += count;
+    size_t had = item->key_count;
+    if (had + count == 1) {
+        item->keys = &item->one_key;
+    } else {
+        struct effect_key *few = item->keys == &item->one_key ? item->keys : NULL;
+        item->keys = mem_realloc(few != NULL ? NULL : item->keys, (had + count) * sizeof *keys);
+        if (few != NULL) item->keys[0] = *few;
+    }
+    memcpy(item->keys + had, keys, count * sizeof *keys);
+    item->key_count = had + count;
 }
 
-static void add_request(struct lane_item *item, struct block *b, int32_t db, struct slice request) {
+/* The first one need not be copied, if it is the only one and stands in the effect's memory. */
+static void add_request(struct lane_item *item, struct block *b, const struct effect_outcome *out,
+                        const struct effect_item *did) {
+    int32_t db = did->db;
     if (b->requests == 0) {
         b->db = b->db_now = db;
-    } else if (db != b->db_now) {
+        b->requests = 1;
+        item->verbatim = did->verbatim;
+        if (did->verbatim.size == 0) buf_add(&item->bytes, effect_item_request(out, did));
+        return;
+    }
+    buf_add(&item->bytes, item->verbatim);
+    item->verbatim = (struct slice){0};
+    if (db != b->db_now) {
         char text[16];
         (void)snprintf(text, sizeof text, "%d", db);
         resp_write_words(&item->bytes, "SELECT", text, NULL);
         b->requests++;
         b->db_now = db;
     }
-    buf_add(&item->bytes, request);
+    buf_add(&item->bytes, effect_item_request(out, did));
     b->requests++;
 }
 
@@ -108,7 +127,7 @@ static void apply_one(struct lane *l, struct lane_item *item, const struct effec
     }
     set_deadlines(l, keys, did->key_count);
     add_keys(item, keys, did->key_count);
-    add_request(item, b, did->db, effect_item_request(&l->outcome, did));
+    add_request(item, b, &l->outcome, did);
 }
 
 void lane_apply(struct lane *l, struct lane_item *item) {

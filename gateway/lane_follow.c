@@ -153,6 +153,7 @@ void lane_follower_gone(struct lane *l) {
 /* Any error in any of REPLIES, or a nil EXEC, or what is not RESP. */
 static bool is_refused(const struct lane_item *item, struct slice replies) {
     struct why why;
+    if (item->expect == 0 && slice_equal(replies, SLICE("+OK\r\n"))) return false; /* nearly always */
     bool first = true;
     while (replies.size > 0) {
         struct resp_token t;
@@ -236,7 +237,7 @@ void lane_follower_answered(struct lane *l, struct slice replies) {
     if (bad) refused(l, item);
     if (bad && item->kind == LANE_COPY) choose_pieces(l, item, replies);
     if (item->kind == LANE_COPY && bad) lane_note_refusal(l);
-    if (item->kind == LANE_COPY && !bad) lane_note_copy(l, item->at_us, buf_size(&item->bytes));
+    if (item->kind == LANE_COPY && !bad) lane_note_copy(l, item->at_us, lane_item_bytes(item).size);
     if (item->kind == LANE_FENCE) item->spoiled = bad;
     if (item->kind == LANE_FENCE && bad && !item->harmless)
         l->ops->lost_fence(l, item, false);

@@ -12,7 +12,7 @@ static inline void lane_queue_push(struct lane_queue *q, struct lane_item *item)
         q->tail->next = item;
     q->tail = item;
     q->count++;
-    q->bytes += buf_size(&item->bytes);
+    q->bytes += lane_item_bytes(item).size;
 }
 
 static inline struct lane_item *lane_queue_pop(struct lane_queue *q) {
@@ -22,7 +22,7 @@ static inline struct lane_item *lane_queue_pop(struct lane_queue *q) {
     if (q->head == NULL) q->tail = NULL;
     item->next = NULL;
     q->count--;
-    q->bytes -= buf_size(&item->bytes);
+    q->bytes -= lane_item_bytes(item).size;
     return item;
 }
 

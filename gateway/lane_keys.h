@@ -53,6 +53,7 @@ struct lane_keys {
     uint64_t dirty_slots[LANE_SLOTS / 64], passing[LANE_SLOTS / 64];
     size_t dirty_slot_count;
     const uint64_t *owned; /* bits of slots that this gateway owns (C10); NULL: all */
+    bool owns_all;         /* all of them are set */
     unsigned number, lanes; /* only slots of this lane are ever dirty here: lanes share a journal */
 };
 

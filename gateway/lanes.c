@@ -163,8 +163,11 @@ void lanes_own(struct lanes *lanes, const uint64_t owned[LANE_SLOTS / 64], bool 
         if (has && !had && !trusted && slot == 0) lane_functions_mark(&lanes->functions);
     }
     memcpy(lanes->owned, owned, sizeof lanes->owned);
+    bool all = true;
+    for (unsigned i = 0; i < LANE_SLOTS / 64; i++) all = all && owned[i] == UINT64_MAX;
     for (unsigned i = 0; i < lanes->count; i++) {
         lanes->lane[i].keys.owned = lanes->owned;
+        lanes->lane[i].keys.owns_all = all;
         lane_disown(&lanes->lane[i]);
     }
     lanes->barrier.shared = shared;

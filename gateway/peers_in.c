@@ -32,7 +32,7 @@ void peers_answer(struct peers *p, struct ask *ask) {
 
 /* One request, or COUNT of them that are a block. NULL: they are not what they should be. */
 static struct effect *read_effect(struct visitor *v, struct ask *ask, struct slice raw) {
-    const struct worker *w = v->peers->dual->worker;
+    struct worker *w = v->peers->dual->worker;
     struct effect_facts facts = dual_facts(w);
     struct resp_request r = {0};
     struct why why;

@@ -20,6 +20,22 @@
 
 void worker_begin(struct worker *w) {
     w->now_us = clock_mono_us(loop_clock(w->loop));
+    w->wall_ms = 0;
+}
+
+int64_t worker_wall_ms(struct worker *w) {
+    if (w->wall_ms == 0) w->wall_ms = clock_wall_ms(loop_clock(w->loop));
+    return w->wall_ms;
+}
+
+static struct worker *worker_of(const struct clock *clock) {
+    return (struct worker *)(void *)((uintptr_t)clock - offsetof(struct worker, clock));
+}
+static int64_t turn_wall_ms(const struct clock *clock) {
+    return worker_wall_ms(worker_of(clock));
+}
+static uint64_t turn_mono_us(const struct clock *clock) {
+    return worker_of(clock)->now_us;
 }
 
 /* The streams have sent what the turn wrote. */
@@ -332,6 +348,7 @@ enum err worker_open(struct worker **worker, struct gateway *gw, unsigned number
     char name[16];
     w->gw = gw;
     w->number = number;
+    w->clock = (struct clock){turn_wall_ms, turn_mono_us};
     w->audit_board = audit_board_open();
     w->reads = reads_loop_open(w);
     list_init(&w->clients);

@@ -13,6 +13,7 @@
 #include "gateway/gw.h"
 #include "gateway/hold.h"
 
+#include "lib/base/clock.h"
 #include "lib/base/hist.h"
 #include "lib/base/metrics.h"
 #include "lib/base/pool.h"
@@ -78,6 +79,8 @@ struct worker {
     struct loop *loop;
     struct listener *plain, *tls;
     uint64_t now_us;             /* when the present callback began */
+    int64_t wall_ms;             /* likewise, once somebody asked; 0: nobody did */
+    struct clock clock;          /* of these two: cheaper than to ask the machine each time */
     uint64_t turn_began_us;      /* when the turn's first request or reply came */
     uint32_t turn_count;         /* how many there were */
     struct loop_work turn_ended; /* asked for when there was one */
@@ -182,6 +185,7 @@ static inline bool worker_may_send(const struct worker *w) {
     return w->routed && !w->held && !w->end.on;
 }
 void worker_begin(struct worker *w); /* first in every callback: takes the time */
+int64_t worker_wall_ms(struct worker *w); /* of the callback */
 /* A request was passed on, or a reply: the turn's length is what it spent in here, at most. */
 void worker_count_turn(struct worker *w);
 void worker_run_ready(struct worker *w); /* last in every callback */

@@ -67,7 +67,7 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
 /* Without the rule nobody waits until F has done it: it comes some time later. */
 static void flush_late(struct world *w, const struct lane_item *item, struct message *m) {
     struct wire *late = world_wire_new(w, LANE_F, -1);
-    (void)wire_ask_in_db(late, item->db, buf_slice(&item->bytes), item->replies);
+    (void)wire_ask_in_db(late, item->db, lane_item_bytes(item), item->replies);
     late->next = w->ghosts;
     w->ghosts = late;
     buf_add(&m->answer, SLICE("+OK\r\n"));
@@ -76,7 +76,7 @@ static void flush_late(struct world *w, const struct lane_item *item, struct mes
 
 static void to_follower(void *self, unsigned lane, const struct lane_item *item) {
     struct world *w = self;
-    struct message *m = wire_ask_in_db(w->wires[LANE_F][lane], item->db, buf_slice(&item->bytes), item->replies);
+    struct message *m = wire_ask_in_db(w->wires[LANE_F][lane], item->db, lane_item_bytes(item), item->replies);
     if (item->kind == LANE_FENCE && w->off[OFF_FLUSH]) flush_late(w, item, m);
     if (item->kind != LANE_READ) return;
     spoil_read(w, item->read);
