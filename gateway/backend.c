@@ -88,6 +88,27 @@ void backend_expect_relay(struct backend *b, struct client *client, bool mute) {
     (void)backend_expect(b, client, REQ_RELAY, 1);
 }
 
+void backend_expect_each(struct backend *b, struct client *client,
+                         void (*done)(struct req *req, struct backend *b, struct slice reply)) {
+    struct req *tail = b->tail;
+    bool same = tail != NULL && tail->kind == REQ_EACH && tail->client == client &&
+                tail->done == done && tail->at_us == b->worker->now_us &&
+                tail->replies < UINT32_MAX;
+    if (same && client != NULL)
+        same = tail->class == request_class_of(client->last) &&
+               tail->mute == (client->reply_mode != REPLY_ON);
+    if (!same) {
+        backend_expect(b, client, REQ_EACH, 1)->done = done;
+        return;
+    }
+    tail->replies++;
+    tail->asked++;
+    b->due++;
+    if (client == NULL) return;
+    worker_count_turn(b->worker);
+    client->replies++;
+}
+
 void backend_use_db(struct backend *b, int32_t db) {
     if (b->db == db) return;
     char text[16];
@@ -140,11 +161,12 @@ static void on_error_reply(struct backend *b, struct slice line) {
     if (slice_starts(line, SLICE("-READONLY"))) greet_downgraded(b, "it answers READONLY");
 }
 
-/* One whole reply of the head has passed; BYTES is what of it was in hand. False: stop. */
-static bool reply_ended(struct backend *b, struct slice bytes) {
+/* One whole reply of the head has passed, which begins with FIRST; BYTES is what of it was in hand.
+ * False: stop. */
+static bool reply_ended(struct backend *b, uint8_t first, struct slice bytes) {
     struct req *req = b->head;
     ASSERT(req->replies > 0 && b->due > 0);
-    if (b->skip.first == '-') {
+    if (first == '-') {
         on_error_reply(b, bytes);
         if (req->must_be_ok) {
             log_warn("backend.select_refused", LOG_S("side", gateway_side_name(b->side)),
@@ -155,10 +177,10 @@ static bool reply_ended(struct backend *b, struct slice bytes) {
     }
     req->replies--;
     b->due--;
-    bool counts = req->client != NULL && (req->kind == REQ_RELAY || req->replies == 0) &&
-                  req->kind != REQ_DROP;
+    bool each = req->kind == REQ_RELAY || req->kind == REQ_EACH;
+    bool counts = req->client != NULL && (each || req->replies == 0) && req->kind != REQ_DROP;
     if (counts) {
-        count(b, req, b->skip.first == '-' ? OUTCOME_ERROR : OUTCOME_OK, 1);
+        count(b, req, first == '-' ? OUTCOME_ERROR : OUTCOME_OK, 1);
         worker_count_turn(b->worker);
     }
     if (req->client != NULL && req->client->replies > 0) req->client->replies--;
@@ -181,6 +203,7 @@ static void pass(struct req *req, struct slice bytes) {
             buf_add(&req->text, bytes);
         break;
     case REQ_DROP: break;
+    case REQ_EACH:
     case REQ_TEXT:
     default: UNREACHABLE("a reply for a text");
     }
@@ -247,12 +270,12 @@ static bool take_replies(struct backend *b, struct slice bytes, size_t *used) {
             break;
         }
         if (req->kind == REQ_RELAY || req->kind == REQ_WHOLE) {
-            if (!reply_ended(b, slice_take(rest, step_used))) return false;
+            if (!reply_ended(b, b->skip.first, slice_take(rest, step_used))) return false;
             continue;
         }
         pass(req, slice_take(slice_drop(bytes, written), at - written));
         written = at;
-        if (!reply_ended(b, slice_take(rest, step_used))) return false;
+        if (!reply_ended(b, b->skip.first, slice_take(rest, step_used))) return false;
     }
     *used = at;
     struct slice left = slice_take(slice_drop(bytes, written), at - written);
@@ -265,6 +288,67 @@ static bool take_replies(struct backend *b, struct slice bytes, size_t *used) {
     pass(req, left);
     if (req->replies == 0) head_is_done(b, (struct slice){0});
     return !more && at > 0;
+}
+
+#define EACH_AT_ONCE 128u
+
+/* Whole replies that stand one behind the other. */
+struct each {
+    size_t count, end[EACH_AT_ONCE];
+    uint8_t first[EACH_AT_ONCE];
+    size_t size; /* with the beginning of one more, perhaps */
+    bool more;
+};
+
+/* As many as there are of the head's. False: it is not RESP. */
+static bool find_each(struct backend *b, struct slice bytes, struct each *each) {
+    size_t most = b->head->replies < EACH_AT_ONCE ? b->head->replies : EACH_AT_ONCE, at = 0;
+    struct why why;
+    each->count = 0;
+    each->more = false;
+    while (each->count < most && at < bytes.size && !each->more) {
+        if (!b->skip.open && bytes.data[at] == '>' && b->proto == 3) break;
+        size_t used = 0;
+        struct slice rest = slice_drop(bytes, at);
+        enum step step = resp_skip_next(&b->skip, &resp_limits_server, rest, &used, &why);
+        at += used;
+        if (step == STEP_FAIL) {
+            broke_protocol(b, why.text);
+            return false;
+        }
+        each->more = step == STEP_MORE;
+        if (each->more) break;
+        each->first[each->count] = b->skip.first;
+        each->end[each->count++] = at;
+    }
+    each->size = at;
+    return true;
+}
+
+/* Replies of a REQ_EACH. The client has them with one write. */
+static bool take_each(struct backend *b, struct slice bytes, size_t *used) {
+    struct req *req = b->head;
+    struct each each;
+    size_t at = 0;
+    if (!find_each(b, bytes, &each)) return false;
+    *used = each.size;
+    to_client(req, slice_take(bytes, each.size));
+    for (size_t i = 0; i < each.count; i++) {
+        struct slice reply = slice_take(slice_drop(bytes, at), each.end[i] - at);
+        struct buf text = req->text;
+        if (buf_size(&text) > 0) { /* it began before */
+            buf_add(&text, reply);
+            reply = buf_slice(&text);
+            req->text = (struct buf){0};
+        }
+        if (reply_ended(b, each.first[i], reply)) req->done(req, b, reply);
+        if (buf_size(&text) > 0) buf_close(&text);
+        if (b->sm.state == BACKEND_GONE) return false;
+        at = each.end[i];
+    }
+    buf_add(&req->text, slice_take(slice_drop(bytes, at), each.size - at));
+    if (req->replies == 0) head_is_done(b, (struct slice){0});
+    return !each.more && each.size > 0;
 }
 
 /* Whole lines of MONITOR, without those that show our own keys (C5a). */
@@ -295,6 +379,8 @@ static size_t take(struct backend *b, struct slice bytes) {
             go_on = subs_on_bytes(b, rest, &used);
         } else if (b->push || (!b->skip.open && rest.data[0] == '>' && b->proto == 3)) {
             go_on = take_push(b, rest, &used);
+        } else if (b->head != NULL && b->head->kind == REQ_EACH) {
+            go_on = take_each(b, rest, &used);
         } else if (b->head != NULL) {
             go_on = take_replies(b, rest, &used);
         } else {
@@ -393,7 +479,8 @@ static void lose_queue(struct backend *b) {
         struct client *client = req->client;
         b->head = req->next;
         if (client != NULL && req->kind != REQ_TEXT && req->kind != REQ_DROP)
-            count(b, req, OUTCOME_LOST, req->kind == REQ_RELAY ? req->replies : 1);
+            count(b, req, OUTCOME_LOST,
+                  req->kind == REQ_RELAY || req->kind == REQ_EACH ? req->replies : 1);
         buf_clear(&req->text);
         if (req->kind == REQ_WHOLE) req->done(req, b, (struct slice){0});
         buf_close(&req->text);

@@ -46,6 +46,7 @@ enum req_kind {
     REQ_DROP,  /* REPLIES replies are read and dropped */
     REQ_LAST,  /* REPLIES - 1 are dropped, the last one is relayed (EXEC) */
     REQ_WHOLE, /* REPLIES replies are collected in `text`, then done() is called */
+    REQ_EACH,  /* done() is called for each of REPLIES replies; the client gets them as they are */
 };
 
 struct req {
@@ -146,6 +147,11 @@ struct req *backend_expect(struct backend *backend, struct client *client, enum 
                            uint32_t replies);
 /* One more reply to be relayed to CLIENT: extends the last entry if it can. */
 void backend_expect_relay(struct backend *backend, struct client *client, bool mute);
+
+/* Likewise of REQ_EACH; CLIENT may be NULL. */
+void backend_expect_each(struct backend *backend, struct client *client,
+                         void (*done)(struct req *req, struct backend *backend,
+                                      struct slice reply));
 
 /* SELECT DB first, if the connection stands elsewhere. */
 void backend_use_db(struct backend *backend, int32_t db);

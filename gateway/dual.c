@@ -62,7 +62,8 @@ static void on_follower_reply(struct req *req, struct backend *b, struct slice r
     const struct lane_item *head = line->dual->lanes.lane[line->lane].sent.head;
     enum request_class class =
         head != NULL && head->kind == LANE_READ ? CLASS_READ : CLASS_WRITE;
-    hist_record(&w->counters.latency_us[b->side][class], w->now_us - req->at_us);
+    if (req->replies == 0) /* of those that it stands for, the last one */
+        hist_record_n(&w->counters.latency_us[b->side][class], w->now_us - req->at_us, req->asked);
     lane_follower_answered(&line->dual->lanes.lane[line->lane], reply);
 }
 
@@ -98,12 +99,17 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
         backend_use_db(b, db);
     backend_write(b, bytes);
     if (item->barrier && c != NULL) c->barrier_item = NULL;
-    bool relay = item->kind == LANE_COMMAND && item->effect->needs == EFFECT_NEEDS_NOTHING &&
-                 replies == 1 && c != NULL && !item->effect->blocking && item->read == NULL;
+    bool as_is = item->kind == LANE_COMMAND && replies == 1 && c != NULL && !item->barrier &&
+                 !item->effect->blocking && effect_answers_as_is(item->effect);
+    bool relay = as_is && item->effect->needs == EFFECT_NEEDS_NOTHING && item->read == NULL;
+    if (selected) b->db = db_after;
+    if (as_is && !relay) {
+        backend_expect_each(b, c, on_primary_reply);
+        return;
+    }
     struct req *req = backend_expect(b, c, relay ? REQ_RELAY : REQ_WHOLE, replies);
     req->done = on_primary_reply;
     req->limit_bytes = item->limit_bytes;
-    if (selected) b->db = db_after;
 }
 
 static void to_follower(void *self, unsigned lane, const struct lane_item *item) {
@@ -113,7 +119,10 @@ static void to_follower(void *self, unsigned lane, const struct lane_item *item)
     if (item->kind == LANE_READ && item->read->proto != 0) use_proto(b, item->read->proto);
     if (!nothing) backend_use_db(b, item->db);
     backend_write(b, nothing ? SLICE("*1\r\n$4\r\nPING\r\n") : lane_item_bytes(item));
-    backend_expect(b, NULL, REQ_WHOLE, item->replies)->done = on_follower_reply;
+    if (item->replies == 1 && item->kind == LANE_COMMAND)
+        backend_expect_each(b, NULL, on_follower_reply);
+    else
+        backend_expect(b, NULL, REQ_WHOLE, item->replies)->done = on_follower_reply;
     if (!nothing) b->db = item->db_after;
 }
 
@@ -126,7 +135,7 @@ static void answered(void *self, struct lane_item *item, struct slice answer) {
     struct req *req = d->answering;
     struct client *c = req->client;
     struct buf scratch = {0};
-    if (c == NULL || req->kind == REQ_RELAY) return;
+    if (c == NULL || req->kind == REQ_RELAY || req->kind == REQ_EACH) return;
     struct slice reply = effect_answer(item->effect, answer, &scratch);
     if (c->stream != NULL && !req->mute) {
         counter_add(&c->worker->counters.bytes_out, reply.size);

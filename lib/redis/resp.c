@@ -216,6 +216,11 @@ enum step resp_skip_next(struct resp_skip *skip, const struct resp_limits *limit
     *used_bytes = 0;
     if (!skip->open) {
         if (bytes.size == 0) return STEP_MORE;
+        if (bytes.size >= 5 && memcmp(bytes.data, "+OK\r\n", 5) == 0) {
+            *skip = (struct resp_skip){.items = 1, .first = '+'};
+            *used_bytes = 5;
+            return STEP_DONE;
+        }
         *skip = (struct resp_skip){.open = true, .left_items = 1, .first = bytes.data[0]};
     }
     for (;;) {

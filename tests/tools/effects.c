@@ -76,7 +76,7 @@ static void make(size_t argc, const struct slice *argv, bool block) {
         ASSERT(count <= COMMANDS_MAX);
         for (size_t i = 0; i < count; i++) {
             size_t own = (size_t)number(argv[at++]);
-            requests[i] = (struct effect_request){command_lookup(own, argv + at), own, argv + at};
+            requests[i] = (struct effect_request){.command = command_lookup(own, argv + at), .argc = own, .argv = argv + at};
             at += own;
         }
         ASSERT(at == argc);

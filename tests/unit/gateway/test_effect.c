@@ -396,7 +396,7 @@ static struct effect *block_of(const char *const *texts, size_t count) {
     struct effect_facts facts = modern();
     for (size_t i = 0; i < count; i++) {
         size_t argc = split(texts[i], words[i]);
-        requests[i] = (struct effect_request){command_lookup(argc, words[i]), argc, words[i]};
+        requests[i] = (struct effect_request){.command = command_lookup(argc, words[i]), .argc = argc, .argv = words[i]};
     }
     return effect_block_new(&facts, 0, count, requests);
 }
@@ -518,7 +518,7 @@ static void test_any_request_and_any_answer_are_survived(void **state) {
         struct effect_facts facts = modern();
         if (rng_below(&rng, 3) == 0) facts.primary_version = facts.follower_version = 0;
         facts.proxied = rng_below(&rng, 5) == 0;
-        struct effect_request requests[2] = {{command, argc, argv}, {command, argc, argv}};
+        struct effect_request one = {.command = command, .argc = argc, .argv = argv}, requests[2] = {one, one};
         struct effect *effect = rng_below(&rng, 3) == 0
                                     ? effect_block_new(&facts, 0, 2, requests)
                                     : effect_new(&facts, 0, command, argc, argv);
