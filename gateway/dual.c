@@ -34,6 +34,7 @@ int32_t dual_version(const char *text) {
 struct effect_facts dual_facts(struct worker *w) {
     return (struct effect_facts){
         .now_ms = worker_wall_ms(w),
+        .room_bytes = sizeof(struct lane_item),
         .primary_version = atomic_load(&w->gw->lane_versions[LANE_P]),
         .follower_version = atomic_load(&w->gw->lane_versions[LANE_F]),
     };

@@ -228,18 +228,23 @@ static uint8_t needed(const struct effect *effect) {
     return in->rule != NULL ? in->rule->needs : EFFECT_NEEDS_HEAD;
 }
 
-/* With room for ARGC words and MORE bytes behind it. */
+/* With room for its owner, for ARGC words and for MORE bytes behind it. */
 static struct effect *effect_blank(const struct effect_facts *facts, int32_t db, size_t argc,
                                    size_t more) {
     struct both {
         struct effect effect;
         struct effect_inside inside;
-        struct slice argv[];
-    } *both = mem_alloc(sizeof *both + argc * sizeof *both->argv + more);
+        max_align_t room[];
+    };
+    size_t room = (facts->room_bytes + sizeof(max_align_t) - 1) / sizeof(max_align_t);
+    struct both *both = mem_alloc(sizeof *both + room * sizeof(max_align_t) +
+                                  argc * sizeof(struct slice) + more);
     memset(both, 0, offsetof(struct both, inside) + offsetof(struct effect_inside, few_keys));
     struct effect *effect = &both->effect;
     effect->inside = &both->inside;
-    effect->inside->argv = both->argv;
+    effect->room = both->room;
+    effect->room_bytes = facts->room_bytes;
+    effect->inside->argv = (struct slice *)(void *)(both->room + room);
     effect->inside->argc = argc;
     effect->inside->primary_version = facts->primary_version;
     effect->inside->follower_version = facts->follower_version;
@@ -272,6 +277,16 @@ static struct effect *effect_of_draft(const struct effect_request *request,
     return effect;
 }
 
+/* What a +OK would tell, by the rules of effect_tell.c and effect_string.c. */
+static bool tells_as_it_is(const struct effect *effect) {
+    const struct effect_inside *in = effect->inside;
+    if (in->rule == NULL || in->wrapped || in->unsure || in->malformed) return false;
+    if (!effect->writes || effect->keys_unknown || effect->barrier) return false;
+    if (in->rule->tell == effect_tell_set)
+        return in->argc == 3 && in->at == 2 && in->options == 0 && in->extra == EXTRA_NONE;
+    return in->rule->tell == effect_tell_verbatim;
+}
+
 static struct effect *effect_make(const struct effect_facts *facts, int32_t db, bool in_block,
                                   const struct effect_request *request) {
     struct effect_draft draft;
@@ -299,6 +314,7 @@ static struct effect *effect_make(const struct effect_facts *facts, int32_t db, 
     effect->barrier = command != NULL && command->effect == COMMAND_EFFECT_BARRIER;
     effect->no_data = effect->barrier && is_of_scripts(command);
     effect->needs = needed(effect);
+    effect->inside->as_it_is = tells_as_it_is(effect);
     return effect;
 }
 
@@ -365,13 +381,15 @@ static void block_keys(struct effect *block) {
 struct effect *effect_block_new(const struct effect_facts *facts, int32_t db, size_t count,
                                 const struct effect_request *requests) {
     struct effect *block = effect_blank(facts, db, 0, 0);
+    struct effect_facts own = *facts;
+    own.room_bytes = 0; /* parts have no owner but the block */
     block->is_block = true;
     block->plain = true;
     block->replies = 2;
     block->inside->parts = NEW_ARRAY(struct effect *, count + 1);
     resp_write_words(&block->inside->bytes, "MULTI", NULL);
     for (size_t i = 0; i < count; i++) {
-        struct effect *part = effect_make(facts, block->db_after, true, &requests[i]);
+        struct effect *part = effect_make(&own, block->db_after, true, &requests[i]);
         block->db_after = selects(facts, &requests[i], block->db_after);
         part->db_after = block->db_after;
         block_add(block, part);

@@ -41,6 +41,7 @@ struct effect_facts {
     int32_t primary_version;  /* 0: unknown, taken for an old one */
     int32_t follower_version; /* likewise */
     int32_t databases;        /* that P has; 0: unknown. For SELECT inside MULTI */
+    size_t room_bytes;        /* that the effect's owner wants for itself, beside it */
     bool proxied;             /* P is behind a proxy: no MULTI of ours, and an error of a command
                                * with several keys does not prove that nothing was done (C2) */
 };
@@ -91,6 +92,8 @@ struct effect {
     bool barrier;      /* everything else must be drained (C19) */
     bool no_data;      /* ... and it changes scripts or functions only */
     bool keys_unknown; /* it may write any key: `keys` are not all (C16) */
+    void *room; /* its owner's: facts->room_bytes for anything, not cleared, freed with it */
+    size_t room_bytes;
     struct effect_inside *inside; /* of effect.c's own */
 };
 
@@ -161,6 +164,11 @@ struct effect_outcome {
 /* What the command did, by P's whole ANSWER (or as much as it needs). OUTCOME is overwritten.
  * When no whole answer came (the connection broke) do not ask: all written keys are dirty. */
 void effect_tell(const struct effect *effect, struct slice answer, struct effect_outcome *outcome);
+
+/* ANSWER is the most usual one, and effect_tell() would tell one request in effect->db, *REQUEST,
+ * with effect->keys; without telling it. */
+MUST_CHECK bool effect_tells_itself(const struct effect *effect, struct slice answer,
+                                    struct slice *request);
 
 void effect_outcome_close(struct effect_outcome *outcome);
 

@@ -103,6 +103,7 @@ struct effect_inside {
     uint8_t extra;         /* enum effect_extra */
     bool wrapped;          /* it has a MULTI of its own */
     bool unsure;           /* if it is done, its keys are dirty */
+    bool as_it_is;         /* of the usual answer: what was sent is told, with these keys */
     bool malformed;        /* where its keys are, Redis could not tell either: it refuses it */
     struct effect **parts; /* of a block */
     size_t part_count;

@@ -178,6 +178,12 @@ static void tell_one(struct effect_teller *t) {
     if (!is_nothing(t)) t->in->rule->tell(t);
 }
 
+bool effect_tells_itself(const struct effect *effect, struct slice answer, struct slice *request) {
+    if (!effect->inside->as_it_is || !slice_equal(answer, SLICE("+OK\r\n"))) return false;
+    *request = effect->inside->request;
+    return true;
+}
+
 static struct effect_teller teller_of(const struct effect *effect, struct effect_outcome *out) {
     return (struct effect_teller){
         .effect = effect, .in = effect->inside, .db = effect->db, .out = out};

@@ -73,7 +73,8 @@ void lane_check(const struct lane *l) {
 }
 
 struct lane_item *lane_item_new(struct effect *effect, void *client) {
-    struct lane_item *item = mem_alloc(sizeof *item);
+    bool room = effect->room_bytes >= sizeof(struct lane_item);
+    struct lane_item *item = room ? effect->room : mem_alloc(sizeof *item);
     memset(item, 0, offsetof(struct lane_item, one_key));
     item->kind = LANE_COMMAND;
     item->effect = effect;
@@ -83,11 +84,12 @@ struct lane_item *lane_item_new(struct effect *effect, void *client) {
 
 void lane_item_free(struct lane_item *item) {
     if (item == NULL) return;
-    effect_free(item->effect);
-    buf_close(&item->name);
-    buf_close(&item->bytes);
+    struct effect *effect = item->effect;
+    if (item->name.data != NULL) buf_close(&item->name);
+    if (item->bytes.data != NULL) buf_close(&item->bytes);
     if (item->keys != &item->one_key) mem_free(item->keys);
-    mem_free(item);
+    if (effect == NULL || effect->room != item) mem_free(item);
+    effect_free(effect);
 }
 
 void lane_forget(struct lane *l, struct lane_item *item) {
@@ -297,8 +299,8 @@ static void copy_answered(struct lane *l, struct lane_item *item, struct slice a
         copy_failed(l, item);
         return;
     }
-    item->keys = NEW(struct effect_key);
-    item->keys[0] =
+    item->keys = &item->one_key;
+    item->one_key =
         (struct effect_key){.name = name, .db = item->db, .use = EFFECT_WRITE | EFFECT_WHOLE};
     item->key_count = 1;
     item->replies = 1;
@@ -343,6 +345,11 @@ static void command_answered(struct lane *l, struct lane_item *item, struct slic
             lane_read_shadow(l, item, answer);
         else
             lane_item_free(item);
+        return;
+    }
+    if (!item->outside && !item->barrier && effect_tells_itself(e, answer, &item->verbatim)) {
+        l->ops->wrote(l, e);
+        lane_apply_as_it_is(l, item);
         return;
     }
     effect_tell(e, answer, &l->outcome);

@@ -130,6 +130,21 @@ static void apply_one(struct lane *l, struct lane_item *item, const struct effec
     add_request(item, b, &l->outcome, did);
 }
 
+void lane_apply_as_it_is(struct lane *l, struct lane_item *item) {
+    const struct effect *e = item->effect;
+    if (!l->follower_up || !may_follow(l, e->keys, e->key_count)) {
+        lane_mark_keys(l, e->keys, e->key_count, false);
+        lane_forget(l, item);
+        return;
+    }
+    set_deadlines(l, e->keys, e->key_count);
+    add_keys(item, e->keys, e->key_count);
+    item->db = item->db_after = e->db;
+    item->replies = 1;
+    l->figures.effects++;
+    lane_follow(l, item);
+}
+
 void lane_apply(struct lane *l, struct lane_item *item) {
     struct block block = {0};
     for (size_t i = 0; i < l->outcome.item_count; i++)

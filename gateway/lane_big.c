@@ -223,8 +223,8 @@ static struct lane_item *piece(struct lane *l, struct buf *bytes, uint32_t repli
     buf_add(&item->name, lane_key_name(key));
     item->bytes = *bytes;
     item->replies = replies;
-    item->keys = NEW(struct effect_key);
-    item->keys[0] = (struct effect_key){
+    item->keys = &item->one_key;
+    item->one_key = (struct effect_key){
         .name = buf_slice(&item->name), .db = key->db, .use = EFFECT_WRITE | EFFECT_READ};
     item->key_count = 1;
     struct lane_journal_key in_journal = {item->keys[0].name, key->db};

@@ -39,6 +39,8 @@ void lane_follow(struct lane *lane, struct lane_item *item);
 void lane_follow_mark(struct lane *lane); /* when one is due (C22a) */
 /* lane_apply.c: what the answer to ITEM, a command of this lane alone, means for F. */
 void lane_apply(struct lane *lane, struct lane_item *item);
+/* The same when it did what item->verbatim says, with the keys of its effect. */
+void lane_apply_as_it_is(struct lane *lane, struct lane_item *item);
 
 /* lane_read.c: an item of kind LANE_READ was answered by P, by F, or will not be. They end it. */
 void lane_read_answered(struct lane *lane, struct lane_item *item, struct slice answer);

@@ -23,8 +23,8 @@ void lane_read_send(struct lane *l, struct lane_read *read, struct slice request
 
 /* C12b looks at the keys that an item touches: a read of what was refused before it is spoiled. */
 static void name_key(struct lane_item *item) {
-    item->keys = NEW(struct effect_key);
-    item->keys[0] =
+    item->keys = &item->one_key;
+    item->one_key =
         (struct effect_key){.name = item->read->name, .db = item->read->db, .use = EFFECT_READ};
     item->key_count = 1;
 }
@@ -52,8 +52,6 @@ void lane_read_answered(struct lane *l, struct lane_item *item, struct slice ans
 }
 
 void lane_read_shadow(struct lane *l, struct lane_item *item, struct slice answer) {
-    effect_free(item->effect);
-    item->effect = NULL;
     item->client = NULL;
     item->kind = LANE_READ;
     item->db = item->db_after = item->read->db;

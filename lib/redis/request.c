@@ -167,10 +167,48 @@ static enum step read_inline(struct resp_request *request, const struct resp_req
     return STEP_DONE;
 }
 
+/* "12\r\n" of at most four digits from P on, written as every Redis writes it. NULL: it is not. */
+static const uint8_t *small_number(const uint8_t *p, const uint8_t *end, size_t *number) {
+    size_t sum = 0;
+    const uint8_t *from = p, *stop = end - p > 4 ? p + 4 : end;
+    while (p < stop && *p >= '0' && *p <= '9') sum = sum * 10 + (size_t)(*p++ - '0');
+    if (p == from || (*from == '0' && p - from > 1)) return NULL;
+    if (end - p < 2 || p[0] != '\r' || p[1] != '\n') return NULL;
+    *number = sum;
+    return p + 2;
+}
+
+#define FEW_WORDS 8u
+
+/* Nearly every request: few words, short ones, and all there. False: nothing was done. */
+static bool read_short(struct resp_request *request, const struct resp_request_limits *limits,
+                       struct slice bytes) {
+    const uint8_t *p = bytes.data + 1, *end = bytes.data + bytes.size;
+    size_t count, size;
+    if (bytes.data[0] != '*' || (p = small_number(p, end, &count)) == NULL) return false;
+    if (count == 0 || count > FEW_WORDS || count > limits->args_max) return false;
+    if (request->cap < FEW_WORDS) make_room(request);
+    for (size_t i = 0; i < count; i++) {
+        if (p == end || *p != '$' || (p = small_number(p + 1, end, &size)) == NULL) return false;
+        if ((size_t)(end - p) < size + 2 || p[size] != '\r' || p[size + 1] != '\n') return false;
+        request->argv[i] = slice_from(p, size);
+        p += size + 2;
+    }
+    request->argc = count;
+    request->size_bytes = (size_t)(p - bytes.data);
+    request->is_inline = false;
+    if (request->size_bytes > limits->total_bytes_max) return false;
+    return true;
+}
+
 enum step resp_request_next(struct resp_request *request, const struct resp_request_limits *limits,
                             struct slice bytes, size_t *used_bytes, struct why *why) {
     if (bytes.size == 0) return STEP_MORE;
     enum step step;
+    if (request->at == 0 && read_short(request, limits, bytes)) {
+        *used_bytes = request->size_bytes;
+        return STEP_DONE;
+    }
     if (request->at == 0 && bytes.data[0] != '*') {
         step = read_inline(request, limits, bytes, why);
     } else {

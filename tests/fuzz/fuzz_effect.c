@@ -74,14 +74,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         enum step step = resp_request_next(&read[count], &limits, bytes, &used, &why);
         if (step != STEP_DONE || read[count].argc == 0 || read[count].is_inline) break;
         requests[count] = (struct effect_request){
-            command_lookup(read[count].argc, read[count].argv), read[count].argc, read[count].argv};
+            .command = command_lookup(read[count].argc, read[count].argv),
+            .argc = read[count].argc,
+            .argv = read[count].argv,
+            .raw = slice_take(bytes, used)};
         bytes = slice_drop(bytes, used);
         count++;
     }
     if (count > 0) {
         struct effect *effect = count > 1 ? effect_block_new(&facts, 0, count, requests)
-                                          : effect_new(&facts, 0, requests[0].command,
-                                                       requests[0].argc, requests[0].argv);
+                                          : effect_new_raw(&facts, 0, requests[0].command,
+                                                           requests[0].argc, requests[0].argv,
+                                                           requests[0].raw);
         uint8_t *exact = mem_dup(bytes.size > 0 ? bytes.data : data, bytes.size);
         try_answer(effect, slice_from(exact, bytes.size));
         mem_free(exact);

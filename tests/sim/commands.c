@@ -1,6 +1,9 @@
 /* commands.c -- the commands of simulated clients. See commands.h. */
 #include "tests/sim/commands.h"
 
+#include "gateway/lane.h"
+#include "lib/redis/resp.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -15,16 +18,32 @@ size_t command_split(struct slice text, struct slice argv[12]) {
     return argc;
 }
 
+/* As a client sends it. */
+static struct effect *prepare_one(const struct effect_facts *facts, int db, const struct effect_request *request) {
+    struct resp_request read = {0};
+    struct buf raw = {0};
+    struct why why;
+    size_t used = 0;
+    resp_write_command(&raw, request->argc, request->argv);
+    enum step step = resp_request_next(&read, &resp_request_limits_open, buf_slice(&raw), &used, &why);
+    ASSERT(step == STEP_DONE && used == buf_size(&raw));
+    struct effect *effect = effect_new_raw(facts, db, request->command, read.argc, read.argv, buf_slice(&raw));
+    resp_request_close(&read);
+    buf_close(&raw);
+    return effect;
+}
+
 struct effect *command_prepare(struct effect_facts *facts, const struct clock *clock, int db, const char *text, bool watched) {
     struct slice argv[2][12];
-    struct effect_request requests[2];
+    struct effect_request requests[2] = {0};
     const char *second = strchr(text, ';');
     struct slice first = second ? slice_from(text, (size_t)(second - text)) : slice_text(text);
     facts->now_ms = clock_wall_ms(clock);
+    facts->room_bytes = sizeof(struct lane_item); /* as in the gateway */
     requests[0].argc = command_split(first, argv[0]);
     requests[0].argv = argv[0];
     requests[0].command = command_lookup(requests[0].argc, argv[0]);
-    if (!second && !watched) return effect_new(facts, db, requests[0].command, requests[0].argc, argv[0]);
+    if (!second && !watched) return prepare_one(facts, db, &requests[0]);
     if (!second) return effect_block_new(facts, db, 1, requests);
     requests[1].argc = command_split(slice_text(second + 1), argv[1]);
     requests[1].argv = argv[1];

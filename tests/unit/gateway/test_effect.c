@@ -81,6 +81,55 @@ static void write_outcome(struct buf *text, const struct effect_outcome *outcome
     }
 }
 
+/* What is told without telling is what would be told. */
+static void expect_itself(const struct effect *effect, struct slice answer, const struct effect_outcome *outcome) {
+    struct slice request;
+    if (!effect_tells_itself(effect, answer, &request)) return;
+    assert_int_equal(outcome->item_count, 1);
+    assert_int_equal(outcome->items[0].kind, EFFECT_REQUEST);
+    assert_int_equal(outcome->items[0].scope, EFFECT_SCOPE_KEYS);
+    assert_int_equal(outcome->items[0].db, effect->db);
+    assert_true(slice_equal(effect_item_request(outcome, &outcome->items[0]), request));
+    assert_int_equal(outcome->key_count, effect->key_count);
+    for (size_t i = 0; i < effect->key_count; i++) {
+        const struct effect_key *is = &effect->keys[i], *told = &outcome->keys[i];
+        assert_true(slice_equal(is->name, told->name));
+        assert_int_equal(is->db, told->db);
+        assert_int_equal(is->use, told->use);
+        assert_int_equal(is->expiry, told->expiry);
+    }
+}
+
+/* A request as a client sent it, and with room for its owner, has the same effect. */
+static void expect_raw(const struct effect_facts *facts, const struct effect *as, size_t argc, const struct slice *words,
+                       struct slice answer, const char *told) {
+    struct effect_facts more = *facts;
+    struct effect_outcome outcome = {0};
+    struct resp_request read = {0};
+    struct buf raw = {0}, text = {0};
+    struct why why;
+    size_t used = 0;
+    more.room_bytes = 100;
+    resp_write_command(&raw, argc, words);
+    uint8_t *exact = mem_dup(buf_slice(&raw).data, buf_size(&raw));
+    struct slice bytes = slice_from(exact, buf_size(&raw));
+    assert_int_equal(resp_request_next(&read, &resp_request_limits_open, bytes, &used, &why), STEP_DONE);
+    struct effect *effect = effect_new_raw(&more, 0, as->command, read.argc, read.argv, bytes);
+    memset(exact, '?', bytes.size); /* it is a copy */
+    memset(effect->room, '?', effect->room_bytes);
+    assert_true(slice_equal(effect->send, as->send));
+    effect_tell(effect, answer, &outcome);
+    write_outcome(&text, &outcome);
+    assert_string_equal(buf_text(&text), told);
+    expect_itself(effect, answer, &outcome);
+    mem_free(exact);
+    resp_request_close(&read);
+    buf_close(&raw);
+    buf_close(&text);
+    effect_outcome_close(&outcome);
+    effect_free(effect);
+}
+
 /* What is sent, and the outcome of ANSWER. SENT or TOLD NULL: do not look. */
 static void expect_with(const struct effect_facts *facts, const char *request, const char *sent,
                         const char *answer, const char *told) {
@@ -98,6 +147,8 @@ static void expect_with(const struct effect_facts *facts, const char *request, c
     write_outcome(&text, &outcome);
     if (strcmp(buf_text(&text), told) != 0) print_error("%s => %s\n", request, answer);
     assert_string_equal(buf_text(&text), told);
+    expect_itself(effect, slice_text(answer), &outcome);
+    if (argc > 0) expect_raw(facts, effect, argc, words, slice_text(answer), told);
     buf_close(&text);
     effect_outcome_close(&outcome);
     effect_free(effect);
@@ -539,6 +590,26 @@ static void test_any_request_and_any_answer_are_survived(void **state) {
     effect_outcome_close(&outcome);
 }
 
+static void test_a_plain_set_tells_itself_and_others_do_not(void **state) {
+    (void)state;
+    static const struct {
+        const char *request, *answer;
+        bool itself;
+    } cases[] = {{"SET k v", "+OK\r\n", true},        {"set k v", "+OK\r\n", true},           {"SET k v", "$-1\r\n", false},
+                 {"SET k v", "-OOM\r\n", false},      {"SET k v NX", "+OK\r\n", false},       {"SET k v PXAT 99999999999999", "+OK\r\n", false},
+                 {"SET k v KEEPTTL", "+OK\r\n", false}, {"SETEX k 10 v", "+OK\r\n", false},   {"MSET a 1 b 2", "+OK\r\n", true},
+                 {"EVAL s 1 k", "+OK\r\n", false},    {"FLUSHALL", "+OK\r\n", false},         {"GET k", "+OK\r\n", false},
+                 {"NOSUCH k", "+OK\r\n", false},      {"SPOP k", "+OK\r\n", false},           {"SCRIPT FLUSH", "+OK\r\n", false}};
+    struct effect_facts facts = modern();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct slice words[WORDS_MAX], request;
+        size_t argc = split(cases[i].request, words);
+        struct effect *effect = effect_new(&facts, 0, command_lookup(argc, words), argc, words);
+        if (effect_tells_itself(effect, slice_text(cases[i].answer), &request) != cases[i].itself) fail_msg("%s", cases[i].request);
+        effect_free(effect);
+    }
+}
+
 static void test_a_key_that_is_named_often_stands_once(void **state) {
     (void)state;
     struct slice argv[101] = {SLICE("DEL")};
@@ -570,6 +641,7 @@ int main(void) {
         cmocka_unit_test(test_a_block_has_the_effects_of_its_commands_in_order),
         cmocka_unit_test(test_a_block_that_was_refused_did_nothing),
         cmocka_unit_test(test_any_request_and_any_answer_are_survived),
+        cmocka_unit_test(test_a_plain_set_tells_itself_and_others_do_not),
         cmocka_unit_test(test_a_key_that_is_named_often_stands_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
