@@ -138,7 +138,7 @@ def bench_copy():
 
 
 def bench_lanes():
-    return {"cpu": lanes.bench_cpu(measure, show), "latency": lanes.bench_latency(ROUNDS)}
+    return {"cpu": lanes.bench_cpu(measure, show), "latency": lanes.bench_latency()}
 
 
 def main():

@@ -3,9 +3,8 @@
 set -eu
 cd "$(dirname "$0")/../.."
 sh deploy/deps.sh
-make -s -j"$(nproc)" all
+make -s -j"$(nproc)" all tools
 if [ "${1:-}" = pause ]; then
-    make -s tools
     exec /usr/bin/python3 tests/bench/pause.py
 fi
 exec /usr/bin/python3 tests/bench/bench.py "$@"
