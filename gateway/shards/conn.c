@@ -279,6 +279,7 @@ void shards_conn_turn(struct shards_conn *c) {
 /* ---- its life ---- */
 
 static void free_conn(struct shards_conn *c) {
+    loop_work_cancel(&c->work);
     buf_close(&c->in);
     resp_request_close(&c->request);
     mem_free(c);
@@ -292,6 +293,10 @@ static void on_work(void *self) {
             c->events->on_open(c->backend);
         }
         shards_conn_turn(c);
+    }
+    if (!c->gone && c->drained) {
+        c->drained = false;
+        c->events->on_drain(c->backend);
     }
     if (c->gone && !c->gone_told) {
         c->gone_told = true;
@@ -474,8 +479,9 @@ static void time_out(struct shards_conn *c) {
 void shards_conn_tick(struct shards_conn *c) {
     if (c->gone) return;
     if (c->order.waiting > 0) time_out(c);
-    shards_conn_turn(c);
+    shards_conn_pump(c);
     if (c->gone || !c->was_full || shards_conn_queued_bytes(c) > BACKEND_QUEUE_LOW_BYTES) return;
     c->was_full = false;
-    c->events->on_drain(c->backend);
+    c->drained = true;
+    shards_conn_schedule(c);
 }

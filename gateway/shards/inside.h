@@ -146,7 +146,7 @@ struct shards_conn {
     bool opened, open_told; /* the map is known; said so */
     bool gone, gone_told, aborted;
     bool asking; /* state is asked for the epoch */
-    bool displaced, was_full, emitting;
+    bool displaced, was_full, drained, emitting;
     bool raw; /* all goes to one node, and comes from it as it is */
     unsigned raw_host;
     enum err err;
@@ -174,7 +174,7 @@ void shards_conn_turn(struct shards_conn *conn); /* hand out answers, send what 
 void shards_conn_fail(struct shards_conn *conn, enum err err, const char *why);
 void shards_conn_schedule(struct shards_conn *conn);
 void shards_conn_on_map(struct shards_conn *conn); /* it is known, or changed */
-void shards_conn_tick(struct shards_conn *conn);
+void shards_conn_tick(struct shards_conn *conn); /* calls nobody: conns may not go meanwhile */
 void shards_conn_ask_epoch(struct shards_conn *conn);
 void shards_conn_link_closed(struct shards_conn *conn);
 /* All replies of UNIT (of its PART) came over LINK. */
