@@ -5,6 +5,7 @@
 #include "gateway/client.h"
 #include "gateway/dispatch.h"
 #include "gateway/dual.h"
+#include "gateway/dual_witness.h"
 #include "gateway/greet.h"
 #include "gateway/shards/shards.h"
 #include "gateway/subs.h"
@@ -224,7 +225,7 @@ static void head_is_done(struct backend *b, struct slice whole) {
     pop(b);
     flush_texts(b);
     bool forgotten = b->dedicated && b->head == NULL && b->lessee == NULL && b->shadow_of == NULL &&
-                     b->line == NULL && !list_is_linked(&b->idle);
+                     b->line == NULL && b->witness == NULL && !list_is_linked(&b->idle);
     if (forgotten) backend_abort(b);
 }
 
@@ -378,7 +379,7 @@ static size_t take(struct backend *b, struct slice bytes) {
         } else if (b->mode == MODE_PUBSUB && b->head == NULL) { /* before it, perhaps a SELECT */
             go_on = subs_on_bytes(b, rest, &used);
         } else if (b->push || (!b->skip.open && rest.data[0] == '>' && b->proto == 3)) {
-            go_on = take_push(b, rest, &used);
+            go_on = b->witness != NULL ? dual_witness_take(b, rest, &used) : take_push(b, rest, &used);
         } else if (b->head != NULL && b->head->kind == REQ_EACH) {
             go_on = take_each(b, rest, &used);
         } else if (b->head != NULL) {
@@ -460,6 +461,7 @@ static void bury_link(void *self, struct shards_end *end) {
 static void bury(struct backend *b) {
     if (b->shards != NULL) shards_conn_each(b->shards, bury_link, b);
     if (b->due == 0 || b->shards != NULL) return;
+    if (b->witness != NULL) return; /* it writes nothing */
     struct grave *grave = NEW(struct grave);
     grave->side = b->side;
     grave->server_id = b->server_id;
@@ -514,6 +516,7 @@ void backend_abort(struct backend *b) {
     struct client *lessee = b->lessee, *shadowed = b->shadow_of;
     b->lessee = b->shadow_of = NULL;
     lose_queue(b);
+    if (b->witness != NULL) dual_witness_lost(b);
     dual_on_lost(b, was_ready);
     if (lessee != NULL) client_lost_backend(lessee, false);
     if (shadowed != NULL) subs_lost_shadow(shadowed);

@@ -77,6 +77,7 @@ enum backend_mode {
 
 struct dual_line;
 struct dual_pin;
+struct side_witness;
 struct grave;
 struct shards_conn;
 
@@ -94,6 +95,7 @@ struct backend {
     enum backend_mode mode;
     struct client *lessee;
     struct dual_line *line;   /* a lane's (dual.h); NULL: not one */
+    struct side_witness *witness; /* it tells which keys changed (dual_witness.h); NULL: it does not */
     bool journaled;           /* the lanes' journal knows it */
     struct grave *grave;      /* its own, once it is gone with requests unanswered */
     struct client *shadow_of; /* a subscription doubled for this client (C27); subs.c */

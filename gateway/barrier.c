@@ -17,7 +17,7 @@
 
 /* ---- hold ---- */
 static bool is_waiting(const struct worker *w, const struct backend *b) {
-    if (b->side != w->side || b->due == 0) return false;
+    if (b->side != w->side || b->due == 0 || b->witness != NULL) return false;
     return b->line == NULL || dual_owes_clients(b);
 }
 
@@ -86,6 +86,7 @@ void barrier_tick(struct worker *w) {
 void worker_check_drained(struct worker *w) {
     if (!w->draining || !w->held_said || w->dual == NULL || !dual_is_drained(w->dual)) return;
     w->draining = false;
+    dual_drained(w->dual);
     struct report_message message = {
         .report = REPORT_DRAINED, .worker = w->number, .round = w->round};
     gateway_tell(w->gw, &message);
@@ -94,6 +95,7 @@ void worker_check_drained(struct worker *w) {
 void barrier_drain(struct worker *w, uint64_t round) {
     if (!w->held || round != w->round) return; /* it crossed a RELEASE */
     w->draining = true;
+    if (w->dual != NULL) dual_drain(w->dual);
     worker_check_drained(w);
 }
 
@@ -240,7 +242,7 @@ static void leave(struct worker *w, enum side old) {
         LIST_EACH(&w->backends, at) {
             struct backend *b = LIST_OWNER(at, struct backend, link);
             bool drains = b->lessee != NULL && b->lessee->subs != NULL && b->lessee->subs->draining;
-            if (b->side != old || b->line != NULL || drains) continue;
+            if (b->side != old || b->line != NULL || b->witness != NULL || drains) continue;
             backend_abort(b);
             again = true;
             break;
@@ -281,7 +283,7 @@ void barrier_release(struct worker *w, uint64_t round, uint64_t epoch, enum side
         .round = round,
         .totals = {.clients = counter_get(&w->counters.clients), .queued = count_parked(w)}};
     w->held = w->refusing = w->draining = false;
-    if (w->dual != NULL) dual_rest(w->dual, false);
+    if (w->dual != NULL) dual_released(w->dual);
     w->hurry_until_ms = 0;
     w->routed = true;
     w->side = side;

@@ -6,6 +6,7 @@
 #include "gateway/peers.h"
 #include "gateway/dual_audit.h"
 #include "gateway/shards/shards.h"
+#include "gateway/dual_witness.h"
 
 #include "lib/base/log.h"
 
@@ -48,6 +49,8 @@ static void on_primary_reply(struct req *req, struct backend *b, struct slice re
     struct lane *lane = &line->dual->lanes.lane[line->lane];
     line->dual->answering = req;
     if (b->shards != NULL && shards_conn_displaced(b->shards)) lane_displaced(lane);
+    const struct lane_item *head = lane->flight.head;
+    if (head->effect != NULL && head->effect->writes) dual_witness_owe(line->dual->witness);
     if (req->over)
         reply = lane_big_too_long;
     else
@@ -92,6 +95,7 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
     struct client *c = item->far ? NULL : item->client;
     bool selected = true;
     if (item->kind == LANE_COMMAND) dual_reads_shadow(d, item);
+    dual_witness_sent(d->witness, item);
     if (c != NULL) use_proto(b, c->proto);
     if (ask != NULL) use_proto(b, ask->proto);
     if (item->kind == LANE_COPY || item->kind == LANE_MEASURE)
@@ -392,6 +396,7 @@ void dual_on_gone(struct worker *w, struct grave *grave) {
         return;
     }
     enum lane_side side = dual_lane_side(d, grave->side);
+    dual_witness_owe(d->witness);
     if (grave->of_lanes && grave->buried != NULL)
         lanes_unbury(&d->lanes, &d->file.journal, grave->buried);
     else if (grave->of_lanes && grave->lane >= 0)
@@ -459,7 +464,9 @@ _Static_assert(DUAL_FIGURES <= WORKER_LANE_FIGURES, "worker.h has no room for th
 
 static void show_figures(struct dual *d) {
     uint64_t f[DUAL_FIGURES] = {0};
-    f[DUAL_LEVEL] = lanes_are_level(&d->lanes);
+    bool level = lanes_are_level(&d->lanes) && (d->worker->held ? dual_witness_may_turn(d->witness) : dual_witness_is_proved(d->witness));
+    if (level && d->worker->held && d->worker->gw->standalone && lanes_are_quiet(&d->lanes)) dual_drained(d);
+    f[DUAL_LEVEL] = level;
     f[DUAL_PRIMARY_UP] = f[DUAL_FOLLOWER_UP] = 1;
     for (unsigned i = 0; i < d->lanes.count; i++) {
         const struct lane *l = &d->lanes.lane[i];
@@ -488,6 +495,7 @@ static void show_figures(struct dual *d) {
         raise_to(&f[DUAL_LAG_MS], lane_lag_us(l) / 1000);
         dual_copy_figures(l, f);
     }
+    dual_witness_figures(d->witness, f);
     f[DUAL_FUNCTIONS_DIRTY] = !lane_functions_are_clean(&d->lanes.functions);
     f[DUAL_FUNCTIONS_FAILED] = d->lanes.functions.failed;
     f[DUAL_PASSES] = d->lanes.scan.passes;
@@ -534,6 +542,7 @@ enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
     }
     d->lanes.over = over;
     d->audit = dual_audit_open(d);
+    d->witness = dual_witness_open(d);
     list_init(&d->reads);
     dual_shards_watch(d);
     bury_recovered(d);
@@ -549,6 +558,7 @@ enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
 void dual_close(struct dual *d) {
     if (d == NULL) return;
     dual_audit_close(d->audit);
+    dual_witness_close(d->witness);
     peers_close(d->peers);
     dual_asks_close(d);
     lanes_close(&d->lanes);
@@ -566,12 +576,14 @@ void dual_close(struct dual *d) {
 void dual_turn(struct dual *d) {
     bool hurry = d->worker->held || d->worker->end.on || loop_now_ms(d->worker->loop) < d->worker->hurry_until_ms;
     for (unsigned i = 0; i < d->lanes.count; i++) d->lanes.lane[i].hurry = hurry;
+    d->lanes.scan.put_off = dual_witness_is_awaited(d->witness);
     lanes_turn(&d->lanes);
     take_kept_page(d);
     list_page(d);
     dual_audit_turn(d->audit);
     dual_asks_turn(d);
     dual_slots_turn(d);
+    dual_witness_turn(d->witness);
     dual_waits_turn(d);
     bool still = !lane_barrier_is_idle(&d->lanes.barrier);
     if (d->stood_still && !still) worker_unpark_all(d->worker, PARK_ROUTE);
@@ -587,6 +599,7 @@ void dual_tick(struct dual *d) {
     dual_marks_tick(d);
     dual_asks_tick(d);
     dual_reads_tick(d);
+    dual_witness_tick(d->witness);
     if (d->table_of_slots != NULL) peers_tick(d->peers);
     show_figures(d);
 }

@@ -70,7 +70,15 @@ struct grave;
     X(FORWARDED, "forwarded_total")                                                                \
     X(PINS_ELSEWHERE, "pins_elsewhere_total")                                                      \
     X(REDIRECTED, "redirected_total")                                                              \
-    X(DISPLACED, "displaced_total")
+    X(DISPLACED, "displaced_total")                                                                \
+    X(WITNESS, "witness")                                                                          \
+    X(WITNESS_MS, "witness_ms")                                                                    \
+    X(WITNESS_NAMES, "witness_names_total")                                                        \
+    X(WITNESS_EXPLAINED, "witness_explained_total")                                                \
+    X(WITNESS_DIRTIED, "witness_dirtied_total")                                                    \
+    X(WITNESS_GAPS, "witness_gaps_total")                                                          \
+    X(WITNESS_EVERYTHING, "witness_everything_total")                                              \
+    X(WITNESS_FENCES, "witness_fences_total")
 
 #define DUAL_FIGURE_ENUM(name, text) DUAL_##name,
 enum dual_figure { DUAL_FIGURE_LIST(DUAL_FIGURE_ENUM) DUAL_FIGURES };
@@ -139,6 +147,11 @@ bool dual_stands_still(const struct dual *dual);
 bool dual_is_drained(const struct dual *dual);
 /* The lanes have done all that can be done before the process ends (drain.h). */
 bool dual_has_settled(const struct dual *dual);
+/* While it is held: every gateway's commands are answered, so what the witness has not judged by now
+ * is to be (C22) / that was said to be drained, and stays so whatever P only expires / go on. */
+void dual_drain(struct dual *dual);
+void dual_drained(struct dual *dual);
+void dual_released(struct dual *dual);
 /* What is dirty or queued would be gone within a few round trips. */
 bool dual_is_nearly_drained(const struct dual *dual);
 /* The other side is about to become worker->side. */

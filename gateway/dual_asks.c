@@ -1,5 +1,6 @@
 /* dual_asks.c -- dual write: what clients of other loops ask of the lanes. See far.h. */
 #include "gateway/dual_inside.h"
+#include "gateway/dual_witness.h"
 #include "gateway/peers.h"
 
 #define STOPPED_MAX 64u
@@ -290,6 +291,7 @@ void dual_ask(struct dual *d, struct ask *ask) {
     case ASK_DO:
     case ASK_PIN: route(d, ask); return;
     case ASK_UNPIN:
+        dual_witness_owe(d->witness);
         lanes_unpin(&d->lanes, ask->effect);
         dual_waits_wrote(d, ask->effect);
         if (ask->pin != NULL) peers_unpin(d->peers, ask->pin);

@@ -4,6 +4,7 @@
 #include "gateway/audit_board.h"
 #include "gateway/dispatch.h"
 #include "gateway/dual_inside.h"
+#include "gateway/dual_witness.h"
 #include "gateway/key_json.h"
 
 #include "lib/base/log.h"
@@ -134,6 +135,8 @@ static void show(struct dual_audit *a, const char *refused) {
 void dual_audit_turn(struct dual_audit *a) {
     if (a->told) return;
     a->audit.paused = a->dual->worker->held;
+    a->audit.fences = dual_witness_fences(a->dual->witness);
+    if (a->audit.late_count > 0) dual_witness_wish(a->dual->witness);
     a->audit.follower_version = dual_facts(a->dual->worker).follower_version;
     lane_audit_turn(&a->audit);
     send_ask(a);

@@ -4,6 +4,7 @@
 
 #include "gateway/blocked.h"
 #include "gateway/dispatch.h"
+#include "gateway/dual_witness.h"
 #include "gateway/peers.h"
 #include "gateway/policy.h"
 #include "gateway/scripts.h"
@@ -56,6 +57,7 @@ static void on_own(struct req *req, struct backend *b, struct slice reply) {
         stream_write(c->stream, effect_answer(effect, reply, &scratch));
     buf_close(&scratch);
     if (effect->writes) {
+        dual_witness_owe(d->witness);
         lanes_unpin(&d->lanes, effect);
         dual_waits_wrote(d, effect);
     }

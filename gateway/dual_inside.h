@@ -57,6 +57,7 @@ struct dual {
     char run_id[2][41];    /* of the servers that the lanes know; "": not known */
     int32_t databases;     /* that P has; 0: it was never seen to refuse one */
     struct dual_audit *audit;
+    struct dual_witness *witness;
     struct list reads; /* dual_reads.c: shadows, and canaries in the order in which they left */
     struct list parked[LANES_MAX]; /* asks for a lane that could not send */
     struct list early;             /* asks of peers that know a later table than we do */

@@ -4,6 +4,7 @@
 
 #include "gateway/client.h"
 #include "gateway/dual_audit.h"
+#include "gateway/dual_witness.h"
 
 #include "lib/base/log.h"
 
@@ -48,12 +49,27 @@ bool dual_stands_still(const struct dual *d) {
 }
 
 bool dual_is_drained(const struct dual *d) {
-    return lanes_are_level(&d->lanes) && lanes_are_quiet(&d->lanes);
+    return lanes_are_level(&d->lanes) && lanes_are_quiet(&d->lanes) &&
+           dual_witness_may_turn(d->witness);
+}
+
+void dual_drain(struct dual *d) {
+    dual_witness_freeze(d->witness, false);
+    dual_witness_owe(d->witness);
+}
+
+void dual_drained(struct dual *d) {
+    dual_witness_freeze(d->witness, true);
+}
+
+void dual_released(struct dual *d) {
+    dual_witness_freeze(d->witness, false);
+    dual_rest(d, false);
 }
 
 /* Slots that are dirty wait for a pass, which the next process makes. */
 bool dual_has_settled(const struct dual *d) {
-    if (!lanes_are_quiet(&d->lanes)) return false;
+    if (!lanes_are_quiet(&d->lanes) || !dual_witness_has_settled(d->witness)) return false;
     for (unsigned i = 0; i < d->lanes.count; i++) {
         const struct lane *l = &d->lanes.lane[i];
         if (!l->follower_up) continue;
@@ -131,6 +147,7 @@ void dual_swap(struct dual *d) {
         buried->side = buried->side == LANE_P ? LANE_F : LANE_P;
     }
     dual_others_reset(d);
+    dual_witness_swapped(d->witness, next);
     if (drained) return;
     lanes_mark_all(&d->lanes);
     d->follow = false; /* who did this may want to look at the other side first: LANES OPEN goes on */

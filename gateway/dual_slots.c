@@ -1,6 +1,7 @@
 /* dual_slots.c -- dual write with several gateways: state's table of slots, and what a new one
  * means for the lanes (C10, C20, C22b). See peers.h. */
 #include "gateway/dual_inside.h"
+#include "gateway/dual_witness.h"
 #include "gateway/peers.h"
 
 #include "lib/base/log.h"
@@ -78,11 +79,14 @@ void dual_take_table(struct dual *d, const struct slot_table *table) {
 
 void dual_rest(struct dual *d, bool rest) {
     d->resting = rest;
+    if (rest) dual_witness_owe(d->witness);
     lanes_rest(&d->lanes, rest);
 }
 
 void dual_slots_turn(struct dual *d) {
-    if (!d->resting || !d->worker->held || !lanes_are_at_rest(&d->lanes)) return;
+    if (!d->resting || !d->worker->held || !lanes_are_at_rest(&d->lanes) ||
+        !dual_witness_is_proved(d->witness))
+        return;
     d->resting = false; /* said once; nothing leaves before the table or the release */
     struct report_message message = {.report = REPORT_RESTED, .worker = d->worker->number};
     gateway_tell(d->worker->gw, &message);

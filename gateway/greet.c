@@ -8,6 +8,7 @@
 #include "gateway/client.h"
 #include "gateway/dual.h"
 #include "gateway/shards/shards.h"
+#include "gateway/dual_witness.h"
 
 #include "lib/base/log.h"
 
@@ -275,6 +276,10 @@ void backend_on_epoch(struct backend *b, bool fine) {
     if (b->dedicated) {
         w->lease_dialling--;
         if (b->shadow_of != NULL) return;
+        if (b->witness != NULL) {
+            dual_witness_ready(b);
+            return;
+        }
         if (b->line != NULL) {
             dual_on_ready(b);
             if (b->side == w->side) worker_unpark_all(w, PARK_ROUTE);

@@ -112,6 +112,12 @@ void lane_mark(struct lane *l, int32_t db, struct slice name) {
     lane_keys_mark(&l->keys, db, name, true, 0);
 }
 
+void lane_named(struct lane *l, int32_t db, struct slice name) {
+    if (!lane_owns(l, name)) return;
+    lane_keys_mark(&l->keys, db, name, true, lane_due(l));
+    l->figures.dirtied++;
+}
+
 void lane_mark_all(struct lane *l) {
     lane_keys_mark_all(&l->keys);
 }

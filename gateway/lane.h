@@ -253,6 +253,8 @@ void lane_fence_pass(struct lane *lane);
 /* ---- keys ---- */
 void lane_mark(struct lane *lane, int32_t db, struct slice name); /* from outside the order */
 void lane_mark_all(struct lane *lane);
+/* Likewise, but coalesced (C14), and only if it is this lane's and owned: a name from P (witness.h). */
+void lane_named(struct lane *lane, int32_t db, struct slice name);
 /* The written keys of its slots, whoever owns those now: so a pin outlives a change of owners. */
 void lane_pin(struct lane *lane, const struct effect *effect);
 void lane_unpin(struct lane *lane, const struct effect *effect); /* and now they want copies */

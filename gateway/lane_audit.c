@@ -24,7 +24,7 @@ const char *lane_differs_text(enum lane_differs differs) {
 void lane_audit_init(struct lane_audit *a, const struct lane_audit_ops *ops, void *self,
                      struct lane *lanes, unsigned count, const struct clock *clock) {
     *a = (struct lane_audit){
-        .ops = ops, .self = self, .lanes = lanes, .count = count, .clock = clock};
+        .ops = ops, .self = self, .lanes = lanes, .count = count, .clock = clock, .fences = UINT64_MAX};
     a->watch.copied = lane_audit_copied;
     list_init(&a->page);
     list_init(&a->fresh);

@@ -12,6 +12,9 @@
  * too large and what has no canonical form is undecided, and never equal (C30). Keys whose deadline
  * passes by any of the clocks before the comparison ends count as absent on both sides.
  *
+ * With a witness (C22) a difference counts when it was seen twice, the same, with two of its fences
+ * between: what a script wrote behind the lane's back is dirty by then, and no difference.
+ *
  * Values above whole_bytes_max are read in pieces (lane_pieces.h).
  *
  * Memory: a page of names, late_max keys, LANE_AUDIT_NAMED differences by name, REPAIR_BYTES of
@@ -119,6 +122,7 @@ struct lane_audit {
     struct lane_audit_rules rules;
     int32_t follower_version; /* the owner's to keep right; as in effect.h */
     int32_t databases[2];     /* SCAN goes through 0 .. n-1; enum lane_side */
+    uint64_t fences; /* the owner's: how many the witness had answered; UINT64_MAX: there is none */
     bool paused;              /* nothing leaves (a hold); the owner's */
     /* the listing */
     enum lane_audit_state state;

@@ -138,8 +138,29 @@ static enum lane_differs compare(const struct lane_audit *a, const struct lane_s
     return p->deadline_ms != f->deadline_ms ? LANE_DIFFERS_EXPIRY : LANE_DIFFERS_VALUE;
 }
 
+static bool same(const struct lane_seen *a, const struct lane_seen *b) {
+    return a->present == b->present && a->type == b->type && a->deadline_ms == b->deadline_ms &&
+           digest_equal(a->digest, b->digest);
+}
+
+/* C22: a name that explains it may be on its way. */
+static bool is_doubted(struct lane_check *c, const struct lane_seen *f) {
+    const struct lane_audit *a = c->audit;
+    if (a->fences == UINT64_MAX) return false;
+    bool again = c->doubt_until > 0 && same(&c->doubt[LANE_P], &c->p) && same(&c->doubt[LANE_F], f);
+    if (again) return a->fences < c->doubt_until;
+    c->doubt[LANE_P] = c->p;
+    c->doubt[LANE_F] = *f;
+    c->doubt_until = a->fences + 2;
+    return true;
+}
+
 void lane_check_judge(struct lane_check *c, struct lane_seen *f) {
-    lane_check_end(c, compare(c->audit, &c->p, f), f, NULL);
+    enum lane_differs differs = compare(c->audit, &c->p, f);
+    if (differs != LANE_EQUAL && is_doubted(c, f))
+        lane_check_late(c, "it changes all the time, without a command that names it");
+    else
+        lane_check_end(c, differs, f, NULL);
 }
 
 /* ---- values as a whole ---- */

@@ -19,6 +19,8 @@ struct lane_check {
     struct lane_seen p;
     struct lane_pieces *pieces; /* NULL: it is read whole */
     const char *why;            /* it is late */
+    uint64_t doubt_until;       /* of audit->fences; 0: it was not seen to differ */
+    struct lane_seen doubt[2];  /* as it differed then; enum lane_side */
     uint32_t name_bytes;
     uint8_t name[];
 };

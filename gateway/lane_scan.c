@@ -21,6 +21,7 @@ void lane_scan_restart(struct lane_scan *s) {
 
 static bool begin(struct lane_scan *s) {
     bool wanted = false;
+    if (s->put_off) return false;
     for (unsigned i = 0; i < s->count; i++) {
         const struct lane *l = &s->lanes[i];
         if (!l->follower_up || !l->primary_up) return false;

@@ -30,6 +30,7 @@ struct lane_scan {
     int32_t databases[2]; /* of P and F: SCAN goes through 0 .. n-1; enum lane_side */
     int32_t db;
     uint64_t cursor;
+    bool put_off;    /* the owner's: no pass begins, for all would be dirty again at once */
     bool asked;      /* a page is on its way */
     uint64_t round;  /* of the page that is asked for: what was asked in an earlier one is void */
     uint64_t passes; /* that came to their end */

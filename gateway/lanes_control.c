@@ -152,6 +152,7 @@ bool lanes_leave(struct gateway *gw) {
 
 void lanes_tick(struct gateway *gw, bool second) {
     if (!gw->capture_known || !gw->lanes || !control_is_up(gw->control)) return;
+    if (figure(gw, DUAL_QUEUE_LIMIT) == 0) return; /* its loop has no lanes yet: nothing is known */
     bool level = figure(gw, DUAL_LEVEL) > 0;
     if (level == gw->lanes_level && !second) return;
     gw->lanes_level = level;

@@ -92,11 +92,11 @@ static int draw_lanes(const json_t *s, FILE *out) {
     const char *error = json_text(lanes, "error");
     fprintf(out,
             "  lanes   %s, lag %" PRId64 " ms, queue %s   %s keys dirty: about %" PRId64
-            " ms of a hold%s%s\n",
+            " ms of a hold, witness %s%s%s\n",
             state, json_number(lanes, "lag_ms"),
             cli_bytes(json_number(lanes, "queue_bytes"), bytes),
             cli_count(json_number(lanes, "dirty_keys"), keys), json_number(lanes, "drain_ms"),
-            error[0] ? "   ✖ " : "", error);
+            json_text(lanes, "witness"), error[0] ? "   ✖ " : "", error);
     return 1;
 }
 

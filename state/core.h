@@ -56,6 +56,7 @@ struct lanes_report {
     bool open, level, primary_up, follower_up;
     int64_t dirty_slots, dirty_keys, failed_keys, buried, queue_bytes, queue_limit, lag_ms;
     int64_t copies, copy_bytes, commands, copy_us, copy_us_max, big_copy_ms;
+    int64_t witness, witness_gaps; /* gateway/dual_witness.h: 0 off, 1 refused, 2 down, 3 on */
     int64_t drained; /* the barrier for which its lanes are drained; 0: none */
     json_t *json;    /* the whole report, for status */
 };
@@ -168,6 +169,8 @@ struct core {
     bool member_ahead;
     struct core_by_hand by_hand[CORE_BY_HAND_MAX]; /* a ring of what gateways told */
     size_t by_hand_next;
+    int64_t witness_void_ms; /* likewise: a gateway's witness missed something then (C22) */
+    char witness_void[160];  /* which one, and how */
     int64_t hand_void_ms; /* wall clock: claims of audits that began before it are void */
 
     struct event recent[CORE_RECENT]; /* a ring */
@@ -252,6 +255,8 @@ void core_lanes_duties(struct core *core);
 void core_lanes_drain(struct core *core);
 void core_lanes_drained(struct core *core, const struct member *gateway, int64_t barrier);
 json_t *core_lanes_json(struct core *core); /* null with capture `stream` */
+/* C22: WHAT voids a claim that is older than SINCE_MS: a witness that was away, a stranger. */
+bool core_lanes_went_round(const struct core *core, int64_t since_ms, char *what, size_t size);
 bool core_lanes_buried(const struct core *core); /* some connection is not known to be gone */
 void core_lanes_close(struct core *core);
 

@@ -153,9 +153,14 @@ static void consider_claim(struct core *core) {
     struct audit_row *last = &core->audit.last;
     const struct link_report *standby = &core->link[link_other(link_from(core->workflow.primary))];
     const char *what = NULL;
-    for (unsigned s = 0; s < SIDES; s++)
-        if (side_facts(core->side[s])->gate.evicted > core->audit.evicted[s])
-            what = "keys were evicted since";
+    char seen[REASON_BYTES];
+    for (unsigned s = 0; s < SIDES; s++) {
+        int64_t evicted = side_facts(core->side[s])->gate.evicted - core->audit.evicted[s];
+        if (evicted <= 0) continue;
+        snprintf(seen, sizeof seen, "%s evicted %" PRId64 " keys since", side_name((enum side)s), evicted);
+        what = seen;
+    }
+    if (core_has_lanes(core) && core_lanes_went_round(core, last->started_ms, seen, sizeof seen)) what = seen;
     if (standby->gate.known && standby->gate.foreign_units > 0)
         what = "somebody wrote to the follower side";
     if (core->hand_void_ms > 0 && core->hand_void_ms >= last->started_ms)

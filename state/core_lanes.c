@@ -43,6 +43,27 @@ static struct lanes_report *find(struct core *core, const char *name, bool add) 
     return oldest;
 }
 
+static const char *const witness_states[] = {"off", "refused", "down", "on"};
+
+static const char *witness_state(const struct lanes_report *r) {
+    return r->witness >= 0 && r->witness <= 3 ? witness_states[r->witness] : "off";
+}
+
+/* C22: since when its witness has seen everything, or has been refused for good. A report is late at
+ * most, so the first one after each gap counts. */
+static void look_at_witness(struct core *core, struct lanes_report *r, const json_t *json) {
+    int64_t before = r->witness, gaps = number(json, "witness_gaps_total");
+    r->witness = number(json, "witness");
+    bool same = before == r->witness && r->witness_gaps == gaps && r->witness != 2;
+    r->witness_gaps = gaps;
+    if (same || r->witness == 0) return;
+    int64_t since_ms = core_wall_ms(core) - number(json, "witness_ms");
+    if (since_ms <= core->witness_void_ms) return;
+    core->witness_void_ms = since_ms;
+    snprintf(core->witness_void, sizeof core->witness_void,
+             "the witness of gateway %.60s was not there; it is %s", r->name, witness_state(r));
+}
+
 void core_lanes_take(struct core *core, const struct member *gateway, const json_t *json) {
     struct lanes_report *r = find(core, member_row(gateway)->name, true);
     r->heard_ms = core_now_ms(core);
@@ -63,6 +84,7 @@ void core_lanes_take(struct core *core, const struct member *gateway, const json
     r->copy_us = number(json, "copy_us");
     r->copy_us_max = number(json, "copy_us_max");
     r->big_copy_ms = number(json, "big_copy_ms"); /* C14a */
+    look_at_witness(core, r, json);
     json_decref(r->json);
     r->json = json_deep_copy(json);
 }
@@ -88,6 +110,26 @@ void core_lanes_close(struct core *core) {
     for (size_t i = 0; i < BARRIER_GATEWAYS_MAX; i++) json_decref(core->lanes[i].json);
 }
 
+/* At P a witness sees what strangers write, and it is copied; else nobody knows which keys. */
+bool core_lanes_went_round(const struct core *core, int64_t since_ms, char *what, size_t size) {
+    bool all_on = true;
+    for (size_t i = 0; i < BARRIER_GATEWAYS_MAX; i++)
+        if (core->lanes[i].heard_ms > 0 && core->lanes[i].witness != 3) all_on = false;
+    if (core->witness_void_ms > since_ms) {
+        snprintf(what, size, "%s", core->witness_void);
+        return true;
+    }
+    for (unsigned s = 0; s < SIDES; s++) {
+        const struct gates_side *side = &side_facts(core->side[s])->gate;
+        bool seen = all_on && s == core->workflow.primary;
+        if (!side->writer[0] || seen) continue;
+        snprintf(what, size, "somebody wrote to %s past the gateways: %s", side_name((enum side)s),
+                 side->writer);
+        return true;
+    }
+    return false;
+}
+
 /* ---- all gateways together ---- */
 
 static bool follows(enum phase phase) {
@@ -104,6 +146,7 @@ static const char *trouble(const struct core *core, const struct lanes_report *r
     if (r->buried > 0)
         return "waits until connections that broke are known to be gone"; /* C21 */
     if (!r->follower_up) return "has no lanes to the other side";
+    if (r->witness == 2) return "waits for its witness at the primary side"; /* C22 */
     return NULL;
 }
 
@@ -291,11 +334,15 @@ json_t *core_lanes_json(struct core *core) {
     if (!core_has_lanes(core)) return json_null();
     core_lanes_sum(core, &all);
     json_t *gateways = json_object();
+    int64_t least = 3;
     for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m)) {
         const struct lanes_report *r = find(core, member_row(m)->name, false);
         if (r && r->json) json_object_set(gateways, r->name, r->json);
+        if (r && r->heard_ms > 0 && r->witness < least) least = r->witness;
     }
-    return json_pack("{s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "level", all.level,
+    const struct lanes_report worst = {.witness = json_object_size(gateways) ? least : 2};
+    return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "level", all.level, "witness",
+                     witness_state(&worst),
                      "error", all.error, "dirty_keys", (json_int_t)all.dirty_keys, "dirty_slots",
                      (json_int_t)all.dirty_slots, "failed_keys", (json_int_t)all.failed_keys,
                      "queue_bytes", (json_int_t)all.queue_bytes, "lag_ms", (json_int_t)all.lag_ms,

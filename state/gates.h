@@ -52,6 +52,7 @@ struct gates_side {
     char clients_error[96];
     int64_t bypassing; /* connections that are not ours */
     char bypass[160];  /* the first of their addresses */
+    char writer[96];   /* one of them whose last command may have written; "": none */
     bool clock_known;
     int64_t clock_ms; /* this side's clock minus ours */
 };

@@ -75,8 +75,8 @@ static void judge_unreached(struct preflight *p, bool legacy, const struct prefl
 const char *preflight_promise(enum capture capture) {
     if (capture == CAPTURE_LANE)
         return "capture lane: the gateway writes to both sides in one order, so they are equal but "
-               "for the keys that it knows to be dirty; not seen are whoever writes past the gateway, "
-               "evictions, and scripts that write keys which they do not name (as BullMQ's do)";
+               "for the keys that it knows to be dirty; what scripts write without naming it (as BullMQ's "
+               "do), and who writes past the gateway, is seen where a side has CLIENT TRACKING";
     return "capture stream: legacy's own replication stream is followed, so every write that legacy "
            "keeps is applied exactly once, whoever made it";
 }
@@ -107,6 +107,21 @@ static void judge_lanes(struct preflight *p, const struct preflight_side *legacy
         add(p, FINDING_WARN, "legacy.lanes", "cut over only when you will not want to go back",
             "legacy has version %s: lanes cannot bring writes back to it after a cutover",
             legacy->version);
+}
+
+/* C22: who tells which keys change. */
+static void judge_witness(struct preflight *p, bool legacy, const struct preflight_side *side) {
+    char id[32];
+    const char *name = legacy ? "legacy" : "target";
+    if (side->tracking)
+        add(p, FINDING_GOOD, id_of(id, legacy, "witness"), "",
+            "%s tells which keys change (CLIENT TRACKING)", name);
+    else
+        add(p, FINDING_WARN, id_of(id, legacy, "witness"),
+            "take Redis 6.0 or later and allow this user CLIENT and HELLO; else run no scripts that write "
+            "keys which they do not name, while clients are at this side",
+            "%s does not tell which keys change: %.90s", name,
+            side->tracking_error[0] ? side->tracking_error : "no answer");
 }
 
 static void judge_version(struct preflight *p, bool legacy, const struct preflight_side *side) {
@@ -223,6 +238,10 @@ void preflight_judge_both(struct preflight *p, const struct preflight_side *lega
     judge_memory(p, legacy, target);
     judge_databases(p, legacy, target);
     judge_lanes(p, legacy, target);
+    if (p->capture == CAPTURE_LANE && p->witness) {
+        judge_witness(p, true, legacy);
+        judge_witness(p, false, target);
+    }
     int64_t skew = legacy->clock_ms > target->clock_ms ? legacy->clock_ms - target->clock_ms
                                                        : target->clock_ms - legacy->clock_ms;
     if (skew >= CLOCK_LIMIT_MS)

@@ -27,6 +27,7 @@ struct preflight {
     size_t count;
     bool not_authorised; /* a side refused our name or password */
     bool misconfigured;  /* the file names something that is not there, or cannot be used */
+    bool witness;        /* gateway.witness */
     enum capture wanted; /* gateway.capture */
     enum capture capture; /* what it will be; CAPTURE_AUTO: legacy was not asked, or did not answer */
 };
@@ -56,6 +57,8 @@ struct preflight_side {
     char module[64];
     int64_t functions; /* libraries; -1: not known */
     bool diskless, aof;
+    bool tracking; /* CLIENT TRACKING is allowed (C22) */
+    char tracking_error[100];
     int64_t clock_ms;
 };
 void preflight_judge_side(struct preflight *preflight, bool legacy,

@@ -108,6 +108,11 @@ static void read_rest(struct rblock *client, struct preflight_side *side) {
     }
     reply = ask(client, "FUNCTION LIST");
     side->functions = reply ? (int64_t)reply->count : -1;
+    struct why why;
+    if (rblock_words(client, &reply, &why, "CLIENT TRACKING OFF") == OK) {
+        side->tracking = !resp_reply_is_error(reply);
+        if (!side->tracking) copy(reply->text, side->tracking_error, sizeof side->tracking_error);
+    }
     reply = ask(client, "CONFIG GET repl-diskless-sync");
     side->diskless = reply && reply->count == 2 && resp_reply_is(&reply->child[1], "yes");
 }
@@ -211,6 +216,7 @@ static int64_t free_bytes(const char *dir) {
 void preflight_run(const struct drawbridge_config *config, bool first_time, struct preflight *p) {
     struct preflight_side legacy = {0}, target = {0};
     *p = (struct preflight){.wanted = (enum capture)config->gateway.capture,
+                            .witness = config->gateway.witness == WITNESS_AUTO,
                             .capture = CAPTURE_AUTO};
     ask_side(&config->legacy, true, &legacy);
     ask_side(&config->target, false, &target);

@@ -1,6 +1,7 @@
 /* side.c -- state's own connection to one side: dial, probe each second, dial again. */
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/redis/command.h"
 #include "state/side_inside.h"
 
 #include <stdio.h>
@@ -69,6 +70,12 @@ static bool bypasses(const struct client_line *line) {
            !memchr(line->flags.data ? (const void *)line->flags.data : "", 'M', line->flags.size);
 }
 
+/* Its last command may have written. */
+static bool writes(const struct client_line *line) {
+    const struct command *command = command_lookup(1, &line->cmd);
+    return command != NULL && (command->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) != 0;
+}
+
 static void on_clients(void *self, const struct resp_reply *reply, const struct why *why) {
     (void)why;
     struct side_admin *admin = self;
@@ -85,9 +92,15 @@ static void on_clients(void *self, const struct resp_reply *reply, const struct 
     struct client_line line;
     int64_t count = 0;
     gate->bypass[0] = 0;
+    gate->writer[0] = 0;
     while (client_list_next(&text, &line)) {
         if (line.id.size == 0 || !bypasses(&line)) continue;
         size_t used = strlen(gate->bypass);
+        if (!gate->writer[0] && writes(&line))
+            snprintf(gate->writer, sizeof gate->writer, "%.*s by %.*s",
+                     (int)(line.cmd.size < 32 ? line.cmd.size : 32), (const char *)line.cmd.data,
+                     (int)(line.addr.size < 48 ? line.addr.size : 48),
+                     (const char *)line.addr.data);
         if (count++ < 3)
             snprintf(gate->bypass + used, sizeof gate->bypass - used, "%s%.*s", used ? ", " : "",
                      (int)(line.addr.size < 48 ? line.addr.size : 48),

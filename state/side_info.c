@@ -45,7 +45,7 @@ bool client_list_next(struct slice *text, struct client_line *out) {
         if (field(word, "age=", &age))
             (void)slice_to_int(age, &out->age_s);
         else if (!field(word, "id=", &out->id) && !field(word, "addr=", &out->addr) &&
-                 !field(word, "name=", &out->name))
+                 !field(word, "name=", &out->name) && !field(word, "cmd=", &out->cmd))
             (void)field(word, "flags=", &out->flags);
     }
     return true;

@@ -22,7 +22,7 @@ struct side_admin {
 
 /* One line of CLIENT LIST, as far as we care. Slices point into the reply. */
 struct client_line {
-    struct slice id, addr, name, flags;
+    struct slice id, addr, name, flags, cmd; /* cmd: the last one, "client|list" */
     int64_t age_s;
 };
 /* The next line of TEXT; false at its end. */

@@ -46,6 +46,7 @@ struct config_listen {
 };
 
 /* How what the clients write gets to the target (docs/INVARIANTS.md, C1). */
+enum config_witness { WITNESS_AUTO, WITNESS_OFF };
 enum capture { CAPTURE_STREAM, CAPTURE_LANE, CAPTURE_AUTO };
 
 struct drawbridge_config {
@@ -77,6 +78,7 @@ struct drawbridge_config {
         struct {
             int64_t big, hold; /* bytes, ms */
         } copy;
+        int witness; /* enum config_witness; capture `lane` */
         struct config_listen peer; /* where other gateways reach this one's lanes */
         bool standalone; /* no state: forward to legacy, for ever */
         struct config_listen admin, metrics;

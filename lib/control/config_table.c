@@ -95,6 +95,12 @@ static const struct option table[] = {
      .fallback = "500ms", .min = 0, .max = 60000,
      .help = "How long clients may wait that write a key which is being copied in pieces; a copy "
              "that would take longer ends when the key is written."},
+    {.name = "gateway.witness", .type = OPTION_CHOICE, .offset = AT(gateway.witness),
+     .fallback = "auto", .choices = "auto|off",
+     .help = "With capture lane: a connection that the primary side tells of every key that changes "
+             "(CLIENT TRACKING, Redis 6.0 or newer), so that scripts that write keys which they do "
+             "not name, and writers that go round the gateway, are followed. auto: where it is "
+             "allowed."},
     {.name = "gateway.peer", .type = OPTION_STRING, .offset = AT(gateway.peer.text),
      .example = "10.0.0.5:7379",
      .help = "With capture lane and several gateways: where the others reach this one. A port that "

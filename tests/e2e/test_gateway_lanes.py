@@ -177,14 +177,14 @@ def compare(legacy, target):
     return len(a)
 
 
-def with_load(folder, target_class, disturb, loops=1):
+def with_load(folder, target_class, disturb, loops=1, options=""):
     rng = random.Random(folder.seed)
     legacy = RedisServer(folder, "legacy", *HIDDEN)
     target = target_class(folder, "target")
     fill(legacy.port, rng, 300)
     target.client().set("junk", "must go")
     to_legacy, to_target = Relay(legacy.port), Relay(target.port)
-    gateway = Gateway(folder, to_legacy, to_target, loops=loops)
+    gateway = Gateway(folder, to_legacy, to_target, loops=loops, options=options)
     gateway.relays = to_legacy, to_target
     writers = [Writer(gateway, folder.seed + i) for i in range(4)]
     for writer in writers:
@@ -231,13 +231,14 @@ def follower_trouble(target, writers):
     assert all(w.broken == 0 for w in writers), "clients lost their connections because of the follower"
 
 
-def gateway_dies(gateway):
+def gateway_dies(gateway, journal_alone=False):
+    """With the witness all keys are listed again, for scripts have run meanwhile (C22)."""
     passes = gateway.lanes()["passes_total"]
     for _ in range(3):
         gateway.kill()
         gateway.start()
         time.sleep(1)
-    assert passes > 0 and gateway.lanes()["passes_total"] == 0, "the journal knew the dirty keys, and yet all were listed"
+    assert not journal_alone or passes > 0 and gateway.lanes()["passes_total"] == 0, "the journal knew the dirty keys, and yet all were listed"
 
 
 def cuts(gateway, side, times):
@@ -264,10 +265,10 @@ def test_the_bundled_server_as_target_with_deaths_of_all_but_legacy():
         cuts(gateway, 1, 3)
         follower_trouble(target, writers)
         time.sleep(3)
-        gateway_dies(gateway)
+        gateway_dies(gateway, journal_alone=True)
 
     with Folder("lanes-ours") as folder:
-        with_load(folder, Ours, disturb)
+        with_load(folder, Ours, disturb, options="witness: off")
 
 
 def test_a_redis_as_target_and_flushes_in_their_place():

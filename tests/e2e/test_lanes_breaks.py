@@ -23,7 +23,7 @@ def life():
     """In a process of its own: exit code 5 when a difference was found."""
     test_gateway_lanes.PROGRAM = BROKEN
     with Folder("lanes-break") as folder:
-        w = World(folder, Ours, count=5, elements=100, options=(), gentle=True)
+        w = World(folder, Ours, count=5, elements=100, witness="off", options=(), gentle=True)  # it would make good what is broken
         killed(w.target, w.load, w.rng)  # without its data
         # From here on nothing makes everything dirty: what is missed is not copied by the way.
         if os.environ["BREAK"] != "c22a":  # it does not see that this one has lost its data

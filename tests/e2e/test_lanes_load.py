@@ -120,7 +120,7 @@ def gateway_dies_full(gateway, target):
 
 
 class World:
-    def __init__(self, folder, target_class, count=6, elements=20000, options=("--appendonly", "yes", "--appendfsync", "everysec"), gentle=False):
+    def __init__(self, folder, target_class, count=6, elements=20000, witness="auto", options=("--appendonly", "yes", "--appendfsync", "everysec"), gentle=False):
         self.rng, self.folder = random.Random(folder.seed), folder
         self.legacy = RedisServer(folder, "legacy", *HIDDEN)
         self.target = target_class(folder, "target", *options)
@@ -128,7 +128,8 @@ class World:
         fill(self.legacy.port, self.rng, elements)
         self.target.client().set("junk", "must go")
         to_legacy, to_target = Relay(self.legacy.port), Relay(self.target.port)
-        self.gateway = Gateway(folder, to_legacy, to_target, lanes=self.rng.choice((1, 2, 2, 3, 5)), loops=self.rng.choice((1, 2, 3)))
+        self.gateway = Gateway(folder, to_legacy, to_target, lanes=self.rng.choice((1, 2, 2, 3, 5)), loops=self.rng.choice((1, 2, 3)),
+                               options=f"witness: {witness}")
         self.gateway.relays = to_legacy, to_target
         wait_until("both sides were listed", lambda: self.gateway.lanes()["passes_total"] > 0, 60)
         self.load = clients(count, self.gateway, folder.seed, self.third.port, gentle)
@@ -180,7 +181,8 @@ def run(target_class):
     if not LONG:
         os.environ.setdefault("SEED", str(FIXED_SEED))
     with Folder("lanes-load") as folder:
-        w = World(folder, target_class)
+        # The witness would make good by copies what the lanes do wrong.
+        w = World(folder, target_class, witness="auto" if target_class is Ours else "off")
         trouble(w)
         found = w.end()
         assert not found, "\n".join(found)
