@@ -550,7 +550,7 @@ static const struct config_option options[] = {
      .fallback = "yes"},
     BOOL_OPTION("repl-diskless-sync", repl_diskless_sync, "yes"),
     BOOL_OPTION("repl-disable-tcp-nodelay", repl_disable_tcp_nodelay, "no"),
-    INT_OPTION("repl-diskless-sync-delay", repl_diskless_sync_delay_s, 0, INT_MAX, "5"),
+    INT_OPTION("repl-diskless-sync-delay", repl_diskless_sync_delay_s, 0, INT_MAX, "0"),
     INT_OPTION("repl-diskless-sync-max-replicas", repl_diskless_sync_max_replicas, 0, INT_MAX, "0"),
     {.name = "repl-ping-replica-period",
      .alias = "repl-ping-slave-period",

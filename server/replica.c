@@ -2,7 +2,7 @@
  * on.
  *
  *     QUEUED -> SNAPSHOT -> WAIT_ACK (mark) -> ONLINE
- *                  \------- ONLINE (length)
+ *                  \------- ONLINE (length)          SNAPSHOT: full_sync.c
  *
  * From SNAPSHOT on its place pins the backlog: what it has not been sent is kept there, in memory or
  * on disk, and never copied. The limit of its class (client-output-buffer-limit replica) counts what
@@ -59,7 +59,7 @@ static void drop_file(struct replica *replica) {
 static void replica_free(struct client *c) {
     struct replica *replica = c->owner_data;
     struct replication *r = replication_of(c->engine);
-    if (replica->snapshot) snapshot_abort(replica->snapshot);
+    if (replica->sync) full_sync_leave(replica);
     drop_file(replica);
     buf_close(&replica->rdb);
     mem_free(replica->slots);
@@ -140,8 +140,8 @@ static void send_batch(struct replica *replica) {
     if (!replica->rdb_started) return;
     buf_add(out, buf_slice(&replica->rdb));
     buf_clear(&replica->rdb);
-    if (replica->snapshot)
-        snapshot_next(replica->snapshot);
+    if (replica->sync)
+        full_sync_taken(replica);
     else if (replica->rdb_ended)
         rdb_sent(replica);
 }
@@ -180,54 +180,7 @@ static void refill(struct client *c) {
         send_batch(replica);
 }
 
-/* ---- the full copy ---- */
-
-static void take_batch(void *owner, struct slice bytes) {
-    struct replica *replica = owner;
-    if (!replica->rdb_started) {
-        replica->rdb_started = true;
-        buf_printf(&replica->rdb, "$EOF:%s\r\n", replica->mark);
-    }
-    buf_add(&replica->rdb, bytes);
-    client_wake_writer(replica->client);
-}
-
-static void open_file(struct replica *replica) {
-    struct why why;
-    enum err err = fs_open(replica->temp, O_RDONLY, &replica->fd, &why);
-    if (!err) err = fs_size(replica->temp, &replica->file_size, &why);
-    if (err) {
-        engine_log(replica->client->engine, '#', "SYNC failed. Can't open the RDB: %s", why.text);
-        client_close_later(replica->client);
-        return;
-    }
-    buf_printf(&replica->client->out, "$%llu\r\n", (unsigned long long)replica->file_size);
-}
-
-static void snapshot_ended(void *owner, enum err err, const char *words) {
-    struct replica *replica = owner;
-    replica->snapshot = NULL;
-    if (err) {
-        engine_log(replica->client->engine, '#', "SYNC failed. Making the RDB failed: %s", words);
-        client_close_later(replica->client);
-        return;
-    }
-    replica->rdb_ended = true;
-    if (replica->temp)
-        open_file(replica);
-    else
-        buf_append(&replica->rdb, replica->mark, 40);
-    client_wake_writer(replica->client);
-}
-
-static char *temp_name(void) {
-    static unsigned number;
-    struct buf name = {0};
-    buf_printf(&name, "temp-sync%d-%u.rdb", (int)getpid(), ++number);
-    char *copy = mem_strdup(buf_text(&name));
-    buf_close(&name);
-    return copy;
-}
+/* ---- joining ---- */
 
 static void link_in(struct replica *replica) {
     struct replication *r = replication_of(replica->client->engine);
@@ -243,35 +196,17 @@ static void link_in(struct replica *replica) {
     replica->ack_ms = (int64_t)replication_now_ms(r);
 }
 
-static void begin_full(struct replica *replica) {
-    struct client *c = replica->client;
-    struct replication *r = replication_of(c->engine);
-    struct why why;
-    if (snapshots_active(c->engine) >= SNAPSHOTS_MAX) {
-        replica->state = REPLICA_QUEUED;
-        return;
-    }
-    if (!replica->knows_eof) replica->temp = temp_name();
-    rand_hex40(replica->mark);
-    struct snapshot_want want = {.scope = replica->scope,
-                                 .version = (unsigned)c->engine->settings.rdb_version,
-                                 .slots = replica->slots,
-                                 .path = replica->temp,
-                                 .owner = replica,
-                                 .batch = take_batch,
-                                 .ended = snapshot_ended};
-    r->selected_db = -1; /* the RDB ends where it ends: the stream behind it names its database */
-    enum err err = snapshot_start(c->engine, &want, &replica->snapshot, &why);
-    if (err) {
-        engine_log(c->engine, '#', "SYNC failed: %s", why.text);
-        client_close_later(c);
-        return;
-    }
-    replica->state = REPLICA_SNAPSHOT;
-    replica->next_offset = (uint64_t)r->history.offset + 1;
-    if (!replica->old_sync)
-        buf_printf(&c->out, "+FULLRESYNC %s %lld\r\n", r->history.id, (long long)r->history.offset);
-    client_wake_writer(c);
+/* repl-diskless-sync-delay: others may come who can have the same RDB. */
+static bool waits_for_others(const struct replica *replica) {
+    const struct settings *s = &replica->client->engine->settings;
+    return s->repl_diskless_sync && s->repl_diskless_sync_delay_s > 0 && full_sync_may_share(replica);
+}
+
+static bool is_full_house(const struct replication *r) {
+    int64_t max = r->engine->settings.repl_diskless_sync_max_replicas, waiting = 0;
+    for (const struct replica *replica = r->replicas; replica; replica = replica->next)
+        waiting += replica->state == REPLICA_QUEUED;
+    return max > 0 && waiting >= max;
 }
 
 void replica_start_full(struct replica *replica) {
@@ -285,7 +220,19 @@ void replica_start_full(struct replica *replica) {
                    "Replication backlog created, my new replication IDs are '%s' and '%s'",
                    r->history.id, r->history.id2);
     }
-    begin_full(replica);
+    replica->state = REPLICA_QUEUED;
+    replica->queued_ms = replication_now_ms(r);
+    if (waits_for_others(replica) && !is_full_house(r))
+        engine_log(r->engine, '*', "Delay next BGSAVE for diskless SYNC");
+    else
+        full_sync_begin(replica);
+}
+
+static void check_queued(struct replica *replica) {
+    const struct replication *r = replication_of(replica->client->engine);
+    uint64_t delay_ms = (uint64_t)r->engine->settings.repl_diskless_sync_delay_s * 1000;
+    bool is_over = replication_now_ms(r) - replica->queued_ms >= delay_ms;
+    if (is_over || !waits_for_others(replica) || is_full_house(r)) full_sync_begin(replica);
 }
 
 void replica_continue(struct replica *replica, uint64_t next_offset) {
@@ -350,7 +297,7 @@ void replica_tick(struct replica *replica) {
     struct replication *r = replication_of(c->engine);
     uint64_t now_ms = replication_now_ms(r),
              timeout_ms = (uint64_t)c->engine->settings.repl_timeout_s * 1000;
-    if (replica->state == REPLICA_QUEUED) begin_full(replica);
+    if (replica->state == REPLICA_QUEUED) check_queued(replica);
     bool has_nothing_yet = replica->state == REPLICA_QUEUED ||
                            (replica->state == REPLICA_SNAPSHOT && replica->temp && replica->fd < 0);
     if (has_nothing_yet && !buf_size(&c->out)) { /* says: still here */

@@ -4,7 +4,7 @@
  *     master's bytes --> parser --> execute, and the same bytes --> backlog --> replicas of ours
  *
  *     replication.c  the stream, roles, INFO and ROLE     replica.c      what one replica is sent
- *     failover.c     FAILOVER
+ *     failover.c     FAILOVER                             full_sync.c    what several are sent at once
  *     replconf.c     PSYNC, SYNC, REPLCONF                master_link.c  from REPLICAOF to the
  * stream master_stream.c  obey the master's stream
  *
@@ -46,10 +46,12 @@ struct replica {
     size_t unsent_bytes;  /* at the last tick */
     uint64_t progress_ms; /* monotonic: when the socket took something of it */
 
-    struct snapshot *snapshot; /* NULL: none, or over */
+    struct full_sync *sync;    /* full_sync.c; NULL: none, or over */
+    struct replica *sync_next; /* of the same */
+    uint64_t queued_ms;        /* monotonic: since when it waits for one */
     struct buf rdb;            /* a batch that waits for the socket */
+    bool has_batch;            /* and was not given to it yet */
     bool rdb_started, rdb_ended;
-    char mark[41];
     char *temp; /* without EOF marks: the file; owned */
     int fd;     /* of it, while it is sent; -1 */
     uint64_t file_at, file_size;
@@ -165,6 +167,13 @@ void replicas_disconnect(struct replication *r);
 void replicas_drain(struct replication *r); /* the process is about to end */
 void replica_address(const struct replica *replica, char *text, size_t size, int64_t *port);
 const char *replica_state_name(const struct replica *replica);
+
+/* ---- full_sync.c ---- */
+/* Start a snapshot for FIRST, which is queued, and for all that can have the same. */
+void full_sync_begin(struct replica *first);
+bool full_sync_may_share(const struct replica *replica);
+void full_sync_taken(struct replica *replica); /* its socket has the batch */
+void full_sync_leave(struct replica *replica); /* it is about to be freed */
 
 /* ---- master_link.c ---- */
 void master_link_open(struct replication *r);
