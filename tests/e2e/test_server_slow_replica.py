@@ -48,7 +48,8 @@ def rss(server):
 def test_a_slow_full_sync_is_never_dropped():
     with Folder("slow-replica") as folder:
         r = random.Random(folder.seed)
-        master = Ours(folder, "master", "--repl-backlog-memory", "4mb", "--client-output-buffer-limit", "replica 1mb 1mb 1",
+        # 80 MB do not fit under the limit; what the writes are ahead of a thread that gets no processor for a second does.
+        master = Ours(folder, "master", "--repl-backlog-memory", "4mb", "--client-output-buffer-limit", "replica 24mb 24mb 1",
                       "--repl-timeout", "6", "--repl-ping-replica-period", "1")
         c = master.client()
         with c.pipeline(transaction=False) as p:
