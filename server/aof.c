@@ -72,11 +72,29 @@ static void append(void *ctx, int db, int argc, const struct slice *argv) {
     aof->appended += buf_size(&aof->buffer) - before;
 }
 
+/* The kernel tells of what it could not write once, and takes it for written from then on: that a
+ * later sync works says nothing of what came before. Only a rewrite that begins now brings all of
+ * it to the disk again; until it is done nothing counts as synced, and writes are refused. */
+static void sync_failed(struct aof *aof, const struct why *why) {
+    engine_log(aof->engine, '#',
+               "Fail to fsync the AOF file: %s. It is rewritten, as nobody knows what of it is on "
+               "the disk",
+               why->text);
+    (void)snprintf(aof->sync_fault, sizeof aof->sync_fault, "%s", why->text);
+    aof->doubted_until = aof->rewrites + 1;
+    aof->rewrite_scheduled = true;
+}
+
+void aof_is_rewritten(struct aof *aof) {
+    if (aof->rewrites >= aof->doubted_until) aof->doubted_until = 0;
+}
+
 void aof_use_file(struct aof *aof, int fd, uint64_t size) {
+    struct why why;
     ASSERT(buf_size(&aof->buffer) == 0 || aof->fd < 0);
     if (aof->fd >= 0) {
         if (aof->old_fd >= 0) { /* two files in one second: rare enough to wait for the disk */
-            (void)fdatasync(aof->old_fd);
+            if (fs_sync(aof->old_fd, "AOF", &why)) sync_failed(aof, &why);
             close(aof->old_fd);
         }
         aof->old_fd = aof->fd;
@@ -104,6 +122,7 @@ static void sync_work(uv_work_t *work) {
 }
 
 static void note_synced(struct aof *aof, uint64_t upto) {
+    if (aof->doubted_until) return;
     if (aof->state == AOF_ON && upto > aof->synced) {
         aof->synced = upto;
         drawbridge_check_waiting(aof->engine);
@@ -118,12 +137,10 @@ static void sync_done(uv_work_t *work, int status) {
     close(job->fd);
     if (job->old_fd >= 0) close(job->old_fd);
     aof->sync_running = false;
-    if (job->err) {
-        engine_log(aof->engine, '#', "Fail to fsync the AOF file: %s", job->why.text);
-        (void)snprintf(aof->sync_fault, sizeof aof->sync_fault, "%s", job->why.text);
-    } else {
+    if (!job->err)
         note_synced(aof, job->upto);
-    }
+    else if (aof->state != AOF_OFF)
+        sync_failed(aof, &job->why);
     mem_free(job);
     if (aof->sync_asked && aof->state != AOF_OFF) aof_sync_soon(aof);
 }
@@ -266,6 +283,7 @@ void aof_stop(struct aof *aof) {
     aof->written = aof->appended;
     aof->state = AOF_OFF;
     aof->fault[0] = aof->sync_fault[0] = '\0';
+    aof->doubted_until = 0;
     propagate_detach(aof->engine, aof);
 }
 

@@ -34,6 +34,8 @@ struct aof {
     bool rewrite_scheduled, last_rewrite_ok;
     unsigned failures; /* of rewrites, one after the other */
     unsigned rewrites; /* begun */
+    unsigned doubted_until; /* a sync has failed: the number of the first rewrite that began after
+                             * it. 0: none has, or that rewrite is done */
     int64_t rewrite_began_ms, last_rewrite_took_ms, last_rewrite_try_ms;
     uint64_t rewrite_from; /* `appended` when the snapshot was taken */
     uint64_t base_size;
@@ -61,6 +63,8 @@ MUST_CHECK enum err aof_load_files(struct aof *aof, struct why *why);
 /* ---- aof.c ---- */
 /* Append to FD from now on; what was appended to before is synced and closed soon. */
 void aof_use_file(struct aof *aof, int fd, uint64_t size);
+/* A rewrite is whole and on the disk: what it is about need not be doubted any more. */
+void aof_is_rewritten(struct aof *aof);
 /* Take part in propagation, in STATE. */
 void aof_attach(struct aof *aof, enum aof_state state);
 

@@ -84,6 +84,7 @@ static void snapshot_ended(void *owner, enum err err, const char *words) {
     engine_log(aof->engine, '*', "Background AOF rewrite finished successfully");
     if (aof->state == AOF_WAITING) aof->state = AOF_ON;
     aof_remove_history(aof);
+    aof_is_rewritten(aof);
     aof_sync_soon(aof);
 }
 

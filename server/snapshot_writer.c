@@ -22,13 +22,13 @@
 #define SYNC_EVERY_BYTES (UINT64_C(32) << 20) /* never a long queue of dirty pages */
 #define NICE 10 /* serving comes first where there are fewer processors than threads */
 
-#define WAITING_MAX_BYTES ((size_t)4 << 20) /* more is not asked for before half of it is done */
+#define WAITING_MAX_BYTES ((size_t)2 << 20) /* more is not asked for before half of it is done */
 #define SPARE_BYTES_MAX ((size_t)256 * 1024)
 #define SPARE_ROOM_BYTES ((size_t)128 * 1024)
 #define SPARE_READY_BYTES ((size_t)80 * 1024) /* of the room; a usual tape is 64 KB */
 #define SPARE_MARKS_BYTES ((size_t)8 * 1024)
 #define SPARES_WANTED 8 /* empty pieces that wait to be filled */
-#define SPARES_MAX 80
+#define SPARES_MAX 40
 
 /* Bytes on the way to the engine. */
 struct chunk {

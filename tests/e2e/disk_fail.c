@@ -3,7 +3,8 @@
  *
  *     LD_PRELOAD=disk_fail.so DISK_FAIL_BELOW=FOLDER program ...
  *
- * The count begins when FOLDER.arm is there, which holds n. When it has failed the name of the call
+ * The count begins when FOLDER.arm is there, which holds n, and perhaps the name of a call: then only
+ * those are counted. When it has failed the name of the call
  * stands in FOLDER.fired. Counted: open to create, write, pwrite, fsync, fdatasync, ftruncate, rename.
  * Compiled by the test that uses it: cc -shared -fPIC disk_fail.c -o disk_fail.so
  */
@@ -22,6 +23,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char below[PATH_MAX / 2], arm[PATH_MAX], fired_at[PATH_MAX];
+static char only[16]; /* empty: all */
 static long left; /* calls until the one that fails; 0: not armed */
 static int fired;
 
@@ -41,7 +43,7 @@ __attribute__((constructor)) static void start(void) {
 static void look_for_arm(void) {
     FILE *file = left == 0 && !fired ? fopen(arm, "r") : NULL;
     if (file == NULL) return;
-    if (fscanf(file, "%ld", &left) != 1) left = 0;
+    if (fscanf(file, "%ld %15s", &left, only) < 1) left = 0;
     fclose(file);
 }
 
@@ -50,7 +52,7 @@ static int fails(const char *call, const char *path) {
     int now = 0;
     pthread_mutex_lock(&lock);
     look_for_arm();
-    if (left > 0 && --left == 0) {
+    if (left > 0 && (!only[0] || strcmp(only, call) == 0) && --left == 0) {
         now = fired = 1;
         FILE *file = fopen(fired_at, "w");
         if (file) fprintf(file, "%s %s\n", call, path), fclose(file);

@@ -3,6 +3,8 @@
 rewrites its AOF. What was confirmed is there after a restart; under `everysec` and with RDB files the server refuses writes
 by MISCONF or goes on, and is well again when the disk is; under `always` it may also end, and says why.
 
+A sync of the AOF that failed is made good by a rewrite, and by nothing else.
+
 CALLS tells how many calls are tried of each (default 14, spread over all)."""
 import os
 import subprocess
@@ -142,7 +144,34 @@ def sweep(name, *options):
         print(f"{name}: {' '.join(seen)}", flush=True)
 
 
+def failed_sync():
+    """Syncs that work later do not make it good: nothing counts as synced, and writes are refused, until a rewrite that began
+    after it is done."""
+    with Folder("disk-errors-sync") as folder:
+        server = Failing(folder, "sync", "--appendonly", "yes", "--appendfsync", "everysec")
+        client = server.client()
+        client.set("before", "x" * 1000)
+        assert client.execute_command("WAITAOF", 1, 0, 20000) == [1, 0]
+        client.config_set("rdb-key-save-delay", 1_000_000_000)  # the rewrite does not end
+        server.arm("1 fsync")
+        client.set("lost", "perhaps")
+        wait_until("a sync has failed", lambda: server.fired() and "incr.aof" in server.fired())
+        wait_until("it is rewritten", lambda: client.info("persistence")["aof_rewrite_in_progress"] == 1)
+        assert client.execute_command("WAITAOF", 1, 0, 2500) == [0, 0], "a later sync made it good"
+        assert call(server, client, "SET", "refused", "x") is None
+        assert client.info("persistence")["aof_last_write_status"] == "err"
+        client.config_set("rdb-key-save-delay", 0)
+        wait_until("writes are taken", lambda: call(server, client, "SET", "well", "again") is not None)
+        assert client.execute_command("WAITAOF", 1, 0, 20000) == [1, 0]
+        base = next(name for name in os.listdir(os.path.join(server.dir, "appendonlydir")) if name.endswith("base.rdb"))
+        assert b"perhaps" in open(os.path.join(server.dir, "appendonlydir", base), "rb").read()
+        server.kill()
+        server.begin(dict(os.environ))
+        assert server.client().mget("before", "lost", "refused", "well") == [b"x" * 1000, b"perhaps", None, b"again"]
+
+
 def main():
+    failed_sync()
     save = ("--save", "3600 1")
     sweep("rdb", *save)
     sweep("everysec", "--appendonly", "yes", "--appendfsync", "everysec", *save)
