@@ -164,7 +164,14 @@ static void nothing_there(void *self, struct lane_item *item) {
 
 /* lose_queue() closes its client. */
 static void lost(void *self, struct lane_item *item) {
-    if (item->far) dual_ask_lost(self, item);
+    struct client *c = item->client;
+    if (item->far) {
+        dual_ask_lost(self, item);
+    } else if (c != NULL && c->barrier_item == item) { /* it had not left, and does not (lanes_own) */
+        c->barrier_item = NULL;
+        c->busy = false;
+        client_close(c);
+    }
 }
 
 static void wrote(void *self, const struct effect *effect) {

@@ -278,8 +278,28 @@ static void route(struct dual *d, struct ask *ask) {
     }
 }
 
+/* It waits for a lane of ours, and its slot is another gateway's now: it must not leave (C10). */
+static bool is_lost(const struct dual *d, const struct ask *ask) {
+    struct owners_ask of = {ask->kind == ASK_PIN, ask->from_peer, ask->version, ask->table, ask->home};
+    unsigned home = 0;
+    return owners_route(d->table_of_slots, d->self, ask->effect, &of, &home) != OWNERS_OURS;
+}
+
+static void lose_parked(struct dual *d, struct list *parked) {
+    for (struct list *next, *at = parked->next; at != parked; at = next) {
+        struct ask *ask = LIST_OWNER(at, struct ask, link);
+        next = at->next;
+        if (!is_lost(d, ask)) continue;
+        list_remove(&ask->link);
+        if (ask->pin != NULL) peers_unpin(d->peers, ask->pin);
+        ask->pin = NULL;
+        give_back(d, ask, ASK_LOST);
+    }
+}
+
 void dual_asks_on_table(struct dual *d) {
     struct list early;
+    for (unsigned i = 0; i < d->lanes.count; i++) lose_parked(d, &d->parked[i]);
     list_init(&early);
     list_move(&early, &d->early);
     for (struct list *link; (link = list_pop(&early)) != NULL;)

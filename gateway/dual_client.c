@@ -155,9 +155,12 @@ static enum take send_by_lane(struct client *c, struct effect *effect) {
     return TAKE_DONE;
 }
 
-/* It stays in this loop: all that it touches or may write is ours. */
+/* It stays in this loop: all that it touches or may write is ours. What blocks is an ask, though: by
+ * the time that there is something for it the slot may be another gateway's, and then its keys are
+ * pinned there for each try (C10a). */
 static bool is_ours(const struct dual *d, const struct effect *effect) {
     if (d->table_of_slots == NULL) return d->worker->gw->standalone;
+    if (effect->blocking) return false;
     return owners_home(d->table_of_slots, effect, d->self) == d->self &&
            !owners_are_several(d->table_of_slots, effect, d->self);
 }

@@ -49,6 +49,12 @@ static void go_on(struct lane_barrier *b) {
     for (unsigned i = 0; i < b->count; i++) lane_go(&b->lanes[i]);
 }
 
+struct lane_item *lane_barrier_take_back(struct lane_barrier *b) {
+    struct lane_item *item = lane_queue_pop(&b->waiting);
+    if (item != NULL && b->at_p == LANE_BARRIER_STOPPING && b->waiting.count == 0) go_on(b);
+    return item;
+}
+
 /* ---- at F ---- */
 
 static bool may_fence(const struct lane_barrier *b, const struct effect_outcome *outcome) {

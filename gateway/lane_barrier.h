@@ -49,6 +49,10 @@ void lane_barrier_close(struct lane_barrier *barrier);
 /* Takes ITEM, whose effect is a barrier. */
 void lane_barrier_begin(struct lane_barrier *barrier, struct lane_item *item);
 
+/* What has not left, one after the other: slot 0, and with it their order, is another gateway's now.
+ * NULL: there is none. The item is the caller's. */
+struct lane_item *lane_barrier_take_back(struct lane_barrier *barrier);
+
 /* From the ops of the lanes. */
 void lane_barrier_settled(struct lane_barrier *barrier, struct lane_item *item,
                           const struct effect_outcome *outcome);

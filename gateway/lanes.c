@@ -152,6 +152,15 @@ void lanes_unpin(struct lanes *lanes, const struct effect *effect) {
     for (unsigned i = 0; i < lanes->count; i++) lane_unpin(&lanes->lane[i], effect);
 }
 
+/* They have not left, and may not: their order is that of the owner of slot 0 (C10, C19). */
+static void drop_barriers(struct lanes *lanes) {
+    for (struct lane_item *item; (item = lane_barrier_take_back(&lanes->barrier)) != NULL;) {
+        lanes->ops->lost(lanes->self, item);
+        if (item->pins != NULL && lanes->over != NULL) lanes->over(lanes->self, item);
+        lane_item_free(item);
+    }
+}
+
 void lanes_own(struct lanes *lanes, const uint64_t owned[LANE_SLOTS / 64], bool shared,
                bool trusted) {
     bool first = lanes->lane[0].keys.owned == NULL;
@@ -171,6 +180,7 @@ void lanes_own(struct lanes *lanes, const uint64_t owned[LANE_SLOTS / 64], bool 
         lane_disown(&lanes->lane[i]);
     }
     lanes->barrier.shared = shared;
+    if (!lane_keys_owns(&lanes->lane[0].keys, 0)) drop_barriers(lanes);
     lane_scan_restart(&lanes->scan);
 }
 

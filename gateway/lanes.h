@@ -92,7 +92,9 @@ void lanes_pin(struct lanes *lanes, const struct effect *effect);
 void lanes_unpin(struct lanes *lanes, const struct effect *effect);
 
 /* Which slots this gateway owns from now on. Those that it gets are dirty, unless TRUSTED: then the
- * journal said all there is. SHARED: other gateways own the rest. What it has lost it forgets. */
+ * journal said all there is. SHARED: other gateways own the rest. What it has lost it forgets;
+ * barriers that wait are lost with slot 0. The owner takes back what waits for a slot that is not
+ * its own any more. */
 void lanes_own(struct lanes *lanes, const uint64_t owned[LANE_SLOTS / 64], bool shared,
                bool trusted);
 /* For a hand-over: nothing more leaves / nothing is under way to either side, or could be (C22b). */

@@ -135,23 +135,38 @@ static void read_connections_lost(void *self) {
     others(self);
 }
 
+static struct journal_reader reader_of(struct recovery *r) {
+    return (struct journal_reader){.self = r,
+                                   .key = read_key,
+                                   .slot = read_slot,
+                                   .everything = read_everything,
+                                   .deadline = read_deadline,
+                                   .deadlines_lost = read_deadlines_lost,
+                                   .connection = read_connection,
+                                   .connections_lost = read_connections_lost};
+}
+
+static void note_found(struct recovery *r, enum journal_found found) {
+    if (found == JOURNAL_GOOD) return;
+    r->out->found = found;
+    lanes_mark_all(r->lanes);
+    /* Of another boot: that process is gone, and yet a server may still hold what it sent. */
+    others(r);
+}
+
 void lanes_recover(struct lanes *lanes, const struct journal_file *file, const char *name,
                    struct lanes_recovered *recovered) {
     struct recovery r = {lanes, recovered, (struct journal *)lanes->lane[0].journal->self};
-    struct journal_reader reader = {.self = &r,
-                                    .key = read_key,
-                                    .slot = read_slot,
-                                    .everything = read_everything,
-                                    .deadline = read_deadline,
-                                    .deadlines_lost = read_deadlines_lost,
-                                    .connection = read_connection,
-                                    .connections_lost = read_connections_lost};
-    enum journal_found found = journal_file_read(file, name, &reader, &recovered->why);
-    if (found == JOURNAL_GOOD) return;
-    recovered->found = found;
-    lanes_mark_all(lanes);
-    /* Of another boot: that process is gone, and yet a server may still hold what it sent. */
-    others(&r);
+    struct journal_reader reader = reader_of(&r);
+    note_found(&r, journal_file_read(file, name, &reader, &recovered->why));
+}
+
+void lanes_recover_bytes(struct lanes *lanes, struct slice bytes,
+                         const char boot[JOURNAL_BOOT_SIZE + 1],
+                         struct lanes_recovered *recovered) {
+    struct recovery r = {lanes, recovered, (struct journal *)lanes->lane[0].journal->self};
+    struct journal_reader reader = reader_of(&r);
+    note_found(&r, journal_read(bytes, boot, &reader));
 }
 
 void lanes_recovered_close(struct lanes_recovered *recovered) {

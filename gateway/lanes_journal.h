@@ -43,6 +43,10 @@ void lanes_journal_bind(struct lane_journal *table, struct journal *journal);
  * RECOVERED is all zero, or that of an earlier call: it adds up, the worst is found. */
 void lanes_recover(struct lanes *lanes, const struct journal_file *file, const char *name,
                    struct lanes_recovered *recovered);
+/* Likewise, of a journal in memory (simulations). */
+void lanes_recover_bytes(struct lanes *lanes, struct slice bytes,
+                         const char boot[JOURNAL_BOOT_SIZE + 1],
+                         struct lanes_recovered *recovered);
 void lanes_recovered_close(struct lanes_recovered *recovered);
 
 /* At the end of a process, whose connections may all be known to be gone: the server that it had to

@@ -27,12 +27,24 @@ static bool has_moved(const struct slot_table *table, const struct owners_ask *a
            strcmp(ask->table->gateway[ask->home].name, table->gateway[home].name) != 0;
 }
 
+/* By this table it has to wait for pins at others, by the one by which it was sent it had not to: so
+ * its client did not send it alone, and what comes behind it would overtake it (C11a). */
+static bool would_be_overtaken(const struct slot_table *table, unsigned self,
+                               const struct effect *e, const struct owners_ask *ask) {
+    if (ask->own || e->blocking || !owners_are_several(table, e, self)) return false;
+    if (ask->from_peer) return ask->version < table->version;
+    return ask->table != NULL && ask->table != table &&
+           !owners_are_several(ask->table, e, ask->home);
+}
+
 enum owners_way owners_route(const struct slot_table *table, unsigned self, const struct effect *e,
                              const struct owners_ask *ask, unsigned *home) {
     if (table == NULL || (ask->from_peer && ask->version > table->version)) return OWNERS_LATER;
     *home = ask->own ? self : owners_home(table, e, self);
     if (!ask->own && *home == table->count) *home = ask->home; /* it has no key */
-    if (ask->own || *home == self) return OWNERS_OURS;
+    if (ask->own) return OWNERS_OURS;
+    if (*home == self)
+        return would_be_overtaken(table, self, e, ask) ? OWNERS_LOST : OWNERS_OURS;
     if (*home >= table->count) return OWNERS_NOBODY;
     return ask->from_peer || has_moved(table, ask, *home) ? OWNERS_LOST : OWNERS_FORWARD;
 }

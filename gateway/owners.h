@@ -1,9 +1,10 @@
 /* owners.h -- whose a command is by a table of slots, what goes ahead of it to other owners, and what
  * a new table means for a gateway; decided without I/O (C10, C10a, C20). See peers.h.
  *
- * A gateway that gets a command of another one decides by its own table: when that has given the
- * slot to somebody else meanwhile, the command was not executed, and its client is hung up on: its
- * other commands may have gone another way.
+ * A gateway decides about a command by its own table, which may be a later one than that by which
+ * the command was sent. When it does not own the slot any more, or would have to pin keys at others
+ * first, nothing was executed and its client is hung up on: what the client sent besides may have
+ * gone another way, or would overtake it (C11a).
  */
 #ifndef GATEWAY_OWNERS_H
 #define GATEWAY_OWNERS_H
@@ -34,7 +35,7 @@ enum owners_way {
     OWNERS_LATER,   /* no table yet, or the other one knows a later one: when that is here */
     OWNERS_FORWARD, /* to *HOME */
     OWNERS_NOBODY,  /* nothing was sent: the client may try again */
-    OWNERS_LOST,    /* its slot has moved: hang up */
+    OWNERS_LOST,    /* its slots have moved: hang up */
 };
 enum owners_way owners_route(const struct slot_table *table, unsigned self,
                              const struct effect *effect, const struct owners_ask *ask,
