@@ -82,7 +82,7 @@ $(B)/tests/tools/broken: LDFLAGS += $(addprefix -Wl$(comma)--wrap=,$(BROKEN))
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
-# Unit tests and simulations: built here by SANITIZE, run one after the other.
+# Unit tests and simulations: built here by SANITIZE, run one after the other; simulations from the same seed each time.
 build-unit: $(UNIT)
 build-sim: $(SIM)
 tools: $(TOOLS)
@@ -92,7 +92,7 @@ unit:
 	@sh tests/run-binaries.sh $(BUILD_ROOT)/san-address/tests/unit
 sim:
 	@$(MAKE) --no-print-directory $(SAN) build-sim
-	@sh tests/run-binaries.sh $(BUILD_ROOT)/san-address/tests/sim
+	@SEED=$${SEED:-1} sh tests/run-binaries.sh $(BUILD_ROOT)/san-address/tests/sim
 e2e: all tools
 	@$(PYTHON) tests/e2e/run.py
 layers:

@@ -14,7 +14,8 @@ const char *const world_rule_names[WORLD_RULES] = {
     "lostjournal (C20)",  "order (C11a)",        "copyerr (C13)",      "extra (C15)",         "unscanned (C15)",  "fence (C14a)",
     "unless changed (C14a)", "swap (C21, C23)",   "mark (C22a)",
     "place (C29)",        "not clean (C29)",     "spoiled (C29)",      "expiry (C29)",        "keys of F (C29)",
-    "coalesce (C14)",     "flush (C19)",         "functions (C19)"};
+    "coalesce (C14)",     "flush (C19)",         "functions (C19)",
+    "blocking (C17)",     "block (C18)"};
 
 struct world *world_now;
 
@@ -122,4 +123,13 @@ bool world_settle(struct world *w, char what[256]) {
                                   (int)w->lanes.barrier.at_p, (int)w->lanes.barrier.at_f), false;
     for (int i = 0; i < 500; i++) world_zombie(w); /* what still lies in old sockets is executed last */
     return mini_equal(&w->server[LANE_P].state, &w->server[LANE_F].state, w->world_ms + 1000, what);
+}
+
+void world_compare(struct world *w) {
+    char what[256], refuse = w->server[LANE_F].refuse;
+    bool loading[2] = {w->server[LANE_P].loading, w->server[LANE_F].loading};
+    if (!world_settle(w, what) && !w->failed[0]) snprintf(w->failed, sizeof w->failed, "%s", what);
+    for (unsigned n = 0; n < w->lane_count; n++) w->lanes.lane[n].hurry = false;
+    w->server[LANE_F].refuse = refuse;
+    for (int side = 0; side < 2; side++) w->server[side].loading = loading[side];
 }

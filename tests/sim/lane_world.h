@@ -51,6 +51,8 @@ enum world_rule {
     OFF_COALESCE,
     OFF_FLUSH,
     OFF_FUNCTIONS,
+    OFF_BLOCKING, /* a command that blocks does so in its lane */
+    OFF_BLOCK,    /* F gets the commands of a block one by one, and only the last answer is looked at */
     WORLD_RULES
 };
 extern const char *const world_rule_names[WORLD_RULES];
@@ -109,6 +111,10 @@ struct world {
     int deadline_count;
     struct journal journal; /* the real one, beside it (world_journal.h) */
     uint8_t *journal_memory;
+    struct { /* copies of a key within the interval after its last one (C14) */
+        int64_t at_ms;
+        int early;
+    } copied[MINI_DBS][MINI_KEYS];
     uint64_t figures[8]; /* executed, clean keys compared, crashes, breaks ... */
     char failed[256];
 };
@@ -143,5 +149,7 @@ unsigned world_wires(const struct world *w, enum lane_side side);
 void world_rest(struct world *w);
 /* Likewise, and old connections are gone; then both sides are the same, or WHAT says what is not. */
 bool world_settle(struct world *w, char what[256]);
+/* Likewise in the middle of a run, which goes on as it was: w->failed says what is not the same. */
+void world_compare(struct world *w);
 
 #endif

@@ -53,11 +53,30 @@ const struct lane_audit_ops world_audit_ops = {audit_ask, audit_digest};
 
 /* ---- what the lanes decide ---- */
 
+#define EARLY_MAX 4 /* what a pass, or an event outside the order, has made dirty does not wait */
+
+/* C14: a hot key is copied once in each interval. */
+static void check_interval(struct world *w, unsigned lane, const struct lane_item *item, int32_t db) {
+    if (item->kind != LANE_COPY || (w->lanes.lane[lane].hurry && !w->off[OFF_COALESCE])) return;
+    int key = (char)buf_slice(&item->name).data[0] - 'a';
+    bool early = w->copied[db][key].at_ms > 0 && w->world_ms - w->copied[db][key].at_ms < (int64_t)w->rules.copy_interval_ms;
+    w->copied[db][key].early = early ? w->copied[db][key].early + 1 : 0;
+    w->copied[db][key].at_ms = w->world_ms;
+    if (w->copied[db][key].early > EARLY_MAX && !w->failed[0])
+        snprintf(w->failed, sizeof w->failed, "key %c of db %d was copied %d times too early", 'a' + key, db, w->copied[db][key].early);
+}
+
+static void note_waits(struct message *m, const struct effect *effect) {
+    for (size_t i = 0; i < effect->key_count; i++) m->waits[effect->keys[i].db][effect->keys[i].name.data[0] - 'a'] = true;
+}
+
 static void to_primary(void *self, unsigned lane, struct lane_item *item, struct slice bytes, uint32_t replies, int32_t db, int32_t db_after) {
     struct world *w = self;
     (void)db_after;
     struct message *m = wire_ask_in_db(w->wires[LANE_P][lane], db, bytes, replies);
     if (item->kind == LANE_READ && item->read != &w->lanes.functions.read) spoil_read(w, item->read);
+    check_interval(w, lane, item, db);
+    if (w->off[OFF_BLOCKING] && item->kind == LANE_COMMAND && item->effect->blocking) note_waits(m, item->effect);
     if (item->client && !item->barrier) {
         m->client = (int)((struct world_client *)item->client - w->clients);
         m->seq = w->clients[m->client].queue[0].seq; /* it is being sent just now */
@@ -78,6 +97,7 @@ static void to_follower(void *self, unsigned lane, const struct lane_item *item)
     struct world *w = self;
     struct message *m = wire_ask_in_db(w->wires[LANE_F][lane], item->db, lane_item_bytes(item), item->replies);
     if (item->kind == LANE_FENCE && w->off[OFF_FLUSH]) flush_late(w, item, m);
+    m->taken_apart = w->off[OFF_BLOCK] && slice_starts(lane_item_bytes(item), SLICE("*1\r\n$5\r\nMULTI"));
     if (item->kind != LANE_READ) return;
     spoil_read(w, item->read);
     if (!w->off[OFF_AUDIT_PLACE]) return;

@@ -7,6 +7,7 @@
 
 void world_remember(struct world *w, enum lane_side side) {
     int *count = &w->history_count[side];
+    if (*count > 0 && memcmp(&w->history[side][*count - 1], &w->server[side].state, sizeof(struct mini_state)) == 0) return;
     if (*count == WORLD_HISTORY) memmove(w->history[side], w->history[side] + 1, sizeof w->history[side][0] * (size_t)--*count);
     w->history[side][(*count)++] = w->server[side].state;
 }
@@ -57,8 +58,21 @@ static void check_order(struct world *w, const struct message *m) {
     c->executed = m->seq;
 }
 
+/* The connection stands still until somebody else has written one of its keys. */
+static bool blocks(const struct world *w, enum lane_side side, const struct message *m) {
+    bool waits = false;
+    for (int db = 0; m && db < MINI_DBS; db++)
+        for (int k = 0; k < MINI_KEYS; k++) {
+            if (!m->waits[db][k]) continue;
+            if (mini_alive(&w->server[side].state.at[db][k], mini_now(&w->server[side]))) return false;
+            waits = true;
+        }
+    return waits;
+}
+
 void world_execute(struct world *w, enum lane_side side, unsigned n) {
     struct wire *wire = *world_wire_at(w, side, n);
+    if (blocks(w, side, wire->asked.head)) return;
     struct message *m = messages_pop(&wire->asked);
     if (!m) return;
     if (!m->early) world_run(w, wire, m);
@@ -130,10 +144,32 @@ static void own_answered(struct world *w, struct message *m) {
     c->own_unanswered--;
 }
 
+/* With the rule off: what the last one said stands for all of them. */
+static void say_done(struct message *m) {
+    struct slice rest = buf_slice(&m->answer), last = {0};
+    uint32_t count = m->replies > 2 ? m->replies - 2 : 0;
+    struct buf out = {0};
+    while (rest.size > 0) {
+        struct resp_skip skip = {0};
+        struct why why;
+        size_t used = 0;
+        if (resp_skip_next(&skip, &resp_limits_server, rest, &used, &why) != STEP_DONE) break;
+        last = slice_take(rest, used);
+        rest = slice_drop(rest, used);
+    }
+    buf_add(&out, SLICE("+OK\r\n"));
+    for (uint32_t i = 0; i < count; i++) buf_add(&out, SLICE("+QUEUED\r\n"));
+    resp_write_array(&out, count);
+    for (uint32_t i = 0; i < count; i++) buf_add(&out, last);
+    buf_close(&m->answer);
+    m->answer = out;
+}
+
 static void follower_answered(struct world *w, unsigned n, struct message *m) {
     struct lane *l = &w->lanes.lane[n];
     bool refused = memmem(m->answer.data, m->answer.end, "OOM", 3) != NULL;
     for (struct lane_item *later = l->sent.head->next; later && w->off[OFF_SPREAD] && refused; later = later->next) later->key_count = 0;
+    if (m->taken_apart) say_done(m);
     lane_follower_answered(l, buf_slice(&m->answer));
 }
 

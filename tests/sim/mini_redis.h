@@ -27,7 +27,7 @@ struct mini_value {
     char item[MINI_ITEMS][MINI_ITEM]; /* sets by member, hashes by field, sorted sets by member */
 };
 
-#define MINI_MARKS 4
+#define MINI_MARKS 8
 
 struct mini_state {
     struct mini_value at[MINI_DBS][MINI_KEYS];

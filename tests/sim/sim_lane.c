@@ -51,6 +51,8 @@ struct weather {
     bool faults, refusals, loading;
     unsigned kinds;
     bool swaps;
+    bool hot;       /* a key that is written all the time */
+    bool outsiders; /* who write a key whose copy is under way */
 };
 
 static void random_fault(struct rng *r, struct world *w, const struct weather *weather) {
@@ -68,10 +70,35 @@ static unsigned busy(struct rng *r, struct world *w, enum lane_side side, bool a
     return world_busy_wire(w, side, answered, (unsigned)rng_below(r, world_wires(w, side)));
 }
 
+/* A key whose copy is under way, and a command down another lane that writes it, and is answered first (C13a). */
+static void random_outsider(struct rng *r, struct world *w) {
+    unsigned lane = (unsigned)rng_below(r, w->lane_count);
+    const struct lane_item *copy = w->lanes.lane[lane].flight.head;
+    while (copy && copy->kind != LANE_COPY) copy = copy->next;
+    if (!copy) return;
+    char key = (char)buf_slice(&copy->name).data[0], other = (char)('a' + rng_below(r, 4)), text[48];
+    switch (rng_below(r, 3)) {
+    case 0: snprintf(text, sizeof text, "MSET %c 1 %c %d", other, key, (int)rng_below(r, 9)); break;
+    case 1: snprintf(text, sizeof text, "RENAME %c %c", other, key); break;
+    default: snprintf(text, sizeof text, "SMOVE %c %c x", other, key); break;
+    }
+    world_issue(w, (int)rng_below(r, WORLD_CLIENTS), copy->key ? copy->key->db : 0, text, false);
+    if (rng_below(r, 2)) world_execute(w, LANE_P, lane);
+    for (unsigned i = 0; i < w->lane_count; i++)
+        for (int turns = 0; i != lane && turns < 4; turns++) {
+            world_execute(w, LANE_P, i);
+            world_answer(w, LANE_P, i);
+        }
+    if (rng_below(r, 2)) world_compare(w);
+}
+
 static void random_step(struct rng *r, struct world *w, const struct weather *weather) {
     uint64_t dice = rng_below(r, 1000);
     if ((w->zombies || w->ghosts) && rng_below(r, 8) == 0) world_zombie(w);
     if (w->zombies && rng_below(r, 6) == 0) world_kill(w);
+    if (rng_below(r, 120) == 0) world_compare(w);
+    if (weather->outsiders && rng_below(r, 12) == 0) random_outsider(r, w);
+    if (weather->hot && rng_below(r, 5) == 0) world_issue(w, (int)rng_below(r, WORLD_CLIENTS), 0, "EVAL w 1 b", false);
     if (weather->swaps && rng_below(r, 50) == 0) {
         if (rng_below(r, 3) > 0) world_rest(w); /* then it is drained, if it can be */
         world_swap(w);
@@ -130,7 +157,9 @@ static bool random_run(uint64_t seed, int off, uint64_t figures[8], bool quiet) 
     if (!baseline) w->server[LANE_F].state = w->server[LANE_P].state;
     if (baseline && rng_below(&r, 3) == 0) both(w, "SET b 9", false, true);
     for (int side = 0; side < 2 && baseline; side++) w->server[side].state.libraries = (uint32_t)rng_below(&r, 4);
-    struct weather weather = {rng_below(&r, 10) < 7, rng_below(&r, 10) < 3, rng_below(&r, 10) < 2, (unsigned)rng_below(&r, 8), rng_below(&r, 3) == 0};
+    struct weather weather = {rng_below(&r, 10) < 7, rng_below(&r, 10) < 3, rng_below(&r, 10) < 2, (unsigned)rng_below(&r, 8), rng_below(&r, 3) == 0,
+                              rng_below(&r, 8) == 0, rng_below(&r, 3) == 0};
+    if (weather.hot) w->rules.copy_interval_ms = 500;
     w->check_clean = !weather.refusals && !weather.loading && rng_below(&r, 2);
     world_start(w, baseline);
     for (uint64_t steps = 15 + rng_below(&r, 250); steps > 0 && !w->failed[0]; steps--) random_step(&r, w, &weather);
@@ -283,7 +312,7 @@ static int run_traces(void) {
 static int ablate(uint64_t seed, long runs) {
     int missed = 0;
     for (int off = 0; off < WORLD_RULES; off++) {
-        if (off >= OFF_AUDIT_PLACE && off < OFF_COALESCE) continue; /* sim_audit */
+        if (off >= OFF_AUDIT_PLACE && off <= OFF_AUDIT_EXTRA) continue; /* sim_audit */
         long i = 0;
         while (i < runs && (random_run(seed + (uint64_t)i * 1000003, off, NULL, true) || !random_run(seed + (uint64_t)i * 1000003, -1, NULL, true))) i++;
         if (i < runs) printf("without %s: seed %" PRIu64 ", run %ld\n", world_rule_names[off], seed + (uint64_t)i * 1000003, i);

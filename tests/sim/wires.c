@@ -88,11 +88,15 @@ void wire_execute(struct wire *wire, struct message *m, struct mini *server, boo
     while (rest.size > 0 && resp_request_next(&r, &resp_request_limits_open, rest, &used, &why) == STEP_DONE) {
         struct buf drop = {0};
         bool skip = first && slice_equal(r.argv[0], SLICE("SELECT"));
+        first = false;
+        if (m->taken_apart && (slice_equal(r.argv[0], SLICE("MULTI")) || slice_equal(r.argv[0], SLICE("EXEC")))) {
+            rest = slice_drop(rest, used);
+            continue;
+        }
         for (size_t i = 0; talk && i < r.argc; i++) printf(" %.*s", r.argv[i].size > 40 ? 1 : (int)r.argv[i].size, (const char *)r.argv[i].data);
         mini_serve(server, &wire->conn, slice_take(rest, used), skip ? &drop : &m->answer);
         buf_close(&drop);
         if (talk) printf(";");
-        first = false;
         rest = slice_drop(rest, used);
     }
     resp_request_close(&r);

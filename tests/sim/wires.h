@@ -23,6 +23,8 @@ struct message {
     struct mini_state *state; /* of P after it was executed, or what a mark expects */
     struct effect *own;       /* EXEC under WATCH: on a connection of its client's own */
     uint64_t round;           /* of a page */
+    bool waits[MINI_DBS][MINI_KEYS]; /* it blocks while there is none of them: only with a broken rule */
+    bool taken_apart;                /* likewise: as OFF_BLOCK says */
 };
 
 struct messages {
@@ -38,6 +40,8 @@ struct wire {
     struct messages asked, answered;
     struct effect *own[8]; /* of a zombie: pinned until it is gone */
     int owns;
+    bool dead;    /* nothing more is executed: it was killed, or the process behind it is gone */
+    uint64_t run; /* that process */
 };
 
 void messages_push(struct messages *q, struct message *m);
