@@ -233,7 +233,7 @@ static bool has_grown(const struct aof *aof) {
 
 void aof_rewrite_tick(struct aof *aof) {
     struct why why;
-    if (aof->rewrite || aof->engine->loading) return;
+    if (aof->rewrite || aof->engine->loading || aof->engine->async_loading) return;
     if (!aof->rewrite_scheduled && !has_grown(aof)) return;
     unsigned doublings = aof->failures > RETRY_DOUBLINGS_MAX ? RETRY_DOUBLINGS_MAX : aof->failures;
     int64_t wait_ms = aof->failures ? (int64_t)RETRY_MS << (doublings - 1) : 0;

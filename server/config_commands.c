@@ -112,7 +112,8 @@ static bool find_changes(struct client *c, struct change *changes, int count) {
         const char *wrong = flags & CONFIG_FIXED ? "can't set immutable config" : NULL;
         if (flags & CONFIG_PROTECTED && !may_change_protected(c))
             wrong = "can't set protected config";
-        if (!wrong && flags & CONFIG_SETTLED && c->engine->loading) {
+        if (!wrong && flags & CONFIG_SETTLED &&
+            (c->engine->loading || c->engine->async_loading)) {
             reply_error(c, "LOADING Redis is loading the dataset in memory");
             return false;
         }

@@ -46,6 +46,7 @@ static const char *const policies[] = {"volatile-lru",   "volatile-lfu", "volati
                                        "volatile-ttl",   "allkeys-lru",  "allkeys-lfu",
                                        "allkeys-random", "noeviction",   NULL};
 static const char *const tls_clients[] = {"no", "yes", "optional", NULL};
+static const char *const diskless_loads[] = {"disabled", "on-empty-db", "swapdb", NULL};
 static const char *const fsyncs[] = {"no", "always", "everysec", NULL};
 static const char *const pubsub_defaults[] = {"allchannels", "resetchannels", NULL};
 static const char *const oom_modes[] = {"no", "yes", "relative", "absolute", NULL};
@@ -552,6 +553,7 @@ static const struct config_option options[] = {
     BOOL_OPTION("repl-disable-tcp-nodelay", repl_disable_tcp_nodelay, "no"),
     INT_OPTION("repl-diskless-sync-delay", repl_diskless_sync_delay_s, 0, INT_MAX, "0"),
     INT_OPTION("repl-diskless-sync-max-replicas", repl_diskless_sync_max_replicas, 0, INT_MAX, "0"),
+    ENUM_OPTION("repl-diskless-load", repl_diskless_load, diskless_loads, "disabled"),
     {.name = "repl-ping-replica-period",
      .alias = "repl-ping-slave-period",
      .kind = CONFIG_INT,
@@ -637,7 +639,6 @@ const struct config_kept config_kept[] = {
     {"proc-title-template", "{title} {listen-addr} {server-mode}", NULL},
     {"propagation-error-behavior", "ignore", NULL},
     {"loading-process-events-interval-bytes", "2097152", NULL},
-    {"repl-diskless-load", "disabled", NULL},
     {"replica-lazy-flush", "no", "slave-lazy-flush"},
     {"replica-ignore-disk-write-errors", "no", NULL},
     {"sanitize-dump-payload", "no", NULL},

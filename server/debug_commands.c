@@ -204,7 +204,7 @@ static void run_debug(struct client *c) {
         reply_help(c, lines);
         return;
     }
-    if (changes_data(c) && c->engine->loading) {
+    if (changes_data(c) && (c->engine->loading || c->engine->async_loading)) {
         reply_error(c, "LOADING Redis is loading the dataset in memory");
         return;
     }

@@ -60,6 +60,7 @@ struct engine {
     bool evicts;        /* over maxmemory, perhaps: a slice of each turn goes into eviction */
     bool over_memory;   /* at the start of the last command that a client sent */
     bool loading;       /* a file or a full copy is being loaded: commands answer -LOADING */
+    bool async_loading; /* a full copy is being loaded beside the data, which are served */
     bool in_loop;       /* the loop runs: it must not be run from inside */
     bool expire_active; /* DEBUG SET-ACTIVE-EXPIRE */
     bool tick_paused;   /* DEBUG PAUSE-CRON */

@@ -129,7 +129,7 @@ static bool evict_keys(struct engine *engine) {
 bool evict_until_under(struct engine *engine) {
     size_t limit = (size_t)engine->settings.maxmemory;
     bool obeys = engine->role == ROLE_REPLICA && engine->settings.replica_ignore_maxmemory;
-    if (obeys || engine->loading || engine->settings.import_mode) return true;
+    if (obeys || engine->loading || engine->async_loading || engine->settings.import_mode) return true;
     if (limit == 0 || memory_used_lately(engine) <= limit) return true;
     if (client_memory_evict(engine)) return true; /* their memory goes at the end of the turn */
     if (limit < EXACT_BELOW && is_under_exactly(engine)) return true;

@@ -236,6 +236,10 @@ static bool admit(struct client *c, const struct command *spec) {
         engine_refuse(c, "LOADING Redis is loading the dataset in memory");
         return false;
     }
+    if (engine->async_loading && engine_command_flags(c, spec) & COMMAND_NO_ASYNC_LOADING) {
+        engine_refuse(c, "LOADING Redis is loading the dataset in memory");
+        return false;
+    }
     if (engine->busy && !(spec->flags & COMMAND_ALLOW_BUSY)) {
         engine_refuse(c, "%s", script_busy_error(engine));
         return false;

@@ -137,7 +137,8 @@ static void info_memory(struct engine *engine, struct buf *out) {
 }
 
 static void info_persistence(struct engine *engine, struct buf *out) {
-    buf_printf(out, "loading:%d\r\nasync_loading:0\r\n", engine->loading);
+    buf_printf(out, "loading:%d\r\nasync_loading:%d\r\n", engine->loading,
+               engine->async_loading);
     hooks_info(engine, "persistence", out);
 }
 

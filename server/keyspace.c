@@ -309,6 +309,17 @@ uint64_t db_clear(struct db *db, bool lazy) {
     return count;
 }
 
+void db_give(struct db *from, struct db *to) {
+    ASSERT(db_size(to) == 0);
+    struct partitions *keys = from->partitions;
+    from->partitions = to->partitions;
+    to->partitions = keys;
+    to->expires = from->expires;
+    from->expires = 0;
+    to->avg_ttl_ms = 0;
+    to->expire_cursor = 0;
+}
+
 void db_swap(struct db *a, struct db *b) {
     struct partitions *keys = a->partitions;
     a->partitions = b->partitions;

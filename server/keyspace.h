@@ -117,6 +117,8 @@ void db_free_partitions(struct partitions *keys, bool lazy);
 /* Throw all keys away; the freeing happens on the helper thread when LAZY. Returns how many. */
 uint64_t db_clear(struct db *db, bool lazy);
 void db_swap(struct db *a, struct db *b);
+/* FROM, which nobody observed, gives all its keys to TO, which is empty. */
+void db_give(struct db *from, struct db *to);
 /* As table_scan(), over all partitions; the cursor is that of the SCAN command. */
 uint64_t db_scan(struct db *db, uint64_t cursor, void (*fn)(void *ctx, struct entry *e), void *ctx);
 /* Call FN for what is due at NOW_MS (table_due_scan) until END_US. False: there is more. */

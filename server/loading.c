@@ -5,11 +5,10 @@
 
 #include <unistd.h>
 
-void loading_begin(struct engine *engine, uint64_t total_bytes) {
+static void begin(struct engine *engine, uint64_t total_bytes) {
     struct persistence *p = persistence_of(engine);
-    ASSERT(!engine->loading);
+    ASSERT(!engine->loading && !engine->async_loading);
     engine_read_clock(engine);
-    engine->loading = true;
     p->loading_began_ms = engine->now_ms;
     p->loading_slice_us = engine->now_us;
     p->loading_total_bytes = total_bytes;
@@ -17,8 +16,18 @@ void loading_begin(struct engine *engine, uint64_t total_bytes) {
     p->loading_used_memory = 0;
 }
 
+void loading_begin(struct engine *engine, uint64_t total_bytes) {
+    begin(engine, total_bytes);
+    engine->loading = true;
+}
+
+void loading_begin_aside(struct engine *engine, uint64_t total_bytes) {
+    begin(engine, total_bytes);
+    engine->async_loading = true;
+}
+
 void loading_end(struct engine *engine) {
-    engine->loading = false;
+    engine->loading = engine->async_loading = false;
     engine_read_clock(engine);
 }
 

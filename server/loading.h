@@ -27,6 +27,9 @@ struct engine;
 
 /* TOTAL_BYTES: of all files together. Not while something is being loaded. */
 void loading_begin(struct engine *engine, uint64_t total_bytes);
+/* The same beside data that are served meanwhile (async_loading): only commands that would disturb
+ * it are refused, and no snapshot begins. */
+void loading_begin_aside(struct engine *engine, uint64_t total_bytes);
 /* Each of these may run a turn. ERR_STATE: the server is shutting down, so give up.
  * BYTES more were read, or are in: */
 MUST_CHECK enum err loading_advance(struct engine *engine, uint64_t bytes, struct why *why);

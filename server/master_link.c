@@ -3,24 +3,17 @@
  *     NONE <-> WAIT -> RESOLVING -> CONNECTING -> HANDSHAKE -> TRANSFER -> LOADING -> CONNECTED
  *               ^___________________________________________________________________/  any break
  *
- * Loading is done in slices (loading.h), with the socket unread: what the master streams meanwhile
+ * What comes in TRANSFER, and LOADING: master_load.c. Loading is done in slices (loading.h), with the socket unread: what the master streams meanwhile
  * waits there and at the master. It hears an empty line each second, so that it goes on waiting.
  */
 #include "server/replication.h"
 
-#include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
-#include "server/aof.h"
 #include "server/block.h"
-#include "server/function.h"
-#include "server/loading.h"
-#include "server/multi.h"
 #include "server/oom.h"
-#include "server/tracking.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -54,15 +47,6 @@ static struct replication *of(struct master_link *link) {
 
 static void poll_closed(uv_handle_t *handle) {
     mem_free(handle);
-}
-
-static void drop_transfer(struct master_link *link) {
-    struct why why;
-    if (link->temp_fd >= 0) close(link->temp_fd);
-    link->temp_fd = -1;
-    if (link->temp && fs_remove(link->temp, &why)) engine_log(link->engine, '#', "%s", why.text);
-    mem_free(link->temp);
-    link->temp = NULL;
 }
 
 static void hide(struct master_link *link) {
@@ -102,7 +86,7 @@ static void hang_up(struct master_link *link) {
     link->fd = -1;
     buf_close(&link->in);
     buf_close(&link->out);
-    drop_transfer(link);
+    master_load_drop(link);
     if (link->state == LINK_CONNECTED) {
         obey_reset(link);
         link->down_since_ms = link->engine->now_ms;
@@ -139,68 +123,6 @@ void master_link_send(struct master_link *link) {
     watch(link);
 }
 
-/* ---- the full copy ---- */
-
-static enum err begin_transfer(struct master_link *link, struct why *why) {
-    struct buf name = {0};
-    buf_printf(&name, "temp-repl%d-%u.rdb", (int)getpid(), link->generation);
-    link->temp = mem_strdup(buf_text(&name));
-    buf_close(&name);
-    link->transfer_bytes = 0;
-    link->transfer_total = link->psync.rdb_size;
-    link->state = LINK_TRANSFER;
-    engine_log(link->engine, '*', "Full resync from master: %s:%lld", link->psync.replid,
-               (long long)link->psync.offset);
-    return fs_open(link->temp, O_WRONLY | O_CREAT | O_TRUNC, &link->temp_fd, why);
-}
-
-/* What was there is freed beside the engine: it may be a lot. */
-static void empty_dbs(struct engine *engine) {
-    for (int i = 0; i < engine->db_count; i++) {
-        multi_db_changes(&engine->dbs[i], NULL);
-        (void)db_clear(&engine->dbs[i], true);
-    }
-    functions_flush(engine);
-    checkpoints_clear(&persistence_of(engine)->checkpoints);
-    tracking_flushed(engine);
-}
-
-/* Those who replicate from us had our old history. */
-static void adopt_history(struct master_link *link) {
-    struct replication *r = of(link);
-    replicas_disconnect(r);
-    replication_drop_backlog(r);
-    history_new_id(&r->history);
-    memcpy(r->history.id, link->psync.replid, sizeof r->history.id);
-    r->history.offset = link->psync.offset;
-    replication_need_backlog(r);
-    link->may_continue = true;
-}
-
-static enum err load_transfer(struct master_link *link, struct why *why) {
-    struct engine *engine = link->engine;
-    struct rdb_place place;
-    engine_log(engine, '*', "MASTER <-> REPLICA sync: Loading DB in memory");
-    link->may_continue = false; /* until it is whole */
-    bgsave_stop(engine);
-    empty_dbs(engine);
-    loading_begin(engine, link->transfer_bytes);
-    enum err err = rdb_load_file(engine, link->temp, RDB_LOAD_KEEP_EXPIRED, &place, NULL, why);
-    loading_end(engine);
-    if (err) {
-        empty_dbs(engine);
-        return err;
-    }
-    adopt_history(link);
-    obey_begin(link, place.db < 0 ? 0 : place.db);
-    struct aof *aof = persistence_of(engine)->aof;
-    struct why aof_why;
-    if (aof_is_on(aof) && aof_restart(aof, &aof_why))
-        engine_log(engine, '#', "Can't start the AOF anew: %s", aof_why.text);
-    engine_log(engine, '*', "MASTER <-> REPLICA sync: Finished with success");
-    return OK;
-}
-
 static void connected(struct master_link *link);
 
 /* Outside of the loop. */
@@ -208,7 +130,7 @@ static void load_now(struct engine *engine) {
     struct master_link *link = &replication_of(engine)->link;
     struct why why;
     if (link->state != LINK_LOADING) return; /* REPLICAOF came between */
-    enum err err = load_transfer(link, &why);
+    enum err err = master_load_run(link, &why);
     if (engine->shutting_down) return;
     link->last_io_ms = replication_now_ms(of(link));
     if (err) {
@@ -229,7 +151,7 @@ static void begin_loading(struct master_link *link) {
 /* ---- the handshake ---- */
 
 static void connected(struct master_link *link) {
-    drop_transfer(link);
+    master_load_drop(link);
     link->state = LINK_CONNECTED;
     link->down_since_ms = 0;
     link->last_ack_ms = 0;
@@ -259,15 +181,14 @@ static bool obey_event(struct master_link *link, enum psync_event event, struct 
     case PSYNC_EV_SEND: master_link_send(link); return true;
     case PSYNC_EV_FULL:
         failover_answered(of(link), true);
-        err = begin_transfer(link, why);
+        err = master_load_begin(link, why);
         break;
     case PSYNC_EV_CONTINUE:
         failover_answered(of(link), true);
         continued(link);
         return true;
     case PSYNC_EV_BYTES:
-        link->transfer_bytes += link->psync.rdb.size;
-        err = fs_write(link->temp_fd, link->psync.rdb, link->temp, why);
+        err = master_load_take(link, link->psync.rdb, why);
         break;
     case PSYNC_EV_RDB_END: begin_loading(link); return false;
     case PSYNC_EV_LATER:
@@ -287,6 +208,10 @@ static void take_handshake(struct master_link *link) {
         if (event != PSYNC_EV_BYTES) buf_consume(&link->in, used);
         if (!obey_event(link, event, &why)) return;
         if (event == PSYNC_EV_BYTES) buf_consume(&link->in, used);
+        if (event == PSYNC_EV_BYTES && link->is_diskless) {
+            begin_loading(link); /* it reads on by itself */
+            return;
+        }
         if (event == PSYNC_EV_MORE || link->state == LINK_CONNECTED) return;
     }
 }
@@ -515,7 +440,7 @@ void master_link_tick(struct replication *r) {
     uint64_t now_ms = replication_now_ms(r),
              timeout_ms = (uint64_t)r->engine->settings.repl_timeout_s * 1000;
     if (link->state == LINK_LOADING && now_ms - link->last_io_ms >= 1000) still_here(link, now_ms);
-    if (link->state == LINK_NONE || r->engine->loading) return;
+    if (link->state == LINK_NONE || r->engine->loading || r->engine->async_loading) return;
     if (link->state == LINK_WAIT) {
         if (now_ms >= link->retry_at_ms) resolve(link);
         return;

@@ -11,6 +11,7 @@
 #define SERVER_PERSISTENCE_H
 
 #include "lib/base/why.h"
+#include "lib/redis/rdb_read.h"
 #include "server/checkpoints.h"
 #include "server/engine.h"
 #include "server/snapshot.h"
@@ -93,6 +94,29 @@ enum rdb_load_flag {
  * follow). */
 MUST_CHECK enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,
                                   struct rdb_place *place, uint64_t *used_bytes, struct why *why);
+
+/* Where a load goes that must not touch what is there until it is whole. */
+struct rdb_aside {
+    struct db *dbs; /* as many as the engine has; owned */
+    struct checkpoints checkpoints;
+    struct buf functions; /* libraries, each behind its size (8 bytes) */
+};
+struct rdb_aside *rdb_aside_new(struct engine *engine) __attribute__((returns_nonnull));
+void rdb_aside_free(struct engine *engine, struct rdb_aside *aside); /* with all that it has */
+void rdb_aside_add_function(struct rdb_aside *aside, struct slice code);
+/* It becomes the data; the old data are gone, and those who look at them were told. ERR_CORRUPT: a
+ * library of functions cannot be loaded: all is as it was, but for the functions, which are gone. No
+ * snapshot began since ASIDE is there. */
+MUST_CHECK enum err rdb_aside_adopt(struct engine *engine, struct rdb_aside *aside,
+                                    struct why *why);
+/* All keys, functions and checkpoints go, what was told of them to clients and links too. */
+void rdb_forget_all(struct engine *engine);
+
+/* The same from SOURCE, whose read() runs turns by itself, by the one reader. ASIDE NULL: into the
+ * databases. */
+MUST_CHECK enum err rdb_load_stream(struct engine *engine, struct rdb_source *source,
+                                    struct rdb_aside *aside, unsigned flags,
+                                    struct rdb_place *place, struct why *why);
 
 /* The RDB of the settings, if there is one, and what it says about the stream. */
 MUST_CHECK enum err persistence_load_rdb(struct engine *engine, struct why *why);

@@ -27,6 +27,8 @@
 
 struct loader {
     struct engine *engine;
+    struct db *dbs;          /* where keys go: the engine's, or those of */
+    struct rdb_aside *aside; /* NULL: none */
     struct db *db; /* selected */
     struct load_team *team;
     struct value_builder builder; /* for what stands between keys, and for REST */
@@ -60,7 +62,8 @@ static bool to_int(struct slice text, int64_t *number) {
 }
 
 static void load_checkpoint(struct loader *loader, struct slice name, struct slice value) {
-    struct checkpoints *all = &persistence_of(loader->engine)->checkpoints;
+    struct checkpoints *all =
+        loader->aside ? &loader->aside->checkpoints : &persistence_of(loader->engine)->checkpoints;
     int64_t epoch;
     if (slice_equal(name, SLICE(CHECKPOINT_AUX_EPOCH))) {
         if (to_int(value, &epoch) && epoch > 0 && (uint64_t)epoch > all->epoch)
@@ -96,6 +99,10 @@ static enum err load_aux(void *self, struct slice name, struct slice value, stru
 static enum err load_function(void *self, struct slice code, struct why *why) {
     struct value_builder *builder = self;
     struct loader *loader = builder->self;
+    if (loader->aside) {
+        rdb_aside_add_function(loader->aside, code);
+        return OK;
+    }
     return functions_load(loader->engine, code, loader->flags & RDB_LOAD_MERGE, why);
 }
 
@@ -114,7 +121,7 @@ static enum err load_select(void *self, uint32_t db, struct why *why) {
     struct value_builder *builder = self;
     struct loader *loader = builder->self;
     (void)why; /* the reader has checked the number */
-    loader->db = &loader->engine->dbs[db];
+    loader->db = &loader->dbs[db];
     return OK;
 }
 
@@ -153,7 +160,7 @@ static enum err says_twice(const struct db_addition *key, struct why *why) {
 /* The entry is the database's, or gone. */
 static enum err take_key(struct loader *loader, const struct db_addition *key, struct why *why) {
     struct persistence *p = persistence_of(loader->engine);
-    struct db *db = &loader->engine->dbs[key->db];
+    struct db *db = &loader->dbs[key->db];
     if (is_to_be_dropped(loader, key)) {
         p->keys_expired_on_load++;
         note_dropped(loader, key);
@@ -169,11 +176,11 @@ static enum err take_key(struct loader *loader, const struct db_addition *key, s
 static void fetch(const struct loader *loader, const struct load_piece *piece, size_t at) {
     if (at + AHEAD_SEGMENT < piece->count) {
         const struct db_addition *key = &piece->keys[at + AHEAD_SEGMENT];
-        db_addition_fetch(&loader->engine->dbs[key->db], key, 0);
+        db_addition_fetch(&loader->dbs[key->db], key, 0);
     }
     if (at + AHEAD_BUCKET < piece->count) {
         const struct db_addition *key = &piece->keys[at + AHEAD_BUCKET];
-        db_addition_fetch(&loader->engine->dbs[key->db], key, 1);
+        db_addition_fetch(&loader->dbs[key->db], key, 1);
     }
 }
 
@@ -301,11 +308,18 @@ static unsigned threads_for(const struct engine *engine) {
     return wanted > 1 ? (unsigned)wanted - 1 : 0;
 }
 
-static void loader_open(struct loader *loader, int fd, struct rdb_limits limits,
-                        struct sliced_source *source) {
+static struct rdb_limits limits_of(const struct engine *engine) {
+    struct rdb_limits limits = RDB_LIMITS_DEFAULT;
+    limits.databases_max = (uint64_t)engine->db_count;
+    limits.skip_empty = true;
+    return limits;
+}
+
+static void loader_open(struct loader *loader, struct rdb_place *place) {
     struct engine *engine = loader->engine;
-    *source = (struct sliced_source){.source.read = read_slice, .engine = engine};
-    rdb_source_file_init(&source->file, fd);
+    struct persistence *p = persistence_of(engine);
+    *place = (struct rdb_place){.offset = -1, .db = -1};
+    p->keys_loaded = p->keys_expired_on_load = 0;
     value_builder_init(&loader->builder, &engine->settings.types, loader, take_value);
     struct rdb_handler *handler = &loader->builder.handler;
     handler->aux = load_aux;
@@ -313,7 +327,19 @@ static void loader_open(struct loader *loader, int fd, struct rdb_limits limits,
     handler->select_db = load_select;
     handler->resize = load_resize;
     handler->key_empty = say_empty_of_rest;
-    loader->in_memory = rdb_reader_open(NULL, limits, handler);
+}
+
+static void loader_close(struct loader *loader) {
+    loader->place->known = loader->place->id[0] && loader->place->offset >= 0;
+    value_builder_close(&loader->builder);
+}
+
+static void team_open(struct loader *loader, int fd, struct sliced_source *source) {
+    struct engine *engine = loader->engine;
+    *source = (struct sliced_source){.source.read = read_slice, .engine = engine};
+    rdb_source_file_init(&source->file, fd);
+    struct rdb_limits limits = limits_of(engine);
+    loader->in_memory = rdb_reader_open(NULL, limits, &loader->builder.handler);
     struct load_plan plan = {.fd = fd,
                              .threads = threads_for(engine),
                              .limits = limits,
@@ -324,34 +350,46 @@ static void loader_open(struct loader *loader, int fd, struct rdb_limits limits,
     loader->team = load_team_open(&plan);
 }
 
-static void loader_close(struct loader *loader) {
+static void team_close(struct loader *loader) {
     load_team_close(loader->team);
     rdb_reader_close(loader->in_memory);
-    value_builder_close(&loader->builder);
 }
 
 enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,
                        struct rdb_place *place, uint64_t *used_bytes, struct why *why) {
-    struct loader loader = {.engine = engine, .place = place, .flags = flags};
-    struct persistence *p = persistence_of(engine);
+    struct loader loader = {.engine = engine, .dbs = engine->dbs, .place = place, .flags = flags};
     struct sliced_source source;
-    struct rdb_limits limits = RDB_LIMITS_DEFAULT;
-    limits.databases_max = (uint64_t)engine->db_count;
-    limits.skip_empty = true;
-    *place = (struct rdb_place){.offset = -1, .db = -1};
-    p->keys_loaded = p->keys_expired_on_load = 0;
     int fd;
     enum err err = fs_open(path, O_RDONLY, &fd, why);
-    if (err) return err;
-    loader_open(&loader, fd, limits, &source);
-    err = take_all(&loader, limits, &source.source, why);
-    place->known = place->id[0] && place->offset >= 0;
-    if (used_bytes) *used_bytes = loader.end;
-    if (err) err = why_add(why, err, "%s", path);
+    loader_open(&loader, place);
+    if (!err) {
+        team_open(&loader, fd, &source);
+        err = take_all(&loader, limits_of(engine), &source.source, why);
+        if (used_bytes) *used_bytes = loader.end;
+        if (err) err = why_add(why, err, "%s", path);
+        team_close(&loader);
+        close(fd);
+    }
     if (loader.empty_keys)
         engine_log(engine, '*', "%s: empty keys skipped: %llu.", path,
                    (unsigned long long)loader.empty_keys);
     loader_close(&loader);
-    close(fd);
+    return err;
+}
+
+enum err rdb_load_stream(struct engine *engine, struct rdb_source *source,
+                         struct rdb_aside *aside, unsigned flags, struct rdb_place *place,
+                         struct why *why) {
+    struct loader loader = {.engine = engine,
+                            .dbs = aside ? aside->dbs : engine->dbs,
+                            .aside = aside,
+                            .place = place,
+                            .flags = flags};
+    loader_open(&loader, place);
+    struct rdb_reader *reader =
+        rdb_reader_open(source, limits_of(engine), &loader.builder.handler);
+    enum err err = rdb_reader_run(reader, why);
+    rdb_reader_close(reader);
+    loader_close(&loader);
     return err;
 }

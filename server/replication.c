@@ -331,7 +331,7 @@ static void info_link(const struct replication *r, struct buf *out) {
         link->state == LINK_TRANSFER || link->state == LINK_LOADING,
         (long long)(read_offset > r->history.offset ? read_offset : r->history.offset),
         (long long)r->history.offset);
-    if (link->state == LINK_TRANSFER)
+    if (link->state == LINK_TRANSFER || (link->state == LINK_LOADING && link->is_diskless))
         buf_printf(out,
                    "master_sync_total_bytes:%llu\r\nmaster_sync_read_bytes:%llu\r\nmaster_sync_"
                    "left_bytes:%lld\r\n"

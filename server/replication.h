@@ -5,8 +5,8 @@
  *
  *     replication.c  the stream, roles, INFO and ROLE     replica.c      what one replica is sent
  *     failover.c     FAILOVER                             full_sync.c    what several are sent at once
- *     replconf.c     PSYNC, SYNC, REPLCONF                master_link.c  from REPLICAOF to the
- * stream master_stream.c  obey the master's stream
+ *     replconf.c     PSYNC, SYNC, REPLCONF                master_link.c  from REPLICAOF to the stream
+ *     master_load.c  the RDB that comes first             master_stream.c  obey the master's stream
  *
  * Source of behaviour: replication.c of Redis 7.0; design page protocol-facts.md.
  */
@@ -90,6 +90,10 @@ struct master_link {
     char *temp;               /* the RDB that is being received; owned */
     int temp_fd;
     uint64_t transfer_bytes, transfer_total;
+    bool is_diskless;     /* this full copy is loaded from the socket */
+    struct buf rdb;       /* of it: what came and is not loaded yet */
+    bool rdb_ended;       /* and nothing comes behind it */
+    uint64_t rdb_came_ms; /* monotonic */
     unsigned generation; /* answers of an older name lookup are dropped */
 };
 
@@ -186,6 +190,16 @@ void master_link_check_killed(struct replication *r); /* CLIENT KILL of the mast
 void master_link_lost(struct master_link *link, const char *words);
 void master_link_send(struct master_link *link); /* what is in link->out */
 const char *master_link_state_name(const struct master_link *link);
+
+/* ---- master_load.c ---- */
+MUST_CHECK enum err master_load_begin(struct master_link *link, struct why *why); /* FULLRESYNC */
+/* The next bytes of the RDB. */
+MUST_CHECK enum err master_load_take(struct master_link *link, struct slice bytes,
+                                     struct why *why);
+/* Load it, outside of the loop. Our data and our history are then the master's; after an error they
+ * are empty, or (swapdb) as they were. */
+MUST_CHECK enum err master_load_run(struct master_link *link, struct why *why);
+void master_load_drop(struct master_link *link); /* what was received is not needed any more */
 
 /* ---- master_stream.c ---- */
 void obey_begin(struct master_link *link, int64_t db); /* db: selected; -1: as it was */

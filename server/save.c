@@ -171,7 +171,7 @@ static bool save_point_reached(const struct engine *engine) {
 static void tick(struct engine *engine) {
     struct persistence *p = persistence_of(engine);
     struct why why;
-    if (p->bgsave || engine->loading || engine->shutting_down ||
+    if (p->bgsave || engine->loading || engine->async_loading || engine->shutting_down ||
         snapshots_active(engine) >= SNAPSHOTS_MAX)
         return;
     if (save_point_reached(engine))
@@ -288,7 +288,7 @@ static void info(struct engine *engine, struct buf *out) {
                (long long)p->keys_loaded);
     aof_info(p->aof, out);
     snapshot_info(engine, out);
-    if (!engine->loading) return;
+    if (!engine->loading && !engine->async_loading) return;
     info_loading(engine, out);
 }
 

@@ -115,6 +115,7 @@ struct settings {
         replica_priority, min_replicas_to_write, min_replicas_max_lag_s;
     char *replica_announce_ip;
     int64_t replica_announce_port;
+    int64_t repl_diskless_load; /* enum diskless_load (master_load.c) */
 };
 
 #endif

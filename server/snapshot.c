@@ -386,6 +386,8 @@ enum err snapshot_start(struct engine *engine, const struct snapshot_want *want,
                         struct snapshot **snapshot, struct why *why) {
     struct snapshots *all = open_all(engine);
     unsigned slot = free_slot(all);
+    if (engine->async_loading) /* what is loaded counts as captured by all that there were */
+        return why_set(why, ERR_STATE, "other data are being loaded");
     if (slot == SNAPSHOTS_MAX || all->active >= SNAPSHOTS_MAX)
         return why_set(why, ERR_STATE, "%d snapshots are under way already", SNAPSHOTS_MAX);
     struct snapshot *s = NEW(struct snapshot);
