@@ -170,7 +170,7 @@ static void test_what_old_readers_get_is_the_same_value(void **state) {
             struct buf old = {0}, body = {0};
             uint8_t rdb_type = value_rdb_type_for(&value, version);
             assert_true(rdb_type_version(rdb_type) <= version);
-            value_put_as(&body, &value, rdb_type, round % 2);
+            value_put_as(&body, &value, rdb_type, round % 2 ? RDB_PACK : RDB_PLAIN);
             dump_put(&old, rdb_type, buf_slice(&body));
             assert_true(digest_equal(digest_of(buf_slice(&now)), digest_of(buf_slice(&old))));
             buf_close(&old);
