@@ -140,19 +140,37 @@ void blocked_end(struct client *c) {
     blocked->asked_us = w->now_us;
 }
 
-/* The same request with the time that is left: at least a millisecond, since 0 means for ever. */
+/* The time that is left, as it stands in a request: at least a millisecond, since 0 means for ever. */
+static void write_left(uint64_t deadline_us, uint64_t now_us, bool milliseconds, char text[32]) {
+    uint64_t left_us = deadline_us > now_us ? deadline_us - now_us : 0;
+    if (left_us < 1000) left_us = 1000;
+    if (milliseconds)
+        (void)snprintf(text, 32, "%" PRIu64, (left_us + 999) / 1000);
+    else
+        (void)snprintf(text, 32, "%" PRIu64 ".%06" PRIu64, left_us / 1000000, left_us % 1000000);
+}
+
+void blocked_write_rest(const struct command *command, const struct resp_request *r,
+                        uint64_t deadline_us, uint64_t now_us, struct buf *out) {
+    size_t at = 0;
+    char text[32];
+    bool milliseconds = false;
+    struct slice *argv = NEW_ARRAY(struct slice, r->argc);
+    memcpy(argv, r->argv, r->argc * sizeof *argv);
+    if (deadline_us != 0 && find_timeout(command, r, &at, &milliseconds)) {
+        write_left(deadline_us, now_us, milliseconds, text);
+        argv[at] = slice_text(text);
+    }
+    resp_write_command(out, r->argc, argv);
+    mem_free(argv);
+}
+
+/* The same request with the time that is left. */
 static void shorten(struct client *c) {
     struct blocked *blocked = c->blocked;
     if (blocked->deadline_us == 0) return;
-    uint64_t now_us = c->worker->now_us;
-    uint64_t left_us = blocked->deadline_us > now_us ? blocked->deadline_us - now_us : 0;
-    if (left_us < 1000) left_us = 1000;
     char text[32];
-    if (blocked->milliseconds)
-        (void)snprintf(text, sizeof text, "%" PRIu64, (left_us + 999) / 1000);
-    else
-        (void)snprintf(text, sizeof text, "%" PRIu64 ".%06" PRIu64, left_us / 1000000,
-                       left_us % 1000000);
+    write_left(blocked->deadline_us, c->worker->now_us, blocked->milliseconds, text);
     struct resp_request again = {0};
     struct why why;
     size_t used = 0;

@@ -24,6 +24,9 @@ enum take blocked_request(struct client *client, const struct command *command);
 enum take blocked_wait(struct client *client); /* WAIT */
 /* The timeout of a blocking request in microseconds; 0: for ever. */
 uint64_t blocked_timeout_us(const struct command *command, const struct resp_request *request);
+/* The same request with the time that is left until DEADLINE_US (0: as it is). */
+void blocked_write_rest(const struct command *command, const struct resp_request *request,
+                        uint64_t deadline_us, uint64_t now_us, struct buf *out);
 void blocked_free(struct client *client);
 
 /* In a hold: ask the server to end it (again, if the last time came too early). */

@@ -69,7 +69,7 @@ void drain_on_loop(struct gateway *gw, uint64_t stage) {
     enter(gw, stage == DRAIN_ANSWERING ? DRAIN_CLOSING : DRAIN_OVER);
 }
 
-/* Half of the time is for the others: answers must not wait for a state that does not move. */
+/* A part of the time is for the answers: they must not wait for a state that does not move. */
 void drain_tick(struct gateway *gw) {
     struct drain *d = &gw->drain;
     uint64_t now_ms = loop_now_ms(gw->main);
@@ -79,7 +79,7 @@ void drain_tick(struct gateway *gw) {
         return;
     }
     if (d->stage != DRAIN_LEAVING) return;
-    bool late = now_ms - d->began_ms >= (d->until_ms - d->began_ms) / 2;
+    bool late = now_ms - d->began_ms >= (d->until_ms - d->began_ms) / 3 * 2;
     if (late) log_warn("gateway.keeps_slots", LOG_S("why", "they were not handed over in time"));
     if (late || !lanes_leave(gw)) enter(gw, DRAIN_ANSWERING);
 }

@@ -32,7 +32,7 @@ enum drain_stage { DRAIN_SERVING, DRAIN_LEAVING, DRAIN_ANSWERING, DRAIN_CLOSING,
 struct drain {
     enum drain_stage stage;
     uint64_t began_ms, until_ms;
-    bool asked;       /* state, to hand our slots over */
+    bool asked, kept; /* state, to hand our slots over; and it said that nobody could have them */
     unsigned waiting; /* loops that did not say that the stage is done; with the lanes, one more */
 };
 

@@ -567,6 +567,7 @@ void dual_close(struct dual *d) {
     dual_audit_close(d->audit);
     dual_witness_close(d->witness);
     peers_close(d->peers);
+    dual_slots_close(d);
     dual_asks_close(d);
     lanes_close(&d->lanes);
     dual_reads_close(d);

@@ -108,9 +108,10 @@ const char *dual_unfit(const struct command *command);
 /* State has said which slots are whose. TABLE lives for ever. */
 struct slot_table;
 void dual_take_table(struct dual *dual, const struct slot_table *table);
-/* For a hand-over of slots, while it is held: stop, and report when all is answered and confirmed.
- * Not REST: go on. */
-void dual_rest(struct dual *dual, bool rest);
+/* For a hand-over of slots by this NUMBER, while it is held: stop, tell those who get slots of ours in
+ * TABLE (taken) what is known of them, and report when all is answered and confirmed. / Go on. */
+void dual_rest(struct dual *dual, uint64_t number, struct slot_table *table);
+void dual_rest_over(struct dual *dual);
 /* From another loop; takes it. */
 void dual_ask(struct dual *dual, struct ask *ask);
 /* CLIENT UNBLOCK of a client that waits in the gateway (C17); false: it does not. It has its answer

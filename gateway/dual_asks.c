@@ -1,4 +1,5 @@
 /* dual_asks.c -- dual write: what clients of other loops ask of the lanes. See far.h. */
+#include "gateway/blocked.h"
 #include "gateway/dual_inside.h"
 #include "gateway/dual_witness.h"
 #include "gateway/peers.h"
@@ -150,14 +151,27 @@ void dual_ask_tried(struct dual *d, struct ask *ask, struct lane_item *item) {
     ask->pin = NULL;
 }
 
+#define END_US 500000u /* for what has not left when the process is to end (drain.h) */
+
+/* Nothing was done, and its client may ask again: it is hung up on. */
+static void lose(struct dual *d, struct ask *ask) {
+    if (ask->pin != NULL) peers_unpin(d->peers, ask->pin);
+    ask->pin = NULL;
+    give_back(d, ask, ASK_LOST);
+}
+
 void dual_asks_tick(struct dual *d) {
-    uint64_t limit_us = (uint64_t)d->worker->gw->config->cutover.max_blackout * 1000;
+    bool ends = d->worker->end.on;
+    uint64_t limit_us = ends ? END_US : (uint64_t)d->worker->gw->config->cutover.max_blackout * 1000;
     for (unsigned i = 0; i < d->lanes.count; i++) {
         while (!list_is_empty(&d->parked[i])) {
             struct ask *ask = LIST_OWNER(d->parked[i].next, struct ask, link);
             if (d->worker->now_us - ask->parked_at_us <= limit_us) break;
             list_remove(&ask->link);
-            try_again(d, ask);
+            if (ends)
+                lose(d, ask);
+            else
+                try_again(d, ask);
         }
     }
 }
@@ -208,6 +222,17 @@ static void cancel(struct dual *d, const struct ask *what) {
         struct ask *ask = wait->ask;
         if (ask == NULL || ask->id != what->id || ask->origin != what->origin) continue;
         dual_wait_cancel(d, wait);
+        return;
+    }
+}
+
+/* One that waits for a table: nothing was done. */
+static void cancel_early(struct dual *d, const struct ask *what) {
+    LIST_EACH(&d->early, at) {
+        struct ask *ask = LIST_OWNER(at, struct ask, link);
+        if (ask->kind != ASK_DO || ask->id != what->id || ask->origin != what->origin) continue;
+        list_remove(&ask->link);
+        give_back(d, ask, ASK_LOST);
         return;
     }
 }
@@ -297,13 +322,50 @@ static void lose_parked(struct dual *d, struct list *parked) {
     }
 }
 
+void dual_ask_again(struct dual *d, struct ask *ask) {
+    struct effect_facts facts = dual_facts(d->worker);
+    struct resp_request r = {0};
+    struct why why;
+    size_t used = 0;
+    enum step step = resp_request_next(&r, &resp_request_limits_open, buf_slice(&ask->request),
+                                       &used, &why);
+    ASSERT(step == STEP_DONE); /* we wrote it ourselves */
+    const struct command *command = command_lookup(r.argc, r.argv);
+    struct buf rest = {0};
+    effect_free(ask->effect);
+    ask->effect = effect_new(&facts, ask->db, command, r.argc, r.argv);
+    blocked_write_rest(command, &r, ask->deadline_us, d->worker->now_us, &rest);
+    resp_request_close(&r);
+    buf_close(&ask->request);
+    ask->request = rest;
+    ask->table = NULL; /* its client has nothing else under way */
+    ask->version = d->table_of_slots->version;
+    ask->told = false;
+    if (ask->effect->blocking)
+        route(d, ask);
+    else
+        give_back(d, ask, ASK_LOST); /* a peer that errs: it may have been done */
+}
+
+void dual_ask_moved(struct dual *d, struct ask *ask, uint64_t version) {
+    if (version <= d->table_of_slots->version)
+        dual_ask_again(d, ask);
+    else
+        list_push(&d->early, &ask->link);
+}
+
 void dual_asks_on_table(struct dual *d) {
     struct list early;
     for (unsigned i = 0; i < d->lanes.count; i++) lose_parked(d, &d->parked[i]);
     list_init(&early);
     list_move(&early, &d->early);
-    for (struct list *link; (link = list_pop(&early)) != NULL;)
-        route(d, LIST_OWNER(link, struct ask, link));
+    for (struct list *link; (link = list_pop(&early)) != NULL;) {
+        struct ask *ask = LIST_OWNER(link, struct ask, link);
+        if (ask->effect == NULL)
+            dual_ask_again(d, ask); /* dual_ask_moved() */
+        else
+            route(d, ask);
+    }
 }
 
 void dual_ask(struct dual *d, struct ask *ask) {
@@ -322,6 +384,7 @@ void dual_ask(struct dual *d, struct ask *ask) {
     case ASK_UNBLOCK: unblock(d, ask); break;
     case ASK_CANCEL:
         cancel(d, ask);
+        cancel_early(d, ask);
         if (d->peers != NULL) peers_cancel(d->peers, ask);
         break;
     default: UNREACHABLE("ask");

@@ -305,11 +305,11 @@ void dual_waits_wrote(struct dual *d, const struct effect *effect) {
     }
 }
 
-static void try_again(struct dual *d, struct dual_wait *wait);
+static bool try_again(struct dual *d, struct dual_wait *wait);
 
 static void on_pinned(struct dual *d, struct ask *ask) {
     ask->wait->trying = false;
-    try_again(d, ask->wait);
+    (void)try_again(d, ask->wait);
 }
 
 /* Keys of other gateways are pinned for each try, and not while the client waits (C10a). Takes
@@ -324,7 +324,31 @@ static bool pin_first(struct dual *d, struct dual_wait *wait, struct effect *eff
     return true;
 }
 
-static void try_again(struct dual *d, struct dual_wait *wait) {
+/* The slot has got another owner meanwhile: its client waits there, for the time that is left. The
+ * wait ends here; nothing is under way for it. False: it is ours, or pinned elsewhere just now. */
+static bool moves_on(struct dual *d, struct dual_wait *wait) {
+    const struct slot_table *table = d->table_of_slots;
+    struct ask *ask = wait->ask;
+    if (table == NULL || ask == NULL || ask->pin != NULL || wait->trying) return false;
+    unsigned home = owners_home(table, wait->keys, d->self);
+    if (home == d->self || home >= table->count) return false;
+    struct buf request = wait->request;
+    wait->request = (struct buf){0};
+    dual_wait_free(d, wait);
+    if (ask->from_peer) {
+        buf_close(&request);
+        peers_moved(d->peers, ask);
+        return true;
+    }
+    buf_close(&ask->request);
+    ask->request = request;
+    dual_ask_again(d, ask);
+    return true;
+}
+
+/* False: it has gone to another gateway. */
+static bool try_again(struct dual *d, struct dual_wait *wait) {
+    if (moves_on(d, wait)) return false;
     struct resp_request r = {0};
     struct why why;
     size_t used = 0;
@@ -337,7 +361,7 @@ static void try_again(struct dual *d, struct dual_wait *wait) {
     struct effect *effect =
         effect_new(&facts, wait->db, command_lookup(r.argc, r.argv), r.argc, r.argv);
     resp_request_close(&r);
-    if (wait->ask != NULL && pin_first(d, wait, effect)) return;
+    if (wait->ask != NULL && pin_first(d, wait, effect)) return true;
     d->sending = wait->ask;
     void *who = wait->ask != NULL ? (void *)wait->ask : wait->client;
     if (lanes_send(&d->lanes, &place, effect, who, &item) == LANES_SENT)
@@ -346,6 +370,7 @@ static void try_again(struct dual *d, struct dual_wait *wait) {
         effect_free(effect);
     d->sending = NULL;
     if (wait->ask != NULL) dual_ask_tried(d, wait->ask, item);
+    return true;
 }
 
 void dual_wait_unblock(struct dual *d, struct dual_wait *wait, bool with_error) {
@@ -382,8 +407,16 @@ void dual_waits_turn(struct dual *d) {
             dual_wait_end(c);
             continue;
         }
-        if (wait->next_us <= now_us && worker_may_send(d->worker)) try_again(d, wait);
+        bool due = wait->next_us <= now_us && worker_may_send(d->worker);
+        if (due && !try_again(d, wait)) continue;
         if (!wait->trying && wait->next_us < d->waits_next_us) d->waits_next_us = wait->next_us;
+    }
+}
+
+void dual_waits_on_table(struct dual *d) {
+    for (struct list *next, *at = d->waits.next; at != &d->waits; at = next) {
+        next = at->next;
+        (void)moves_on(d, LIST_OWNER(at, struct dual_wait, link));
     }
 }
 

@@ -67,6 +67,12 @@ struct dual {
     unsigned owned;                      /* slots */
     uint64_t forwarded, pins_elsewhere; /* figures */
     bool resting; /* for a hand-over: nothing leaves (C22b) */
+    struct {      /* that hand-over, from REST to RELEASE */
+        uint64_t number;          /* 0: there is none */
+        struct slot_table *table; /* as it will be */
+        bool carried;             /* the parcels are on their way */
+        uint64_t until_ms;        /* that we wait for them to arrive */
+    } move;
     struct ask *sending;           /* the ask that is going down its lane */
     struct req *answering; /* whose answer a lane is being told */
     struct {
@@ -130,6 +136,7 @@ struct effect_facts dual_facts(struct worker *worker);
 /* dual_client.c: for the ops of the lanes. */
 void dual_waits_wrote(struct dual *dual, const struct effect *effect);
 void dual_waits_turn(struct dual *dual);
+void dual_waits_on_table(struct dual *dual); /* their slots may have got other owners */
 /* A blocking command found nothing: it waits. / It was answered, or lost; frees it. */
 void dual_wait_on(struct dual *dual, struct dual_wait *wait);
 void dual_wait_end(struct client *client);
@@ -150,6 +157,10 @@ void dual_ask_unpinned(struct dual *dual, struct ask *ask); /* others could not 
 void dual_ask_tried(struct dual *dual, struct ask *ask, struct lane_item *item);
 void dual_wait_cancel(struct dual *dual, struct dual_wait *wait);
 void dual_asks_on_table(struct dual *dual);
+/* A blocking one of this gateway that has to find its owner anew. */
+void dual_ask_again(struct dual *dual, struct ask *ask);
+/* Likewise, as soon as we have a table of VERSION. */
+void dual_ask_moved(struct dual *dual, struct ask *ask, uint64_t version);
 
 /* dual_client.c: the effect of COUNT requests that are a block; NULL: that is no such block. */
 struct effect *dual_block_effect(struct worker *worker, int32_t db, struct slice block,
@@ -158,7 +169,7 @@ struct effect *dual_block_effect(struct worker *worker, int32_t db, struct slice
 /* dual_slots.c */
 bool dual_is_settled(const struct dual *dual); /* all of the process before us is gone, at P */
 void dual_slots_turn(struct dual *dual);
-void dual_slots_free(struct dual *dual);
+void dual_slots_close(struct dual *dual);
 
 /* dual_databases.c: before a copy is asked for; false: B's database is not known afterwards. The
  * answer to it that the lane is to be told. A copy for F of what is at neither side. */

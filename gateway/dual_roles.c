@@ -64,7 +64,7 @@ void dual_drained(struct dual *d) {
 
 void dual_released(struct dual *d) {
     dual_witness_freeze(d->witness, false);
-    dual_rest(d, false);
+    dual_rest_over(d);
 }
 
 /* Slots that are dirty wait for a pass, which the next process makes. */

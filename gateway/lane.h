@@ -250,6 +250,9 @@ void lane_follower_answered(struct lane *lane, struct slice replies);
 MUST_CHECK bool lane_fence(struct lane *lane, struct lane_item *fence);
 void lane_fence_pass(struct lane *lane);
 
+/* For a hand-over, which cannot wait for much that is queued for F: its keys are dirty. */
+void lane_shed(struct lane *lane);
+
 /* ---- keys ---- */
 void lane_mark(struct lane *lane, int32_t db, struct slice name); /* from outside the order */
 void lane_mark_all(struct lane *lane);

@@ -29,6 +29,15 @@ static void drop_tail(struct lane *l) {
     }
 }
 
+#define SHED_ITEMS 1024u
+
+void lane_shed(struct lane *l) {
+    if (l->tail.count <= SHED_ITEMS) return;
+    for (const struct lane_item *item = l->tail.head; item != NULL; item = item->next)
+        if (item->kind == LANE_FENCE) return; /* its loss would make everything dirty */
+    drop_tail(l);
+}
+
 /* Send what the window has room for, up to a fence that is closed. */
 static void pump(struct lane *l) {
     while (l->tail.head != NULL && l->sent.count < l->rules.window_items_max &&

@@ -161,15 +161,17 @@ static void drop_barriers(struct lanes *lanes) {
     }
 }
 
-void lanes_own(struct lanes *lanes, const uint64_t owned[LANE_SLOTS / 64], bool shared,
-               bool trusted) {
+/* KNOWN: of those it is known which keys are dirty, or will be marked next. */
+static void own(struct lanes *lanes, const uint64_t owned[LANE_SLOTS / 64], bool shared,
+                const uint64_t known[LANE_SLOTS / 64], bool functions_known) {
     bool first = lanes->lane[0].keys.owned == NULL;
     for (unsigned slot = 0; slot < LANE_SLOTS; slot++) {
         struct lane *l = &lanes->lane[slot % lanes->count];
         uint64_t bit = UINT64_C(1) << (slot % 64);
         bool had = !first && (lanes->owned[slot / 64] & bit) != 0, has = owned[slot / 64] & bit;
-        if (has && !had && !trusted) lane_keys_mark_slot(&l->keys, slot);
-        if (has && !had && !trusted && slot == 0) lane_functions_mark(&lanes->functions);
+        if (!has || had) continue;
+        if ((known[slot / 64] & bit) == 0) lane_keys_mark_slot(&l->keys, slot);
+        if (!functions_known && slot == 0) lane_functions_mark(&lanes->functions);
     }
     memcpy(lanes->owned, owned, sizeof lanes->owned);
     bool all = true;
@@ -184,12 +186,25 @@ void lanes_own(struct lanes *lanes, const uint64_t owned[LANE_SLOTS / 64], bool 
     lane_scan_restart(&lanes->scan);
 }
 
+void lanes_own(struct lanes *lanes, const uint64_t owned[LANE_SLOTS / 64], bool shared,
+               bool trusted) {
+    static const uint64_t none[LANE_SLOTS / 64];
+    own(lanes, owned, shared, trusted ? owned : none, trusted);
+}
+
+void lanes_own_carried(struct lanes *lanes, const uint64_t owned[LANE_SLOTS / 64],
+                       const uint64_t carried[LANE_SLOTS / 64]) {
+    own(lanes, owned, true, carried, false);
+}
+
 void lanes_rest(struct lanes *lanes, bool rest) {
     for (unsigned i = 0; i < lanes->count; i++) {
-        if (rest)
+        if (rest) {
             lane_stop(&lanes->lane[i]);
-        else if (lane_barrier_is_idle(&lanes->barrier))
+            lane_shed(&lanes->lane[i]);
+        } else if (lane_barrier_is_idle(&lanes->barrier)) {
             lane_go(&lanes->lane[i]);
+        }
     }
 }
 

@@ -97,6 +97,9 @@ void lanes_unpin(struct lanes *lanes, const struct effect *effect);
  * its own any more. */
 void lanes_own(struct lanes *lanes, const uint64_t owned[LANE_SLOTS / 64], bool shared,
                bool trusted);
+/* Likewise, shared, but for CARRIED: what is dirty there the caller marks next (C22b). */
+void lanes_own_carried(struct lanes *lanes, const uint64_t owned[LANE_SLOTS / 64],
+                       const uint64_t carried[LANE_SLOTS / 64]);
 /* For a hand-over: nothing more leaves / nothing is under way to either side, or could be (C22b). */
 void lanes_rest(struct lanes *lanes, bool rest);
 bool lanes_are_at_rest(const struct lanes *lanes);

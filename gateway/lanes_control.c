@@ -51,11 +51,24 @@ static enum err drain(struct gateway *gw, struct slice barrier, struct why *why)
     return OK;
 }
 
-static enum err rest(struct gateway *gw, struct slice barrier, struct why *why) {
+/* WORDS: the number of the hand-over, and the table as it will be. */
+static enum err rest(struct gateway *gw, struct slice barrier, size_t count,
+                     const struct slice *words, struct why *why) {
     struct hold *hold = &gw->hold;
+    int64_t number = 0;
     if (!hold_is_held(hold) || !slice_equal(slice_text(hold->barrier), barrier))
         return why_set(why, ERR_STATE, "nothing is held for this barrier");
-    worker_tell(gw->workers[0], &(struct tell_message){.tell = TELL_REST});
+    if (!slice_to_int(words[0], &number) || number <= 0)
+        return why_set(why, ERR_PROTO, "a hand-over has a number above 0");
+    struct slot_table *table = NEW(struct slot_table);
+    enum err err = slot_table_read(table, count - 1, words + 1, why);
+    if (err != OK) {
+        mem_free(table);
+        return err;
+    }
+    worker_tell(gw->workers[0], &(struct tell_message){.tell = TELL_REST,
+                                                       .round = (uint64_t)number,
+                                                       .planned = table});
     return OK;
 }
 
@@ -87,16 +100,20 @@ enum err lanes_obey(struct gateway *gw, size_t argc, const struct slice *argv, s
     int64_t epoch = 0;
     struct slice verb = argc > 1 ? argv[1] : (struct slice){0};
     bool drains = slice_equal_nocase(verb, SLICE("DRAIN")) && argc == 4;
-    bool rests = slice_equal_nocase(verb, SLICE("REST")) && argc == 4;
+    bool rests = slice_equal_nocase(verb, SLICE("REST")) && argc > 5;
+    bool keeps = slice_equal_nocase(verb, SLICE("KEEP")) && argc == 3;
     bool opens = slice_equal_nocase(verb, SLICE("OPEN")) && argc == 3;
     bool closes = slice_equal_nocase(verb, SLICE("CLOSE")) && argc == 3;
-    if ((!drains && !rests && !opens && !closes) || !slice_to_int(argv[argc - 1], &epoch) || epoch < 0)
-        return why_set(why, ERR_PROTO, "LANES OPEN|CLOSE epoch, LANES DRAIN|REST barrier epoch");
+    if ((!drains && !rests && !keeps && !opens && !closes) || !slice_to_int(argv[argc - 1], &epoch) || epoch < 0)
+        return why_set(why, ERR_PROTO, "LANES OPEN|CLOSE|KEEP epoch, LANES DRAIN barrier epoch, "
+                       "LANES REST barrier number table epoch");
     if (!gw->capture_known || !gw->lanes)
         return why_set(why, ERR_STATE, "this gateway has no lanes");
     if ((uint64_t)epoch < gw->hold.epoch)
         return why_set(why, ERR_STATE, "epoch %" PRIu64 " is obeyed already", gw->hold.epoch);
-    if (rests) return rest(gw, argv[2], why);
+    if (keeps) gw->drain.kept = true;
+    if (keeps) return OK;
+    if (rests) return rest(gw, argv[2], argc - 4, argv + 3, why);
     return drains ? drain(gw, argv[2], why) : follow(gw, opens, why);
 }
 
@@ -147,7 +164,7 @@ bool lanes_may_leave(struct gateway *gw) {
 bool lanes_leave(struct gateway *gw) {
     if (!gw->drain.asked) control_report(gw->control, "LEAVING", NULL, SLICE("{}"));
     gw->drain.asked = true;
-    return lanes_may_leave(gw) || hold_is_held(&gw->hold);
+    return (lanes_may_leave(gw) && !gw->drain.kept) || hold_is_held(&gw->hold);
 }
 
 void lanes_tick(struct gateway *gw, bool second) {

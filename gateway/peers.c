@@ -225,6 +225,17 @@ static void on_greeted(struct peer *peer) {
     say_synced(peer);
 }
 
+/* Only what blocks can have waited there while the slot went to somebody else. */
+static bool on_moved(struct peer *peer, struct ask *ask, struct slice version) {
+    uint64_t number = 0;
+    if (!peers_read_number(version, &number)) return false;
+    if (ask == NULL) return true;
+    if (ask->block_count > 0 || buf_size(&ask->request) == 0) return false;
+    list_remove(&ask->link);
+    dual_ask_moved(peer->peers->dual, ask, number);
+    return true;
+}
+
 static bool on_message(struct peer *peer, size_t argc, const struct slice *argv) {
     uint64_t id = 0;
     if (!peer->greeted) {
@@ -237,7 +248,12 @@ static bool on_message(struct peer *peer, size_t argc, const struct slice *argv)
         on_pinned(peer, id);
         return true;
     }
+    if (argv[0].data[0] == 'C') { /* of an earlier hand-over: it does not count */
+        if (id == peer->carried) peer->carried = 0;
+        return true;
+    }
     struct ask *ask = find_ask(peer, id);
+    if (argv[0].data[0] == 'M') return argc == 3 && on_moved(peer, ask, argv[2]);
     bool answered = argv[0].data[0] == 'A' && argc == 3;
     if (!answered && argv[0].data[0] != 'L') return false;
     if (ask == NULL) return true; /* cancelled */
@@ -289,7 +305,7 @@ static void on_open(void *self) {
 static void forget_connection(struct peer *peer) {
     peer->stream = NULL;
     peer->greeted = false;
-    peer->synced = 0;
+    peer->synced = peer->carried = 0;
     buf_close(&peer->in);
     resp_request_close(&peer->request);
     peer->request = (struct resp_request){0};
@@ -408,6 +424,7 @@ void peers_on_table(struct peers *p, bool gained) {
 static void fail_late(struct peers *p, struct peer *peer) {
     const struct worker *w = p->dual->worker;
     uint64_t limit_us = (uint64_t)w->gw->config->cutover.max_blackout * 1000;
+    if (w->end.on) limit_us = 500000;
     while (!list_is_empty(&peer->asks)) {
         struct ask *ask = LIST_OWNER(peer->asks.next, struct ask, link);
         if (ask->told || w->now_us - ask->parked_at_us <= limit_us) return;
@@ -450,6 +467,7 @@ enum err peers_open(struct peers **peers, struct dual *d, struct why *why) {
     list_init(&p->visitors);
     holders_init(&p->holders, &d->lanes, peers_on_unpinned, d);
     list_init(&p->pins);
+    list_init(&p->parcels);
     enum err err = OK;
     if (at->kind != ENDPOINT_NONE)
         err = listener_open(&p->listener, d->worker->loop, at, NULL, peers_on_visit, p, why);
@@ -463,6 +481,7 @@ enum err peers_open(struct peers **peers, struct dual *d, struct why *why) {
 
 void peers_close(struct peers *p) {
     if (p == NULL) return;
+    peers_drop_parcels(p);
     listener_close(p->listener);
     while (!list_is_empty(&p->visitors))
         visitor_close(LIST_OWNER(p->visitors.next, struct visitor, link));

@@ -54,9 +54,26 @@ void peers_unblock(struct peers *peers, const struct ask *what); /* likewise */
 /* Of a visitor: the answer goes back to where it came from; frees ASK. */
 void peers_answer(struct peers *peers, struct ask *ask);
 
+/* A visitor's, of which nothing is under way: the slot is another's now, and it may ask there. */
+void peers_moved(struct peers *peers, struct ask *ask);
+
 /* Pin what EFFECT may write at all other gateways; DONE(ASK) when they all have. */
 struct far_pin *peers_pin(struct peers *peers, const struct effect *effect, struct ask *ask,
                           void (*done)(struct dual *dual, struct ask *ask));
 void peers_unpin(struct peers *peers, struct far_pin *pin);
+
+/* ---- a hand-over of slots (peers_carry.c) ---- */
+
+/* We are at rest, and dual->move says what will be: tell each gateway that gets slots of ours what we
+ * know about them. / Whether those that can be reached have it. */
+void peers_carry(struct peers *peers);
+bool peers_have_carried(const struct peers *peers);
+/* TABLE comes after BEFORE: adds those of our new slots to SLOTS about which all is known; how many.
+ * When the lanes own them: what is known. */
+unsigned peers_carried(struct peers *peers, const struct slot_table *before,
+                       const struct slot_table *table, uint64_t slots[LANE_SLOTS / 64]);
+void peers_unpack(struct peers *peers, const struct slot_table *before,
+                  const uint64_t slots[LANE_SLOTS / 64]);
+void peers_drop_parcels(struct peers *peers); /* nothing of it holds any more */
 
 #endif

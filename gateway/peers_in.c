@@ -28,6 +28,17 @@ void peers_answer(struct peers *p, struct ask *ask) {
     ask_free(ask);
 }
 
+void peers_moved(struct peers *p, struct ask *ask) {
+    struct buf out = {0};
+    peers_begin(&out, "M", 2);
+    peers_number(&out, ask->far_id);
+    peers_number(&out, peers_table(p)->version);
+    if (ask->visitor != NULL) stream_write(ask->visitor->stream, buf_slice(&out));
+    buf_close(&out);
+    list_remove(&ask->visit);
+    ask_free(ask);
+}
+
 /* ---- DO ---- */
 
 /* One request, or COUNT of them that are a block. NULL: they are not what they should be. */
@@ -154,6 +165,7 @@ static bool on_message(struct visitor *v, size_t argc, const struct slice *argv)
     bool hello = slice_equal(argv[0], SLICE("HELLO"));
     if (v->holder == NULL) return hello && argc == 3 && on_hello(v, argv);
     if (slice_equal(argv[0], SLICE("DO"))) return on_do(v, argc, argv);
+    if (slice_equal(argv[0], SLICE("CARRY"))) return peers_on_carry(v, argc, argv);
     if (hello || argc < 2 || !peers_read_number(argv[1], &number)) return false;
     if (slice_equal(argv[0], SLICE("PIN")) && argc > 2)
         return on_pin(v, number, argc - 2, argv + 2);

@@ -21,6 +21,7 @@ struct peer {
     struct buf in;
     struct resp_request request;
     struct list asks; /* not answered; those that wait for the connection have no `told` */
+    uint64_t carried; /* the number of a parcel that it has not acknowledged; 0: none */
     uint64_t synced;  /* the version that SYNCED named on this connection; 0: it was not said */
     uint64_t redial_at_ms;
 };
@@ -51,7 +52,7 @@ struct visitor {
 struct peers {
     struct dual *dual;
     struct listener *listener; /* NULL: nobody can reach us */
-    struct list out, visitors, pins;
+    struct list out, visitors, pins, parcels;
     struct holders holders;
     uint32_t bits; /* in use */
     uint64_t next_id;
@@ -69,6 +70,9 @@ bool peers_read_number(struct slice text, uint64_t *number);
 
 const struct slot_table *peers_table(const struct peers *peers);
 void peers_look(struct peers *peers); /* whether all pins that may be out there are known */
+
+/* peers_carry.c */
+bool peers_on_carry(struct visitor *visitor, size_t argc, const struct slice *argv);
 
 /* peers_in.c */
 void peers_on_visit(void *self, struct stream *stream);

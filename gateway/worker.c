@@ -259,7 +259,10 @@ static void on_tell(void *self) {
         break;
     case TELL_DRAIN: barrier_drain(w, m->round); break;
     case TELL_REST:
-        if (w->dual != NULL && w->held) dual_rest(w->dual, true);
+        if (w->dual != NULL && w->held)
+            dual_rest(w->dual, m->round, m->planned);
+        else
+            mem_free(m->planned);
         break;
     case TELL_DEAF: drain_loop_deaf(w); break;
     case TELL_END: drain_loop_end(w); break;

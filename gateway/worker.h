@@ -171,6 +171,7 @@ struct tell_message {
     enum side side;
     uint64_t backend; /* TELL_EPOCH: whose question this answers */
     const struct slot_table *table;
+    struct slot_table *planned; /* TELL_REST, with its number in `round`; the loop's */
     bool fine;        /* TELL_EPOCH: the epoch holds; TELL_FOLLOW */
     bool lanes;       /* capture `lane` (C1) */
     struct {

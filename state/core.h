@@ -108,6 +108,7 @@ struct core_slots_move {
     enum slots_move state;
     struct slot_table table; /* as it will be */
     uint64_t confirmed;      /* seats, as bits */
+    uint64_t number; /* of this try; no other has it, of whatever state */
     uint64_t until_ms, not_before_ms;
 };
 
@@ -210,7 +211,7 @@ void core_slots_route(struct core *core, struct member *gateway); /* it may hold
 void core_slots_tick(struct core *core);
 /* May a connection be used that NAME opened while it obeyed VERSION? (C25) */
 bool core_slots_admit(const struct core *core, struct slice name, struct slice version);
-bool core_slots_report(struct core *core, const struct member *gateway, const struct slice *words,
+bool core_slots_report(struct core *core, struct member *gateway, const struct slice *words,
                        size_t count);
 const char *core_slots_trouble(const struct core *core); /* a gateway that is away with its slots */
 

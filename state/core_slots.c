@@ -9,6 +9,7 @@
  */
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/rand.h"
 #include "lib/redis/resp.h"
 #include "state/core.h"
 
@@ -17,25 +18,33 @@
 
 #define EVEN_AFTER_MS 1500u  /* since the table changed */
 #define EVEN_AGAIN_MS 15000u /* after a hand-over that was given up */
+#define LEAVE_AGAIN_MS 300u  /* likewise, when somebody waits for it to end */
 #define HOLD_MAX_MS 1000u    /* of a hand-over: then it is given up */
 #define GRACE_MS 10000u      /* where connections cannot be killed, from an answer on (C21) */
 
 /* ---- telling ---- */
 
-static void send_table(struct core *core, struct member *gateway) {
-    struct slice argv[2 + 4 * SLOT_TABLE_GATEWAYS];
-    struct buf text = {0};
+#define TABLE_WORDS_MAX (1 + 4 * SLOT_TABLE_GATEWAYS)
+
+/* The words of TEXT; returns how many. */
+static size_t split(struct slice text, struct slice words[TABLE_WORDS_MAX]) {
     size_t count = 0;
-    slot_table_write_text(&core->slots_published, &text);
-    struct slice rest = buf_slice(&text);
-    argv[count++] = SLICE("SLOTS");
-    while (rest.size > 0) {
-        const uint8_t *end = memchr(rest.data, ' ', rest.size);
-        size_t size = end ? (size_t)(end - rest.data) : rest.size;
-        argv[count++] = slice_take(rest, size);
-        rest = slice_drop(rest, end ? size + 1 : size);
+    while (text.size > 0) {
+        const uint8_t *end = memchr(text.data, ' ', text.size);
+        size_t size = end ? (size_t)(end - text.data) : text.size;
+        ASSERT(count < TABLE_WORDS_MAX);
+        words[count++] = slice_take(text, size);
+        text = slice_drop(text, end ? size + 1 : size);
     }
-    member_send(gateway, NULL, core, count, argv);
+    return count;
+}
+
+static void send_table(struct core *core, struct member *gateway) {
+    struct slice argv[1 + TABLE_WORDS_MAX] = {SLICE("SLOTS")};
+    struct buf text = {0};
+    slot_table_write_text(&core->slots_published, &text);
+    size_t count = split(buf_slice(&text), argv + 1);
+    member_send(gateway, NULL, core, 1 + count, argv);
     buf_close(&text);
 }
 
@@ -54,7 +63,8 @@ static void end_move(struct core *core, bool done) {
     if (move->state == SLOTS_MOVE_IDLE) return;
     if (move->state == SLOTS_MOVE_WRITING && !done) return; /* it may be a fact already */
     move->state = SLOTS_MOVE_IDLE;
-    move->not_before_ms = core_now_ms(core) + (done ? EVEN_AFTER_MS : EVEN_AGAIN_MS);
+    unsigned wait_ms = slots_any_leaving(&core->slots) ? LEAVE_AGAIN_MS : EVEN_AGAIN_MS;
+    move->not_before_ms = core_now_ms(core) + (done ? EVEN_AFTER_MS : wait_ms);
     core->admitting--;
     for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m))
         release(core, m);
@@ -229,6 +239,23 @@ static void tell_all(struct core *core, const char *words) {
         member_sendf(m, NULL, core, "%s %" PRIu64, words, core->workflow.epoch);
 }
 
+/* Who loses slots tells those who get them what it knows, under the number of this try (C22b). */
+static void tell_rest(struct core *core) {
+    struct core_slots_move *move = &core->slots_move;
+    struct slice argv[5 + TABLE_WORDS_MAX] = {SLICE("LANES"), SLICE("REST"), SLICE("slots")};
+    struct buf text = {0};
+    char number[24], epoch[24];
+    snprintf(number, sizeof number, "%" PRIu64, move->number);
+    snprintf(epoch, sizeof epoch, "%" PRIu64, core->workflow.epoch);
+    slot_table_write_text(&move->table, &text);
+    argv[3] = slice_text(number);
+    size_t count = 4 + split(buf_slice(&text), argv + 4);
+    argv[count++] = slice_text(epoch);
+    for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m))
+        member_send(m, NULL, core, count, argv);
+    buf_close(&text);
+}
+
 static bool all_seats_here(const struct core *core) {
     unsigned members = 0;
     for (unsigned i = 0; i < core->slots.table.count; i++)
@@ -251,13 +278,29 @@ static void consider_even(struct core *core, uint64_t now_ms) {
     move->state = SLOTS_MOVE_HOLDING;
     move->until_ms = now_ms + HOLD_MAX_MS;
     move->confirmed = 0;
+    rand_secret(&move->number, sizeof move->number);
+    move->number = (move->number >> 2) | 1;
     core->admitting++; /* no barrier begins meanwhile */
     tell_all(core, "HOLD slots");
 }
 
-bool core_slots_report(struct core *core, const struct member *gateway, const struct slice *words,
+/* It wants to end, and waits for this. */
+static void leaving(struct core *core, struct member *gateway) {
+    const char *name = member_row(gateway)->name;
+    log_info("slots.leaving", LOG_S("gateway", name));
+    if (slots_leaving(&core->slots, name))
+        core->slots_move.not_before_ms = 0;
+    else
+        member_sendf(gateway, NULL, core, "LANES KEEP %" PRIu64, core->workflow.epoch);
+}
+
+bool core_slots_report(struct core *core, struct member *gateway, const struct slice *words,
                        size_t count) {
     struct core_slots_move *move = &core->slots_move;
+    if (count >= 1 && slice_equal(words[0], SLICE("LEAVING"))) {
+        leaving(core, gateway);
+        return true;
+    }
     if (count < 2 || !slice_equal(words[1], SLICE("slots"))) return false;
     unsigned at = slot_table_find(&core->slots.table, slice_text(member_row(gateway)->name));
     bool held = slice_equal(words[0], SLICE("HELD")),
@@ -270,11 +313,11 @@ bool core_slots_report(struct core *core, const struct member *gateway, const st
     move->confirmed = 0;
     if (held) {
         move->state = SLOTS_MOVE_RESTING;
-        tell_all(core, "LANES REST slots");
+        tell_rest(core);
     } else {
         move->state = SLOTS_MOVE_WRITING;
         slots_take(&core->slots, &move->table);
-        publish(core, "they are dealt out evenly");
+        publish(core, "they are handed over");
     }
     return true;
 }

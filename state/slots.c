@@ -18,11 +18,14 @@ static unsigned find(const struct slots *s, const char *name) {
 
 /* ---- dealing out ---- */
 
+static bool stays(const struct slots_seat *seat) {
+    return seat->here && !seat->fencing && !seat->leaving;
+}
+
 static unsigned poorest(const struct slots *s, const unsigned *owned) {
     unsigned best = SLOT_TABLE_NOBODY;
     for (unsigned i = 0; i < s->table.count; i++)
-        if (s->seat[i].here && !s->seat[i].fencing &&
-            (best == SLOT_TABLE_NOBODY || owned[i] < owned[best]))
+        if (stays(&s->seat[i]) && (best == SLOT_TABLE_NOBODY || owned[i] < owned[best]))
             best = i;
     return best;
 }
@@ -30,7 +33,7 @@ static unsigned poorest(const struct slots *s, const unsigned *owned) {
 static unsigned seats(const struct slots *s) {
     unsigned count = 0;
     for (unsigned i = 0; i < s->table.count; i++)
-        if (s->seat[i].here && !s->seat[i].fencing) count++;
+        if (stays(&s->seat[i])) count++;
     return count;
 }
 
@@ -100,10 +103,23 @@ enum slots_step slots_joined(struct slots *s, const char *name, const char *peer
     return changed ? SLOTS_CHANGED : SLOTS_SAME;
 }
 
+bool slots_leaving(struct slots *s, const char *name) {
+    unsigned at = find(s, name);
+    if (at == s->table.count || !s->seat[at].here) return false;
+    s->seat[at].leaving = true;
+    return seats(s) > 0;
+}
+
+bool slots_any_leaving(const struct slots *s) {
+    for (unsigned i = 0; i < s->table.count; i++)
+        if (s->seat[i].leaving) return true;
+    return false;
+}
+
 void slots_lost(struct slots *s, const char *name, uint64_t now_ms) {
     unsigned at = find(s, name);
     if (at == s->table.count || !s->seat[at].here) return;
-    s->seat[at].here = false;
+    s->seat[at].here = s->seat[at].leaving = false;
     s->seat[at].lost_ms = now_ms;
 }
 
@@ -153,12 +169,13 @@ bool slots_admit(const struct slots *s, struct slice name, uint64_t version) {
 enum slots_step slots_even(const struct slots *s, struct slot_table *even) {
     unsigned owned[SLOT_TABLE_GATEWAYS] = {0}, present = seats(s);
     *even = s->table;
-    if (present < 2) return SLOTS_SAME;
+    if (present == 0 || s->table.count < 2) return SLOTS_SAME;
     for (unsigned i = 0; i < s->table.count; i++) owned[i] = slot_table_owned(&s->table, i);
     unsigned fair = (SLOT_CLUSTER_COUNT + present - 1) / present;
     for (unsigned slot = SLOT_CLUSTER_COUNT; slot-- > 0;) {
         unsigned owner = even->owner[slot];
-        if (owner == SLOT_TABLE_NOBODY || owned[owner] <= fair) continue;
+        if (owner == SLOT_TABLE_NOBODY) continue;
+        if (!s->seat[owner].leaving && owned[owner] <= fair) continue;
         owned[owner]--;
         even->owner[slot] = SLOT_TABLE_NOBODY;
     }

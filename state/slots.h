@@ -25,6 +25,7 @@
 struct slots_seat {
     bool here;
     uint64_t lost_ms; /* monotonic, while it is not here */
+    bool leaving;     /* it is here, and wants to end: it gets nothing, and what it has goes to others */
     bool fencing;     /* it is being fenced: it may not come back before the end */
     uint64_t barred;  /* a version: connections of an earlier one are refused (EPOCH) */
 };
@@ -46,6 +47,9 @@ enum slots_step {
 /* NAME is here, and reached by its peers at PEER ("": by none: then it must be alone). */
 enum slots_step slots_joined(struct slots *slots, const char *name, const char *peer,
                              struct why *why);
+/* NAME is about to end (until it is lost). False: nobody stays who could have its slots. */
+bool slots_leaving(struct slots *slots, const char *name);
+bool slots_any_leaving(const struct slots *slots);
 void slots_lost(struct slots *slots, const char *name, uint64_t now_ms);
 
 /* Whose lease is over: to be fenced at both sides now, until slots_gone() or slots_not_gone().
@@ -58,8 +62,8 @@ void slots_not_gone(struct slots *slots, const char *name, uint64_t now_ms); /* 
 /* Whether connections that NAME opens under VERSION may be used (C25). */
 bool slots_admit(const struct slots *slots, struct slice name, uint64_t version);
 
-/* The table as it would be with slots dealt out evenly among those who are here. SLOTS_SAME: it is
- * so already. Only while all hold, and those who lose are at rest, may it be taken over. */
+/* The table as it would be with slots dealt out evenly among those who are here and stay.
+ * SLOTS_SAME: it is so already, or nobody stays. Only while all hold, and those who lose are at rest, may it be taken over. */
 enum slots_step slots_even(const struct slots *slots, struct slot_table *even);
 void slots_take(struct slots *slots, const struct slot_table *table);
 

@@ -64,6 +64,31 @@ static void slots_are_dealt_out_evenly_and_those_who_get_none_keep_theirs(void *
     assert_int_equal(slots_even(&slots, &even), SLOTS_SAME);
 }
 
+static void who_leaves_gives_all_that_it_has_to_those_who_stay(void **state) {
+    (void)state;
+    static struct slot_table even;
+    join("a", "unix:a");
+    assert_false(slots_leaving(&slots, "a")); /* nobody could have them */
+    slots_lost(&slots, "a", 5000);
+    join("a", "unix:a");
+    join("b", "unix:b");
+    join("c", "unix:c");
+    slots_even(&slots, &even);
+    slots_take(&slots, &even);
+    assert_true(slots_leaving(&slots, "a"));
+    assert_true(slots_any_leaving(&slots));
+    assert_int_equal(join("a", "unix:a"), SLOTS_SAME); /* it reports as ever */
+    assert_int_equal(slots_even(&slots, &even), SLOTS_CHANGED);
+    assert_int_equal(slot_table_owned(&even, 0), SLOT_CLUSTER_COUNT - 2 * 8192);
+    slots_take(&slots, &even);
+    assert_int_equal(owned("a"), 0);
+    assert_int_equal(slots_even(&slots, &even), SLOTS_SAME); /* it gets nothing back */
+    slots_lost(&slots, "a", 5000);
+    assert_false(slots_any_leaving(&slots));
+    join("a", "unix:a"); /* the next process of this name */
+    assert_int_equal(slots_even(&slots, &even), SLOTS_CHANGED);
+}
+
 static void a_lost_gateway_keeps_its_slots_until_it_is_known_to_be_gone(void **state) {
     (void)state;
     join("a", "unix:a");
@@ -133,6 +158,7 @@ int main(void) {
         cmocka_unit_test_setup(the_first_gateway_gets_all_and_the_next_nothing_at_once, begin),
         cmocka_unit_test_setup(gateways_that_cannot_be_reached_are_alone, begin),
         cmocka_unit_test_setup(slots_are_dealt_out_evenly_and_those_who_get_none_keep_theirs, begin),
+        cmocka_unit_test_setup(who_leaves_gives_all_that_it_has_to_those_who_stay, begin),
         cmocka_unit_test_setup(a_lost_gateway_keeps_its_slots_until_it_is_known_to_be_gone, begin),
         cmocka_unit_test_setup(one_that_comes_back_in_time_keeps_its_slots, begin),
         cmocka_unit_test_setup(one_that_comes_back_late_opens_no_connection_under_its_old_table, begin),
