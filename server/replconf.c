@@ -178,10 +178,6 @@ static bool may_sync(struct client *c) {
     struct replication *r = replication_of(c->engine);
     struct replica *replica = replica_of(c);
     if (replica && replica->is_linked) return false; /* twice: ignored, as in Redis */
-    if (replica && replica->slots && !replica->rdb_only) {
-        reply_error(c, "ERR the stream cannot be limited to slots: REPLCONF rdb-only 1");
-        return false;
-    }
     if (c->engine->role == ROLE_REPLICA && r->link.state != LINK_CONNECTED) {
         reply_error(c, "NOMASTERLINK Can't SYNC while not connected with my master");
         return false;

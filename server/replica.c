@@ -63,6 +63,7 @@ static void replica_free(struct client *c) {
     drop_file(replica);
     buf_close(&replica->rdb);
     mem_free(replica->slots);
+    slot_filter_free(replica->filter);
     if (replica->is_linked) {
         if (replica->prev)
             replica->prev->next = replica->next;
@@ -109,7 +110,15 @@ static void send_stream(struct replica *replica) {
             backlog_want(&r->backlog, replica->next_offset);
             return;
         }
-        buf_add(out, bytes);
+        struct why why;
+        if (!replica->filter) {
+            buf_add(out, bytes);
+        } else if (slot_filter_take(replica->filter, bytes, out, &why)) {
+            engine_log(r->engine, '#', "Replica %s cannot be sent the stream of its slots: %s",
+                       replica->client->peer, why.text);
+            client_close_later(replica->client);
+            return;
+        }
         replica->next_offset += bytes.size;
     }
 }
@@ -191,6 +200,7 @@ static void link_in(struct replica *replica) {
     r->replicas = replica;
     if (r->replica_count++ == 0)
         r->last_ping_ms = replication_now_ms(r); /* the first PING is due in a period */
+    if (replica->slots) replica->filter = slot_filter_new(replica->slots);
     replica->client->flags |= CLIENT_REPLICA;
     replica->client->refill = refill;
     replica->ack_ms = (int64_t)replication_now_ms(r);

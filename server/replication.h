@@ -18,6 +18,7 @@
 #include "server/engine.h"
 #include "server/history.h"
 #include "server/persistence.h"
+#include "server/slot_filter.h"
 
 enum replica_state {
     REPLICA_NEW,      /* has said REPLCONF at most */
@@ -38,6 +39,7 @@ struct replica {
     bool old_sync; /* came by SYNC: hears no +FULLRESYNC and sends no ACK */
     enum snapshot_scope scope;
     struct slot_set *slots; /* the RDB holds keys of these alone; owned; NULL: of all */
+    struct slot_filter *filter; /* and so does the stream; owned */
     uint64_t
         next_offset; /* of the stream, to be sent next; pins the backlog from REPLICA_SNAPSHOT on */
     int64_t ack_offset, aof_ack_offset;
