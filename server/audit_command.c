@@ -220,13 +220,27 @@ static void next_page(struct client *c, struct audit *a) {
 
 /* ---- the command ---- */
 
+/* Audits whose connections are gone. */
+static void tick(struct engine *engine) {
+    for (struct audit *a = audits, *next; a; a = next) {
+        next = a->next;
+        if (a->is_gone || client_by_id(engine, a->client_id)) continue;
+        a->is_gone = true;
+        if (a->survey)
+            survey_cancel(a->survey);
+        else if (!a->reading.runs)
+            audit_free(a);
+    }
+}
+
 static void begin(struct client *c) {
     const struct history *history = &replication_of(c->engine)->history;
     enum digest_streams streams;
     struct why why;
     int end;
     size_t count = 0;
-    for (const struct audit *other = audits; other; other = other->next) count++;
+    tick(c->engine);
+    for (const struct audit *other = audits; other; other = other->next) count += !other->is_gone;
     if (!digest_take_streams(c, &end, &streams)) return;
     if (end != 3 && !(end == 5 && arg_is(c->argv[3], "without"))) {
         reply_syntax_error(c);
@@ -309,19 +323,6 @@ void drawbridge_audit(struct client *c) {
     else
         reply_error(c, "ERR syntax: DRAWBRIDGE AUDIT BEGIN [WITHOUT prefix] [STREAMS how] | SLOTS "
                        "| KEYS slot [slot ...] | NEXT");
-}
-
-/* Audits whose connections are gone. */
-static void tick(struct engine *engine) {
-    for (struct audit *a = audits, *next; a; a = next) {
-        next = a->next;
-        if (a->is_gone || client_by_id(engine, a->client_id)) continue;
-        a->is_gone = true;
-        if (a->survey)
-            survey_cancel(a->survey);
-        else if (!a->reading.runs)
-            audit_free(a);
-    }
 }
 
 void drawbridge_audit_open(struct engine *engine) {
