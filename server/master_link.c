@@ -95,7 +95,8 @@ static void hang_up(struct master_link *link) {
 }
 
 void master_link_lost(struct master_link *link, const char *words) {
-    bool was_up = link->state == LINK_CONNECTED;
+    bool was_up =
+        link->state == LINK_CONNECTED || (link->state == LINK_LOADING && link->is_diskless);
     if (words) engine_log(link->engine, '#', "%s", words);
     hang_up(link);
     link->state = LINK_WAIT;
