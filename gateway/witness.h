@@ -22,7 +22,7 @@
  *
  * Not told by Redis 7.0: SWAPDB, and XREADGROUP, XACK, XCLAIM, XAUTOCLAIM. By a script on a key that it
  * does not declare, or by a stranger, those stay for the audit. A stranger's write of a key that one
- * of our commands writes in the same moment is taken for ours.
+ * of our commands writes in the same moment, in whatever database, is taken for ours.
  *
  * No database is named: the key is dirty in every one that was ever seen in use.
  *

@@ -15,7 +15,8 @@ const char *const world_rule_names[WORLD_RULES] = {
     "unless changed (C14a)", "swap (C21, C23)",   "mark (C22a)",
     "place (C29)",        "not clean (C29)",     "spoiled (C29)",      "expiry (C29)",        "keys of F (C29)",
     "coalesce (C14)",     "flush (C19)",         "functions (C19)",
-    "blocking (C17)",     "block (C18)"};
+    "blocking (C17)",     "block (C18)",
+    "witness (C22)",      "scripts (C22)",       "proof (C22)",        "gap (C22)"};
 
 struct world *world_now;
 
@@ -78,6 +79,7 @@ void world_start(struct world *w, bool baseline) {
 void world_close(struct world *w) {
     world_leave_wires(w);
     lane_audit_close(&w->audit);
+    world_witness_close(w);
     lanes_close(&w->lanes);
     wires_free(&w->zombies);
     wires_free(&w->ghosts);
@@ -87,7 +89,7 @@ void world_close(struct world *w) {
 bool world_is_idle(const struct world *w) {
     for (int i = 0; i < WORLD_CLIENTS; i++)
         if (w->clients[i].count > 0 || w->clients[i].place.unanswered > 0 || w->clients[i].own_unanswered > 0) return false;
-    return w->zombies == NULL && lanes_are_quiet(&w->lanes) && lanes_are_level(&w->lanes);
+    return w->zombies == NULL && lanes_are_quiet(&w->lanes) && lanes_are_level(&w->lanes) && world_witness_is_proved(w);
 }
 
 static void all_wires(struct world *w) {
@@ -96,9 +98,12 @@ static void all_wires(struct world *w) {
             for (int i = 0; i < 50; i++) world_execute(w, (enum lane_side)side, n);
             for (int i = 0; i < 50; i++) world_answer(w, (enum lane_side)side, n);
         }
+    world_end_turn(w);
+    for (int i = 0; i < 50 && world_witness(w); i++) {}
 }
 
 void world_rest(struct world *w) {
+    witness_owe(&w->witness.of[LANE_P]); /* as LANES DRAIN does */
     for (int i = 0; i < 100 && !w->failed[0] && !world_is_idle(w); i++) {
         w->world_ms += 1;
         world_turn(w);
@@ -107,6 +112,7 @@ void world_rest(struct world *w) {
 }
 
 bool world_settle(struct world *w, char what[256]) {
+    witness_owe(&w->witness.of[LANE_P]);
     w->server[LANE_F].refuse = 0;
     w->server[LANE_F].loading = w->server[LANE_P].loading = false;
     for (int i = 0; i < 3000 && !w->failed[0] && !world_is_idle(w); i++) {

@@ -14,6 +14,7 @@
 #include "gateway/journal.h"
 #include "gateway/lane_audit.h"
 #include "gateway/lanes.h"
+#include "gateway/witness.h"
 #include "tests/sim/wires.h"
 
 #define WORLD_CLIENTS 3
@@ -53,6 +54,10 @@ enum world_rule {
     OFF_FUNCTIONS,
     OFF_BLOCKING, /* a command that blocks does so in its lane */
     OFF_BLOCK,    /* F gets the commands of a block one by one, and only the last answer is looked at */
+    OFF_WITNESS, /* no names come */
+    OFF_SCRIPTS, /* nobody counts scripts */
+    OFF_PROOF,   /* level before the names are here */
+    OFF_GAP,     /* what was missed is not asked for */
     WORLD_RULES
 };
 extern const char *const world_rule_names[WORLD_RULES];
@@ -95,6 +100,14 @@ struct world {
     struct lanes lanes;
     bool audits; /* the gateway has an audit (sim_audit) */
     struct lane_audit audit;
+    struct { /* lane_world_witness.c */
+        bool used;
+        struct witness of[2]; /* enum lane_side */
+        struct told *told;    /* on its way from P */
+        bool asked;           /* a fence waits at P */
+        uint64_t run[2];
+        struct witness_safe saved; /* stays when the gateway dies */
+    } witness;
     struct wire *wires[2][WORLD_LANES], *own[WORLD_CLIENTS], *scan[2];
     struct world_client clients[WORLD_CLIENTS];
     struct wire *zombies; /* not known to be gone */
@@ -139,6 +152,11 @@ void world_crash(struct world *w, bool host);
 void world_restart(struct world *w, enum lane_side side, int back);
 /* P and F change roles, as at a barrier when the lanes are drained, as by hand when they are not. */
 void world_swap(struct world *w);
+/* The witness sends, P answers it, or something that P told arrives; false: nothing can happen. */
+bool world_witness(struct world *w);
+void world_witness_break(struct world *w, enum lane_side side, bool other_process);
+/* Round the gateway, at P. */
+void world_stranger(struct world *w, int db, const char *text);
 void world_turn(struct world *w);
 void world_remember(struct world *w, enum lane_side side);
 /* The first wire from FROM on with something to do. */

@@ -9,6 +9,8 @@
 static struct lane_journal the_journal;
 
 static void told_gone(struct world *w, const struct wire *wire) {
+    world_end_turn(w); /* P says so, if it is P's */
+    witness_owe(&w->witness.of[LANE_P]);
     for (int i = 0; i < wire->owns && !w->off[OFF_PIN]; i++) lanes_unpin(&w->lanes, wire->own[i]);
     if (wire->lane == -1) return;
     for (unsigned i = 0; i < w->lane_count; i++) {
@@ -103,6 +105,7 @@ void world_open_gateway(struct world *w) {
         char name[2] = {(char)('0' + i), '\0'};
         lane_marks_name(&w->lanes.lane[i].marks, name, w->figures[2]); /* every process has its own marks */
     }
+    world_witness_open(w);
     w->lanes.scan.databases[LANE_P] = w->lanes.scan.databases[LANE_F] = MINI_DBS;
     for (unsigned i = 0; i < w->lane_count; i++)
         for (int side = 0; side < 2; side++) w->wires[side][i] = world_wire_new(w, (enum lane_side)side, (int)i);
@@ -137,6 +140,7 @@ void world_crash(struct world *w, bool host) {
     w->figures[2]++;
     world_leave_wires(w);
     lane_audit_close(&w->audit);
+    world_witness_close(w);
     lanes_close(&w->lanes);
     memset(w->clients, 0, sizeof w->clients);
     if (host) world_no_journal(w);
@@ -184,6 +188,7 @@ void world_restart(struct world *w, enum lane_side side, int back) {
         world_lose(w, side, n);
         messages_free(&w->zombies->asked);
     }
+    world_witness_break(w, side, true);
     if (side == LANE_P && !w->off[OFF_RUN_ID_P]) lanes_mark_all(&w->lanes);
     if (side == LANE_F && !w->off[OFF_RUN_ID_F]) look_at_marks(w);
     world_pump(w);

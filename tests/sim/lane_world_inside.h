@@ -6,11 +6,13 @@
  *     lane_world_servers.c  what is executed, and what the answers do
  *     lane_world_breaks.c   whatever dies
  *     lane_world_roles.c    P and F change roles
+ *     lane_world_witness.c  which keys P says have changed
  *     lane_world_journal.c  what stays when the gateway dies; world_journal.h: the real one beside it
  */
 #ifndef TESTS_SIM_LANE_WORLD_INSIDE_H
 #define TESTS_SIM_LANE_WORLD_INSIDE_H
 
+#include "tests/sim/commands.h"
 #include "tests/sim/lane_world.h"
 
 #define TALK(...) (w->talk ? (void)printf(__VA_ARGS__) : (void)0)
@@ -29,6 +31,14 @@ void world_bury(struct world *w, struct wire *wire);                       /* it
 void world_leave_wires(struct world *w);                                   /* all did: the process is gone */
 void world_open_gateway(struct world *w);
 void world_connect(struct world *w);
+/* lane_world_witness.c */
+void world_end_turn(struct world *w); /* of P: before anything that it executed is answered */
+void world_witness_open(struct world *w);
+void world_witness_close(struct world *w);
+void world_witness_arm(struct world *w);
+void world_witness_swapped(struct world *w);
+bool world_witness_is_proved(const struct world *w);
+
 bool world_is_idle(const struct world *w);
 
 #endif

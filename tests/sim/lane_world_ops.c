@@ -81,6 +81,7 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
         m->client = (int)((struct world_client *)item->client - w->clients);
         m->seq = w->clients[m->client].queue[0].seq; /* it is being sent just now */
     }
+    if (item->kind == LANE_COMMAND) witness_sent(&w->witness.of[LANE_P], item->effect);
 }
 
 /* Without the rule nobody waits until F has done it: it comes some time later. */

@@ -61,6 +61,7 @@ void world_swap(struct world *w) {
     bool drained = world_is_idle(w);
     TALK("P and F change roles%s\n", drained ? "" : ", and the lanes are not drained");
     w->figures[drained ? 4 : 5]++;
+    world_witness_arm(w);
     leave_old_side(w, drained);
     lane_scan_restart(&w->lanes.scan);
     change_sides(w->zombies);
@@ -75,6 +76,7 @@ void world_swap(struct world *w) {
         lane_primary_up(l, w->facts.primary_version);
         lane_follower_up(l, w->facts.follower_version);
     }
+    world_witness_swapped(w);
     if (!drained) lanes_mark_all(&w->lanes);
     w->off[OFF_KILL_F] |= w->off[OFF_SWAP]; /* nobody waits for them */
     while (w->off[OFF_SWAP] && w->zombies) world_kill(w);

@@ -127,6 +127,7 @@ static void lane_answered(struct world *w, unsigned n, struct message *m) {
     if (item->kind == LANE_COPY && w->off[OFF_COPY_ERROR] && memchr(answer.data, '-', answer.size) == answer.data)
         answer = SLICE("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:-2\r\n$-1\r\n");
     bool plain = !item->outside && !item->barrier;
+    if (item->effect != NULL && item->effect->writes) witness_owe(&w->witness.of[LANE_P]);
     if (item->limit_bytes > 0 && answer.size > item->limit_bytes) answer = lane_big_too_long;
     char text[80];
     if (item->kind == LANE_QUESTION && w->off[OFF_UNLESS_CHANGED] && l->big.chunks.at == CHUNKS_AT_AFTER) answer = unchanged(l, text);
@@ -136,6 +137,7 @@ static void lane_answered(struct world *w, unsigned n, struct message *m) {
 
 static void own_answered(struct world *w, struct message *m) {
     struct world_client *c = &w->clients[m->client];
+    witness_owe(&w->witness.of[LANE_P]);
     if (w->off[OFF_PIN])
         for (size_t i = 0; i < m->own->key_count; i++)
             lane_mark(&w->lanes.lane[lane_of(w->lane_count, m->own->keys[i].name)], m->own->keys[i].db, m->own->keys[i].name);
@@ -188,6 +190,7 @@ static void page(struct world *w, enum lane_side side, struct message *m) {
 void world_answer(struct world *w, enum lane_side side, unsigned n) {
     struct message *m = messages_pop(&(*world_wire_at(w, side, n))->answered);
     if (!m) return;
+    if (side == LANE_P) world_end_turn(w);
     if (n < w->lane_count && side == LANE_P) lane_answered(w, n, m);
     else if (n < w->lane_count) follower_answered(w, n, m);
     else if (m->own) own_answered(w, m);

@@ -113,6 +113,7 @@ void mini_do_scan(struct call *c) {
 void mini_do_flush(struct call *c) {
     for (int db = 0; db < MINI_DBS; db++)
         if (mini_is(c, 0, "flushall") || db == c->conn->db) {
+            c->m->flushed = true;
             for (int k = 0; k < MINI_KEYS; k++) c->m->version[db][k] += mini_alive(&c->m->state.at[db][k], mini_now(c->m));
             memset(c->m->state.at[db], 0, sizeof c->m->state.at[db]);
         }

@@ -9,10 +9,35 @@
 
 static void run(struct call *c);
 
-/* EVAL "w" writes something at random to each key; EVAL "x" errs after the first. */
+static void run_words(struct call *c, struct slice word, struct slice key, struct slice value) {
+    struct buf out = {0};
+    struct slice argv[3] = {word, key, value};
+    struct call inner = {c->m, c->conn, slice_equal(word, SLICE("DEL")) ? 2 : 3, argv, &out};
+    run(&inner);
+    buf_close(&out);
+}
+
+/* Keys that nobody was told of, in whatever database. */
+static void write_undeclared(struct call *c) {
+    int db = c->conn->db;
+    for (uint64_t i = 1 + rng_below(&c->m->rng, 2); i > 0; i--) {
+        static const char *const words[] = {"SET", "DEL", "SADD", "APPEND"};
+        char name = (char)('a' + rng_below(&c->m->rng, 4)), text[MINI_ITEM];
+        snprintf(text, sizeof text, "u%d", (int)rng_below(&c->m->rng, 99));
+        c->conn->db = (int)rng_below(&c->m->rng, MINI_DBS);
+        run_words(c, slice_text(words[rng_below(&c->m->rng, 4)]), slice_from(&name, 1), slice_text(text));
+    }
+    c->conn->db = db;
+}
+
+/* EVAL "w" writes something at random to each key; EVAL "x" errs after the first; EVAL "u" is "w", and
+ * writes keys that it does not name; EVAL "n" sets its first argument, which is no key. */
 static void do_eval(struct call *c) {
     char text[MINI_ITEM];
-    for (size_t i = 3; i < c->argc; i++) {
+    c->m->scripts++;
+    if (mini_is(c, 1, "n")) run_words(c, SLICE("SET"), c->argv[4], SLICE("n"));
+    if (mini_is(c, 1, "u")) write_undeclared(c);
+    for (size_t i = 3; !mini_is(c, 1, "n") && i < c->argc; i++) {
         struct buf out = {0};
         snprintf(text, sizeof text, "e%d", (int)rng_below(&c->m->rng, 99));
         struct slice argv[3] = {rng_below(&c->m->rng, 2) ? SLICE("SET") : SLICE("SADD"), c->argv[i], slice_text(text)};
@@ -208,6 +233,7 @@ void mini_expire(struct mini *m) {
             if (!mini_alive(&m->state.at[db][k], mini_now(m)) && m->state.at[db][k].type != MINI_NONE) {
                 m->state.at[db][k].type = MINI_NONE;
                 m->version[db][k]++;
+                m->changed |= UINT32_C(1) << k;
             }
 }
 

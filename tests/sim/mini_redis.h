@@ -42,6 +42,9 @@ struct mini {
     int64_t skew_ms;
     bool import_mode;
     struct rng rng;
+    uint32_t changed; /* keys of this turn, as bits, of any database (C22) */
+    bool flushed;
+    uint64_t scripts; /* that were executed */
     char refuse;  /* writes of this key are refused (OOM), '*': of any; but for DEL and the like */
     bool loading; /* everything is refused */
 };

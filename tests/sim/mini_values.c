@@ -16,7 +16,12 @@ struct mini_value *mini_slot(const struct call *c, struct slice name) {
     return &c->m->state.at[c->conn->db][key];
 }
 
-void mini_touch(const struct call *c, struct slice name) { c->m->version[c->conn->db][mini_key_of(name)]++; }
+void mini_touch(const struct call *c, struct slice name) {
+    int key = mini_key_of(name);
+    ASSERT(key >= 0);
+    c->m->version[c->conn->db][key]++;
+    c->m->changed |= UINT32_C(1) << key;
+}
 
 struct mini_value *mini_look(const struct call *c, struct slice name) {
     struct mini_value *v = mini_slot(c, name);

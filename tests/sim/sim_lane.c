@@ -10,6 +10,7 @@
  */
 #include "tests/sim/commands.h"
 #include "tests/sim/lane_world.h"
+#include "tests/sim/lane_world_inside.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -33,6 +34,22 @@ static void both(struct world *w, const char *text, bool at_p, bool at_f) {
 
 /* ---- random runs ---- */
 
+/* Some scripts write keys that they do not name. */
+static void undeclare(struct rng *r, const struct world *w, char *text) {
+    for (char *at = text; w->witness.used && (at = strstr(at, "EVAL w")) != NULL; at++)
+        if (rng_below(r, 2)) at[5] = 'u';
+}
+
+/* SCRIPTS alone where the witness may be away: what else is written meanwhile only an audit finds (C22). And
+ * a stranger's own keys: what we write in the same moment is taken for ours. */
+static void random_stranger(struct rng *r, struct world *w, bool scripts) {
+    static const char *const texts[][2] = {{"SET", " s"}, {"DEL", ""}, {"SADD", " s"}, {"INCR", ""}, {"EVAL u 1", ""}, {"PEXPIREAT", " 1000500"}};
+    char text[48];
+    const char *const *words = texts[scripts ? 4 : rng_below(r, 6)];
+    snprintf(text, sizeof text, "%s %c%s", words[0], words == texts[4] ? (char)('a' + rng_below(r, 4)) : (char)('e' + rng_below(r, 2)), words[1]);
+    world_stranger(w, (int)rng_below(r, MINI_DBS), text);
+}
+
 static void random_issue(struct rng *r, struct world *w) {
     char first[48], second[48], text[98];
     command_random(r, w->world_ms, first);
@@ -44,6 +61,7 @@ static void random_issue(struct rng *r, struct world *w) {
     else if (rng_below(r, 7) == 0) snprintf(text, sizeof text, "%s;%s", first, second);
     else snprintf(text, sizeof text, "%s", first);
     if (text[0] == 'F' || strncmp(text, "SWAP", 4) == 0 || strchr(text, ';') != NULL || strncmp(text, "BLPOP", 5) == 0) own = false;
+    undeclare(r, w, text);
     world_issue(w, (int)rng_below(r, WORLD_CLIENTS), rng_below(r, 5) == 0, text, own);
 }
 
@@ -94,12 +112,16 @@ static void random_outsider(struct rng *r, struct world *w) {
 
 static void random_step(struct rng *r, struct world *w, const struct weather *weather) {
     uint64_t dice = rng_below(r, 1000);
+    if (w->witness.used && rng_below(r, 5) == 0) (void)world_witness(w);
+    if (w->witness.used && rng_below(r, 40) == 0) random_stranger(r, w, weather->faults);
+    if (w->witness.used && weather->faults && rng_below(r, 60) == 0) world_witness_break(w, rng_below(r, 4) ? LANE_P : LANE_F, false);
     if ((w->zombies || w->ghosts) && rng_below(r, 8) == 0) world_zombie(w);
     if (w->zombies && rng_below(r, 6) == 0) world_kill(w);
     if (rng_below(r, 120) == 0) world_compare(w);
     if (weather->outsiders && rng_below(r, 12) == 0) random_outsider(r, w);
     if (weather->hot && rng_below(r, 5) == 0) world_issue(w, (int)rng_below(r, WORLD_CLIENTS), 0, "EVAL w 1 b", false);
     if (weather->swaps && rng_below(r, 50) == 0) {
+        witness_owe(&w->witness.of[LANE_P]);
         if (rng_below(r, 3) > 0) world_rest(w); /* then it is drained, if it can be */
         world_swap(w);
         return;
@@ -161,6 +183,8 @@ static bool random_run(uint64_t seed, int off, uint64_t figures[8], bool quiet) 
                               rng_below(&r, 8) == 0, rng_below(&r, 3) == 0};
     if (weather.hot) w->rules.copy_interval_ms = 500;
     w->check_clean = !weather.refusals && !weather.loading && rng_below(&r, 2);
+    w->witness.used = rng_below(&r, 2);
+    if (w->witness.used) w->check_clean = false; /* what nobody was told of is repaired later */
     world_start(w, baseline);
     for (uint64_t steps = 15 + rng_below(&r, 250); steps > 0 && !w->failed[0]; steps--) random_step(&r, w, &weather);
     bool fine = world_settle(w, what);
@@ -213,6 +237,12 @@ static const struct trace traces[] = {
     {OFF_FUNCTIONS, false, false, {"bf0", "i0 FUNCTION LOAD 1", "copy", DONE0, "kill"}},
     {OFF_SWAP, false, false, {"i0 APPEND b x", "bp0", "swap", "copy", DONE0, THERE0, "rest", "zombie"}},
     {OFF_MARK, false, false, {"i0 SET b 1", DONE0, THERE0, "copy", THERE0, "i0 SET b x", DONE0, THERE0, "restart F"}},
+    {OFF_WITNESS, false, false, {"W", "names", "rest", "stranger SET b 9"}},
+    {OFF_WITNESS, false, false, {"W", "names", "rest", "i0 EVAL n 1 d b", DONE0}},
+    {OFF_SCRIPTS, false, false, {"W", "names", "rest", "i0 SET b 1", "p0", "stranger EVAL n 1 a b", "r0"}},
+    {OFF_PROOF, false, false, {"W", "names", "rest", "stranger SET b 9"}},
+    {OFF_GAP, false, false, {"W", "names", "rest", "stranger EVAL n 1 a b", "gap"}},
+    {OFF_GAP, false, false, {"W", "names", "rest", "i0 EVAL n 1 d b", DONE0, "crash"}},
     {OFF_FENCE, false, false, {BIG, CHUNK, CHUNK, CHUNK, CHUNK, "i1 LPUSH b q;RPOP b", DONE0}},
     {OFF_UNLESS_CHANGED, false, false, {"*", "= SADD b x", "= SADD b y", "= PEXPIREAT b 1000300", "i0 SADD b z", DONE0, "copy", CHUNK, CHUNK,
                                         CHUNK, CHUNK, "tick"}},
@@ -236,7 +266,7 @@ static uint64_t n_of(const char *text) { return (uint64_t)strtoul(text, NULL, 10
 
 static void step_named(struct world *w, const char *s) {
     unsigned n = s[1] >= '0' && s[1] <= '9' ? (unsigned)(s[1] - '0') : 0, last = (unsigned)(s[strlen(s) - 1] - '0');
-    if (s[0] == '=' || s[0] == '+' || s[0] == '-' || s[0] == '*') return; /* before the start */
+    if (s[0] == '=' || s[0] == '+' || s[0] == '-' || s[0] == '*' || s[0] == 'W') return; /* before the start */
     if (s[0] == 'i' || s[0] == 'o') world_issue(w, (int)n, 0, s + 3, s[0] == 'o');
     else if (strcmp(s, "copy") == 0) w->world_ms += 2, world_turn(w);
     else if (strcmp(s, "rest") == 0) world_rest(w);
@@ -253,7 +283,12 @@ static void step_named(struct world *w, const char *s) {
                 world_answer(w, (enum lane_side)side, world_wires(w, (enum lane_side)side) - 1);
             }
         }
-    } else if (strcmp(s, "tick") == 0) w->world_ms += 400;
+    } else if (strcmp(s, "names") == 0) {
+        world_end_turn(w);
+        while (world_witness(w)) {}
+    } else if (strcmp(s, "gap") == 0) world_witness_break(w, LANE_P, false);
+    else if (strncmp(s, "stranger ", 9) == 0) world_stranger(w, 0, s + 9);
+    else if (strcmp(s, "tick") == 0) w->world_ms += 400;
     else if (strcmp(s, "kill") == 0) world_kill(w);
     else if (strcmp(s, "kill*") == 0) while (w->zombies) world_kill(w);
     else if (strcmp(s, "zombie") == 0) world_zombie(w);
@@ -278,6 +313,7 @@ static bool run_trace(const struct trace *trace, bool broken, char what[256]) {
     if (broken) w->off[trace->rule] = true;
     for (size_t i = 0; trace->steps[i]; i++) {
         const char *s = trace->steps[i];
+        if (s[0] == 'W') w->witness.used = true;
         if (s[0] == '*') w->rules.big_bytes = 0, w->rules.chunk_bytes = 64; /* every key is big, and a chunk has one element */
         if (s[0] == '=' || s[0] == '+' || s[0] == '-') both(w, s + 2, s[0] != '+', s[0] != '-');
     }
@@ -331,6 +367,7 @@ int main(int argc, char **argv) {
         if (!random_run(seed + (uint64_t)i * 1000003, -1, figures, false)) failed++;
     printf("%" PRIu64 " requests executed, %" PRIu64 " clean keys compared, %" PRIu64 " crashes, %" PRIu64 " breaks, %" PRIu64 " restarts with a mark\n",
            figures[0], figures[1], figures[2], figures[3], figures[6]);
+    printf("%" PRIu64 " times P told names\n", figures[7]);
     printf("%" PRIu64 " times P and F changed roles, drained, %" PRIu64 " times not\n", figures[4], figures[5]);
     printf("%s\n", failed ? "FAILED" : "fine");
     return failed ? 1 : 0;
