@@ -439,10 +439,10 @@ static struct grave *dig_part(struct backend *b, const struct shards_end *end) {
 }
 
 /* Of a Cluster each node is asked for its own part; the whole is gone with the last of them. */
-static void bury_link(void *self, struct shards_end *end) {
+static void bury_branch(void *self, struct shards_end *end) {
     struct backend *b = self;
     if (!end->unanswered) {
-        if (*end->journaled) dual_link_gone(b, end);
+        if (*end->journaled) dual_branch_gone(b, end);
         *end->journaled = false;
         return;
     }
@@ -459,7 +459,7 @@ static void bury_link(void *self, struct shards_end *end) {
 }
 
 static void bury(struct backend *b) {
-    if (b->shards != NULL) shards_conn_each(b->shards, bury_link, b);
+    if (b->shards != NULL) shards_conn_each(b->shards, bury_branch, b);
     if (b->due == 0 || b->shards != NULL) return;
     if (b->witness != NULL) return; /* it writes nothing */
     struct grave *grave = NEW(struct grave);

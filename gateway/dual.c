@@ -267,6 +267,7 @@ static void dial(struct dual *d, struct dual_line *line) {
     enum side side = dual_side(d, line->side);
     if (line->backend != NULL || loop_now_ms(d->worker->loop) < d->worker->retry_at_ms[side])
         return;
+    if (line->side == LANE_F && d->worker->shards[side] != NULL) return; /* no way back by lanes */
     struct backend *b = backend_open(d->worker, side, 2, true);
     b->line = line;
     line->backend = b;
@@ -291,8 +292,8 @@ static void check_run_id(struct dual *d, enum lane_side side, const char *run_id
 /* Once for each connection, before its first write (C21). */
 void dual_note_opened(struct dual *d, enum lane_side side, struct backend *b) {
     struct shards_end end;
-    if (b->shards != NULL) { /* a lane's links are noted when they open */
-        if (shards_conn_watching(b->shards, &end)) dual_note_link(b, &end);
+    if (b->shards != NULL) { /* a lane's branches are noted when they open */
+        if (shards_conn_watching(b->shards, &end)) dual_note_branch(b, &end);
         return;
     }
     if (b->journaled) return;
@@ -328,7 +329,8 @@ const char *dual_unfit_server(struct backend *b, struct slice info) {
     struct slice mode;
     bool cluster =
         resp_info_field(info, "redis_mode", &mode) && slice_equal(mode, SLICE("cluster"));
-    if (cluster && b->side == SIDE_TARGET) return "capture lane cannot write to a Cluster yet";
+    if (cluster && (b->side == SIDE_TARGET || b->side != b->worker->side))
+        return "capture lane cannot write to a Cluster as the other side yet";
     if (cluster) {
         dual_shards_open(b->worker, b->side);
         return "it is a Cluster: its nodes are asked which slots they own";

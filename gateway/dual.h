@@ -130,8 +130,8 @@ void dual_on_ready(struct backend *backend);
 void dual_note_id(struct worker *worker, enum side side, int64_t id);
 /* Of a Cluster: a connection to one of its nodes is about to write, or was closed in order. */
 struct shards_end;
-void dual_note_link(struct backend *backend, struct shards_end *end);
-void dual_link_gone(struct backend *backend, const struct shards_end *end);
+void dual_note_branch(struct backend *backend, struct shards_end *end);
+void dual_branch_gone(struct backend *backend, const struct shards_end *end);
 void dual_on_lost(struct backend *backend, bool was_ready); /* any backend; its queue is empty */
 void dual_on_gone(struct worker *worker, struct grave *grave);
 void dual_drop_grave(struct grave *grave); /* at the end of the process: frees it */

@@ -95,7 +95,7 @@ static void drop_lines(struct dual *d, bool all) {
     for (unsigned side = 0; side < 2; side++)
         for (unsigned i = 0; i < d->lanes.count; i++) {
             struct backend *b = d->line[side][i].backend;
-            if (b != NULL && (all || !backend_is_ready(b))) backend_abort(b);
+            if (b != NULL && (all || !backend_is_ready(b) || b->shards != NULL)) backend_abort(b);
         }
 }
 

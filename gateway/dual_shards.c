@@ -48,14 +48,14 @@ void dual_shards_open(struct worker *w, enum side side) {
 
 /* ---- connections (C21) ---- */
 
-void dual_note_link(struct backend *b, struct shards_end *end) {
+void dual_note_branch(struct backend *b, struct shards_end *end) {
     struct dual *d = b->worker->dual;
     if (d == NULL || *end->journaled) return;
     d->table.opened(d->table.self, dual_lane_side(d, b->side), end->server_id, end->run_id);
     *end->journaled = true;
 }
 
-void dual_link_gone(struct backend *b, const struct shards_end *end) {
+void dual_branch_gone(struct backend *b, const struct shards_end *end) {
     struct dual *d = b->worker->dual;
     if (d == NULL)
         far_connection_gone(b->worker, b->side, end->server_id, end->run_id);

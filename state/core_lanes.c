@@ -170,6 +170,10 @@ static long major_version(const struct core *core, enum side side) {
     return strtol(side_facts(core->side[side])->version, NULL, 10);
 }
 
+static bool is_cluster(const struct core *core, enum side side) {
+    return strcmp(side_facts(core->side[side])->mode, "cluster") == 0;
+}
+
 /* At first every slot is dirty. The pass that clears them names every key; the copy is done when
  * those are copied, but for the few that are always dirty under load. */
 static void look_at_copy(struct core *core, struct gates_lanes *all) {
@@ -185,7 +189,8 @@ void core_lanes_sum(struct core *core, struct gates_lanes *all) {
                                 .level = true,
                                 .baseline_done = true,
                                 .hold_ms = core->config->cutover.max_hold,
-                                .turnable = major_version(core, SIDE_LEGACY) >= 5};
+                                .turnable = major_version(core, SIDE_LEGACY) >= 5,
+                                .cluster = is_cluster(core, SIDE_LEGACY)};
     if (!all->used) return;
     for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m)) {
         const char *name = member_row(m)->name;

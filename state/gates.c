@@ -335,8 +335,9 @@ static void judge_way_back(const struct gates_input *in, struct gate *gate) {
     if (no_link(gate, in, link)) return;
     if (in->lanes.used) {
         wanted(gate, "the same lanes, the other way round");
-        if (!in->lanes.turnable) {
-            observed(gate, "legacy is older than 5.0, or does not tell its version");
+        if (!in->lanes.turnable || in->lanes.cluster) {
+            observed(gate, "%s", in->lanes.cluster ? "legacy is a Cluster: way back: none by lanes"
+                                                   : "legacy is older than 5.0, or does not tell its version");
             verdict(gate, GATE_FAIL, "lanes could not bring writes back to it after a cutover",
                     "waive it when you will not want to go back");
             return;

@@ -69,6 +69,7 @@ struct gates_link {
 struct gates_lanes {
     bool used, level, baseline_done;
     bool turnable; /* legacy could follow, too: RESTORE takes absolute times since 5.0 */
+    bool cluster;  /* legacy is a Cluster, which lanes read from, and do not write to as followers */
     int64_t gateways;
     char error[160]; /* what keeps a gateway's lanes from carrying over what clients write */
     int64_t dirty_keys, dirty_slots, failed_keys, queue_bytes, queue_limit, lag_ms;

@@ -84,7 +84,8 @@ const char *preflight_promise(enum capture capture) {
 /* `auto`: stream where PSYNC is given out, under whatever name; else lanes. */
 static void judge_psync(struct preflight *p, const struct preflight_side *side) {
     if (!side->psync_asked) return;
-    bool lanes = p->wanted == CAPTURE_LANE || (p->wanted == CAPTURE_AUTO && !side->psync_ok);
+    bool stream = side->psync_ok && strcmp(side->mode, "cluster") != 0;
+    bool lanes = p->wanted == CAPTURE_LANE || (p->wanted == CAPTURE_AUTO && !stream);
     p->capture = lanes ? CAPTURE_LANE : CAPTURE_STREAM;
     if (side->psync_ok)
         add(p, FINDING_GOOD, "legacy.psync", "", "legacy allows PSYNC");
@@ -141,6 +142,24 @@ static void judge_version(struct preflight *p, bool legacy, const struct preflig
             side->bundled ? " (bundled server)" : "");
 }
 
+/* Lanes find its nodes and follow its slots; nothing else works with one yet. */
+static void judge_cluster(struct preflight *p, bool legacy) {
+    if (!legacy)
+        add(p, FINDING_FAIL, "target.cluster", "take one server as the target",
+            "target is a Cluster, and nothing can be moved into one yet");
+    else if (p->capture != CAPTURE_LANE)
+        add(p, FINDING_FAIL, "legacy.cluster",
+            "set gateway.capture: lane, or auto; or move one shard at a time, each as a migration of "
+            "its own",
+            "legacy is a Cluster, and capture stream follows one server");
+    else
+        add(p, FINDING_WARN, "legacy.cluster",
+            "cut over only when you will not want to go back, and look for evictions and for clients "
+            "past the gateway at every node",
+            "legacy is a Cluster: lanes follow its slots, and clients see one server with one "
+            "database, in which a request has keys of one slot; way back: none by lanes");
+}
+
 void preflight_judge_side(struct preflight *p, bool legacy, const struct preflight_side *side,
                           bool first_time) {
     char id[32];
@@ -151,10 +170,6 @@ void preflight_judge_side(struct preflight *p, bool legacy, const struct preflig
     }
     add(p, FINDING_GOOD, id_of(id, legacy, "reachable"), "", "%s answers", name);
     judge_version(p, legacy, side);
-    if (strcmp(side->mode, "cluster") == 0)
-        add(p, FINDING_FAIL, id_of(id, legacy, "cluster"),
-            "move one shard at a time for now, each as a migration of its own", "%s is a Cluster",
-            name);
     if (!legacy && strcmp(side->role, "master") != 0)
         add(p, FINDING_FAIL, id_of(id, legacy, "role"), "give the address of the master",
             "%s is a replica", name);
@@ -166,6 +181,7 @@ void preflight_judge_side(struct preflight *p, bool legacy, const struct preflig
             "keys of module types cannot be moved; remove them or leave them behind",
             "%s has %" PRId64 " modules loaded (%s)", name, side->modules, side->module);
     if (legacy) judge_psync(p, side);
+    if (strcmp(side->mode, "cluster") == 0) judge_cluster(p, legacy);
     if (!legacy && first_time && side->keys > 0)
         add(p, FINDING_FAIL, "target.empty",
             "empty it (FLUSHALL) if nobody needs what is there, or take another target",
@@ -185,7 +201,12 @@ static void judge_memory(struct preflight *p, const struct preflight_side *legac
                          const struct preflight_side *target) {
     int64_t limit = target->max_memory ? target->max_memory : target->system_memory;
     int64_t room = limit - target->used_memory;
-    if (limit == 0)
+    if (strcmp(legacy->mode, "cluster") == 0)
+        add(p, FINDING_NOTE, "target.memory", "",
+            "one node of legacy uses %" PRId64 " MB, target has room for %" PRId64
+            " MB: it needs room for all nodes",
+            legacy->used_memory >> 20, room >> 20);
+    else if (limit == 0)
         add(p, FINDING_NOTE, "target.memory", "",
             "nobody tells how much memory target has; legacy uses %" PRId64 " MB",
             legacy->used_memory >> 20);

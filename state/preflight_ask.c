@@ -236,6 +236,10 @@ enum capture preflight_choose(const struct drawbridge_config *config, char *reas
         snprintf(reason, size, "legacy was not asked: %s", legacy.error);
         return CAPTURE_AUTO;
     }
+    if (strcmp(legacy.mode, "cluster") == 0) {
+        snprintf(reason, size, "legacy is a Cluster");
+        return CAPTURE_LANE;
+    }
     snprintf(reason, size, "%s%.150s", legacy.psync_ok ? "legacy allows PSYNC" : "legacy refuses PSYNC: ",
              legacy.psync_ok ? "" : legacy.psync_error);
     return legacy.psync_ok ? CAPTURE_STREAM : CAPTURE_LANE;

@@ -44,7 +44,7 @@ typedef void side_on_result(void *self, const struct side_result *result);
 void side_read_place(struct side_admin *admin, side_on_result *on_result, void *self);
 
 /* Kill every connection named drawbridge-gw:NAME:... for which KEEP(NAME) is false, and see in
- * CLIENT LIST that none is left (C25). */
+ * CLIENT LIST that none is left (C25); of a Cluster, at every node, masters and replicas. */
 void side_fence(struct side_admin *admin, bool (*keep)(void *self, const char *name, size_t bytes),
                 side_on_result *on_result, void *self);
 

@@ -30,6 +30,11 @@ bool client_list_next(struct slice *text, struct client_line *line);
 /* The gateway's name in "drawbridge-gw:NAME:EPOCH:LOOP-N"; false: it is no gateway's. */
 bool client_gateway_name(struct slice connection, struct slice *name);
 
+/* side_fence() of a Cluster: all its nodes (side_nodes.c). */
+void side_fence_nodes(struct side_admin *admin,
+                      bool (*keep)(void *self, const char *name, size_t bytes),
+                      side_on_result *on_result, void *self);
+
 /* Reads an INFO reply into FACTS. */
 void side_read_info(struct side_admin *admin, struct slice info);
 bool side_info_int(struct slice info, const char *field, int64_t *number);

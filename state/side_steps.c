@@ -134,6 +134,10 @@ static void on_fence_list(void *self, const struct resp_reply *reply, const stru
 
 void side_fence(struct side_admin *admin, bool (*keep)(void *self, const char *name, size_t bytes),
                 side_on_result *on_result, void *self) {
+    if (strcmp(admin->facts.mode, "cluster") == 0) {
+        side_fence_nodes(admin, keep, on_result, self);
+        return;
+    }
     struct op *op = op_new(admin, on_result, self);
     op->keep = keep;
     fence_list(op);

@@ -25,28 +25,28 @@ void shards_unit_free(struct unit *u) {
 
 /* ---- out ---- */
 
-static struct shards_link *link_to(struct shards_conn *c, unsigned host, bool *ready) {
+static struct shards_branch *branch_to(struct shards_conn *c, unsigned host, bool *ready) {
     struct shards *s = c->shards;
     *ready = false;
     if (host >= s->count || !s->host[host].present) return NULL;
-    LIST_EACH(&c->links, at) {
-        struct shards_link *l = LIST_OWNER(at, struct shards_link, link);
+    LIST_EACH(&c->branches, at) {
+        struct shards_branch *l = LIST_OWNER(at, struct shards_branch, link);
         if (l->host != host) continue;
-        *ready = l->state == LINK_READY;
+        *ready = l->state == BRANCH_READY;
         return l;
     }
-    if (s->host[host].run_id[0] == '\0' || shards_now_ms(s) < s->host[host].link_retry_ms)
+    if (s->host[host].run_id[0] == '\0' || shards_now_ms(s) < s->host[host].branch_retry_ms)
         return NULL;
-    return shards_link_open(c, host);
+    return shards_branch_open(c, host);
 }
 
 static bool send_to(struct shards_conn *c, struct unit *u, unsigned host) {
     bool ready = false;
-    struct shards_link *l = link_to(c, host, &ready);
+    struct shards_branch *l = branch_to(c, host, &ready);
     if (!ready) return false;
     shards_order_sent(&c->order, &u->order);
     c->waiting_bytes -= buf_size(&u->bytes);
-    shards_link_send(l, u, 0);
+    shards_branch_send(l, u, 0);
     return true;
 }
 
@@ -58,7 +58,7 @@ static bool send_to_all(struct shards_conn *c, struct unit *u) {
     for (unsigned i = 0; i < s->count; i++) {
         bool ready = false;
         if (!s->host[i].present || s->host[i].at.slots == 0) continue;
-        (void)link_to(c, i, &ready);
+        (void)branch_to(c, i, &ready);
         all = all && ready;
         count++;
     }
@@ -70,7 +70,7 @@ static bool send_to_all(struct shards_conn *c, struct unit *u) {
     for (unsigned i = 0, part = 0; i < s->count; i++) {
         bool ready = false;
         if (!s->host[i].present || s->host[i].at.slots == 0) continue;
-        shards_link_send(link_to(c, i, &ready), u, part++);
+        shards_branch_send(branch_to(c, i, &ready), u, part++);
     }
     return true;
 }
@@ -82,7 +82,7 @@ static void answer(struct shards_conn *c, struct unit *u, struct slice text) {
     shards_order_answered(&c->order, &u->order);
     if (u->watched) {
         c->watching = false;
-        c->watch_link = NULL;
+        c->watch_branch = NULL;
     }
     shards_conn_schedule(c);
 }
@@ -110,19 +110,19 @@ static void answer_nil(struct shards_conn *c, struct unit *u) {
 }
 
 static bool send_watched(struct shards_conn *c, struct unit *u) {
-    if (c->watch_link == NULL) return false; /* WATCH is not answered yet */
-    if (c->shards->owner[c->watch_slot] != c->watch_link->host) {
+    if (c->watch_branch == NULL) return false; /* WATCH is not answered yet */
+    if (c->shards->owner[c->watch_slot] != c->watch_branch->host) {
         answer_nil(c, u);
         return true;
     }
-    return send_to(c, u, c->watch_link->host);
+    return send_to(c, u, c->watch_branch->host);
 }
 
 /* The connection belongs to one node from now on. */
 static bool send_stream(struct shards_conn *c, struct unit *u) {
     bool ready = false;
     if (c->order.head != &u->order) return false;
-    struct shards_link *l = link_to(c, c->shards->owner[0], &ready);
+    struct shards_branch *l = branch_to(c, c->shards->owner[0], &ready);
     if (!ready || l->head != NULL) return false;
     c->raw = true;
     c->raw_host = l->host;
@@ -232,7 +232,7 @@ static void part_answered(struct shards_conn *c, struct unit *u, unsigned part, 
     mem_free(texts);
 }
 
-void shards_conn_answered(struct shards_conn *c, struct unit *u, struct shards_link *l,
+void shards_conn_answered(struct shards_conn *c, struct unit *u, struct shards_branch *l,
                           unsigned part, struct slice text) {
     struct shards_redirect to;
     if (u->to == SHARDS_TO_ALL) {
@@ -249,8 +249,8 @@ void shards_conn_answered(struct shards_conn *c, struct unit *u, struct shards_l
         buf_close(&out);
     } else {
         if (u->to == SHARDS_TO_WATCH && slice_starts(text, SLICE("+OK")))
-            c->watch_link = l;
-        else if (u->to == SHARDS_TO_WATCH && c->watch_link == NULL)
+            c->watch_branch = l;
+        else if (u->to == SHARDS_TO_WATCH && c->watch_branch == NULL)
             c->watching = false;
         answer(c, u, text);
     }
@@ -309,7 +309,7 @@ void shards_conn_schedule(struct shards_conn *c) {
     if (!list_is_linked(&c->work.link)) loop_at_end(c->loop, &c->work, on_work, c);
 }
 
-void shards_conn_link_closed(struct shards_conn *c) {
+void shards_conn_branch_closed(struct shards_conn *c) {
     c->alive--;
     if (c->gone_told && c->alive == 0 && !list_is_linked(&c->work.link)) free_conn(c);
 }
@@ -335,9 +335,9 @@ void shards_conn_abort(struct shards_conn *c) {
     if (c->aborted) return;
     c->aborted = c->gone = true;
     list_remove(&c->link);
-    for (struct list *next, *at = c->links.next; at != &c->links; at = next) {
+    for (struct list *next, *at = c->branches.next; at != &c->branches; at = next) {
         next = at->next;
-        shards_link_abort(LIST_OWNER(at, struct shards_link, link));
+        shards_branch_abort(LIST_OWNER(at, struct shards_branch, link));
     }
     free_units(c);
     shards_conn_schedule(c);
@@ -352,7 +352,7 @@ struct shards_conn *shards_conn_open(struct shards *s, const struct stream_event
     c->events = events;
     c->proto = b->proto;
     c->id = s->next_id++;
-    list_init(&c->links);
+    list_init(&c->branches);
     list_push(&s->conns, &c->link);
     shards_conn_on_map(c);
     return c;
@@ -366,37 +366,37 @@ void shards_conn_on_map(struct shards_conn *c) {
 
 /* ---- the epoch ---- */
 
-static void links_are(struct shards_conn *c, enum link_state from, enum link_state to) {
-    LIST_EACH(&c->links, at) {
-        struct shards_link *l = LIST_OWNER(at, struct shards_link, link);
+static void branches_are(struct shards_conn *c, enum branch_state from, enum branch_state to) {
+    LIST_EACH(&c->branches, at) {
+        struct shards_branch *l = LIST_OWNER(at, struct shards_branch, link);
         if (l->state == from) l->state = to;
     }
 }
 
-static bool any_link_is(const struct shards_conn *c, enum link_state state) {
-    LIST_EACH(&c->links, at)
-        if (LIST_OWNER(at, struct shards_link, link)->state == state) return true;
+static bool any_branch_is(const struct shards_conn *c, enum branch_state state) {
+    LIST_EACH(&c->branches, at)
+        if (LIST_OWNER(at, struct shards_branch, link)->state == state) return true;
     return false;
 }
 
-/* Lanes' links are in the journal before their first write (C21). */
-static void use_links(struct shards_conn *c) {
-    LIST_EACH(&c->links, at) {
-        struct shards_link *l = LIST_OWNER(at, struct shards_link, link);
-        if (l->state != LINK_ASKED) continue;
+/* Lanes' branches are in the journal before their first write (C21). */
+static void use_branches(struct shards_conn *c) {
+    LIST_EACH(&c->branches, at) {
+        struct shards_branch *l = LIST_OWNER(at, struct shards_branch, link);
+        if (l->state != BRANCH_ASKED) continue;
         struct shards_end end = {l->server_id, l->run_id, false, &l->journaled};
-        l->state = LINK_READY;
-        if (c->backend->line != NULL) dual_note_link(c->backend, &end);
+        l->state = BRANCH_READY;
+        if (c->backend->line != NULL) dual_note_branch(c->backend, &end);
     }
     shards_conn_schedule(c);
 }
 
 void shards_conn_ask_epoch(struct shards_conn *c) {
     struct gateway *gw = c->shards->worker->gw;
-    if (c->asking || c->gone || !any_link_is(c, LINK_NAMED)) return;
-    links_are(c, LINK_NAMED, LINK_ASKED);
+    if (c->asking || c->gone || !any_branch_is(c, BRANCH_NAMED)) return;
+    branches_are(c, BRANCH_NAMED, BRANCH_ASKED);
     if (gw->standalone || gw->pinned) {
-        use_links(c);
+        use_branches(c);
         return;
     }
     c->asking = true;
@@ -413,7 +413,7 @@ void shards_conn_on_epoch(struct shards_conn *c, bool fine) {
         shards_conn_fail(c, ERR_STATE, "the epoch has moved on");
         return;
     }
-    use_links(c);
+    use_branches(c);
     shards_conn_ask_epoch(c); /* those that came meanwhile */
 }
 
@@ -421,8 +421,8 @@ void shards_conn_on_epoch(struct shards_conn *c, bool fine) {
 
 size_t shards_conn_queued_bytes(struct shards_conn *c) {
     size_t bytes = c->waiting_bytes;
-    LIST_EACH(&c->links, at) {
-        const struct shards_link *l = LIST_OWNER(at, struct shards_link, link);
+    LIST_EACH(&c->branches, at) {
+        const struct shards_branch *l = LIST_OWNER(at, struct shards_branch, link);
         if (l->stream != NULL) bytes += stream_queued_bytes(l->stream);
     }
     if (bytes > BACKEND_QUEUE_LOW_BYTES) c->was_full = true;
@@ -445,15 +445,15 @@ bool shards_conn_is_raw(const struct shards_conn *c) {
 
 void shards_conn_each(struct shards_conn *c, void (*act)(void *self, struct shards_end *end),
                       void *self) {
-    LIST_EACH(&c->links, at) {
-        struct shards_link *l = LIST_OWNER(at, struct shards_link, link);
+    LIST_EACH(&c->branches, at) {
+        struct shards_branch *l = LIST_OWNER(at, struct shards_branch, link);
         struct shards_end end = {l->server_id, l->run_id, l->unanswered > 0, &l->journaled};
         if (l->server_id != 0 && l->run_id[0] != '\0') act(self, &end);
     }
 }
 
 bool shards_conn_watching(struct shards_conn *c, struct shards_end *end) {
-    struct shards_link *l = c->watch_link;
+    struct shards_branch *l = c->watch_branch;
     if (l == NULL) return false;
     *end = (struct shards_end){l->server_id, l->run_id, l->unanswered > 0, &l->journaled};
     return true;

@@ -18,7 +18,7 @@ struct shards_host {
     char replid[41];
     struct shards_ctl *ctl; /* NULL: to be dialled */
     bool no_others, asked_others; /* it has no connections of earlier gateways (others.h) */
-    uint64_t retry_ms, link_retry_ms;
+    uint64_t retry_ms, branch_retry_ms;
 };
 
 struct shards {
@@ -86,7 +86,7 @@ void shards_on_ctl_info(struct shards *shards, unsigned host, struct slice serve
 void shards_on_replication(struct shards *shards, unsigned host, struct slice replication);
 void shards_on_ctl_closed(struct shards *shards, struct shards_ctl *ctl);
 
-/* ---- conn.c, link.c ---- */
+/* ---- conn.c, branch.c ---- */
 
 struct unit {
     struct shards_unit order; /* first */
@@ -104,9 +104,9 @@ struct unit {
     unsigned part_count, parts_left;
 };
 
-enum link_state { LINK_DIALLING, LINK_GREETING, LINK_NAMED, LINK_ASKED, LINK_READY, LINK_GONE };
+enum branch_state { BRANCH_DIALLING, BRANCH_GREETING, BRANCH_NAMED, BRANCH_ASKED, BRANCH_READY, BRANCH_GONE };
 
-/* What is to come over a link, in order. */
+/* What is to come over a branch, in order. */
 struct due {
     struct due *next;
     struct unit *unit; /* NULL: read and dropped */
@@ -114,11 +114,11 @@ struct due {
     uint32_t left;     /* replies */
 };
 
-struct shards_link {
-    struct list link; /* conn->links */
+struct shards_branch {
+    struct list link; /* conn->branches */
     struct shards_conn *conn;
     unsigned host;
-    enum link_state state;
+    enum branch_state state;
     struct stream *stream;
     int64_t server_id;
     char run_id[41];
@@ -151,11 +151,11 @@ struct shards_conn {
     unsigned raw_host;
     enum err err;
     struct why why;
-    struct list links;
+    struct list branches;
     struct shards_order order;
     size_t waiting_bytes;
     struct loop_work work;
-    unsigned alive; /* links that point here or whose stream is not closed */
+    unsigned alive; /* branches that point here or whose stream is not closed */
     /* requests that are not whole yet */
     struct buf in;
     struct resp_request request;
@@ -163,7 +163,7 @@ struct shards_conn {
     struct shards_route block_route;
     bool watching; /* WATCH was sent, or is to be */
     uint16_t watch_slot;
-    struct shards_link *watch_link; /* NULL: not answered yet */
+    struct shards_branch *watch_branch; /* NULL: not answered yet */
 };
 
 void shards_unit_free(struct unit *unit);
@@ -176,14 +176,14 @@ void shards_conn_schedule(struct shards_conn *conn);
 void shards_conn_on_map(struct shards_conn *conn); /* it is known, or changed */
 void shards_conn_tick(struct shards_conn *conn); /* calls nobody: conns may not go meanwhile */
 void shards_conn_ask_epoch(struct shards_conn *conn);
-void shards_conn_link_closed(struct shards_conn *conn);
-/* All replies of UNIT (of its PART) came over LINK. */
-void shards_conn_answered(struct shards_conn *conn, struct unit *unit, struct shards_link *link,
+void shards_conn_branch_closed(struct shards_conn *conn);
+/* All replies of UNIT (of its PART) came over BRANCH. */
+void shards_conn_answered(struct shards_conn *conn, struct unit *unit, struct shards_branch *branch,
                           unsigned part, struct slice answer);
 
-struct shards_link *shards_link_open(struct shards_conn *conn, unsigned host);
-void shards_link_send(struct shards_link *link, struct unit *unit, unsigned part);
-void shards_link_drop(struct shards_link *link, struct slice request); /* its reply is nobody's */
-void shards_link_abort(struct shards_link *link);
+struct shards_branch *shards_branch_open(struct shards_conn *conn, unsigned host);
+void shards_branch_send(struct shards_branch *branch, struct unit *unit, unsigned part);
+void shards_branch_drop(struct shards_branch *branch, struct slice request); /* its reply is nobody's */
+void shards_branch_abort(struct shards_branch *branch);
 
 #endif

@@ -39,8 +39,8 @@ static bool unblock(struct shards_conn *c, size_t argc, const struct slice *argv
     LIST_EACH(&c->shards->conns, at) {
         struct shards_conn *other = LIST_OWNER(at, struct shards_conn, link);
         if (other->id != id || other->gone) continue;
-        LIST_EACH(&other->links, link) {
-            struct shards_link *l = LIST_OWNER(link, struct shards_link, link);
+        LIST_EACH(&other->branches, branch) {
+            struct shards_branch *l = LIST_OWNER(branch, struct shards_branch, link);
             struct shards_ctl *ctl = c->shards->host[l->host].ctl;
             if (l->unanswered == 0 || !shards_ctl_is_ready(ctl)) continue;
             char text[24];
@@ -107,17 +107,17 @@ static void write_here(struct shards_conn *c, enum shards_here here, size_t argc
 /* ---- the name (C25) ---- */
 
 /* Those that were not allowed yet have an old one: they begin again. */
-static void rename_links(struct shards_conn *c, struct slice name, struct slice raw) {
+static void rename_branches(struct shards_conn *c, struct slice name, struct slice raw) {
     size_t size = name.size < sizeof c->name ? name.size : sizeof c->name - 1;
     memcpy(c->name, name.data, size);
     c->name[size] = '\0';
-    for (struct list *next, *at = c->links.next; at != &c->links; at = next) {
-        struct shards_link *l = LIST_OWNER(at, struct shards_link, link);
+    for (struct list *next, *at = c->branches.next; at != &c->branches; at = next) {
+        struct shards_branch *l = LIST_OWNER(at, struct shards_branch, link);
         next = at->next;
-        if (l->state == LINK_READY)
-            shards_link_drop(l, raw);
-        else if (l->state != LINK_GONE)
-            shards_link_abort(l);
+        if (l->state == BRANCH_READY)
+            shards_branch_drop(l, raw);
+        else if (l->state != BRANCH_GONE)
+            shards_branch_abort(l);
     }
 }
 
@@ -180,7 +180,7 @@ static void take_one(struct shards_conn *c, struct slice raw, size_t argc,
         add_answered(c, u, buf_slice(&out));
         break;
     case SHARDS_TO_NAME:
-        if (argc == 3) rename_links(c, argv[2], raw);
+        if (argc == 3) rename_branches(c, argv[2], raw);
         add_answered(c, u, SLICE("+OK\r\n"));
         break;
     case SHARDS_TO_SCAN: take_scan(c, u, argc, argv); break;
@@ -242,9 +242,9 @@ void shards_conn_write(struct shards_conn *c, struct slice bytes) {
     struct why why;
     if (c->gone) return;
     if (c->raw) {
-        LIST_EACH(&c->links, at) {
-            struct shards_link *l = LIST_OWNER(at, struct shards_link, link);
-            if (l->state != LINK_READY || l->host != c->raw_host) continue;
+        LIST_EACH(&c->branches, at) {
+            struct shards_branch *l = LIST_OWNER(at, struct shards_branch, link);
+            if (l->state != BRANCH_READY || l->host != c->raw_host) continue;
             stream_write(l->stream, bytes);
             return;
         }

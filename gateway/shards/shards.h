@@ -5,9 +5,9 @@
  *                v                                         |
  *            shards_conn: route.h says where, order.h what may leave
  *              |          |          |
- *            link       link       link         to the nodes that own slots
+ *          branch     branch     branch        to the nodes that own slots
  *
- * `struct shards` keeps the map of slots (map.h): it looks again once a second, when a redirection
+ * `struct shards` keeps the map of slots (lib/redis/shards_map.h): it looks again once a second, when a redirection
  * or a broken connection says that it is old, and when somebody wants to be sure. For that it has a
  * connection of its own to each master, which never writes data. `struct shards_conn` is one
  * connection to all of the Cluster; it looks like a stream to a standalone server with one
@@ -25,7 +25,7 @@
  * Old connections (C21): a grave is closed when the node with its run id says so, or when no node
  * that owns slots is that process any more: what it executes then is nobody's data.
  *
- * Each link is named, and state is asked whether the epoch holds, before it is used (C25). When one
+ * Each branch is named, and state is asked whether the epoch holds, before it is used (C25). When one
  * breaks the whole connection breaks.
  *
  * Bounded: SHARDS_NODES_MAX nodes in the life of the process; a request that finds no node within
@@ -34,7 +34,7 @@
 #ifndef GATEWAY_SHARDS_SHARDS_H
 #define GATEWAY_SHARDS_SHARDS_H
 
-#include "gateway/shards/map.h"
+#include "lib/redis/shards_map.h"
 
 #include "gateway/worker.h"
 #include "lib/net/stream.h"
@@ -81,14 +81,14 @@ void shards_conn_write(struct shards_conn *conn, struct slice bytes);
 void shards_conn_abort(struct shards_conn *conn);
 size_t shards_conn_queued_bytes(struct shards_conn *conn);
 const char *shards_conn_peer(const struct shards_conn *conn);
-/* State's answer to the question about the epoch, for links that were opened since. */
+/* State's answer to the question about the epoch, for branches that were opened since. */
 void shards_conn_on_epoch(struct shards_conn *conn, bool fine);
 /* Something of what was answered since the last call was displaced (order.h). */
 bool shards_conn_displaced(struct shards_conn *conn);
 /* It has subscriptions at one node, and is of no use for anything else. */
 bool shards_conn_is_raw(const struct shards_conn *conn);
 
-/* For each link that has a number at its node: ACT with whether something is unanswered there. */
+/* For each branch that has a number at its node: ACT with whether something is unanswered there. */
 struct shards_end {
     int64_t server_id;
     const char *run_id;
@@ -97,7 +97,7 @@ struct shards_end {
 };
 void shards_conn_each(struct shards_conn *conn, void (*act)(void *self, struct shards_end *end),
                       void *self);
-/* The link over which WATCH went. False: there is none. */
+/* The branch over which WATCH went. False: there is none. */
 bool shards_conn_watching(struct shards_conn *conn, struct shards_end *end);
 
 #endif

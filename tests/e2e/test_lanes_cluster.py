@@ -25,9 +25,10 @@ TAGS = [f"{{t{n}}}" for n in range(24)]
 class Writer(threading.Thread):
     """One client that knows nothing of Clusters: random writes of all types, and of blocks and scripts over one slot."""
 
-    def __init__(self, gateway, seed):
+    def __init__(self, gateway, seed, pause=0):
         super().__init__(daemon=True)
-        self.gateway, self.rng = gateway, random.Random(seed)
+        self.gateway, self.rng, self.pause = gateway, random.Random(seed), pause
+        self.last = ""
         self.done, self.broken, self.refused, self.wrong, self.stopping = 0, 0, 0, None, False
 
     def key(self, tag, kind):
@@ -93,8 +94,10 @@ class Writer(threading.Thread):
         while not self.stopping:
             try:
                 self.done += self.some(r)
-            except (redis.ConnectionError, redis.TimeoutError, redis.WatchError):  # the last: it broke between WATCH and EXEC
+                time.sleep(self.pause)
+            except (redis.ConnectionError, redis.TimeoutError, redis.WatchError) as err:  # the last: it broke between WATCH and EXEC
                 self.broken += 1
+                self.last = f"{time.time():.3f} {err!r}"
                 time.sleep(0.02)
             except redis.ResponseError as err:
                 try:

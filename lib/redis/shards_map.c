@@ -1,5 +1,5 @@
-/* map.c -- the slots of a Redis Cluster. See map.h. */
-#include "gateway/shards/map.h"
+/* shards_map.c -- the slots of a Redis Cluster. See shards_map.h. */
+#include "lib/redis/shards_map.h"
 
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-/* map.h -- which node of a Redis Cluster owns which slot, read from what its nodes say.
+/* shards_map.h -- which node of a Redis Cluster owns which slot, read from what its nodes say.
  *
  * CLUSTER SLOTS names the owners of slots and how they want to be reached; CLUSTER NODES adds the
  * nodes that own nothing yet, what each node is (master, failed), and the slots that the node which
@@ -10,8 +10,8 @@
  * Nothing is dialled because a redirection says so: it only names a node of the map.
  * Source: CLUSTER SLOTS, CLUSTER NODES and redirections of Redis 4.0 to 7.0.
  */
-#ifndef GATEWAY_SHARDS_MAP_H
-#define GATEWAY_SHARDS_MAP_H
+#ifndef LIB_REDIS_SHARDS_MAP_H
+#define LIB_REDIS_SHARDS_MAP_H
 
 #include "lib/base/slice.h"
 #include "lib/base/why.h"

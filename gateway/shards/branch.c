@@ -1,4 +1,4 @@
-/* link.c -- one connection of a shards_conn to one node. See shards.h.
+/* branch.c -- one connection of a shards_conn to one node. See shards.h.
  *
  * The order of C25: connect, name it, ask state whether the epoch still holds, and only then use
  * it. The node must be a master, and the process that the map's own connection talks to: otherwise
@@ -18,17 +18,17 @@ static const struct resp_reply_limits limits = {
 
 enum greeting { AUTH, HELLO, NAME, ID, SERVER, ROLE, GREETINGS };
 
-static bool is_wanted(const struct shards_link *l, unsigned which) {
+static bool is_wanted(const struct shards_branch *l, unsigned which) {
     if (which == AUTH) return secret_is_set(&shards_config(l->conn->shards)->auth.password);
     if (which == HELLO) return l->proto == 3;
     return true;
 }
 
 static void on_open(void *self) {
-    struct shards_link *l = self;
+    struct shards_branch *l = self;
     struct buf out = {0};
     if (l->conn == NULL) return;
-    l->state = LINK_GREETING;
+    l->state = BRANCH_GREETING;
     if (is_wanted(l, AUTH)) shards_write_auth(shards_config(l->conn->shards), &out);
     if (is_wanted(l, HELLO)) resp_write_words(&out, "HELLO", "3", NULL);
     resp_write_words(&out, "CLIENT", "SETNAME", l->conn->name[0] ? l->conn->name : "-", NULL);
@@ -41,17 +41,17 @@ static void on_open(void *self) {
 }
 
 /* It is not used; its node is dialled again later. */
-static void not_now(struct shards_link *l, const char *why) {
+static void not_now(struct shards_branch *l, const char *why) {
     struct shards *s = l->conn->shards;
-    log_warn("shards.link_failed", LOG_S("side", gateway_side_name(s->side)),
+    log_warn("shards.branch_failed", LOG_S("side", gateway_side_name(s->side)),
              LOG_S("peer", stream_peer(l->stream)), LOG_S("why", why));
-    s->host[l->host].link_retry_ms = shards_now_ms(s) + RETRY_MS;
+    s->host[l->host].branch_retry_ms = shards_now_ms(s) + RETRY_MS;
     shards_want(s, s->count);
     stream_abort(l->stream);
 }
 
 /* NULL, or why it cannot be used. */
-static const char *on_greeting(struct shards_link *l, unsigned which,
+static const char *on_greeting(struct shards_branch *l, unsigned which,
                                const struct resp_reply *reply) {
     const struct shards *s = l->conn->shards;
     struct slice value;
@@ -80,7 +80,7 @@ static const char *on_greeting(struct shards_link *l, unsigned which,
     }
 }
 
-static bool greet(struct shards_link *l) {
+static bool greet(struct shards_branch *l) {
     struct resp_reply *reply = NULL;
     struct why why;
     size_t used = 0;
@@ -100,14 +100,14 @@ static bool greet(struct shards_link *l) {
         return false;
     }
     if (l->greeted < GREETINGS) return true;
-    l->state = LINK_NAMED;
+    l->state = BRANCH_NAMED;
     shards_conn_ask_epoch(l->conn);
     return false;
 }
 
 /* ---- replies ---- */
 
-static void push_due(struct shards_link *l, struct unit *unit, unsigned part, uint32_t replies) {
+static void push_due(struct shards_branch *l, struct unit *unit, unsigned part, uint32_t replies) {
     struct due *due = NEW(struct due);
     *due = (struct due){.unit = unit, .part = part, .left = replies};
     if (l->tail == NULL)
@@ -118,7 +118,7 @@ static void push_due(struct shards_link *l, struct unit *unit, unsigned part, ui
 }
 
 /* The replies of the first that is due are whole. */
-static void first_is_done(struct shards_link *l) {
+static void first_is_done(struct shards_branch *l) {
     struct due *due = l->head;
     struct buf answer = l->reply;
     l->reply = (struct buf){0};
@@ -137,7 +137,7 @@ static void first_is_done(struct shards_link *l) {
 }
 
 /* One step through what came; false: no more for now. */
-static bool take(struct shards_link *l) {
+static bool take(struct shards_branch *l) {
     struct slice bytes = buf_slice(&l->in);
     struct why why;
     size_t used = 0;
@@ -166,7 +166,7 @@ static bool take(struct shards_link *l) {
 }
 
 static void on_bytes(void *self, struct slice bytes) {
-    struct shards_link *l = self;
+    struct shards_branch *l = self;
     struct shards_conn *conn = l->conn;
     if (conn == NULL || conn->gone) return;
     struct worker *w = conn->shards->worker;
@@ -176,18 +176,18 @@ static void on_bytes(void *self, struct slice bytes) {
         return;
     }
     buf_add(&l->in, bytes);
-    while (l->state == LINK_GREETING && greet(l)) {}
-    while (l->state == LINK_READY && take(l)) {}
+    while (l->state == BRANCH_GREETING && greet(l)) {}
+    while (l->state == BRANCH_READY && take(l)) {}
     shards_conn_turn(conn);
     worker_run_ready(w);
 }
 
 static void on_drain(void *self) {
-    struct shards_link *l = self;
+    struct shards_branch *l = self;
     if (l->conn != NULL && !l->conn->gone) l->conn->events->on_drain(l->conn->backend);
 }
 
-static void free_link(struct shards_link *l) {
+static void free_branch(struct shards_branch *l) {
     for (struct due *next, *due = l->head; due != NULL; due = next) {
         next = due->next;
         mem_free(due);
@@ -201,39 +201,39 @@ static void free_link(struct shards_link *l) {
 /* One that was used breaks the whole connection: what it sent may still be executed (C21), and
  * another one in its place would have to be allowed by state first (C25). */
 static void on_closed(void *self, enum err err, const struct why *why) {
-    struct shards_link *l = self;
+    struct shards_branch *l = self;
     struct shards_conn *conn = l->conn;
-    enum link_state state = l->state;
+    enum branch_state state = l->state;
     l->stream = NULL;
-    l->state = LINK_GONE;
+    l->state = BRANCH_GONE;
     if (!conn->aborted) {
         struct shards *s = conn->shards;
         worker_begin(s->worker);
-        s->host[l->host].link_retry_ms = shards_now_ms(s) + RETRY_MS;
+        s->host[l->host].branch_retry_ms = shards_now_ms(s) + RETRY_MS;
         shards_want(s, s->count);
-        if (state == LINK_READY) {
+        if (state == BRANCH_READY) {
             shards_conn_fail(conn, err == OK ? ERR_IO : err, why->text);
             worker_run_ready(s->worker);
             return; /* shards_conn_abort() frees it */
         }
         worker_run_ready(s->worker);
     }
-    free_link(l);
-    shards_conn_link_closed(conn);
+    free_branch(l);
+    shards_conn_branch_closed(conn);
 }
 
 static const struct stream_events events = {
     .on_open = on_open, .on_bytes = on_bytes, .on_drain = on_drain, .on_closed = on_closed};
 
-struct shards_link *shards_link_open(struct shards_conn *conn, unsigned host) {
+struct shards_branch *shards_branch_open(struct shards_conn *conn, unsigned host) {
     struct shards *s = conn->shards;
-    struct shards_link *l = NEW(struct shards_link);
+    struct shards_branch *l = NEW(struct shards_branch);
     struct endpoint to = {0};
     struct stream_options options = {.low_water_bytes = BACKEND_QUEUE_LOW_BYTES};
     l->conn = conn;
     l->host = host;
     l->proto = conn->proto;
-    list_push(&conn->links, &l->link);
+    list_push(&conn->branches, &l->link);
     conn->alive++;
     shards_endpoint(s, &s->host[host], &to);
     l->stream = stream_dial(s->worker->loop, &to, &options, &events, l);
@@ -241,30 +241,30 @@ struct shards_link *shards_link_open(struct shards_conn *conn, unsigned host) {
     return l;
 }
 
-void shards_link_abort(struct shards_link *l) {
+void shards_branch_abort(struct shards_branch *l) {
     struct shards_conn *conn = l->conn;
-    l->state = LINK_GONE;
+    l->state = BRANCH_GONE;
     if (l->stream != NULL) {
         stream_abort(l->stream);
         return;
     }
-    free_link(l);
+    free_branch(l);
     conn->alive--;
 }
 
 /* ---- requests ---- */
 
-void shards_link_drop(struct shards_link *l, struct slice request) {
+void shards_branch_drop(struct shards_branch *l, struct slice request) {
     stream_write(l->stream, request);
     push_due(l, NULL, 0, 1);
 }
 
-void shards_link_send(struct shards_link *l, struct unit *unit, unsigned part) {
+void shards_branch_send(struct shards_branch *l, struct unit *unit, unsigned part) {
     if (unit->proto != l->proto)
-        shards_link_drop(l, unit->proto == 3 ? SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n")
+        shards_branch_drop(l, unit->proto == 3 ? SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n")
                                              : SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n"));
     l->proto = unit->proto;
-    if (unit->asking) shards_link_drop(l, SLICE("*1\r\n$6\r\nASKING\r\n"));
+    if (unit->asking) shards_branch_drop(l, SLICE("*1\r\n$6\r\nASKING\r\n"));
     stream_write(l->stream, buf_slice(&unit->bytes));
     push_due(l, unit, part, unit->replies);
     l->unanswered++;

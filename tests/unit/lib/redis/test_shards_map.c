@@ -1,5 +1,5 @@
-/* test_map.c -- what nodes of a Cluster say about slots, read with suspicion. */
-#include "gateway/shards/map.h"
+/* test_shards_map.c -- what nodes of a Cluster say about slots, read with suspicion. */
+#include "lib/redis/shards_map.h"
 
 #include "lib/base/mem.h"
 
