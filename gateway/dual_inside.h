@@ -113,6 +113,8 @@ void dual_line_up(struct backend *backend); /* dual.c */
 /* dual_shards.c: a side that is a Cluster (shards/shards.h). Its nodes are asked from now on. */
 void dual_shards_open(struct worker *worker, enum side side);
 void dual_shards_watch(struct dual *dual);
+/* Of slots that a hand-over has CARRIED here: without those that moved just now. */
+void dual_shards_uncarry(struct dual *dual, uint64_t carried[LANE_SLOTS / 64]);
 /* Whether the page that is wanted may be asked for: first the slots are looked at. / A page that is
  * the last is kept until they were looked at again, and comes back here. */
 bool dual_shards_may_list(struct dual *dual);

@@ -41,6 +41,11 @@ void dual_shards_watch(struct dual *d) {
         if (d->worker->shards[side] != NULL) shards_watch(d->worker->shards[side], on_changed, d);
 }
 
+void dual_shards_uncarry(struct dual *d, uint64_t carried[LANE_SLOTS / 64]) {
+    for (unsigned side = 0; side < SIDES; side++)
+        if (d->worker->shards[side] != NULL) shards_drop_recent(d->worker->shards[side], carried);
+}
+
 void dual_shards_open(struct worker *w, enum side side) {
     if (w->shards[side] == NULL) w->shards[side] = shards_open(w, side);
     if (w->dual != NULL) dual_shards_watch(w->dual);

@@ -80,6 +80,7 @@ void dual_take_table(struct dual *d, const struct slot_table *table) {
     d->owned = news.count;
     d->resting = false;
     lanes_rest(&d->lanes, false);
+    dual_shards_uncarry(d, carried);
     if (known > 0) {
         lanes_own_carried(&d->lanes, news.owned, carried);
         peers_unpack(d->peers, before, carried);

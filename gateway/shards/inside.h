@@ -44,6 +44,7 @@ struct shards {
     struct shards_map *fresh;
     /* slots that moved, or could have moved a key */
     uint64_t stamp, restless[SHARDS_SLOTS];
+    uint64_t recent[2][SHARDS_SLOTS / 64], recent_ms; /* [1]: those of the RECENT_MS before */
     void (*changed)(void *self, enum side side, const uint64_t slots[SHARDS_SLOTS / 64],
                     bool lost);
     void *changed_self;

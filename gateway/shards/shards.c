@@ -13,6 +13,7 @@
 #define LOOK_MIN_MS 10u   /* between two looks that somebody wants */
 #define LOOK_MAX_MS 3000u /* a node that does not answer for so long is dialled anew */
 #define RETRY_MS 200u
+#define RECENT_MS 5000u
 
 const struct config_side *shards_config(const struct shards *s) {
     const struct drawbridge_config *config = s->worker->gw->config;
@@ -45,6 +46,19 @@ static void set_bit(uint64_t *bits, unsigned slot) {
 
 void shards_note_restless(struct shards *s, uint16_t slot) {
     s->restless[slot] = ++s->stamp;
+    set_bit(s->recent[0], slot);
+}
+
+static void age_recent(struct shards *s) {
+    if (shards_now_ms(s) - s->recent_ms < RECENT_MS) return;
+    s->recent_ms = shards_now_ms(s);
+    memcpy(s->recent[1], s->recent[0], sizeof s->recent[1]);
+    memset(s->recent[0], 0, sizeof s->recent[0]);
+}
+
+void shards_drop_recent(const struct shards *s, uint64_t slots[SHARDS_SLOTS / 64]) {
+    for (unsigned i = 0; i < SHARDS_SLOTS / 64; i++)
+        slots[i] &= ~(s->recent[0][i] | s->recent[1][i]);
 }
 
 static void tell(struct shards *s, const uint64_t slots[SHARDS_SLOTS / 64], bool lost) {
@@ -129,6 +143,7 @@ static void take_map(struct shards *s) {
         moved++;
         if (before != SHARDS_NOBODY && may_be_lost(&s->host[before])) lost = true;
     }
+    if (!s->known) memset(s->recent[0], 0xff, sizeof s->recent[0]); /* who knows since when */
     if (!s->known)
         log_info("shards.known", LOG_S("side", gateway_side_name(s->side)),
                  LOG_U("nodes", s->count));
@@ -461,6 +476,7 @@ void shards_tick(struct shards *s) {
     uint64_t now_ms = shards_now_ms(s);
     dial(s);
     give_up(s);
+    age_recent(s);
     bool due = now_ms >= s->next_ms || (s->wanted && now_ms - s->began_ms >= LOOK_MIN_MS);
     if (!s->looking && due) look(s);
     for (struct list *next, *at = s->conns.next; at != &s->conns; at = next) {

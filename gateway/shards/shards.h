@@ -61,6 +61,10 @@ bool shards_looked(const struct shards *shards, uint64_t ticket);
 uint64_t shards_stamp(const struct shards *shards);
 bool shards_restless(const struct shards *shards, uint64_t since, uint64_t slots[SHARDS_SLOTS / 64]);
 
+/* Takes from SLOTS those that were restless in the last seconds: another gateway's map may be older
+ * than ours by a look, and it has not called them dirty. */
+void shards_drop_recent(const struct shards *shards, uint64_t slots[SHARDS_SLOTS / 64]);
+
 /* None of the nodes that own slots has a connection of an earlier gateway (others.h). Asks them; so
  * ask again. / What they said is not true any more. */
 bool shards_has_no_others(struct shards *shards);
