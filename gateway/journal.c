@@ -10,7 +10,7 @@
 #include "lib/base/mem.h"
 
 #define PLACES_MIN 1024u
-#define RECENT 16384u /* a power of two */
+#define RECENT 65536u /* a power of two */
 
 /* Live records may take this much of the log; the rest keeps moving them affordable. */
 #define LIVE_MAX(capacity) ((capacity) / 8 * 5)
@@ -26,9 +26,17 @@ static struct journal_head *head_of(const struct journal *journal) {
     return (struct journal_head *)(void *)journal->memory;
 }
 
+/* POSITION modulo the capacity, of one that is at most so far behind or before the tail. A division
+ * would cost more than all the rest. */
+static uint64_t place_in_log(const struct journal *journal, uint64_t position) {
+    if (position < journal->lap) return position - (journal->lap - journal->capacity);
+    uint64_t place = position - journal->lap;
+    return place < journal->capacity ? place : place - journal->capacity;
+}
+
 static struct journal_record *record_at(const struct journal *journal, uint64_t position) {
     return (struct journal_record *)(void *)(journal->memory + JOURNAL_HEAD_BYTES +
-                                             position % journal->capacity);
+                                             place_in_log(journal, position));
 }
 
 /* ---- stores ---- */
@@ -172,14 +180,14 @@ static uint64_t free_bytes(const struct journal *journal) {
 /* Where a record of SIZE goes: records do not wrap. */
 static uint64_t next_position(const struct journal *journal, size_t size) {
     uint64_t tail = atomic_load(&head_of(journal)->tail);
-    uint64_t left = journal->capacity - tail % journal->capacity;
+    uint64_t left = journal->capacity - place_in_log(journal, tail);
     return left < size ? tail + left : tail;
 }
 
 /* Write RECORD, of which check and state are not set, and let it count. */
 static uint64_t append(struct journal *journal, struct journal_record *record) {
     struct journal_head *head = head_of(journal);
-    uint64_t tail = atomic_load(&head->tail);
+    uint64_t tail = atomic_load_explicit(&head->tail, memory_order_relaxed);
     uint64_t position = next_position(journal, record->size);
     if (position != tail) {
         struct journal_record *pad = record_at(journal, tail);
@@ -191,6 +199,8 @@ static uint64_t append(struct journal *journal, struct journal_record *record) {
     record->check = journal_record_check(record, position);
     copy(journal, record_at(journal, position), record, record->size);
     store_64(journal, &head->tail, position + record->size);
+    if (position + record->size - journal->lap >= journal->capacity)
+        journal->lap += journal->capacity;
     return position;
 }
 

@@ -54,6 +54,7 @@ struct journal_place;
 struct journal {
     uint8_t *memory;
     size_t size, capacity;
+    uint64_t lap; /* the position at which the tail's way through the log began */
     struct journal_place *places; /* where live records are; by what they are about */
     size_t place_cap, place_count;
     uint64_t *recent; /* position + 1 of the last entry by its id, which count up: no search */

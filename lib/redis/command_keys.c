@@ -69,8 +69,18 @@ static bool spec_keys(struct finder *f, const struct command_key_spec *spec) {
     return (spec->flags & COMMAND_KEY_INCOMPLETE) == 0;
 }
 
-/* All specs; false (and no keys) when one of them cannot tell. */
+/* All specs; false (and no keys) when one of them cannot tell. Most commands have one key, behind
+ * their name. */
 static bool all_specs(struct finder *f) {
+    const struct command_key_spec *first = &f->command->specs[0];
+    bool one = first->begin == COMMAND_BEGIN_INDEX && first->find == COMMAND_FIND_RANGE &&
+               first->at == 1 && first->a == 0 && f->argc > 1 && first->flags != 0 &&
+               (first->flags & (COMMAND_KEY_NOT_KEY | COMMAND_KEY_INCOMPLETE)) == 0 &&
+               f->command->specs[1].flags == 0;
+    if (one) {
+        found(f, 1, first->flags);
+        return true;
+    }
     for (size_t i = 0; i < COMMAND_SPECS_MAX && f->command->specs[i].flags != 0; i++) {
         const struct command_key_spec *spec = &f->command->specs[i];
         if (spec->flags & COMMAND_KEY_NOT_KEY) continue;
