@@ -167,10 +167,31 @@ static enum step read_body(struct slice bytes, size_t head_bytes, struct resp_to
     return STEP_DONE;
 }
 
+/* "$12\r\n...\r\n", all there and of at most four digits: nearly every string. False: look closely. */
+static bool read_short(const struct resp_limits *limits, struct slice bytes, struct slice *text,
+                       size_t *used_bytes) {
+    size_t at = 1, size = 0, stop = bytes.size < 5 ? bytes.size : 5;
+    if (bytes.size < 6 || bytes.data[0] != '$') return false;
+    while (at < stop && bytes.data[at] >= '0' && bytes.data[at] <= '9')
+        size = size * 10 + (size_t)(bytes.data[at++] - '0');
+    if (at == 1 || (bytes.data[1] == '0' && at > 2) || size > limits->bulk_bytes_max) return false;
+    if (bytes.size - at < size + 2 * CRLF_BYTES) return false;
+    const uint8_t *body = bytes.data + at + CRLF_BYTES;
+    if (memcmp(body - CRLF_BYTES, "\r\n", CRLF_BYTES) != 0) return false;
+    if (memcmp(body + size, "\r\n", CRLF_BYTES) != 0) return false;
+    *text = slice_from(body, size);
+    *used_bytes = at + size + 2 * CRLF_BYTES;
+    return true;
+}
+
 enum step resp_next(const struct resp_limits *limits, struct slice bytes, struct resp_token *token,
                     size_t *used_bytes, struct why *why) {
-    struct resp_token read;
+    struct resp_token read = {.kind = RESP_BULK};
     size_t head_bytes = 0;
+    if (read_short(limits, bytes, &read.text, used_bytes)) {
+        *token = read;
+        return STEP_DONE;
+    }
     enum step step = read_head(limits, bytes, &read, &head_bytes, why);
     if (step != STEP_DONE) return step;
     if (has_body(read.kind)) {
@@ -219,6 +240,11 @@ enum step resp_skip_next(struct resp_skip *skip, const struct resp_limits *limit
         if (bytes.size >= 5 && memcmp(bytes.data, "+OK\r\n", 5) == 0) {
             *skip = (struct resp_skip){.items = 1, .first = '+'};
             *used_bytes = 5;
+            return STEP_DONE;
+        }
+        struct slice text;
+        if (limits->items_max > 0 && read_short(limits, bytes, &text, used_bytes)) {
+            *skip = (struct resp_skip){.items = 1, .first = '$'};
             return STEP_DONE;
         }
         *skip = (struct resp_skip){.open = true, .left_items = 1, .first = bytes.data[0]};

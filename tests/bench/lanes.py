@@ -30,9 +30,9 @@ SINCE = {"latency": "from due", "after_sent": "from sent"}  # as pace.c calls th
 WHAT = ("p50", "p99.9")
 
 
-def gateway(primary, follower, capture):
+def gateway(primary, follower, capture, options=""):
     port = free_port()
-    lanes = "capture: lane, " if capture == "lane" else ""
+    lanes = "capture: lane, " + options if capture == "lane" else ""
     text = (f"migration: bench\nlegacy: {{ address: 127.0.0.1:{primary} }}\ntarget: {{ address: 127.0.0.1:{follower} }}\n"
             f"gateway: {{ listen: 127.0.0.1:{port}, loops: 1, standalone: true, {lanes}admin: \"unix:gw.sock\" }}\nrun_dir: .\nlog: {{ level: warn }}\n")
     return Process(f"gateway-{capture}", port, [PROGRAM, "gateway", "drawbridge.yaml"], {"drawbridge.yaml": text}).ready()
@@ -105,11 +105,16 @@ def interval(values):
 
 
 def bench_cpu(measure, show):
-    with redis_server() as a, redis_server() as b, gateway(a.port, free_port(), "none") as plain, gateway(a.port, b.port, "lane") as lanes:
-        wait_level(lanes)
-        table = measure({"lanes": lanes, "pass-through": plain}, ("set",), (1, 16, 64))
-        figures = wait_level(lanes)
-        print(f"\n  {figures['effects_total']} effects and {figures['copies_total']} copies for {figures['commands_total']} commands")
+    with redis_server() as a, redis_server() as b, redis_server() as c, redis_server() as d, gateway(a.port, free_port(), "none") as plain, \
+            gateway(a.port, b.port, "lane", 'witness: "off", ') as lanes, gateway(c.port, d.port, "lane") as watched:
+        both = {"lanes": lanes, "and the witness": watched}
+        for process in both.values():
+            wait_level(process)
+        table = measure({"lanes": lanes, "pass-through": plain, "and the witness": watched}, ("set",), (1, 16, 64))
+        for name, process in both.items():
+            figures = wait_level(process)
+            print(f"\n  {name}: {figures['effects_total']} effects and {figures['copies_total']} copies for {figures['commands_total']} commands", end="")
+        print()
         return show("gateway with lanes, all writes, before two redis-servers", table, "lanes")
 
 
