@@ -85,8 +85,15 @@ def equal(b, gates):
     assert not found, "\n".join(found[:40])
 
 
-def bridge(name, target="redis", lanes=1):
-    return Bridge(name, target=target, legacy_options=HIDDEN, capture="lane", gateways=2, lanes=lanes)
+def bridge(name, target="redis", lanes=1, witness=True):
+    """Without the witness (C22) what one gateway does not tell the other stays untold."""
+    b = Bridge(name, target=target, legacy_options=HIDDEN, capture="lane", gateways=2, lanes=lanes)
+    if not witness:
+        with open(os.path.join(b.folder, "drawbridge.yaml"), encoding="utf-8") as file:
+            text = file.read()
+        assert text.count("gateway: {") == 1, text
+        b.write("drawbridge.yaml", text.replace("gateway: {", "gateway: { witness: off,"))
+    return b
 
 
 def test_clients_of_both_write_everywhere():

@@ -179,6 +179,10 @@ def test_bullmq_while_the_target_dies_and_the_gateway_is_started_anew():
         follower_dies(target)
         time.sleep(1)
         gateway.kill(signal.SIGTERM)
+        # ioredis sends again what has no answer, and BullMQ's scripts may not run twice: `add` makes a second job then, and a job
+        # whose taking was not told stays locked for 30 s. A gateway that ends in order answers all that was executed
+        # (gateway/drain.h); after a kill nobody could promise that, so no test asks BullMQ for it.
+        assert "gateway.drained" in open(gateway.log, encoding="utf-8", errors="replace").read(), "it was not drained in time"
         gateway.start()
         queue.end()
 
