@@ -33,7 +33,8 @@ static enum err read_up_to(struct load_cut *cut, size_t size, struct why *why) {
     return OK;
 }
 
-/* The first SIZE bytes of what waits become the piece. The smaller part is the one that is copied. */
+/* The first SIZE bytes of what waits become the piece. The smaller part is the one that is copied.
+ */
 static void give(struct load_cut *cut, struct load_bytes *piece, size_t size) {
     struct slice all = buf_slice(&cut->rest);
     cut->sum = crc64_add(cut->sum, slice_take(all, size));
@@ -73,8 +74,8 @@ static bool take_head(struct load_cut *cut) {
     return true;
 }
 
-/* How many bytes of whole keys lie in front, if a piece may have them. Sizes of slots, which stand before the keys of each,
- * go with them. */
+/* How many bytes of whole keys lie in front, if a piece may have them. Sizes of slots, which stand
+ * before the keys of each, go with them. */
 static size_t keys_in_front(struct slice bytes) {
     size_t at = 0, used;
     uint64_t db;

@@ -7,8 +7,8 @@
  * can be read by any thread; what stands BETWEEN, and the END, are for the engine, in their order.
  * BIG: a key that is not in memory as a whole: whoever has cut it off reads it from the file, and
  * says how far that was, before the next piece is cut. REST: what is there is broken, or not an
- * RDB, or not understood; the engine reads on by itself, and finds the words. FAILED: the file could
- * not be read.
+ * RDB, or not understood; the engine reads on by itself, and finds the words. FAILED: the file
+ * could not be read.
  *
  * One thread at a time. A piece keeps its memory for the next one; it holds LOAD_PIECE_BYTES and a
  * key, at most LOAD_KEY_BYTES_MAX.

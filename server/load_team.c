@@ -9,7 +9,7 @@
 
 #define PIECES_OF_ENGINE 2u
 #define PIECES_OF_THREAD 2u
-#define WAIT_NS 300000 /* of the engine, before it looks at other things */
+#define WAIT_NS 300000               /* of the engine, before it looks at other things */
 #define BYTES_KEPT ((size_t)1 << 20) /* of a piece, for the next one */
 #define EMPTY_NAMES_BYTES_MAX ((size_t)16 * 1024)
 

@@ -24,7 +24,7 @@
 #define LOAD_THREADS_AUTO 8 /* with the engine, if nobody says */
 
 struct load_plan {
-    int fd; /* the caller's, as long as the team is there; read from where it stands */
+    int fd;           /* the caller's, as long as the team is there; read from where it stands */
     unsigned threads; /* beside the engine */
     struct rdb_limits limits;
     struct type_limits types;

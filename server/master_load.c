@@ -112,8 +112,7 @@ static enum err receive(struct master_link *link, struct why *why) {
 static enum err step(struct master_link *link, struct why *why) {
     size_t used = 0;
     enum err err = OK;
-    enum psync_event event =
-        psync_feed(&link->psync, buf_slice(&link->in), &used, &link->out, why);
+    enum psync_event event = psync_feed(&link->psync, buf_slice(&link->in), &used, &link->out, why);
     if (event == PSYNC_EV_BYTES) err = master_load_take(link, link->psync.rdb, why);
     buf_consume(&link->in, used);
     link->rdb_ended = event == PSYNC_EV_RDB_END;
@@ -140,13 +139,14 @@ static enum err read_link(struct rdb_source *source, void *into, size_t size, si
 static enum err load_socket(struct master_link *link, struct rdb_aside *aside,
                             struct rdb_place *place, struct why *why) {
     struct link_source source = {.source.read = read_link, .link = link};
-    enum err err = rdb_load_stream(link->engine, &source.source, aside, RDB_LOAD_KEEP_EXPIRED,
-                                   place, why);
+    enum err err =
+        rdb_load_stream(link->engine, &source.source, aside, RDB_LOAD_KEEP_EXPIRED, place, why);
     while (!err && !link->rdb_ended) err = step(link, why); /* the mark */
     if (!err && buf_size(&link->rdb))
         err = why_set(why, ERR_CORRUPT, "%zu bytes stand behind the end of the RDB",
                       buf_size(&link->rdb));
-    return err ? why_add(why, err, "Failed trying to load the MASTER synchronization DB from socket")
+    return err ? why_add(why, err,
+                         "Failed trying to load the MASTER synchronization DB from socket")
                : OK;
 }
 
@@ -165,8 +165,7 @@ static void adopt_history(struct master_link *link) {
 }
 
 /* The old data go first. */
-static enum err load_in_place(struct master_link *link, struct rdb_place *place,
-                              struct why *why) {
+static enum err load_in_place(struct master_link *link, struct rdb_place *place, struct why *why) {
     struct engine *engine = link->engine;
     link->may_continue = false; /* until it is whole */
     bgsave_stop(engine);

@@ -15,8 +15,7 @@ struct rdb_aside *rdb_aside_new(struct engine *engine) {
 }
 
 void rdb_aside_free(struct engine *engine, struct rdb_aside *aside) {
-    for (int i = 0; i < engine->db_count; i++)
-        db_free_partitions(aside->dbs[i].partitions, true);
+    for (int i = 0; i < engine->db_count; i++) db_free_partitions(aside->dbs[i].partitions, true);
     mem_free(aside->dbs);
     checkpoints_close(&aside->checkpoints);
     buf_close(&aside->functions);

@@ -29,7 +29,7 @@ struct loader {
     struct engine *engine;
     struct db *dbs;          /* where keys go: the engine's, or those of */
     struct rdb_aside *aside; /* NULL: none */
-    struct db *db; /* selected */
+    struct db *db;           /* selected */
     struct load_team *team;
     struct value_builder builder; /* for what stands between keys, and for REST */
     struct rdb_reader *in_memory;
@@ -150,9 +150,9 @@ static void note_dropped(struct loader *loader, const struct db_addition *key) {
 
 static enum err says_twice(const struct db_addition *key, struct why *why) {
     struct slice name = entry_key(key->e);
-    enum err err = why_set(why, ERR_CORRUPT, "the key '%.*s' stands twice in database %d",
-                           name.size > 100 ? 100 : (int)name.size, (const char *)name.data,
-                           (int)key->db);
+    enum err err =
+        why_set(why, ERR_CORRUPT, "the key '%.*s' stands twice in database %d",
+                name.size > 100 ? 100 : (int)name.size, (const char *)name.data, (int)key->db);
     entry_free(key->e);
     return err;
 }
@@ -255,10 +255,9 @@ static enum err take_rest(struct loader *loader, const struct load_piece *piece,
 static enum err take_between(struct loader *loader, const struct load_piece *piece,
                              const uint64_t *sum, struct why *why) {
     loader->end = piece->end;
-    enum err err = rdb_reader_part(loader->in_memory, buf_slice(&piece->cut.bytes), piece->cut.at,
-                                   sum, why);
-    return err ? err
-               : loading_advance(loader->engine, piece->end - piece->cut.at.offset, why);
+    enum err err =
+        rdb_reader_part(loader->in_memory, buf_slice(&piece->cut.bytes), piece->cut.at, sum, why);
+    return err ? err : loading_advance(loader->engine, piece->end - piece->cut.at.offset, why);
 }
 
 static enum err take_piece(struct loader *loader, struct load_piece *piece, struct why *why) {
@@ -279,8 +278,8 @@ static enum err take_piece(struct loader *loader, struct load_piece *piece, stru
     return piece->err;
 }
 
-static enum err take_all(struct loader *loader, struct rdb_limits limits,
-                         struct rdb_source *source, struct why *why) {
+static enum err take_all(struct loader *loader, struct rdb_limits limits, struct rdb_source *source,
+                         struct why *why) {
     for (;;) {
         struct load_piece *piece = load_team_next(loader->team);
         enum err err = OK;
@@ -377,17 +376,15 @@ enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,
     return err;
 }
 
-enum err rdb_load_stream(struct engine *engine, struct rdb_source *source,
-                         struct rdb_aside *aside, unsigned flags, struct rdb_place *place,
-                         struct why *why) {
+enum err rdb_load_stream(struct engine *engine, struct rdb_source *source, struct rdb_aside *aside,
+                         unsigned flags, struct rdb_place *place, struct why *why) {
     struct loader loader = {.engine = engine,
                             .dbs = aside ? aside->dbs : engine->dbs,
                             .aside = aside,
                             .place = place,
                             .flags = flags};
     loader_open(&loader, place);
-    struct rdb_reader *reader =
-        rdb_reader_open(source, limits_of(engine), &loader.builder.handler);
+    struct rdb_reader *reader = rdb_reader_open(source, limits_of(engine), &loader.builder.handler);
     enum err err = rdb_reader_run(reader, why);
     rdb_reader_close(reader);
     loader_close(&loader);

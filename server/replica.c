@@ -4,10 +4,10 @@
  *     QUEUED -> SNAPSHOT -> WAIT_ACK (mark) -> ONLINE
  *                  \------- ONLINE (length)          SNAPSHOT: full_sync.c
  *
- * From SNAPSHOT on its place pins the backlog: what it has not been sent is kept there, in memory or
- * on disk, and never copied. The limit of its class (client-output-buffer-limit replica) counts what
- * it makes us hold in memory beyond repl-backlog-memory: it is passed only when the disk is full, or
- * slower than the writes. Who reads nothing at all is dropped after repl-timeout.
+ * From SNAPSHOT on its place pins the backlog: what it has not been sent is kept there, in memory
+ * or on disk, and never copied. The limit of its class (client-output-buffer-limit replica) counts
+ * what it makes us hold in memory beyond repl-backlog-memory: it is passed only when the disk is
+ * full, or slower than the writes. Who reads nothing at all is dropped after repl-timeout.
  */
 #include "server/replication.h"
 
@@ -209,7 +209,8 @@ static void link_in(struct replica *replica) {
 /* repl-diskless-sync-delay: others may come who can have the same RDB. */
 static bool waits_for_others(const struct replica *replica) {
     const struct settings *s = &replica->client->engine->settings;
-    return s->repl_diskless_sync && s->repl_diskless_sync_delay_s > 0 && full_sync_may_share(replica);
+    return s->repl_diskless_sync && s->repl_diskless_sync_delay_s > 0 &&
+           full_sync_may_share(replica);
 }
 
 static bool is_full_house(const struct replication *r) {

@@ -59,8 +59,8 @@ static bool is_wanted(const struct slot_filter *filter, struct slice key) {
 }
 
 /* The keys of the command into filter->keys. */
-static enum err find_keys(struct slot_filter *filter, const struct command *command,
-                          size_t *count, struct why *why) {
+static enum err find_keys(struct slot_filter *filter, const struct command *command, size_t *count,
+                          struct why *why) {
     const struct resp_request *request = &filter->request;
     *count = 0;
     if (command == NULL || !command_has_keys(command)) return OK;

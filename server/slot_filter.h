@@ -9,8 +9,8 @@
  * replica acknowledges, waits and comes back as any other.
  * A command whose keys are in slots of both kinds is cut down to the wanted ones when it does to
  * each what it would do alone (DEL, UNLINK, MSET, MSETNX: it is in the stream because it was done).
- * What else has keys of both kinds (RENAME, SUNIONSTORE ...) cannot be cut: the filter gives up, and
- * the replica needs a copy. Servers in cluster mode run no such commands.
+ * What else has keys of both kinds (RENAME, SUNIONSTORE ...) cannot be cut: the filter gives up,
+ * and the replica needs a copy. Servers in cluster mode run no such commands.
  *
  * Pure; no I/O. Memory: one command that is not whole yet.
  */

@@ -1,5 +1,6 @@
-/* test_load_team.c -- a file that is read in pieces by several threads gives the same keys, in the same order, and the same
- * words about what is wrong with it, as one reader that reads it from the front to the end. */
+/* test_load_team.c -- a file that is read in pieces by several threads gives the same keys, in the
+ * same order, and the same words about what is wrong with it, as one reader that reads it from the
+ * front to the end. */
 #include "server/load_team.h"
 
 #include "lib/base/mem.h"
@@ -40,7 +41,8 @@ static void put_key(struct rdb_writer *writer, unsigned number, unsigned kind, u
     struct buf name = {0}, value = {0};
     struct why why;
     buf_printf(&name, "key:%u", number);
-    struct rdb_key key = {.db = number / 200 % 16, .key = buf_slice(&name), .idle_s = -1, .freq = -1};
+    struct rdb_key key = {
+        .db = number / 200 % 16, .key = buf_slice(&name), .idle_s = -1, .freq = -1};
     key.expire_at_ms = rng_below(&rng, 2) ? -1 : (int64_t)rng_below(&rng, UINT64_C(1) << 45);
     rdb_random_value(&rng, kind, scale, &key, &value, &nobody);
     rdb_writer_select(writer, key.db);
@@ -67,7 +69,8 @@ static void put_big(struct rdb_writer *writer, bool is_string) {
     } else {
         rdb_put_length(&writer->out, size / 1000);
         for (size_t i = 0; i < size / 1000; i++)
-            rdb_put_string(&writer->out, slice_take(slice_drop(buf_slice(&text), i * 1000), 1000), false);
+            rdb_put_string(&writer->out, slice_take(slice_drop(buf_slice(&text), i * 1000), 1000),
+                           false);
     }
     buf_close(&text);
 }
@@ -96,13 +99,15 @@ struct outcome {
     uint64_t end;
 };
 
-static void note(struct outcome *o, uint32_t db, struct slice key, const struct value *value, int64_t expiry_ms) {
+static void note(struct outcome *o, uint32_t db, struct slice key, const struct value *value,
+                 int64_t expiry_ms) {
     buf_printf(&o->text, "%u %lld ", db, (long long)expiry_ms);
     buf_add(&o->text, key);
     value_put(&o->text, value, false);
 }
 
-static enum err note_value(void *self, const struct rdb_key *key, const struct value *value, struct why *why) {
+static enum err note_value(void *self, const struct rdb_key *key, const struct value *value,
+                           struct why *why) {
     (void)why;
     note(self, key->db, key->key, value, key->expire_at_ms);
     if (value->type != TYPE_STRING) value_free(value);
@@ -115,7 +120,8 @@ static enum err take_function(void *self, struct slice code, struct why *why) {
 }
 
 /* Keys go to O; from PIECE on, if it is set. */
-static void read_on(struct outcome *o, int fd, struct rdb_limits limits, const struct load_piece *piece) {
+static void read_on(struct outcome *o, int fd, struct rdb_limits limits,
+                    const struct load_piece *piece) {
     struct rdb_source_file source;
     struct value_builder builder;
     rdb_source_file_init(&source, fd);
@@ -264,8 +270,11 @@ static void test_a_team_may_end_in_the_middle(void **state) {
         int fd = file_of(buf_slice(&sink.bytes));
         struct rdb_source_file source;
         rdb_source_file_init(&source, fd);
-        struct load_plan plan = {
-            .fd = fd, .threads = 3, .limits = RDB_LIMITS_DEFAULT, .types = types, .source = &source.source};
+        struct load_plan plan = {.fd = fd,
+                                 .threads = 3,
+                                 .limits = RDB_LIMITS_DEFAULT,
+                                 .types = types,
+                                 .source = &source.source};
         struct load_team *team = load_team_open(&plan);
         for (unsigned i = 0; i < taken;) {
             struct load_piece *piece = load_team_next(team);

@@ -1,4 +1,5 @@
-/* test_slot_filter.c -- of a stream only what concerns some slots passes, and every offset stays. */
+/* test_slot_filter.c -- of a stream only what concerns some slots passes, and every offset stays.
+ */
 #include "server/slot_filter.h"
 
 #include "lib/base/mem.h"
@@ -42,10 +43,11 @@ static void read_back(struct slice bytes, struct buf *lines) {
     struct why why;
     size_t used;
     while (bytes.size) {
-        assert_int_equal(
-            resp_request_next(&request, &resp_request_limits_open, bytes, &used, &why), STEP_DONE);
+        assert_int_equal(resp_request_next(&request, &resp_request_limits_open, bytes, &used, &why),
+                         STEP_DONE);
         bytes = slice_drop(bytes, used);
-        bool is_padding = request.argc == 0 || (request.argc == 2 && slice_equal(request.argv[0], SLICE("PING")));
+        bool is_padding =
+            request.argc == 0 || (request.argc == 2 && slice_equal(request.argv[0], SLICE("PING")));
         for (size_t i = 0; i < request.argc && !is_padding; i++) {
             buf_add(lines, request.argv[i]);
             buf_byte(lines, i + 1 < request.argc ? ' ' : '\n');
@@ -142,11 +144,13 @@ static void test_padding_of_any_size_fits(void **state) {
 
 static void test_any_split_gives_the_same_bytes(void **state) {
     (void)state;
-    static const char *const lines[] = {"SET a 1", "SET x 2", "MSET a 1 x 2", "PING", "DEL y", "SELECT 1"};
+    static const char *const lines[] = {"SET a 1", "SET x 2", "MSET a 1 x 2",
+                                        "PING",    "DEL y",   "SELECT 1"};
     struct slot_set slots = wanted();
     struct buf in = {0}, whole = {0};
     struct why why;
-    for (unsigned i = 0; i < 200; i++) put(&in, lines[rng_below(&rng, sizeof lines / sizeof lines[0])]);
+    for (unsigned i = 0; i < 200; i++)
+        put(&in, lines[rng_below(&rng, sizeof lines / sizeof lines[0])]);
     struct slot_filter *filter = slot_filter_new(&slots);
     assert_int_equal(slot_filter_take(filter, buf_slice(&in), &whole, &why), OK);
     slot_filter_free(filter);
