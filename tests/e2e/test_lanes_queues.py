@@ -174,7 +174,7 @@ def test_a_queue_by_hand_while_target_and_gateway_die():
 
 def test_bullmq_while_the_target_dies_and_the_gateway_is_started_anew():
     def work(gateway, target):
-        queue = BullMQ(gateway.port, 12, drops=True)
+        queue = BullMQ(gateway.port, 10, drops=True)
         time.sleep(2)
         follower_dies(target)
         time.sleep(1)
@@ -195,7 +195,7 @@ def test_queues_through_cutover_and_rollback():
             hands, queue = Hands(b.ports["gateway"]), None
             try:
                 begin(b, 1000)
-                queue = BullMQ(b.ports["gateway"], 10)
+                queue = BullMQ(b.ports["gateway"], 8)
                 time.sleep(1)
                 for verb in ("cutover", "rollback"):
                     b.settled()
