@@ -198,7 +198,7 @@ static void again(struct shards_conn *c, struct unit *u, const struct shards_red
     unsigned node = to->kind == SHARDS_LATER ? s->count : shards_find_place(s, to, from);
     u->asking = to->kind == SHARDS_ASK && node < s->count;
     if (u->asking) u->node = node;
-    if (to->kind == SHARDS_ASK) shards_note_restless(s, to->slot);
+    if (to->kind == SHARDS_ASK) shards_note_ask(s, to->slot);
     uint64_t wait_ms = u->asking && tries < TRIES_AT_ONCE ? 0 : (uint64_t)TRY_MS * (tries + 1);
     uint16_t slot = to->kind == SHARDS_LATER ? u->order.slot : to->slot;
     buf_clear(&u->refusal);

@@ -44,6 +44,9 @@ struct shards {
     struct shards_map *fresh;
     /* slots that moved, or could have moved a key */
     uint64_t stamp, restless[SHARDS_SLOTS];
+    /* Slots that ASK was said of, since the present look began; that were being moved at the one
+     * before, or of which ASK was said; that are being moved as this one tells. */
+    uint64_t asked[SHARDS_SLOTS / 64], seen[SHARDS_SLOTS / 64], moving[SHARDS_SLOTS / 64];
     uint64_t recent[2][SHARDS_SLOTS / 64], recent_ms; /* [1]: those of the RECENT_MS before */
     void (*changed)(void *self, enum side side, const uint64_t slots[SHARDS_SLOTS / 64],
                     bool lost);
@@ -58,6 +61,7 @@ unsigned shards_find_place(const struct shards *shards, const struct shards_redi
                            unsigned from);
 void shards_want(struct shards *shards, unsigned hint); /* the map is old; HINT knows better */
 void shards_note_restless(struct shards *shards, uint16_t slot);
+void shards_note_ask(struct shards *shards, uint16_t slot);
 static inline uint64_t shards_now_ms(const struct shards *s) {
     return loop_now_ms(s->worker->loop);
 }

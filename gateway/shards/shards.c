@@ -49,6 +49,11 @@ void shards_note_restless(struct shards *s, uint16_t slot) {
     set_bit(s->recent[0], slot);
 }
 
+void shards_note_ask(struct shards *s, uint16_t slot) {
+    shards_note_restless(s, slot);
+    set_bit(s->asked, slot);
+}
+
 static void age_recent(struct shards *s) {
     if (shards_now_ms(s) - s->recent_ms < RECENT_MS) return;
     s->recent_ms = shards_now_ms(s);
@@ -164,11 +169,24 @@ static void take_map(struct shards *s) {
 
 /* ---- a look ---- */
 
+/* Moved, or called off: then the keys came back, and their deadlines are others by some milliseconds. */
+static void tell_ended(struct shards *s) {
+    uint64_t ended[SHARDS_SLOTS / 64];
+    bool any = false;
+    for (unsigned i = 0; i < SHARDS_SLOTS / 64; i++) {
+        ended[i] = s->seen[i] & ~s->moving[i];
+        s->seen[i] = s->moving[i];
+        any = any || ended[i] != 0;
+    }
+    if (any) tell(s, ended, false);
+}
+
 static void one_less(struct shards *s) {
     ASSERT(s->pending > 0);
     if (--s->pending > 0) return;
     s->looking = false;
     if (s->mapped) take_map(s);
+    if (s->mapped && s->complete) tell_ended(s);
     if (s->mapped && s->complete) s->done_round = s->round;
     s->next_ms = shards_now_ms(s) + (s->mapped ? LOOK_MS : RETRY_MS);
     if (!s->mapped || !s->complete) s->wanted = true;
@@ -192,6 +210,10 @@ static void take_moving(struct shards *s, struct slice text) {
     shards_moving(text, moving);
     for (unsigned slot = 0; slot < SHARDS_SLOTS; slot++)
         if (moving[slot / 64] >> (slot % 64) & 1) shards_note_restless(s, (uint16_t)slot);
+    for (unsigned i = 0; i < SHARDS_SLOTS / 64; i++) {
+        s->moving[i] |= moving[i];
+        s->seen[i] |= moving[i];
+    }
 }
 
 /* Of the one that told the slots, its nodes; of each, what it gives and gets. */
@@ -253,6 +275,9 @@ static void look(struct shards *s) {
     s->complete = s->known;
     s->pending = 1; /* ours, until all is asked */
     s->began_ms = shards_now_ms(s);
+    memset(s->moving, 0, sizeof s->moving);
+    for (unsigned i = 0; i < SHARDS_SLOTS / 64; i++) s->seen[i] |= s->asked[i];
+    memset(s->asked, 0, sizeof s->asked);
     ask(s, from, "CLUSTER", "SLOTS", on_slots);
     ask(s, from, "CLUSTER", "NODES", on_nodes_of_asker);
     for (unsigned i = 0; i < s->count; i++) {

@@ -74,16 +74,34 @@ class Cluster:
             return [n for n, i in zip(self.nodes, self.ids) if i in owners]
         raise AssertionError("no node answers")
 
-    def move(self, slot, step=10, pause=0.0):
+    def keys_over(self, slot, a, b, step, pause=0.0):
+        with redis.Redis(port=a.port, socket_timeout=20) as r:
+            while keys := self.call(a, "GETKEYSINSLOT", slot, step):
+                r.execute_command("MIGRATE", "127.0.0.1", b.port, "", 0, 5000, "KEYS", *keys)
+                time.sleep(pause)
+
+    def call_off(self, slot, meanwhile):
+        """A move that is begun, and undone: the owner is the same as before. Nobody may write to the slot."""
         source = self.slot_owner[slot]
         target = (source + 1) % len(self.masters())
         a, b = self.nodes[source], self.nodes[target]
         self.call(b, "SETSLOT", slot, "IMPORTING", self.ids[source])
         self.call(a, "SETSLOT", slot, "MIGRATING", self.ids[target])
         with redis.Redis(port=a.port, socket_timeout=20) as r:
-            while keys := self.call(a, "GETKEYSINSLOT", slot, step):
-                r.execute_command("MIGRATE", "127.0.0.1", b.port, "", 0, 5000, "KEYS", *keys)
-                time.sleep(pause)
+            for key in self.call(a, "GETKEYSINSLOT", slot, 100):
+                r.execute_command("MIGRATE", "127.0.0.1", b.port, key, 0, 5000)
+                meanwhile(key)
+        self.call(a, "SETSLOT", slot, "STABLE")
+        self.keys_over(slot, b, a, 10)
+        self.call(b, "SETSLOT", slot, "STABLE")
+
+    def move(self, slot, step=10, pause=0.0):
+        source = self.slot_owner[slot]
+        target = (source + 1) % len(self.masters())
+        a, b = self.nodes[source], self.nodes[target]
+        self.call(b, "SETSLOT", slot, "IMPORTING", self.ids[source])
+        self.call(a, "SETSLOT", slot, "MIGRATING", self.ids[target])
+        self.keys_over(slot, a, b, step, pause)
         for node in (b, a, *(n for n in self.masters() if n not in (a, b))):
             self.call(node, "SETSLOT", slot, "NODE", self.ids[target])
         self.slot_owner[slot] = target

@@ -158,8 +158,14 @@ def test_slots_are_moved_under_writes():
               f"redirected {lanes['redirected_total']}, displaced {lanes['displaced_total']}, passes {lanes['passes_total']}")
         assert broken == 0, "moving slots cost clients their connections"
         assert lanes["redirected_total"] > 0, "no redirection was seen: the test moved nothing that was written"
-        # All looks like one server.
+        # Keys that were moved and came back have other deadlines, by a millisecond or two: they are copied again.
         r = gateway.client()
+        tag = next(tag for tag in TAGS[::-1] if cluster.call(cluster.owner(slot_of(tag)), "COUNTKEYSINSLOT", slot_of(tag)) > 1)
+        cluster.call_off(slot_of(tag), r.exists)
+        wait_until("both sides were listed again", lambda: gateway.lanes()["passes_total"] > lanes["passes_total"])
+        gateway.wait_level(60)
+        keys = compare(cluster, target)
+        # All looks like one server.
         assert r.dbsize() == keys == len(set(r.scan_iter(count=50))) == len(r.keys("*"))
         r.flushall()
         gateway.wait_level(30)
