@@ -509,6 +509,8 @@ static void show_figures(struct dual *d) {
     f[DUAL_FUNCTIONS_FAILED] = d->lanes.functions.failed;
     f[DUAL_PASSES] = d->lanes.scan.passes;
     f[DUAL_PASS_NAMES] = d->lanes.scan.names;
+    f[DUAL_PASS_ITEMS] = d->lanes.scan.items;
+    f[DUAL_BASELINE_AFTER] = (uint64_t)dual_baseline_after_s(d);
     f[DUAL_WAITING] = d->wait_count;
     f[DUAL_OWNED] = d->owned;
     f[DUAL_FORWARDED] = d->forwarded;
@@ -552,6 +554,7 @@ enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
     d->lanes.over = over;
     d->audit = dual_audit_open(d);
     d->witness = dual_witness_open(d);
+    dual_baseline_open(d);
     list_init(&d->reads);
     dual_shards_watch(d);
     bury_recovered(d);
@@ -568,6 +571,7 @@ void dual_close(struct dual *d) {
     if (d == NULL) return;
     dual_audit_close(d->audit);
     dual_witness_close(d->witness);
+    dual_baseline_close(d);
     peers_close(d->peers);
     dual_slots_close(d);
     dual_asks_close(d);
@@ -590,6 +594,7 @@ void dual_turn(struct dual *d) {
     lanes_turn(&d->lanes);
     take_kept_page(d);
     list_page(d);
+    dual_baseline_turn(d);
     dual_audit_turn(d->audit);
     dual_asks_turn(d);
     dual_slots_turn(d);

@@ -54,6 +54,8 @@ struct grave;
     X(LOST, "lost_total")                                                                          \
     X(PASSES, "passes_total")                                                                      \
     X(PASS_NAMES, "pass_names")                                                                    \
+    X(PASS_ITEMS, "pass_items")                                                                    \
+    X(BASELINE_AFTER, "baseline_wants_file_after_s")                                               \
     X(WAITING, "waiting_clients")                                                                  \
     X(COPY_BYTES, "copy_bytes_total")                                                              \
     X(COPY_US, "copy_us")                                                                          \

@@ -58,6 +58,7 @@ struct dual {
     int32_t databases;     /* that P has; 0: it was never seen to refuse one */
     struct dual_audit *audit;
     struct dual_witness *witness;
+    struct dual_baseline *baseline;
     struct list reads; /* dual_reads.c: shadows, and canaries in the order in which they left */
     struct list parked[LANES_MAX]; /* asks for a lane that could not send */
     struct list early;             /* asks of peers that know a later table than we do */
@@ -124,6 +125,14 @@ MUST_CHECK bool dual_shards_kept(struct dual *dual, uint64_t *round, struct buf 
 /* dual_others.c */
 void dual_watch_others(struct dual *dual);
 void dual_others_reset(struct dual *dual); /* what a side told is not true any more */
+
+/* dual_baseline.c: from a file (C15) */
+void dual_baseline_open(struct dual *dual);
+void dual_baseline_close(struct dual *dual);
+void dual_baseline_turn(struct dual *dual);
+void dual_baseline_swapped(struct dual *dual);
+/* When the file must have been begun that is waited for, in s since 1970; 0: none is. */
+int64_t dual_baseline_after_s(const struct dual *dual);
 
 /* dual_copies.c */
 struct lane_rules dual_rules(const struct drawbridge_config *config);

@@ -128,6 +128,7 @@ void dual_swap(struct dual *d) {
     dual_audit_swapped(d->audit);
     drop_lines(d, !drained);
     lane_scan_restart(&d->lanes.scan);
+    dual_baseline_swapped(d);
     d->scan.wanted = false;
     int32_t databases = d->lanes.scan.databases[LANE_P];
     d->lanes.scan.databases[LANE_P] = d->lanes.scan.databases[LANE_F];

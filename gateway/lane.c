@@ -239,7 +239,7 @@ void lane_tick(struct lane *l) {
     uint64_t now_ms = clock_mono_ms(l->clock);
     lane_follow_mark(l);
     lane_big_turn(l);
-    while (may_copy(l)) {
+    while (!l->holding && may_copy(l)) {
         struct lane_key *key = lane_keys_next(&l->keys, now_ms, l->hurry);
         if (key == NULL) return;
         send_measure(l, key);
@@ -561,4 +561,46 @@ void lane_pass_end(struct lane *l) {
 
 void lane_pass_drop(struct lane *l) {
     lane_keys_pass_drop(&l->keys);
+}
+
+bool lane_pass_is_settled(const struct lane *l) {
+    return l->holding && !l->stopped && l->primary_up && l->follower_up && l->primary_lost == 0 &&
+           l->copies == 0 && l->big.key == NULL && l->keys.pinned_all == 0;
+}
+
+bool lane_pass_may_take(const struct lane *l) {
+    return l->follower_up && l->tail.count < l->rules.queue_items_max / 2 &&
+           l->tail.bytes < l->rules.queue_bytes_max / 2 &&
+           l->keys.count <= l->rules.keys_max;
+}
+
+/* As copy_answered(), but that nobody asked P: so no key is called clean by it. Its slot is, at the
+ * end, if nothing was said of the key until then. */
+void lane_pass_value(struct lane *l, int32_t db, struct slice name,
+                     const struct lane_value *value) {
+    if (!lane_keys_in_pass(&l->keys, slot_cluster(name))) return;
+    if (lane_keys_find(&l->keys, db, name) != NULL) return; /* written since, or it will be copied */
+    if (value == NULL || !l->follower_up || l->keys.pinned_all > 0) {
+        lane_keys_mark(&l->keys, db, name, false, 0);
+        return;
+    }
+    struct lane_value fit = *value;
+    struct lane_item *item = NEW(struct lane_item);
+    item->kind = LANE_COPY;
+    item->id = l->next_id++;
+    item->at_us = clock_mono_us(l->clock);
+    item->db = item->db_after = db;
+    buf_add(&item->name, name);
+    item->keys = NEW(struct effect_key);
+    item->keys[0] = (struct effect_key){
+        .name = buf_slice(&item->name), .db = db, .use = EFFECT_WRITE | EFFECT_WHOLE};
+    item->key_count = 1;
+    item->replies = 1;
+    lane_copy_fit(l->follower_version, &fit, &l->scratch);
+    lane_copy_restore(&item->bytes, name, &fit);
+    struct lane_journal_key key = {buf_slice(&item->name), db};
+    l->journal->entry(l->journal->self, item->id, &key, 1);
+    set_deadline(l, item, fit.deadline_ms);
+    l->figures.copies++;
+    lane_follow(l, item);
 }

@@ -176,6 +176,7 @@ struct lane {
     bool follower_open;
     unsigned primary_lost, follower_lost; /* connections not known to be gone */
     bool stopped;                         /* nothing leaves for P (C19) */
+    bool holding;                         /* no copies leave: a file is to be read (C15) */
     bool hurry; /* a barrier was announced: copies are not put off (C23) */
     struct lane_queue flight, tail, sent;
     struct lane_watch *watch; /* is told of copies (lane_read.h); NULL: nobody */
@@ -295,6 +296,15 @@ static inline bool lane_pass_may_list(const struct lane *lane) {
 void lane_pass_name(struct lane *lane, int32_t db, struct slice name);
 bool lane_pass_may_name(const struct lane *lane); /* room for another page */
 void lane_pass_end(struct lane *lane);
+/* An item of an RDB file that was taken while this lane was `holding` already: it goes to F, unless
+ * the key is not clean by itself, which every key is that was written since (lane_scan.h). VALUE
+ * NULL: the key is there, and too big for an item. */
+struct lane_value;
+void lane_pass_value(struct lane *lane, int32_t db, struct slice name,
+                     const struct lane_value *value);
+bool lane_pass_may_take(const struct lane *lane); /* room for more items */
+/* Holding, and nothing is under way that could end a copy, or empty a side. */
+bool lane_pass_is_settled(const struct lane *lane);
 void lane_pass_drop(struct lane *lane);
 
 /* Nothing of P's is unanswered, and no connection that may still execute something. */

@@ -133,6 +133,7 @@ enum lanes_take lanes_send(struct lanes *lanes, struct lanes_place *place, struc
     place->unanswered++;
     *item = lane_item_new(effect, client);
     if (effect->barrier) {
+        if (!effect->no_data) lane_scan_flushed(&lanes->scan);
         lane_barrier_begin(&lanes->barrier, *item);
         return LANES_SENT;
     }

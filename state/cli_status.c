@@ -81,6 +81,22 @@ static int draw_links(const json_t *s, FILE *out) {
     return lines;
 }
 
+/* gateway.baseline: who waits for a file, and for which. */
+static int draw_baselines(const json_t *lanes, FILE *out) {
+    const char *name;
+    json_t *gateway;
+    int lines = 0;
+    json_object_foreach(json_object_get(lanes, "gateways"), name, gateway) {
+        char at[32];
+        int64_t after_s = json_number(gateway, "baseline_wants_file_after_s");
+        if (after_s == 0) continue;
+        fprintf(out, "  %-7s %s waits for an RDB of legacy that was begun at %s or later\n", "",
+                name, cli_clock(after_s * 1000, at));
+        lines++;
+    }
+    return lines;
+}
+
 /* Capture `lane`: the gateways are the link. */
 static int draw_lanes(const json_t *s, FILE *out) {
     const json_t *lanes = json_object_get(s, "lanes");
@@ -97,7 +113,7 @@ static int draw_lanes(const json_t *s, FILE *out) {
             cli_bytes(json_number(lanes, "queue_bytes"), bytes),
             cli_count(json_number(lanes, "dirty_keys"), keys), json_number(lanes, "drain_ms"),
             json_text(lanes, "witness"), error[0] ? "   ✖ " : "", error);
-    return 1;
+    return 1 + draw_baselines(lanes, out);
 }
 
 /* Our own cluster: how many nodes have the topology, and a line for each that has not. */

@@ -75,6 +75,7 @@ struct drawbridge_config {
         int capture;   /* enum capture */
         char *reads;   /* reads_policy.h; checked */
         int64_t lanes; /* capture `lane` */
+        char *baseline; /* "scan", or an RDB file */
         struct {
             int64_t big, hold; /* bytes, ms */
         } copy;

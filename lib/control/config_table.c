@@ -88,6 +88,11 @@ static const struct option table[] = {
              "leaves as it comes, and what a command with several keys did is sent as it is; with more, "
              "a client waits whenever its next command is another lane's, and keys of several lanes "
              "are copied."},
+    {.name = "gateway.baseline", .type = OPTION_STRING, .offset = AT(gateway.baseline),
+     .fallback = "scan", .example = "/var/lib/drawbridge/legacy.rdb",
+     .help = "With capture lane: where the first copy of all keys comes from. scan: the gateway lists "
+             "legacy. A file: an RDB of legacy that was begun after GATEWAY LANES says so "
+             "(baseline_wants_file_after_s), put there whole, by a rename."},
     {.name = "gateway.copy.big", .type = OPTION_SIZE, .offset = AT(gateway.copy.big),
      .fallback = "8MB", .min = 64 * KB, .max = 512 * MB,
      .help = "With capture lane: a value that takes more memory is copied in pieces."},

@@ -16,7 +16,8 @@ const char *const world_rule_names[WORLD_RULES] = {
     "place (C29)",        "not clean (C29)",     "spoiled (C29)",      "expiry (C29)",        "keys of F (C29)",
     "coalesce (C14)",     "flush (C19)",         "functions (C19)",
     "blocking (C17)",     "block (C18)",
-    "witness (C22)",      "scripts (C22)",       "proof (C22)",        "gap (C22)"};
+    "witness (C22)",      "scripts (C22)",       "proof (C22)",        "gap (C22)",
+    "file (C15)"};
 
 struct world *world_now;
 

@@ -58,6 +58,7 @@ enum world_rule {
     OFF_SCRIPTS, /* nobody counts scripts */
     OFF_PROOF,   /* level before the names are here */
     OFF_GAP,     /* what was missed is not asked for */
+    OFF_FILE,
     WORLD_RULES
 };
 extern const char *const world_rule_names[WORLD_RULES];
@@ -99,6 +100,13 @@ struct world {
     /* the gateway */
     struct lanes lanes;
     bool audits; /* the gateway has an audit (sim_audit) */
+    bool by_file; /* the baseline comes from a file of P (lane_world_file.c) */
+    struct {
+        struct mini_state state;
+        bool taken, reading;
+        uint64_t waits, round;
+        int at; /* the next item */
+    } file;
     struct lane_audit audit;
     struct { /* lane_world_witness.c */
         bool used;

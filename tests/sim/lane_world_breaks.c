@@ -106,6 +106,8 @@ void world_open_gateway(struct world *w) {
         lane_marks_name(&w->lanes.lane[i].marks, name, w->figures[2]); /* every process has its own marks */
     }
     world_witness_open(w);
+    w->lanes.scan.by_file = w->by_file;
+    w->file.taken = w->file.reading = false;
     w->lanes.scan.databases[LANE_P] = w->lanes.scan.databases[LANE_F] = MINI_DBS;
     for (unsigned i = 0; i < w->lane_count; i++)
         for (int side = 0; side < 2; side++) w->wires[side][i] = world_wire_new(w, (enum lane_side)side, (int)i);

@@ -5,6 +5,7 @@
  *     lane_world_ops.c      what lanes and audits decide
  *     lane_world_servers.c  what is executed, and what the answers do
  *     lane_world_breaks.c   whatever dies
+ *     lane_world_file.c     the baseline out of a file
  *     lane_world_roles.c    P and F change roles
  *     lane_world_witness.c  which keys P says have changed
  *     lane_world_journal.c  what stays when the gateway dies; world_journal.h: the real one beside it
@@ -39,6 +40,7 @@ void world_witness_arm(struct world *w);
 void world_witness_swapped(struct world *w);
 bool world_witness_is_proved(const struct world *w);
 
+void world_file(struct world *w);                                          /* one step with it */
 bool world_is_idle(const struct world *w);
 
 #endif

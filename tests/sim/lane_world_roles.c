@@ -64,6 +64,7 @@ void world_swap(struct world *w) {
     world_witness_arm(w);
     leave_old_side(w, drained);
     lane_scan_restart(&w->lanes.scan);
+    w->by_file = w->lanes.scan.by_file = false; /* it is legacy's */
     change_sides(w->zombies);
     change_sides(w->ghosts);
     swap_servers(w);

@@ -204,6 +204,7 @@ void world_turn(struct world *w) {
     for (unsigned i = 0; w->off[OFF_COALESCE] && i < w->lane_count; i++) w->lanes.lane[i].hurry = true;
     if (w->off[OFF_FUNCTIONS]) w->lanes.functions.dirty = false;
     lanes_turn(&w->lanes);
+    world_file(w);
     if (w->audits) lane_audit_turn(&w->audit);
     world_pump(w);
     for (unsigned i = 0; i < w->lane_count; i++) lane_check(&w->lanes.lane[i]);

@@ -170,6 +170,7 @@ static bool random_run(uint64_t seed, int off, uint64_t figures[8], bool quiet) 
     if (rng_below(&r, 3) == 0) w->facts.primary_version = 60200;
     random_limits(&r, w);
     bool baseline = rng_below(&r, 2);
+    w->by_file = baseline && seed % 3 == 0;
     for (uint64_t i = rng_below(&r, 8); i > 0; i--) {
         command_random(&r, w->world_ms, text);
         if (strncmp(text, "EVAL", 4) != 0 && strncmp(text, "SPOP", 4) != 0 && text[0] != 'B' && strncmp(text, "PEXPIRE ", 8) != 0 &&
@@ -243,6 +244,7 @@ static const struct trace traces[] = {
     {OFF_PROOF, false, false, {"W", "names", "rest", "stranger SET b 9"}},
     {OFF_GAP, false, false, {"W", "names", "rest", "stranger EVAL n 1 a b", "gap"}},
     {OFF_GAP, false, false, {"W", "names", "rest", "i0 EVAL n 1 d b", DONE0, "crash"}},
+    {OFF_FILE, false, true, {"- SET b 9", "file", "wait", "i0 SET b 8", "p0", DONE0, "r0", THERE0, COPY, DONE0, THERE0, "read"}},
     {OFF_FENCE, false, false, {BIG, CHUNK, CHUNK, CHUNK, CHUNK, "i1 LPUSH b q;RPOP b", DONE0}},
     {OFF_UNLESS_CHANGED, false, false, {"*", "= SADD b x", "= SADD b y", "= PEXPIREAT b 1000300", "i0 SADD b z", DONE0, "copy", CHUNK, CHUNK,
                                         CHUNK, CHUNK, "tick"}},
@@ -264,6 +266,14 @@ static const struct trace more[] = {
 
 static uint64_t n_of(const char *text) { return (uint64_t)strtoul(text, NULL, 10); }
 
+static void listing(struct world *w) {
+    world_turn(w);
+    for (int side = 0; side < 2; side++) {
+        world_execute(w, (enum lane_side)side, world_wires(w, (enum lane_side)side) - 1);
+        world_answer(w, (enum lane_side)side, world_wires(w, (enum lane_side)side) - 1);
+    }
+}
+
 static void step_named(struct world *w, const char *s) {
     unsigned n = s[1] >= '0' && s[1] <= '9' ? (unsigned)(s[1] - '0') : 0, last = (unsigned)(s[strlen(s) - 1] - '0');
     if (s[0] == '=' || s[0] == '+' || s[0] == '-' || s[0] == '*' || s[0] == 'W') return; /* before the start */
@@ -275,14 +285,14 @@ static void step_named(struct world *w, const char *s) {
     } else if (strncmp(s, "copies ", 7) == 0) {
         if (w->lanes.lane[0].figures.copies > n_of(s + 7)) snprintf(w->failed, sizeof w->failed, "copied %d times", (int)w->lanes.lane[0].figures.copies);
     }
+    else if (strcmp(s, "file") == 0) w->by_file = w->lanes.scan.by_file = true;
+    else if (strcmp(s, "wait") == 0) {
+        for (int i = 0; i < 1000 && !w->file.taken; i++) listing(w);
+    } else if (strcmp(s, "read") == 0) {
+        for (int i = 0; i < 1000 && w->lanes.scan.state >= LANE_SCAN_WAITING; i++) world_turn(w);
+    }
     else if (strcmp(s, "scan") == 0) {
-        for (int i = 0; i < 60; i++) {
-            world_turn(w);
-            for (int side = 0; side < 2; side++) {
-                world_execute(w, (enum lane_side)side, world_wires(w, (enum lane_side)side) - 1);
-                world_answer(w, (enum lane_side)side, world_wires(w, (enum lane_side)side) - 1);
-            }
-        }
+        for (int i = 0; i < 60; i++) listing(w);
     } else if (strcmp(s, "names") == 0) {
         world_end_turn(w);
         while (world_witness(w)) {}
