@@ -126,7 +126,17 @@ static void take(struct dual *d) {
     if (state != BASELINE_READING) end(d, state == BASELINE_DONE, why.text);
 }
 
+/* The file of one node of a Cluster does not have the keys of the others. */
+static void refuse_cluster(struct dual *d) {
+    struct lane_scan *scan = &d->lanes.scan;
+    if (!scan->by_file || d->worker->shards[dual_side(d, LANE_P)] == NULL) return;
+    log_warn("lanes.baseline_scans", LOG_S("why", "legacy is a Cluster: one file is not all of it"));
+    scan->by_file = false;
+    lane_scan_restart(scan);
+}
+
 void dual_baseline_turn(struct dual *d) {
+    refuse_cluster(d);
     struct dual_baseline *b = d->baseline;
     const struct lane_scan *scan = &d->lanes.scan;
     if (b->file != NULL) {
