@@ -136,7 +136,7 @@ void chunks_less(struct chunks *p) {
 
 static enum chunks_said on_type(struct chunks *p, struct slice answer) {
     struct resp_token t;
-    if (!chunks_token(&answer, &t) || t.kind != RESP_SIMPLE) return CHUNKS_CHANGED;
+    if (!reply_token(&answer, &t) || t.kind != RESP_SIMPLE) return CHUNKS_CHANGED;
     if (slice_equal(t.text, SLICE("none"))) return CHUNKS_CHANGED;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (slice_equal(t.text, slice_text(types[i].name))) p->type = &types[i];
@@ -171,7 +171,7 @@ static bool take_state(const struct chunks *p, struct slice answer, int64_t *len
     int64_t wanted = (modern ? 2 : 3) + (is_a(p, STREAM) ? 2 : 0), items = 0, now_ms = 0, when = 0;
     struct resp_token t;
     for (int64_t i = 0; i <= wanted; i++) /* +OK, +QUEUED ... */
-        if (!chunks_token(&answer, &t) || t.kind != RESP_SIMPLE) return false;
+        if (!reply_token(&answer, &t) || t.kind != RESP_SIMPLE) return false;
     if (!chunks_items(&answer, &items) || items != wanted) return false;
     if (!modern && !take_time(&answer, &now_ms)) return false;
     if (!chunks_int(&answer, &when) || when < -1) return false;
@@ -186,7 +186,7 @@ static bool take_state(const struct chunks *p, struct slice answer, int64_t *len
 static uint64_t hash_of(struct slice rest) {
     struct resp_token t;
     uint64_t hash = 0;
-    while (chunks_token(&rest, &t)) {
+    while (reply_token(&rest, &t)) {
         hash = XXH3_64bits_withSeed(&t.number, sizeof t.number, hash);
         hash = XXH3_64bits_withSeed(t.text.data, t.text.size, hash);
     }

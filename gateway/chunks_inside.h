@@ -3,8 +3,7 @@
 #define GATEWAY_CHUNKS_INSIDE_H
 
 #include "gateway/chunks.h"
-
-#include "lib/redis/resp.h"
+#include "gateway/reply_token.h"
 
 struct chunks_type {
     const char *name;             /* as TYPE says it */
@@ -14,33 +13,24 @@ struct chunks_type {
 
 #define CHUNKS_FULL_STREAMS 70000 /* entries added and read, max deleted id */
 
-/* Takes one token from the front of REST; false: there is none. */
-static inline bool chunks_token(struct slice *rest, struct resp_token *token) {
-    size_t used = 0;
-    struct why why;
-    if (resp_next(&resp_limits_server, *rest, token, &used, &why) != STEP_DONE) return false;
-    *rest = slice_drop(*rest, used);
-    return true;
-}
-
 /* The head of an array or a map of at least one level. */
 static inline bool chunks_items(struct slice *rest, int64_t *items) {
     struct resp_token t;
-    if (!chunks_token(rest, &t) || (t.kind != RESP_ARRAY && t.kind != RESP_MAP)) return false;
+    if (!reply_token(rest, &t) || (t.kind != RESP_ARRAY && t.kind != RESP_MAP)) return false;
     *items = t.number;
     return true;
 }
 
 static inline bool chunks_text(struct slice *rest, struct slice *text) {
     struct resp_token t;
-    if (!chunks_token(rest, &t) || (t.kind != RESP_BULK && t.kind != RESP_DOUBLE)) return false;
+    if (!reply_token(rest, &t) || (t.kind != RESP_BULK && t.kind != RESP_DOUBLE)) return false;
     *text = t.text;
     return true;
 }
 
 static inline bool chunks_int(struct slice *rest, int64_t *number) {
     struct resp_token t;
-    if (!chunks_token(rest, &t) || t.kind != RESP_INT) return false;
+    if (!reply_token(rest, &t) || t.kind != RESP_INT) return false;
     *number = t.number;
     return true;
 }

@@ -1,5 +1,6 @@
 /* lane_pieces.c -- a large value of an audit, read in pieces. See lane_pieces.h. */
 #include "gateway/lane_pieces.h"
+#include "gateway/reply_token.h"
 
 #include "lib/redis/rdb_value.h"
 #include "lib/redis/resp.h"
@@ -41,18 +42,9 @@ void lane_pieces_free(struct lane_pieces *p) {
 
 /* ---- answers ---- */
 
-static bool take(struct slice *rest, enum resp_kind kind, struct resp_token *t) {
-    size_t used = 0;
-    struct why why;
-    if (resp_next(&resp_limits_server, *rest, t, &used, &why) != STEP_DONE || t->kind != kind)
-        return false;
-    *rest = slice_drop(*rest, used);
-    return true;
-}
-
 static bool take_number(struct slice *rest, int64_t *number) {
     struct resp_token t;
-    if (!take(rest, RESP_BULK, &t)) return false;
+    if (!reply_token_of(rest, RESP_BULK, &t)) return false;
     return slice_to_int(t.text, number);
 }
 
@@ -62,7 +54,7 @@ static bool take_kind(struct slice rest, bool modern, struct lane_seen *seen, bo
     int64_t seconds = 0, micros = 0;
     *seen = (struct lane_seen){0};
     *is_stream = false;
-    if (!take(&rest, RESP_SIMPLE, &t)) return false;
+    if (!reply_token_of(&rest, RESP_SIMPLE, &t)) return false;
     seen->present = !slice_equal(t.text, SLICE("none"));
     bool known = !seen->present;
     for (enum value_type type = VALUE_STRING; type <= VALUE_STREAM; type++)
@@ -72,10 +64,10 @@ static bool take_kind(struct slice rest, bool modern, struct lane_seen *seen, bo
         }
     *is_stream = seen->present && seen->type == VALUE_STREAM;
     if (!known) return false;
-    if (!modern && (!take(&rest, RESP_ARRAY, &t) || t.number != 2)) return false;
+    if (!modern && (!reply_token_of(&rest, RESP_ARRAY, &t) || t.number != 2)) return false;
     if (!modern && (!take_number(&rest, &seconds) || !take_number(&rest, &micros))) return false;
     if (seconds < 0 || seconds > INT64_MAX / 2000) return false;
-    if (!take(&rest, RESP_INT, &t)) return false;
+    if (!reply_token_of(&rest, RESP_INT, &t)) return false;
     if (t.number >= 0 && modern) seen->deadline_ms = t.number > 0 ? t.number : 1;
     if (t.number >= 0 && !modern && t.number < INT64_MAX / 4)
         seen->deadline_ms = t.number + seconds * 1000 + micros / 1000;
@@ -96,7 +88,8 @@ static bool feed_elements(struct lane_pieces *p, struct slice rest, int64_t coun
         struct resp_token one, two = {0};
         double score = 0;
         enum err err = OK;
-        if (!take(&rest, RESP_BULK, &one) || (pairs && !take(&rest, RESP_BULK, &two))) return false;
+        if (!reply_token_of(&rest, RESP_BULK, &one)) return false;
+        if (pairs && !reply_token_of(&rest, RESP_BULK, &two)) return false;
         if (p->key.type == VALUE_LIST) err = h->list_item(h->self, one.text, &why);
         if (p->key.type == VALUE_SET) err = h->set_member(h->self, one.text, &why);
         if (p->key.type == VALUE_HASH) err = h->hash_field(h->self, one.text, two.text, &why);
@@ -112,26 +105,26 @@ static bool feed_elements(struct lane_pieces *p, struct slice rest, int64_t coun
 static bool feed(struct lane_pieces *p, struct slice rest, bool *end) {
     struct resp_token t;
     if (p->key.type == VALUE_STRING) {
-        if (!take(&rest, RESP_BULK, &t)) return false;
+        if (!reply_token_of(&rest, RESP_BULK, &t)) return false;
         feed_string(p, t.text);
         p->cursor += t.text.size;
         *end = t.text.size == 0 || p->cursor >= p->length;
         return true;
     }
     if (p->key.type == VALUE_LIST) {
-        if (!take(&rest, RESP_ARRAY, &t) || !feed_elements(p, rest, t.number)) return false;
+        if (!reply_token_of(&rest, RESP_ARRAY, &t) || !feed_elements(p, rest, t.number)) return false;
         p->cursor += (uint64_t)t.number;
         *end = t.number == 0 || p->cursor >= p->length;
         return true;
     }
-    if (!take(&rest, RESP_ARRAY, &t) || t.number != 2) return false;
-    if (!take(&rest, RESP_BULK, &t) || t.text.size == 0 || t.text.size > 20) return false;
+    if (!reply_token_of(&rest, RESP_ARRAY, &t) || t.number != 2) return false;
+    if (!reply_token_of(&rest, RESP_BULK, &t) || t.text.size == 0 || t.text.size > 20) return false;
     char text[24];
     memcpy(text, t.text.data, t.text.size);
     text[t.text.size] = '\0';
     p->cursor = strtoull(text, NULL, 10);
     *end = p->cursor == 0;
-    return take(&rest, RESP_ARRAY, &t) && feed_elements(p, rest, t.number);
+    return reply_token_of(&rest, RESP_ARRAY, &t) && feed_elements(p, rest, t.number);
 }
 
 /* ---- requests ---- */
@@ -228,7 +221,7 @@ static void answered(struct lane_check *c, struct slice answer, const char *spoi
         lane_check_late(c, p->voided != NULL ? p->voided : spoiled);
         return;
     }
-    if (!p->measured && take(&answer, RESP_INT, &t) && t.number >= 0) {
+    if (!p->measured && reply_token_of(&answer, RESP_INT, &t) && t.number >= 0) {
         measure(c, t.number);
     } else if (!p->measured || !feed(p, answer, &end)) {
         lane_check_late(c, "a side does not answer what large values are read with");

@@ -2,6 +2,7 @@
 #include "gateway/lane_scan.h"
 
 #include "gateway/filter.h"
+#include "gateway/reply_token.h"
 
 #include "lib/redis/resp.h"
 
@@ -115,19 +116,11 @@ static void next_database(struct lane_scan *s) {
     if (s->file_now) hold(s, true);
 }
 
-static bool take(struct slice *rest, enum resp_kind kind, struct resp_token *t) {
-    size_t used = 0;
-    struct why why;
-    if (resp_next(&resp_limits_server, *rest, t, &used, &why) != STEP_DONE || t->kind != kind)
-        return false;
-    *rest = slice_drop(*rest, used);
-    return true;
-}
-
 static bool take_cursor(struct slice *rest, uint64_t *cursor) {
     struct resp_token t;
     char text[24];
-    if (!take(rest, RESP_BULK, &t) || t.text.size == 0 || t.text.size >= sizeof text) return false;
+    if (!reply_token_of(rest, RESP_BULK, &t)) return false;
+    if (t.text.size == 0 || t.text.size >= sizeof text) return false;
     memcpy(text, t.text.data, t.text.size);
     text[t.text.size] = '\0';
     for (size_t i = 0; i < t.text.size; i++)
@@ -139,10 +132,10 @@ static bool take_cursor(struct slice *rest, uint64_t *cursor) {
 
 static bool take_page(struct lane_scan *s, struct slice answer, uint64_t *cursor) {
     struct resp_token t;
-    if (!take(&answer, RESP_ARRAY, &t) || t.number != 2) return false;
-    if (!take_cursor(&answer, cursor) || !take(&answer, RESP_ARRAY, &t)) return false;
+    if (!reply_token_of(&answer, RESP_ARRAY, &t) || t.number != 2) return false;
+    if (!take_cursor(&answer, cursor) || !reply_token_of(&answer, RESP_ARRAY, &t)) return false;
     for (int64_t i = t.number; i > 0; i--) {
-        if (!take(&answer, RESP_BULK, &t)) return false;
+        if (!reply_token_of(&answer, RESP_BULK, &t)) return false;
         if (filter_is_hidden(t.text)) continue; /* a link's, which is nobody's data (C5a) */
         lane_pass_name(&s->lanes[lane_of(s->count, t.text)], s->db, t.text);
         s->names++;
