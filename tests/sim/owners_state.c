@@ -9,7 +9,7 @@
 
 #define EVEN_AFTER_MS 40
 #define EVEN_AGAIN_MS 200
-#define HOLD_MAX_MS 60
+#define HOLD_MAX_MS 1000
 
 static uint64_t now_ms(const struct o_world *w) { return (uint64_t)w->world_ms; }
 

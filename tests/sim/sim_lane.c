@@ -2,13 +2,15 @@
  * that can go wrong, and the shortest traces that diverge when one rule is left out.
  *
  *     sim_lane [RUNS]             traces, then RUNS random runs; the seed is printed, $SEED repeats it
- *     sim_lane [RUNS] --ablate    for each rule, the first run that fails without it and not with it
+ *     sim_lane [RUNS] --ablate [RULE]    for each rule, or for that one (enum world_rule), the first
+ *                                        run that fails without it and not with it
  *
  * Checked: at every item of a lane, every clean key that cannot expire is the same at F; when all is
  * drained, everything is the same; a client's commands are executed in its order. With $TALK each
  * step is told: for one run at a time.
  */
 #include "tests/sim/commands.h"
+#include "tests/sim/lane_moments.h"
 #include "tests/sim/lane_world.h"
 #include "tests/sim/lane_world_inside.h"
 
@@ -69,8 +71,8 @@ struct weather {
     bool faults, refusals, loading;
     unsigned kinds;
     bool swaps;
-    bool hot;       /* a key that is written all the time */
-    bool outsiders; /* who write a key whose copy is under way */
+    bool hot; /* a key that is written all the time */
+    bool moments;
 };
 
 static void random_fault(struct rng *r, struct world *w, const struct weather *weather) {
@@ -88,28 +90,6 @@ static unsigned busy(struct rng *r, struct world *w, enum lane_side side, bool a
     return world_busy_wire(w, side, answered, (unsigned)rng_below(r, world_wires(w, side)));
 }
 
-/* A key whose copy is under way, and a command down another lane that writes it, and is answered first (C13a). */
-static void random_outsider(struct rng *r, struct world *w) {
-    unsigned lane = (unsigned)rng_below(r, w->lane_count);
-    const struct lane_item *copy = w->lanes.lane[lane].flight.head;
-    while (copy && copy->kind != LANE_COPY) copy = copy->next;
-    if (!copy) return;
-    char key = (char)buf_slice(&copy->name).data[0], other = (char)('a' + rng_below(r, 4)), text[48];
-    switch (rng_below(r, 3)) {
-    case 0: snprintf(text, sizeof text, "MSET %c 1 %c %d", other, key, (int)rng_below(r, 9)); break;
-    case 1: snprintf(text, sizeof text, "RENAME %c %c", other, key); break;
-    default: snprintf(text, sizeof text, "SMOVE %c %c x", other, key); break;
-    }
-    world_issue(w, (int)rng_below(r, WORLD_CLIENTS), copy->key ? copy->key->db : 0, text, false);
-    if (rng_below(r, 2)) world_execute(w, LANE_P, lane);
-    for (unsigned i = 0; i < w->lane_count; i++)
-        for (int turns = 0; i != lane && turns < 4; turns++) {
-            world_execute(w, LANE_P, i);
-            world_answer(w, LANE_P, i);
-        }
-    if (rng_below(r, 2)) world_compare(w);
-}
-
 static void random_step(struct rng *r, struct world *w, const struct weather *weather) {
     uint64_t dice = rng_below(r, 1000);
     if (w->witness.used && rng_below(r, 5) == 0) (void)world_witness(w);
@@ -118,7 +98,7 @@ static void random_step(struct rng *r, struct world *w, const struct weather *we
     if ((w->zombies || w->ghosts) && rng_below(r, 8) == 0) world_zombie(w);
     if (w->zombies && rng_below(r, 6) == 0) world_kill(w);
     if (rng_below(r, 120) == 0) world_compare(w);
-    if (weather->outsiders && rng_below(r, 12) == 0) random_outsider(r, w);
+    if (weather->moments && rng_below(r, 12) == 0) lane_moment(r, w, weather->refusals);
     if (weather->hot && rng_below(r, 5) == 0) world_issue(w, (int)rng_below(r, WORLD_CLIENTS), 0, "EVAL w 1 b", false);
     if (weather->swaps && rng_below(r, 50) == 0) {
         witness_owe(&w->witness.of[LANE_P]);
@@ -181,7 +161,7 @@ static bool random_run(uint64_t seed, int off, uint64_t figures[8], bool quiet) 
     if (baseline && rng_below(&r, 3) == 0) both(w, "SET b 9", false, true);
     for (int side = 0; side < 2 && baseline; side++) w->server[side].state.libraries = (uint32_t)rng_below(&r, 4);
     struct weather weather = {rng_below(&r, 10) < 7, rng_below(&r, 10) < 3, rng_below(&r, 10) < 2, (unsigned)rng_below(&r, 8), rng_below(&r, 3) == 0,
-                              rng_below(&r, 8) == 0, rng_below(&r, 3) == 0};
+                              rng_below(&r, 8) == 0, rng_below(&r, 2) == 0};
     if (weather.hot) w->rules.copy_interval_ms = 500;
     w->check_clean = !weather.refusals && !weather.loading && rng_below(&r, 2);
     w->witness.used = rng_below(&r, 2);
@@ -355,9 +335,10 @@ static int run_traces(void) {
 
 /* ---- ---- */
 
-static int ablate(uint64_t seed, long runs) {
+static int ablate(uint64_t seed, long runs, int only) {
     int missed = 0;
     for (int off = 0; off < WORLD_RULES; off++) {
+        if (only >= 0 && off != only) continue;
         if (off >= OFF_AUDIT_PLACE && off <= OFF_AUDIT_EXTRA) continue; /* sim_audit */
         long i = 0;
         while (i < runs && (random_run(seed + (uint64_t)i * 1000003, off, NULL, true) || !random_run(seed + (uint64_t)i * 1000003, -1, NULL, true))) i++;
@@ -370,7 +351,7 @@ static int ablate(uint64_t seed, long runs) {
 int main(int argc, char **argv) {
     uint64_t seed = rand_test_seed(), figures[8] = {0};
     long runs = argc > 1 ? atol(argv[1]) : 300;
-    if (argc > 2 && strcmp(argv[2], "--ablate") == 0) return ablate(seed, runs);
+    if (argc > 2 && strcmp(argv[2], "--ablate") == 0) return ablate(seed, runs, argc > 3 ? atoi(argv[3]) : -1);
     int failed = getenv("TALK") && getenv("SEED") ? 0 : run_traces();
     printf("sim_lane: SEED=%" PRIu64 ", %ld runs\n", seed, runs);
     for (long i = 0; i < runs && failed < 5; i++)

@@ -2,7 +2,8 @@
  * follower and state: random runs with everything that can go wrong.
  *
  *     sim_owners [RUNS]             RUNS random runs; the seed is printed, $SEED repeats it
- *     sim_owners [RUNS] --ablate    for each rule, the first run that fails without it and not with it
+ *     sim_owners [RUNS] --ablate [RULE]    for each rule, or for that one (enum owners_rule), the first run that
+ *                                      fails without it and not with it
  *
  * Checked: at every item of a lane every clean key of its slots that cannot expire is the same at F;
  * when all is drained everything is the same; a client's commands are executed in its order, through
@@ -46,13 +47,46 @@ static void lapse(struct rng *r, struct o_world *w, unsigned gate) {
     for (uint64_t turns = rng_below(r, 5); turns > 0; turns--) owners_state_turn(w);
 }
 
-/* Whoever has pinned something elsewhere, or somebody else meanwhile, dies, and is back at once. */
+/* GATE does what there is to be done, but for what it says to other gates. */
+static void run_alone(struct o_world *w, unsigned gate, int turns) {
+    for (int i = 0; i < turns; i++) {
+        owners_turn(w, gate);
+        for (unsigned k = 0; k < 6; k++) (void)owners_note(w, gate * 2 + k % 2);
+        for (int side = 0; side < 2; side++)
+            for (unsigned n = 0; n < gate_wires(w, (enum lane_side)side); n++)
+                for (int k = 0; k < 3; k++) {
+                    owners_execute(w, (enum lane_side)side, gate, n);
+                    owners_answer(w, (enum lane_side)side, gate, n);
+                }
+    }
+}
+
+/* Whoever has pinned something elsewhere, or somebody else meanwhile, dies, and is back at once. What
+ * the pins were for may be executed late. */
 static void die_with_pins(struct rng *r, struct o_world *w) {
     unsigned gate = (unsigned)rng_below(r, w->gate_count);
     for (unsigned i = 0; i < w->gate_count && !w->gates[gate].pins; i++) gate = (gate + 1) % w->gate_count;
-    if (rng_below(r, 2)) gate = (gate + 1) % w->gate_count;
-    owners_die(w, gate, rng_below(r, 8) == 0);
-    if (rng_below(r, 4) > 0) owners_born(w, gate);
+    unsigned other = (gate + 1 + (unsigned)rng_below(r, w->gate_count - 1)) % w->gate_count;
+    bool itself = rng_below(r, 2);
+    owners_die(w, itself ? gate : other, rng_below(r, 8) == 0);
+    if (rng_below(r, 4) == 0) return;
+    owners_born(w, itself ? gate : other);
+    if (rng_below(r, 3) == 0) return;
+    if (!itself) { /* the other one is at work before the two speak to each other */
+        for (int i = 0; i < 3; i++) {
+            while (w->gates[other].zombies) owners_kill(w, other);
+            run_alone(w, other, 10);
+        }
+        run_alone(w, gate, 2);
+        return;
+    }
+    for (int i = 0; i < 12; i++) {
+        owners_turn(w, gate);
+        for (unsigned k = 0; k < 4; k++) (void)owners_note(w, gate * 2 + k % 2);
+        for (unsigned k = 0; k < 8; k++) (void)owners_link(w, k);
+        run_alone(w, other, 2);
+    }
+    for (int i = 0; i < 6; i++) owners_zombie(w, gate);
 }
 
 static void random_fault(struct rng *r, struct o_world *w, const struct weather *weather) {
@@ -94,6 +128,7 @@ static void random_wire(struct rng *r, struct o_world *w, bool answered, bool sl
         const struct wire *wire = *gate_wire(&w->gates[at], side, n);
         if (!wire || !(answered ? wire->answered.head || wire->dead : wire->asked.head && !wire->dead)) continue;
         if (answered && !gate_runs(&w->gates[at])) continue;
+        if (slow && side == LANE_F && at == 0 && rng_below(r, 8) > 0) continue;
         if (answered) owners_answer(w, side, at, n);
         else owners_execute(w, side, at, n);
         return;
@@ -106,7 +141,8 @@ static void random_step(struct rng *r, struct o_world *w, const struct weather *
     if (rng_below(r, 16) == 0) owners_zombie(w, gate);
     if (rng_below(r, 12) == 0) owners_kill(w, gate);
     if (rng_below(r, 12) == 0) random_return(r, w);
-    if (rng_below(r, 200) == 0) owners_rest(w, 1 + (int)rng_below(r, 30));
+    if (w->state.move != MOVE_IDLE && rng_below(r, 2)) (void)owners_note(w, (unsigned)rng_below(r, 16));
+    if (rng_below(r, weather->slow ? 2000 : 200) == 0) owners_rest(w, 1 + (int)rng_below(r, 30));
     if (dice < 150) random_issue(r, w);
     else if (dice < 350) random_wire(r, w, false, weather->slow);
     else if (dice < 550) random_wire(r, w, true, weather->slow);
@@ -118,7 +154,7 @@ static void random_step(struct rng *r, struct o_world *w, const struct weather *
     else if (dice < 955) mini_expire(&w->server[rng_below(r, 2)]);
     else if (dice < 960) owners_give_up(w, gate);
     else if (dice < 970 && weather->refusals) w->server[LANE_F].refuse = rng_below(r, 2) ? 0 : rng_below(r, 4) == 0 ? '*' : (char)('a' + rng_below(r, 4));
-    else if (dice >= 970 && dice < 974) owners_hand_over(w, gate, (gate + 1) % w->gate_count);
+    else if (dice >= 970 && dice < 974) owners_hand_over(w, weather->slow ? 0 : gate, (weather->slow ? 1 : gate + 1) % w->gate_count);
     else if (dice >= 975 && weather->faults) random_fault(r, w, weather);
 }
 
@@ -150,9 +186,10 @@ static bool random_run(uint64_t seed, int off, uint64_t figures[10], bool quiet)
 
 static uint64_t seed_of(uint64_t seed, long run) { return seed + (uint64_t)run * 1000003; }
 
-static int ablate(uint64_t seed, long runs) {
+static int ablate(uint64_t seed, long runs, int only) {
     int missed = 0;
     for (int off = 0; off < OWNERS_RULES; off++) {
+        if (only >= 0 && off != only) continue;
         long i = 0;
         while (i < runs && (random_run(seed_of(seed, i), off, NULL, true) || !random_run(seed_of(seed, i), -1, NULL, true))) i++;
         if (i < runs) printf("without %s: seed %" PRIu64 ", run %ld\n", owners_rule_names[off], seed_of(seed, i), i);
@@ -165,7 +202,7 @@ int main(int argc, char **argv) {
     uint64_t seed = rand_test_seed(), f[10] = {0};
     long runs = argc > 1 ? atol(argv[1]) : 300;
     int failed = 0;
-    if (argc > 2 && strcmp(argv[2], "--ablate") == 0) return ablate(seed, runs);
+    if (argc > 2 && strcmp(argv[2], "--ablate") == 0) return ablate(seed, runs, argc > 3 ? atoi(argv[3]) : -1);
     printf("sim_owners: SEED=%" PRIu64 ", %ld runs\n", seed, runs);
     for (long i = 0; i < runs && failed < 5; i++)
         if (!random_run(seed_of(seed, i), -1, f, false)) failed++;
