@@ -5,6 +5,8 @@
 #include "server/groups.h"
 #include "server/reply.h"
 
+#include <limits.h>
+
 static bool invalid(struct client *c) {
     reply_error(c, "ERR invalid expire time in '%s' command", c->command->name);
     return false;
@@ -46,9 +48,8 @@ static bool read_conditions(struct client *c, int *conditions) {
         else if (arg_is(c->argv[i], "lt"))
             *conditions |= ONLY_EARLIER;
         else {
-            reply_error(c, "ERR Unsupported option %.*s",
-                        (int)(c->argv[i].size < 128 ? c->argv[i].size : 128),
-                        (const char *)c->argv[i].data);
+            int size = c->argv[i].size < INT_MAX ? (int)c->argv[i].size : INT_MAX;
+            reply_error(c, "ERR Unsupported option %.*s", size, (const char *)c->argv[i].data);
             return false;
         }
     }

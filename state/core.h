@@ -258,6 +258,7 @@ void core_lanes_drained(struct core *core, const struct member *gateway, int64_t
 json_t *core_lanes_json(struct core *core); /* null with capture `stream` */
 /* C22: WHAT voids a claim that is older than SINCE_MS: a witness that was away, a stranger. */
 bool core_lanes_went_round(const struct core *core, int64_t since_ms, char *what, size_t size);
+bool core_lanes_late(const struct core *core); /* the follower is slow, or has stopped */
 bool core_lanes_buried(const struct core *core); /* some connection is not known to be gone */
 void core_lanes_close(struct core *core);
 

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #define FEW_KEYS 256
+#define LATE_MS 500 /* behind which a follower is not waited for while clients are held */
 #define FEW_FOR_MS 2500 /* a report each second */
 #define COPIES_AT_ONCE 64 /* of a lane, at most (gateway/lane.c) */
 
@@ -95,6 +96,16 @@ void core_lanes_forget(struct core *core, const struct member *gateway) {
     if (r == NULL) return;
     json_decref(r->json);
     *r = (struct lanes_report){0};
+}
+
+bool core_lanes_late(const struct core *core) {
+    uint64_t now_ms = core_now_ms(core);
+    for (size_t i = 0; i < BARRIER_GATEWAYS_MAX; i++) {
+        const struct lanes_report *r = &core->lanes[i];
+        if (r->heard_ms == 0 || now_ms - r->heard_ms >= REPORT_FRESH_MS) continue;
+        if (r->follower_up && r->lag_ms > LATE_MS) return true;
+    }
+    return false;
 }
 
 bool core_lanes_buried(const struct core *core) {

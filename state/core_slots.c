@@ -270,7 +270,8 @@ static void consider_even(struct core *core, uint64_t now_ms) {
     bool busy = core->admitting || core->moving || core->slots_writing ||
                 barrier_is_open(&core->barrier) || core->audit.running.id != 0;
     if (busy || now_ms < move->not_before_ms || !all_seats_here(core)) return;
-    if (core_lanes_buried(core)) return; /* it would not come to rest */
+    /* They would not come to rest, and clients are not to feel a slow follower. */
+    if (core_lanes_buried(core) || core_lanes_late(core)) return;
     if (slots_even(&core->slots, &move->table) != SLOTS_CHANGED) {
         move->not_before_ms = now_ms + EVEN_AFTER_MS;
         return;

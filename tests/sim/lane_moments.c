@@ -65,6 +65,7 @@ static void outsider(struct rng *r, struct world *w, unsigned lane) {
     if (!copy_of(w, lane)) return;
     if (rng_below(r, 4) > 0) execute(w, LANE_P, lane, 6);
     const struct lane_item *copy = copy_of(w, lane);
+    if (copy == NULL) return;
     char key = (char)copy->key->name[0], other = other_key(r, w, lane, false);
     switch (rng_below(r, 3)) {
     case 0: snprintf(text, sizeof text, "MSET %c 1 %c %d", other, key, (int)rng_below(r, 9)); break;
