@@ -40,8 +40,8 @@ part "every command, a million times" /usr/bin/python3 tests/e2e/test_every_comm
 part "payloads of RESTORE, 400000" /usr/bin/python3 tests/e2e/test_restore_differential.py 400000
 part "the simulated Redis, a million commands" /usr/bin/python3 tests/e2e/test_mini_redis.py 1000000
 part "lanes under a load of everything" /usr/bin/python3 tests/e2e/test_lanes_load.py --long
+part "lanes of two gateways, all troubles, keys of 5 million elements" /usr/bin/python3 tests/e2e/test_lanes_everything.py --long
 part "unit tests and snapshots, under TSan" make -s -j"$(nproc)" tsan
-part "BullMQ through a cutover with lanes" env LONG=1 /usr/bin/python3 tests/e2e/test_lanes_queues.py
 part "a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_bridge_steps.py --long
 for round in $(seq 1 "${SIM_ROUNDS:-30}"); do
     part "simulations, seed $round" env SEED="$round" sh tests/run-binaries.sh build/san-address/tests/sim
