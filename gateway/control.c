@@ -243,7 +243,11 @@ static void on_command(struct control *control, size_t argc, const struct slice 
         obey(control, hold_on_hold(&gw->hold, argv[1], epoch, loop_now_ms(gw->main)));
     } else if (slice_equal_nocase(argv[0], SLICE("RELEASE")) && argc == 4 &&
                read_epoch(argv[2], &epoch) && gateway_side_parse(argv[3], &side)) {
-        obey(control, hold_on_release(&gw->hold, argv[1], epoch, side));
+        /* Clients are served once the capture is known: the ROUTE that follows says it. */
+        if (!gw->capture_known && !hold_is_held(&gw->hold))
+            reply_text(control, "+OK\r\n");
+        else
+            obey(control, hold_on_release(&gw->hold, argv[1], epoch, side));
     } else if (slice_equal_nocase(argv[0], SLICE("PREPARE")) && argc == 3 &&
                gateway_side_parse(argv[2], &side)) {
         reply_text(control, "+OK\r\n");

@@ -43,7 +43,7 @@ def prepare(server, policy):
     return client, (full - empty) / FITS
 
 
-def hit_ratio(server, policy, reads):
+def hit_ratio(server, policy, reads, counts=True):
     client, key_bytes = prepare(server, policy)
     limit = int(client.config_get("maxmemory")["maxmemory"])
     pipe, hits, counted, held = client.pipeline(transaction=False), 0, 0, []
@@ -65,7 +65,7 @@ def hit_ratio(server, policy, reads):
         if at > len(reads) // 3:  # warm by then
             hits, counted = hits + sum(v is not None for v in found), counted + len(found)
             held.append(keys)
-    assert client.info("stats")["evicted_keys"] > 0, "nothing was evicted: this tests nothing"
+    assert not counts or client.info("stats")["evicted_keys"] > 0, "nothing was evicted: this tests nothing"
     client.config_set("maxmemory", 0)
     return hits / counted, sum(held) / len(held)
 
@@ -76,7 +76,7 @@ def main():
         ours, theirs = Ours(folder, "ours"), RedisServer(folder, "theirs")
         reads = zipf(random.Random(folder.seed), READS)
         for server in (ours, theirs):  # buffers and pools have their size before it counts
-            hit_ratio(server, "allkeys-random", reads[:12000])
+            hit_ratio(server, "allkeys-random", reads[:12000], counts=False)
         for policy in ("allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"):
             mine, other = hit_ratio(ours, policy, reads), hit_ratio(theirs, policy, reads)
             print(f"  {policy:16} ours {mine[0]:.3f} with {mine[1]:.0f} keys, redis {other[0]:.3f} with {other[1]:.0f} keys", flush=True)
