@@ -172,6 +172,9 @@ def exchange(servers, batch, resp):
         elif queued is not None and theirs == (b"+", b"QUEUED"):
             queued.append(command)
     if replies[0][-1] != replies[1][-1]:
+        for command, reply in zip(batch, replies[0]):
+            if reply[0] == b"-" and b"INVALIDOBJ" in reply[1]:  # redis-server changes registers until it meets what is wrong
+                return ["PFADD"], f"INVALIDOBJ of {command}: the state differs"
         return ["DEBUG", "DIGEST"], "the state differs after\n    " + "\n    ".join(str(c)[:200] for c in batch)
     return None
 
