@@ -8,6 +8,7 @@
 #include "server/engine.h"
 #include "server/helper.h"
 #include "server/pause.h"
+#include "server/snapshot_memory.h"
 
 #define EVICTIONS_PER_COMMAND 64
 /* Redis remembers the best of earlier samples; we look at more each time, for the same hit ratio. */
@@ -25,8 +26,8 @@ size_t memory_used(struct engine *engine) {
     return used;
 }
 
-/* What is held for replicas that lag is not counted: evicting keys makes more of it. Nor is what
- * the helper thread is about to free: evicting more would not make it any faster. */
+/* What is held for replicas that lag, or for snapshots, is not counted: evicting keys makes more of
+ * it. Nor is what the helper thread is about to free: evicting more would not make it any faster. */
 static size_t memory_counted(struct engine *engine) {
     struct stream_memory stream;
     size_t used = memory_used(engine);
@@ -35,7 +36,7 @@ static size_t memory_counted(struct engine *engine) {
         engine->memory_coming = 0;
         used = memory_used(engine);
     }
-    size_t uncounted = stream.unsent + engine->memory_coming;
+    size_t uncounted = stream.unsent + engine->memory_coming + snapshot_memory();
     engine->memory_seen = used > uncounted ? used - uncounted : 0;
     return engine->memory_seen;
 }

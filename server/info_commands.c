@@ -132,7 +132,7 @@ static void info_memory(struct engine *engine, struct buf *out) {
                "mem_clients_normal:%zu\r\nmem_cluster_links:0\r\nmem_aof_buffer:0\r\n"
                "mem_allocator:jemalloc\r\nactive_defrag_running:0\r\n"
                "lazyfree_pending_objects:%zu\r\nlazyfreed_objects:%llu\r\n",
-               r.unsent, r.backlog, r.backlog + r.unsent, r.replicas, r.clients, helper_pending(),
+               r.unsent + r.snapshots, r.backlog, r.backlog + r.unsent, r.replicas, r.clients, helper_pending(),
                (unsigned long long)engine->stats.lazyfreed);
 }
 

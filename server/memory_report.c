@@ -7,6 +7,7 @@
 #include "server/replication.h"
 #include "server/reply.h"
 #include "server/script.h"
+#include "server/snapshot_memory.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -44,11 +45,12 @@ void memory_report(struct engine *engine, struct memory_report *r) {
     r->backlog = stream.backlog;
     r->unsent = stream.unsent;
     r->replicas += stream.unsent;
+    r->snapshots = snapshot_memory();
     for (int i = 0; i < engine->db_count; i++) {
         r->index += index_bytes(&engine->dbs[i]);
         r->keys += db_size(&engine->dbs[i]);
     }
-    r->overhead = r->startup + r->clients + r->replicas + r->backlog + r->index;
+    r->overhead = r->startup + r->clients + r->replicas + r->backlog + r->index + r->snapshots;
     r->dataset = r->used > r->overhead ? r->used - r->overhead : 0;
 }
 

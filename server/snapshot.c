@@ -4,6 +4,7 @@
 
 #include "lib/base/mem.h"
 #include "server/persistence.h"
+#include "server/snapshot_memory.h"
 #include "server/value_rdb.h"
 
 #include <time.h>
@@ -11,6 +12,9 @@
 #define TURN_US 30 /* a walk's share of a turn of the loop */
 #define PACE_MS 1
 #define RESIZE_VERSION_MIN 7u          /* of an RDB that says how big its databases are */
+#define SAMPLES_A_PARTITION 2 /* where memory is estimated */
+#define SAMPLES_A_VALUE 5
+#define INDEX_BYTES_A_KEY 12u
 #define PUSH_BYTES ((size_t)64 * 1024) /* what is given to the writer at a time */
 
 /* ---- putting out ---- */
@@ -40,6 +44,7 @@ struct rdb_tape *snapshot_tape(struct snapshot *s, int origin) {
 
 void snapshot_push(struct snapshot *s) {
     if (s->writer == NULL) return;
+    snapshot_memory_note(&s->noted, sizeof *s + tape_room(&s->tape) + tape_room(&s->side));
     if (buf_size(&s->tape.bytes) >= PUSH_BYTES) snapshot_writer_give(s->writer, &s->tape);
     if (buf_size(&s->side.bytes) >= PUSH_BYTES)
         snapshot_writer_set_aside(s->writer, &s->side, &s->aside);
@@ -133,6 +138,28 @@ static bool dropped(void *ctx, struct db *db, struct entry *e, bool shell) {
     return e->colours >> 4 != 0;
 }
 
+/* A table of the partition AT that has keys; there is one. */
+static const struct table *table_with_keys(const struct partitions *keys, unsigned at) {
+    const struct table *table = &keys->tables[at << keys->share_bits];
+    while (table_count(table) == 0) table++;
+    return table;
+}
+
+/* What KEYS take, by a few keys of each partition: clients wait for this. */
+static size_t estimated_memory(const struct partitions *keys, struct rng *rng) {
+    size_t bytes = 0;
+    for (unsigned i = 0; i < PARTITIONS; i++) {
+        if (keys->keys[i] == 0) continue;
+        size_t of_samples = 0;
+        for (int n = 0; n < SAMPLES_A_PARTITION; n++) {
+            const struct entry *e = table_random(table_with_keys(keys, i), rng);
+            of_samples += entry_memory(e, SAMPLES_A_VALUE) + INDEX_BYTES_A_KEY;
+        }
+        bytes += of_samples * keys->keys[i] / SAMPLES_A_PARTITION;
+    }
+    return bytes;
+}
+
 static bool cleared(void *ctx, struct db *db, struct partitions *keys) {
     struct snapshots *all = ctx;
     struct graveyard *g = NEW(struct graveyard);
@@ -140,6 +167,7 @@ static bool cleared(void *ctx, struct db *db, struct partitions *keys) {
     g->needed_by = all->running;
     for (unsigned slot = 0; slot < SNAPSHOTS_MAX; slot++)
         if (all->slots[slot]) g->origin[slot] = all->slots[slot]->origin_of[db->id];
+    snapshot_memory_note(&g->noted, estimated_memory(keys, &all->engine->rng));
     *all->graveyards_end = g;
     all->graveyards_end = &g->next;
     return true;
@@ -152,9 +180,9 @@ void graveyard_leave(struct snapshots *all, struct graveyard *g, const struct sn
     while (*at != g) at = &(*at)->next;
     *at = g->next;
     if (*at == NULL) all->graveyards_end = at;
-    struct partitions *keys = g->keys;
+    db_free_partitions(g->keys, true);
+    snapshot_memory_forget_later(&g->noted);
     mem_free(g);
-    db_free_partitions(keys, true);
 }
 
 static void swapped(void *ctx, struct db *a, struct db *b) {
@@ -179,6 +207,7 @@ static void free_snapshot(struct snapshot *s) {
     mem_free(s->expires);
     mem_free(s->announced);
     mem_free(s->slots);
+    snapshot_memory_note(&s->noted, 0);
     rdb_tape_close(&s->tape);
     rdb_tape_close(&s->side);
     tapes_close(&s->aside);

@@ -27,6 +27,7 @@ struct graveyard {
     struct partitions *keys;   /* owned */
     int origin[SNAPSHOTS_MAX]; /* which database it was when the slot's snapshot began */
     uint8_t needed_by;         /* bits of slots */
+    size_t noted;              /* snapshot_memory.h */
 };
 
 /* Where the walk is: in the tables of a database, or of a graveyard. */
@@ -69,6 +70,7 @@ struct snapshot {
     struct tapes aside;   /* of the side: in front of it */
     int tape_db, side_db; /* selected there; -1: none */
     uint64_t keys;        /* captured */
+    size_t noted;         /* snapshot_memory.h: of the tapes */
 };
 
 /* One in a process. */

@@ -21,6 +21,7 @@
 #include "server/helper.h"
 #include "server/list.h"
 #include "server/set.h"
+#include "server/snapshot_memory.h"
 #include "server/value_rdb.h"
 #include "server/xstream.h"
 #include "server/zset.h"
@@ -32,6 +33,13 @@
 #define PAGES_A_STEP 4
 #define PAIR_USUAL 64
 #define EARLY_BYTES ((size_t)64 * 1024)
+#define PLACE_BYTES 12u /* of an item in a table, about */
+#define SAMPLES 5       /* of a value that is measured */
+
+void part_note(struct part *part) {
+    snapshot_memory_note(&part->noted, sizeof *part + part->key.key.size + part->kept_bytes +
+                                           part->orphan_bytes + tape_room(&part->early));
+}
 
 /* ---- tables ---- */
 
@@ -77,6 +85,8 @@ static void item_changes(struct value_watch *watch, void *item, enum value_chang
     name->size = key.size;
     if (key.size) memcpy(name->bytes, key.data, key.size);
     table_add_hashed(&part->kept, name, hash);
+    part->kept_bytes += mem_size(name) + PLACE_BYTES;
+    part_note(part);
     if (change == WATCH_BORN) return;
     put_item(part, part->is_begun ? &part->snapshot->tape : &part->early, item);
     if (!part->is_begun && buf_size(&part->early.bytes) >= EARLY_BYTES)
@@ -171,12 +181,16 @@ static struct heap *heap_make(struct part *part, const struct list_node *node) {
     heap = NEW(struct heap);
     heap->node = node;
     table_add(&part->kept, heap);
+    part->kept_bytes += sizeof *heap + PLACE_BYTES;
+    part_note(part);
     return heap;
 }
 
 static void heap_free(struct part *part, struct heap *heap) {
     if (heap == NULL) return;
     (void)table_take(&part->kept, heap_key(heap));
+    part->kept_bytes -= sizeof *heap + PLACE_BYTES;
+    part_note(part);
     tapes_close(&heap->before);
     tapes_close(&heap->was);
     mem_free(heap);
@@ -296,6 +310,8 @@ void part_edit_string(struct snapshot *s, const struct entry *e, size_t from, si
         page->number = number;
         memcpy(page->bytes, entry_string(e, NULL).data + number * PAGE_BYTES, size);
         table_add(&part->kept, page);
+        part->kept_bytes += mem_size(page) + PLACE_BYTES;
+        part_note(part);
     }
 }
 
@@ -304,7 +320,11 @@ void part_move_string(struct snapshot *s, const struct entry *old, struct entry 
 }
 
 void part_keep_string(struct snapshot *s, const struct entry *e) {
-    part_of_string(s, e)->is_orphan = true;
+    struct part *part = part_of_string(s, e);
+    bool is_counted = e->colours >> 4 & (snapshot_bit(s) - 1u); /* by the part of a slot before */
+    part->is_orphan = true;
+    if (!is_counted) part->orphan_bytes = entry_memory(e, SAMPLES);
+    part_note(part);
 }
 
 static bool string_step(struct part *part, struct rdb_tape *tape) {
@@ -324,7 +344,12 @@ static bool string_step(struct part *part, struct rdb_tape *tape) {
 /* ---- all ---- */
 
 static void orphaned(struct value_watch *watch) {
-    part_of_watch(watch)->is_orphan = true;
+    struct part *part = part_of_watch(watch);
+    const struct value *value = &part->value;
+    part->is_orphan = true;
+    if (watch->next == NULL)
+        part->orphan_bytes = value_ops(value->type)->memory(value->encoding, value->ptr, SAMPLES);
+    part_note(part);
 }
 
 bool part_is_needed(const struct entry *e) {
@@ -386,21 +411,45 @@ void part_begin(struct snapshot *s, int origin, struct entry *e) {
                                  .freq = -1,
                                  .rdb_type = value_rdb_type_for(&part->value, s->version)};
     begin_walk(part, e);
+    part_note(part);
     *s->parts_end = part;
     s->parts_end = &part->next_part;
 }
 
+/* The value has other parts, which go on: one of them counts it from here on. */
+static void pass_orphan(struct part *part, struct part *other) {
+    other->orphan_bytes += part->orphan_bytes;
+    part->orphan_bytes = 0;
+    part_note(part);
+    part_note(other);
+}
+
+static void leave_string(struct part *part) {
+    struct entry *e = part->entry;
+    e->colours &= (uint8_t)~part_bit(part->snapshot);
+    if (!part->is_orphan) return;
+    if (e->colours >> 4 == 0) {
+        entry_free(e);
+        return;
+    }
+    unsigned slot = (unsigned)__builtin_ctz(e->colours >> 4);
+    pass_orphan(part, part_of_string(part->snapshot->all->slots[slot], e));
+}
+
 static void stop_watching(struct part *part) {
     if (part->entry) {
-        part->entry->colours &= (uint8_t)~part_bit(part->snapshot);
-        if (part->is_orphan && part->entry->colours >> 4 == 0) entry_free(part->entry);
+        leave_string(part);
         return;
     }
     struct value_watch **at = value_watches(&part->value);
     struct value_watch *const *first = at;
     while (*at != &part->watch) at = &(*at)->next;
     *at = part->watch.next;
-    if (*first == NULL && part->is_orphan) value_free(&part->value);
+    if (!part->is_orphan) return;
+    if (*first == NULL)
+        value_free(&part->value);
+    else
+        pass_orphan(part, part_of_watch(*first));
 }
 
 /* What is left of a part; freed beside the engine, as there is something of each change. */
@@ -433,6 +482,7 @@ static void part_end(struct part *part) {
     s->parts = part->next_part;
     if (s->parts == NULL) s->parts_end = &s->parts;
     if (table_count(&remains.kept)) helper_run(free_remains, mem_dup(&remains, sizeof remains));
+    snapshot_memory_forget_later(&part->noted);
     rdb_tape_close(&part->early);
     tapes_close(&part->earlier);
     tapes_close(&part->tail);

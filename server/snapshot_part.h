@@ -24,6 +24,9 @@ struct part {
     struct list_node *next; /* lists: not out yet */
     struct tapes tail;      /* what stands behind all elements */
     struct entry *entry;    /* strings: where the bytes are */
+    size_t kept_bytes;      /* of the items of `kept` */
+    size_t orphan_bytes;    /* of the value, when it is there for its parts alone; one of them counts it */
+    size_t noted;           /* snapshot_memory.h: of all this, but pieces */
     struct {
         struct idtree kept;          /* struct kept_node, not out yet */
         struct stream_id next, last; /* nodes below are out; of the last one at the start */
@@ -34,6 +37,9 @@ struct part {
 static inline bool part_is_muted(const struct part *part) {
     return part->snapshot->writer == NULL;
 }
+
+/* Tell how much memory the part takes now. */
+void part_note(struct part *part);
 
 static inline struct part *part_of_watch(struct value_watch *watch) {
     return (struct part *)(void *)((char *)watch - offsetof(struct part, watch));

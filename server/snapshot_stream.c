@@ -13,6 +13,8 @@
 #include "server/value_rdb.h"
 #include "server/xstream.h"
 
+#define PLACE_BYTES 32u /* of an item in the tree, about */
+
 /* What stood at an id at the start. */
 struct kept_node {
     size_t size; /* 0: nothing did */
@@ -47,13 +49,22 @@ void stream_part_hears(struct value_watch *watch, void *element, enum value_chan
     if (part_is_muted(part) || is_out || stream_id_compare(node->first, part->stream.last) > 0 ||
         idtree_find(&part->stream.kept, node->first))
         return;
-    (void)idtree_add(&part->stream.kept, node->first, keep(node->lp, change));
+    struct kept_node *kept = keep(node->lp, change);
+    (void)idtree_add(&part->stream.kept, node->first, kept);
+    part->kept_bytes += mem_size(kept) + PLACE_BYTES;
+    part_note(part);
 }
 
 static void put_node(struct part *part, struct rdb_tape *tape, struct stream_id first,
                      struct slice lp) {
     rdb_put_stream_node(&tape->bytes, first, lp, snapshot_pack(part->snapshot));
     part->given++;
+}
+
+static void forget(struct part *part, struct kept_node *kept) {
+    part->kept_bytes -= mem_size(kept) + PLACE_BYTES;
+    part_note(part);
+    mem_free(kept);
 }
 
 /* What stood at the lowest id of at least `next`: in the stream, or kept. False: nothing does. */
@@ -69,7 +80,7 @@ static bool put_lowest(struct part *part, struct rdb_tape *tape) {
         put_node(part, tape, at, lp_slice(lp));
     else if (kept->size)
         put_node(part, tape, at, slice_from(kept->bytes, kept->size));
-    if (takes_kept) mem_free(idtree_remove(&part->stream.kept, at));
+    if (takes_kept) forget(part, idtree_remove(&part->stream.kept, at));
     part->stream.is_over = !stream_id_next(&at);
     part->stream.next = at;
     return true;

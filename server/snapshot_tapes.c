@@ -2,9 +2,11 @@
 #include "server/snapshot_tapes.h"
 
 #include "lib/base/mem.h"
+#include "server/snapshot_memory.h"
 
 void piece_free(struct piece *piece) {
     if (piece == NULL) return;
+    snapshot_memory_note(&piece->noted, 0);
     rdb_tape_close(&piece->tape);
     mem_free(piece);
 }
@@ -16,6 +18,7 @@ void tapes_add(struct tapes *tapes, struct piece *piece) {
     else
         tapes->first = piece;
     tapes->last = piece;
+    snapshot_memory_note(&piece->noted, sizeof *piece + tape_room(&piece->tape));
     tapes->bytes += buf_size(&piece->tape.bytes);
     tapes->pieces++;
 }

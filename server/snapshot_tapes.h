@@ -12,12 +12,18 @@
 struct piece {
     struct piece *next;
     struct rdb_tape tape;
+    size_t noted; /* snapshot_memory.h: from when it was first in a chain */
 };
 
 struct tapes {
     struct piece *first, *last;
     size_t bytes, pieces;
 };
+
+/* The memory of TAPE, in bytes. */
+static inline size_t tape_room(const struct rdb_tape *tape) {
+    return tape->bytes.cap + tape->marks.cap;
+}
 
 void piece_free(struct piece *piece); /* NULL: nothing */
 

@@ -7,6 +7,7 @@
 
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
+#include "server/snapshot_memory.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -34,6 +35,7 @@
 struct chunk {
     struct chunk *next;
     struct buf bytes;
+    size_t noted; /* snapshot_memory.h */
 };
 
 struct chunks {
@@ -64,6 +66,7 @@ struct snapshot_writer {
         int fd; /* of the file, or of what is spilled; -1: none yet */
         uint64_t unsynced_bytes, spill_written, spill_read;
         bool ended;
+        size_t noted; /* snapshot_memory.h: of `rdb` */
         enum err open_err; /* of the file; told when the thread ends, as other errors are */
         struct why open_why;
     } worker;
@@ -75,6 +78,7 @@ struct snapshot_writer {
 };
 
 static void chunks_add(struct chunks *chunks, struct chunk *chunk) {
+    snapshot_memory_note(&chunk->noted, sizeof *chunk + chunk->bytes.cap);
     if (chunks->last == NULL) chunks->last = &chunks->first;
     *chunks->last = chunk;
     chunks->last = &chunk->next;
@@ -85,6 +89,7 @@ static void chunks_drop_first(struct chunks *chunks) {
     struct chunk *chunk = chunks->first;
     chunks->first = chunk->next;
     if (chunks->first == NULL) chunks->last = NULL;
+    snapshot_memory_note(&chunk->noted, 0);
     buf_close(&chunk->bytes);
     mem_free(chunk);
 }
@@ -176,6 +181,7 @@ static enum err unspill(struct snapshot_writer *w, struct why *why) {
 static enum err write_piece(struct snapshot_writer *w, const struct piece *piece, struct why *why) {
     struct rdb_writer *rdb = &w->worker.rdb;
     rdb_tape_play(&piece->tape, &rdb->out);
+    snapshot_memory_note(&w->worker.noted, sizeof *w + rdb->out.cap);
     return rdb_writer_push(rdb, PUSH_BYTES, why);
 }
 
@@ -282,6 +288,7 @@ static void free_writer(uv_handle_t *handle) {
     struct snapshot_writer *w = handle->data;
     tapes_close(&w->shared.waiting);
     tapes_close(&w->shared.spares);
+    snapshot_memory_note(&w->worker.noted, 0);
     rdb_writer_close(&w->worker.rdb);
     while (w->shared.ready.first) chunks_drop_first(&w->shared.ready);
     while (w->engine.out.first) chunks_drop_first(&w->engine.out);

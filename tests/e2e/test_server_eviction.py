@@ -77,4 +77,75 @@ def test_clients_go_before_keys():
         assert evicted(client) == 0 and client.dbsize() == 50
 
 
+def fill_hash(client, value, members=100_000):
+    for first in range(0, members, 1000):
+        client.hset("big", mapping={f"member:{n}": value for n in range(first, first + 1000)})
+
+
+def uncounted(client):
+    return client.info("memory")["mem_not_counted_for_evict"]
+
+
+def tight(client, headroom):
+    """From now on HEADROOM bytes more than there are, and something goes."""
+    client.config_set("maxmemory-policy", "allkeys-random")
+    client.config_set("maxmemory", client.info("memory")["used_memory"] + headroom)
+
+
+def test_what_a_snapshot_holds_evicts_nothing():
+    with Folder("evict") as folder:
+        client = Ours(folder, "server").client()
+        with client.pipeline(transaction=False) as pipe:
+            for n in range(20_000):
+                pipe.set(f"key:{n}", "v" * 100)
+            pipe.execute()
+        fill_hash(client, "a" * 20)
+        tight(client, 2_000_000)
+        keys = client.dbsize()
+        client.config_set("rdb-key-save-delay", 100_000_000)  # its walk stands still: whatever changes is kept
+        client.bgsave()
+        fill_hash(client, "b" * 20)  # a name of each member
+        client.delete("big")  # and the whole of it
+        fill_hash(client, "c" * 20)
+        held = uncounted(client)
+        assert held > 10_000_000, held
+        with client.pipeline(transaction=False) as pipe:
+            for n in range(20_000):
+                pipe.set(f"key:{n}", "w" * 100)
+            pipe.execute()
+        memory = client.info("memory")
+        assert memory["used_memory"] > memory["maxmemory"] + 5_000_000, "this proves nothing"
+        assert (evicted(client), client.dbsize()) == (0, keys)
+        client.config_set("rdb-key-save-delay", 0)
+        wait_until("it is saved", lambda: client.info("persistence")["rdb_bgsave_in_progress"] == 0)
+        wait_until("nothing is held", lambda: uncounted(client) == 0)
+        assert client.info("persistence")["rdb_last_bgsave_status"] == "ok"
+        assert evicted(client) == 0
+        for n in range(200):
+            client.set(f"more:{n}", "x" * 50_000)
+        assert evicted(client) > 0, "what is no snapshot's counts as before"
+
+
+def test_a_database_that_a_snapshot_still_needs_evicts_nothing():
+    with Folder("evict") as folder:
+        client = Ours(folder, "server").client()
+
+        def fill(letter):
+            with client.pipeline(transaction=False) as pipe:
+                for n in range(50_000):
+                    pipe.set(f"key:{n}", letter * 200)
+                pipe.execute()
+        fill("v")
+        tight(client, 3_000_000)
+        client.config_set("rdb-key-save-delay", 100_000_000)
+        client.bgsave()
+        client.flushdb()
+        fill("w")
+        memory = client.info("memory")
+        assert memory["used_memory"] > memory["maxmemory"] + 5_000_000, "this proves nothing"
+        assert (evicted(client), client.dbsize()) == (0, 50_000)
+        client.flushall()  # ends it
+        wait_until("nothing is held", lambda: uncounted(client) == 0)
+
+
 run_tests(sys.modules[__name__])
