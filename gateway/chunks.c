@@ -156,9 +156,9 @@ static enum chunks_said on_fields(struct chunks *p, struct slice answer) {
 static bool take_time(struct slice *rest, int64_t *now_ms) {
     int64_t items = 0, seconds = 0, micros = 0;
     struct slice text;
-    if (!chunks_items(rest, &items) || items != 2) return false;
-    if (!chunks_text(rest, &text) || !slice_to_int(text, &seconds)) return false;
-    if (!chunks_text(rest, &text) || !slice_to_int(text, &micros)) return false;
+    if (!reply_items(rest, &items) || items != 2) return false;
+    if (!reply_text(rest, &text) || !slice_to_int(text, &seconds)) return false;
+    if (!reply_text(rest, &text) || !slice_to_int(text, &micros)) return false;
     if (seconds < 0 || seconds > INT64_MAX / 2000 || micros < 0 || micros >= 1000000) return false;
     *now_ms = seconds * 1000 + micros / 1000;
     return true;
@@ -172,10 +172,10 @@ static bool take_state(const struct chunks *p, struct slice answer, int64_t *len
     struct resp_token t;
     for (int64_t i = 0; i <= wanted; i++) /* +OK, +QUEUED ... */
         if (!reply_token(&answer, &t) || t.kind != RESP_SIMPLE) return false;
-    if (!chunks_items(&answer, &items) || items != wanted) return false;
+    if (!reply_items(&answer, &items) || items != wanted) return false;
     if (!modern && !take_time(&answer, &now_ms)) return false;
-    if (!chunks_int(&answer, &when) || when < -1) return false;
-    if (!chunks_int(&answer, length) || *length < 0) return false;
+    if (!reply_int(&answer, &when) || when < -1) return false;
+    if (!reply_int(&answer, length) || *length < 0) return false;
     if (!modern && when >= 0) when = when > INT64_MAX - now_ms ? INT64_MAX - 1 : when + now_ms;
     *deadline_ms = when == -1 ? 0 : when > 0 ? when : 1;
     *rest = answer;
@@ -237,7 +237,7 @@ static enum chunks_said on_after(struct chunks *p, struct slice answer, struct b
 static bool on_string(struct chunks *p, struct slice answer, struct buf *out, uint32_t *requests) {
     struct slice text;
     uint64_t left = (uint64_t)p->length - p->cursor;
-    if (!chunks_text(&answer, &text)) return false;
+    if (!reply_text(&answer, &text)) return false;
     if (text.size != (left < p->chunk_bytes ? left : p->chunk_bytes)) return false;
     struct slice argv[3] = {p->cursor == 0 ? SLICE("SET") : SLICE("APPEND"), chunks_key(p), text};
     resp_write_command(out, 3, argv);
@@ -258,10 +258,10 @@ static bool on_list(struct chunks *p, struct slice answer, struct buf *out, uint
     int64_t items = 0;
     struct slice text;
     uint64_t left = (uint64_t)p->length - p->cursor, wanted = left < p->count ? left : p->count;
-    if (!chunks_items(&answer, &items) || items <= 0 || (uint64_t)items != wanted) return false;
+    if (!reply_items(&answer, &items) || items <= 0 || (uint64_t)items != wanted) return false;
     add_head(p, out, (size_t)items);
     for (int64_t i = 0; i < items; i++) {
-        if (!chunks_text(&answer, &text)) return false;
+        if (!reply_text(&answer, &text)) return false;
         resp_write_bulk(out, text);
     }
     ++*requests;
@@ -274,7 +274,7 @@ static bool on_list(struct chunks *p, struct slice answer, struct buf *out, uint
 static bool take_cursor(struct slice *rest, uint64_t *cursor) {
     struct slice text;
     char digits[24];
-    if (!chunks_text(rest, &text) || text.size == 0 || text.size >= sizeof digits) return false;
+    if (!reply_text(rest, &text) || text.size == 0 || text.size >= sizeof digits) return false;
     for (size_t i = 0; i < text.size; i++)
         if (text.data[i] < '0' || text.data[i] > '9') return false;
     memcpy(digits, text.data, text.size);
@@ -287,12 +287,12 @@ static bool take_cursor(struct slice *rest, uint64_t *cursor) {
 static bool on_scan(struct chunks *p, struct slice answer, struct buf *out, uint32_t *requests) {
     int64_t two = 0, items = 0;
     struct slice first, second = {0};
-    if (!chunks_items(&answer, &two) || two != 2 || !take_cursor(&answer, &p->cursor)) return false;
-    if (!chunks_items(&answer, &items) || (p->type->pairs && items % 2 != 0)) return false;
+    if (!reply_items(&answer, &two) || two != 2 || !take_cursor(&answer, &p->cursor)) return false;
+    if (!reply_items(&answer, &items) || (p->type->pairs && items % 2 != 0)) return false;
     if (items > 0) add_head(p, out, (size_t)items);
     for (int64_t i = 0; i < items; i += p->type->pairs ? 2 : 1) {
-        if (!chunks_text(&answer, &first)) return false;
-        if (p->type->pairs && !chunks_text(&answer, &second)) return false;
+        if (!reply_text(&answer, &first)) return false;
+        if (p->type->pairs && !reply_text(&answer, &second)) return false;
         if (is_a(p, ZSET)) resp_write_bulk(out, second); /* ZADD wants the score first */
         resp_write_bulk(out, first);
         if (is_a(p, HASH)) resp_write_bulk(out, second);

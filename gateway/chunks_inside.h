@@ -13,38 +13,6 @@ struct chunks_type {
 
 #define CHUNKS_FULL_STREAMS 70000 /* entries added and read, max deleted id */
 
-/* The head of an array or a map of at least one level. */
-static inline bool chunks_items(struct slice *rest, int64_t *items) {
-    struct resp_token t;
-    if (!reply_token(rest, &t) || (t.kind != RESP_ARRAY && t.kind != RESP_MAP)) return false;
-    *items = t.number;
-    return true;
-}
-
-static inline bool chunks_text(struct slice *rest, struct slice *text) {
-    struct resp_token t;
-    if (!reply_token(rest, &t) || (t.kind != RESP_BULK && t.kind != RESP_DOUBLE)) return false;
-    *text = t.text;
-    return true;
-}
-
-static inline bool chunks_int(struct slice *rest, int64_t *number) {
-    struct resp_token t;
-    if (!reply_token(rest, &t) || t.kind != RESP_INT) return false;
-    *number = t.number;
-    return true;
-}
-
-/* One whole reply of any nesting. */
-static inline bool chunks_skip(struct slice *rest) {
-    struct resp_skip skip = {0};
-    struct why why;
-    size_t used = 0;
-    if (resp_skip_next(&skip, &resp_limits_server, *rest, &used, &why) != STEP_DONE) return false;
-    *rest = slice_drop(*rest, used);
-    return true;
-}
-
 static inline struct slice chunks_key(const struct chunks *p) {
     return buf_slice(&p->key);
 }

@@ -6,6 +6,7 @@
  * is there cannot be told from one whose entry is deleted, and so all are made in the same way.
  */
 #include "gateway/chunks_inside.h"
+#include "gateway/stream_reply.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,63 +14,9 @@
 
 #define PENDING_AT_ONCE 256
 
-static struct slice id_text(struct stream_id id, char text[48]) {
-    (void)snprintf(text, 48, "%" PRIu64 "-%" PRIu64, id.ms, id.seq);
-    return slice_text(text);
-}
-
-static bool id_read(struct slice text, struct stream_id *id) {
-    char copy[48], *end = NULL;
-    if (text.size == 0 || text.size >= sizeof copy) return false;
-    memcpy(copy, text.data, text.size);
-    copy[text.size] = '\0';
-    if (copy[0] < '0' || copy[0] > '9') return false;
-    uint64_t ms = strtoull(copy, &end, 10);
-    if (*end != '-' || end[1] < '0' || end[1] > '9') return false;
-    uint64_t seq = strtoull(end + 1, &end, 10);
-    if (*end != '\0') return false;
-    *id = (struct stream_id){ms, seq};
-    return true;
-}
-
-/* False: there is none behind the last possible one. */
-static bool id_after(struct stream_id *id) {
-    if (++id->seq != 0) return true;
-    return ++id->ms != 0;
-}
-
 static void command(struct buf *out, uint32_t *requests, size_t argc, const struct slice *argv) {
     resp_write_command(out, argc, argv);
     ++*requests;
-}
-
-/* ---- XINFO ---- */
-
-struct fact {
-    const char *name;
-    struct slice value; /* a whole reply; empty: it was not told */
-};
-
-/* The values of COUNT facts in the map at the front of REST. False: it is none. */
-static bool take_facts(struct slice *rest, struct fact *facts, size_t count) {
-    int64_t words = 0;
-    struct slice name;
-    for (size_t i = 0; i < count; i++) facts[i].value = (struct slice){0};
-    if (!chunks_items(rest, &words) || words % 2 != 0) return false;
-    for (int64_t w = 0; w < words; w += 2) {
-        if (!chunks_text(rest, &name)) return false;
-        struct slice from = *rest;
-        if (!chunks_skip(rest)) return false;
-        for (size_t i = 0; i < count; i++)
-            if (slice_equal(name, slice_text(facts[i].name)))
-                facts[i].value = slice_take(from, from.size - rest->size);
-    }
-    return true;
-}
-
-static bool fact_id(struct slice value, struct stream_id *id) {
-    struct slice text;
-    return chunks_text(&value, &text) && id_read(text, id);
 }
 
 /* ---- groups ---- */
@@ -77,11 +24,11 @@ static bool fact_id(struct slice value, struct stream_id *id) {
 bool chunks_stream_begin(struct chunks *p, struct slice rest) {
     int64_t groups = 0;
     struct slice about = rest;
-    if (!chunks_skip(&rest)) return false;
+    if (!reply_skip(&rest)) return false;
     buf_clear(&p->groups);
     buf_add(&p->groups, about); /* what the first entry is may be asked for with the groups */
     struct slice at = slice_drop(buf_slice(&p->groups), about.size - rest.size);
-    if (!chunks_items(&at, &groups)) return false;
+    if (!reply_items(&at, &groups)) return false;
     p->groups_left = (uint64_t)groups + 1; /* with one that is already done */
     p->groups_at = buf_size(&p->groups) - at.size;
     return true;
@@ -98,14 +45,14 @@ struct group {
 static bool present_group(const struct chunks *p, struct group *g) {
     struct slice rest = slice_drop(buf_slice(&p->groups), p->groups_at), value;
     size_t before = rest.size;
-    struct fact facts[] = {{"name", {0}}, {"last-delivered-id", {0}}, {"entries-read", {0}}};
+    struct stream_fact facts[] = {{"name", {0}}, {"last-delivered-id", {0}}, {"entries-read", {0}}};
     *g = (struct group){.read = -1};
-    if (!take_facts(&rest, facts, 3)) return false;
+    if (!stream_facts(&rest, facts, 3)) return false;
     value = facts[0].value;
-    if (!chunks_text(&value, &g->name) || !fact_id(facts[1].value, &g->last)) return false;
+    if (!reply_text(&value, &g->name) || !stream_fact_id(facts[1].value, &g->last)) return false;
     value = facts[2].value;
     g->has_read = value.size > 0;
-    if (g->has_read && !chunks_int(&value, &g->read)) g->read = -1;
+    if (g->has_read && !reply_int(&value, &g->read)) g->read = -1;
     g->size = before - rest.size;
     return true;
 }
@@ -129,7 +76,7 @@ void chunks_stream_ask_pending(const struct chunks *p, struct buf *out) {
     char from[48], count[24];
     (void)snprintf(count, sizeof count, "%d", PENDING_AT_ONCE);
     if (!present_group(p, &g)) g.name = (struct slice){0};
-    struct slice argv[] = {SLICE("XPENDING"), chunks_key(p), g.name, id_text(p->next, from),
+    struct slice argv[] = {SLICE("XPENDING"), chunks_key(p), g.name, stream_id_write(p->next, from),
                            SLICE("+"),        slice_text(count)};
     resp_write_command(out, 6, argv);
 }
@@ -139,9 +86,9 @@ static bool take_pending(struct chunks *p, const struct group *g, struct slice *
     int64_t four = 0, idle = 0, times = 0;
     struct slice id, consumer;
     char idle_text[24], times_text[24];
-    if (!chunks_items(rest, &four) || four != 4 || !chunks_text(rest, &id)) return false;
-    if (!chunks_text(rest, &consumer) || !chunks_int(rest, &idle)) return false;
-    if (!chunks_int(rest, &times) || !id_read(id, &p->next)) return false;
+    if (!reply_items(rest, &four) || four != 4 || !reply_text(rest, &id)) return false;
+    if (!reply_text(rest, &consumer) || !reply_int(rest, &idle)) return false;
+    if (!reply_int(rest, &times) || !stream_id_read(id, &p->next)) return false;
     (void)snprintf(idle_text, sizeof idle_text, "%" PRId64, idle < 0 ? 0 : idle);
     (void)snprintf(times_text, sizeof times_text, "%" PRId64, times < 0 ? 0 : times);
     struct slice add[] = {SLICE("XADD"), chunks_key(p), id, SLICE("f"), SLICE("v")};
@@ -159,10 +106,10 @@ bool chunks_stream_pending(struct chunks *p, struct slice answer, struct buf *ou
                            uint32_t *requests) {
     struct group g;
     int64_t items = 0;
-    if (!present_group(p, &g) || !chunks_items(&answer, &items)) return false;
+    if (!present_group(p, &g) || !reply_items(&answer, &items)) return false;
     for (int64_t i = 0; i < items; i++)
         if (!take_pending(p, &g, &answer, out, requests)) return false;
-    if (items >= PENDING_AT_ONCE && id_after(&p->next)) return true;
+    if (items >= PENDING_AT_ONCE && stream_id_after(&p->next)) return true;
     p->at = CHUNKS_AT_CONSUMERS;
     if (!p->had_pending) return true;
     struct slice trim[] = {SLICE("XTRIM"), chunks_key(p), SLICE("MAXLEN"), SLICE("0")};
@@ -182,15 +129,15 @@ void chunks_stream_ask_consumers(const struct chunks *p, struct buf *out) {
 /* What Redis 7.0 takes for the entries read when it loads a stream of an older one. */
 static int64_t estimate_read(const struct chunks *p, const struct group *g) {
     struct slice about = buf_slice(&p->groups), first;
-    struct fact facts[] = {{"last-generated-id", {0}}, {"first-entry", {0}}};
+    struct stream_fact facts[] = {{"last-generated-id", {0}}, {"first-entry", {0}}};
     struct stream_id last, first_id;
     int64_t two = 0;
-    if (!take_facts(&about, facts, 2) || !fact_id(facts[0].value, &last)) return -1;
+    if (!stream_facts(&about, facts, 2) || !stream_fact_id(facts[0].value, &last)) return -1;
     if (p->length == 0) return 0;
     int compared = stream_id_compare(g->last, last);
     if (compared >= 0) return compared == 0 ? p->length : -1;
     first = facts[1].value;
-    if (!chunks_items(&first, &two) || two != 2 || !fact_id(first, &first_id)) return -1;
+    if (!reply_items(&first, &two) || two != 2 || !stream_fact_id(first, &first_id)) return -1;
     compared = stream_id_compare(g->last, first_id);
     return compared < 0 ? 0 : compared == 0 ? 1 : -1;
 }
@@ -201,7 +148,7 @@ static void set_group(const struct chunks *p, const struct group *g, struct buf 
     int64_t known = g->has_read ? g->read : estimate_read(p, g);
     (void)snprintf(read, sizeof read, "%" PRId64, known);
     struct slice argv[] = {SLICE("XGROUP"),       SLICE("SETID"),       chunks_key(p),   g->name,
-                           id_text(g->last, last), SLICE("ENTRIESREAD"), slice_text(read)};
+                           stream_id_write(g->last, last), SLICE("ENTRIESREAD"), slice_text(read)};
     bool full = known >= 0 && p->follower_version >= CHUNKS_FULL_STREAMS;
     command(out, requests, full ? 7 : 5, argv);
 }
@@ -211,10 +158,10 @@ bool chunks_stream_consumers(struct chunks *p, struct slice answer, struct buf *
     struct group g;
     struct slice name;
     int64_t items = 0;
-    if (!present_group(p, &g) || !chunks_items(&answer, &items)) return false;
+    if (!present_group(p, &g) || !reply_items(&answer, &items)) return false;
     for (int64_t i = 0; i < items; i++) {
-        struct fact fact = {"name", {0}};
-        if (!take_facts(&answer, &fact, 1) || !chunks_text(&fact.value, &name)) return false;
+        struct stream_fact fact = {"name", {0}};
+        if (!stream_facts(&answer, &fact, 1) || !reply_text(&fact.value, &name)) return false;
         struct slice argv[] = {SLICE("XREADGROUP"), SLICE("GROUP"),   g.name,        name,
                                SLICE("COUNT"),      SLICE("1"),       SLICE("STREAMS"),
                                chunks_key(p),       SLICE("0")};
@@ -231,7 +178,7 @@ bool chunks_stream_consumers(struct chunks *p, struct slice answer, struct buf *
 void chunks_stream_ask_entries(const struct chunks *p, struct buf *out) {
     char from[48], count[24];
     (void)snprintf(count, sizeof count, "%" PRIu64, p->count);
-    struct slice argv[] = {SLICE("XRANGE"), chunks_key(p),  id_text(p->next, from),
+    struct slice argv[] = {SLICE("XRANGE"), chunks_key(p),  stream_id_write(p->next, from),
                            SLICE("+"),      SLICE("COUNT"), slice_text(count)};
     resp_write_command(out, 6, argv);
 }
@@ -239,14 +186,14 @@ void chunks_stream_ask_entries(const struct chunks *p, struct buf *out) {
 static bool take_entry(struct chunks *p, struct slice *rest, struct buf *out) {
     int64_t two = 0, words = 0;
     struct slice id, word;
-    if (!chunks_items(rest, &two) || two != 2 || !chunks_text(rest, &id)) return false;
-    if (!id_read(id, &p->next) || !chunks_items(rest, &words) || words % 2 != 0) return false;
+    if (!reply_items(rest, &two) || two != 2 || !reply_text(rest, &id)) return false;
+    if (!stream_id_read(id, &p->next) || !reply_items(rest, &words) || words % 2 != 0) return false;
     resp_write_array(out, 3 + (size_t)words);
     resp_write_text(out, "XADD");
     resp_write_bulk(out, chunks_key(p));
     resp_write_bulk(out, id);
     for (int64_t i = 0; i < words; i++) {
-        if (!chunks_text(rest, &word)) return false;
+        if (!reply_text(rest, &word)) return false;
         resp_write_bulk(out, word);
     }
     return true;
@@ -255,36 +202,36 @@ static bool take_entry(struct chunks *p, struct slice *rest, struct buf *out) {
 bool chunks_stream_entries(struct chunks *p, struct slice answer, struct buf *out,
                            uint32_t *requests) {
     int64_t items = 0;
-    if (!chunks_items(&answer, &items)) return false;
+    if (!reply_items(&answer, &items)) return false;
     for (int64_t i = 0; i < items; i++) {
         if (!take_entry(p, &answer, out)) return false;
         ++*requests;
     }
     p->had += (uint64_t)items;
-    p->cursor_ended = (uint64_t)items < p->count || !id_after(&p->next);
+    p->cursor_ended = (uint64_t)items < p->count || !stream_id_after(&p->next);
     return true;
 }
 
 /* ---- the end ---- */
 
 bool chunks_stream_end(struct chunks *p, struct slice about, struct buf *out, uint32_t *requests) {
-    struct fact facts[] = {
+    struct stream_fact facts[] = {
         {"last-generated-id", {0}}, {"max-deleted-entry-id", {0}}, {"entries-added", {0}}};
     struct stream_id last, deleted = {0, 0};
     int64_t added = p->length;
     char last_text[48], empty_text[48], deleted_text[48], added_text[24];
-    if (!take_facts(&about, facts, 3) || !fact_id(facts[0].value, &last)) return false;
-    if (facts[1].value.size > 0 && !fact_id(facts[1].value, &deleted)) return false;
-    if (facts[2].value.size > 0 && !chunks_int(&facts[2].value, &added)) return false;
+    if (!stream_facts(&about, facts, 3) || !stream_fact_id(facts[0].value, &last)) return false;
+    if (facts[1].value.size > 0 && !stream_fact_id(facts[1].value, &deleted)) return false;
+    if (facts[2].value.size > 0 && !reply_int(&facts[2].value, &added)) return false;
     struct stream_id some = last.ms == 0 && last.seq == 0 ? (struct stream_id){0, 1} : last;
     struct slice empty[] = {SLICE("XADD"), chunks_key(p), SLICE("MAXLEN"), SLICE("0"),
-                            id_text(some, empty_text), SLICE("f"), SLICE("v")};
+                            stream_id_write(some, empty_text), SLICE("f"), SLICE("v")};
     if (p->length == 0) command(out, requests, 7, empty); /* which makes it, if no group did */
     (void)snprintf(added_text, sizeof added_text, "%" PRId64, added);
     struct slice set[] = {SLICE("XSETID"),           chunks_key(p),
-                          id_text(last, last_text),  SLICE("ENTRIESADDED"),
+                          stream_id_write(last, last_text),  SLICE("ENTRIESADDED"),
                           slice_text(added_text),    SLICE("MAXDELETEDID"),
-                          id_text(deleted, deleted_text)};
+                          stream_id_write(deleted, deleted_text)};
     command(out, requests, p->follower_version >= CHUNKS_FULL_STREAMS ? 7 : 3, set);
     return true;
 }

@@ -11,22 +11,6 @@
 
 #define HAS_PEXPIRETIME 70000
 
-enum phase { AT_KIND, AT_P, AT_F };
-
-struct lane_pieces {
-    enum phase phase;
-    bool flying;
-    const char *voided; /* NULL: it is not */
-    struct lane_seen f;
-    /* of the side that is being read */
-    bool measured;
-    uint64_t length, counted, step;
-    uint64_t cursor;
-    struct digester *digester;
-    struct rdb_key key;
-    struct digest digest;
-};
-
 static enum err take_digest(void *self, const struct digest_key *key, struct why *why) {
     struct lane_pieces *p = self;
     (void)why;
@@ -37,6 +21,7 @@ static enum err take_digest(void *self, const struct digest_key *key, struct why
 void lane_pieces_free(struct lane_pieces *p) {
     if (p == NULL) return;
     digester_free(p->digester);
+    buf_close(&p->groups);
     mem_free(p);
 }
 
@@ -49,11 +34,10 @@ static bool take_number(struct slice *rest, int64_t *number) {
 }
 
 /* TYPE, then PEXPIRETIME; or TIME and PTTL, before 7.0. False: not understood. */
-static bool take_kind(struct slice rest, bool modern, struct lane_seen *seen, bool *is_stream) {
+static bool take_kind(struct slice rest, bool modern, struct lane_seen *seen) {
     struct resp_token t;
     int64_t seconds = 0, micros = 0;
     *seen = (struct lane_seen){0};
-    *is_stream = false;
     if (!reply_token_of(&rest, RESP_SIMPLE, &t)) return false;
     seen->present = !slice_equal(t.text, SLICE("none"));
     bool known = !seen->present;
@@ -62,7 +46,6 @@ static bool take_kind(struct slice rest, bool modern, struct lane_seen *seen, bo
             seen->type = type;
             known = true;
         }
-    *is_stream = seen->present && seen->type == VALUE_STREAM;
     if (!known) return false;
     if (!modern && (!reply_token_of(&rest, RESP_ARRAY, &t) || t.number != 2)) return false;
     if (!modern && (!take_number(&rest, &seconds) || !take_number(&rest, &micros))) return false;
@@ -104,6 +87,7 @@ static bool feed_elements(struct lane_pieces *p, struct slice rest, int64_t coun
 /* One piece. *END: it was the last one. */
 static bool feed(struct lane_pieces *p, struct slice rest, bool *end) {
     struct resp_token t;
+    if (p->key.type == VALUE_STREAM) return pieces_stream_feed(p, rest, end);
     if (p->key.type == VALUE_STRING) {
         if (!reply_token_of(&rest, RESP_BULK, &t)) return false;
         feed_string(p, t.text);
@@ -142,6 +126,10 @@ static void ask_piece(struct lane_pieces *p, struct buf *out, struct slice name)
     static const char *const lengths[] = {"STRLEN", "LLEN", "SCARD", "ZCARD", "HLEN"};
     static const char *const scans[] = {"GETRANGE", "LRANGE", "SSCAN", "ZSCAN", "HSCAN"};
     char from[24], to[24];
+    if (p->key.type == VALUE_STREAM) {
+        pieces_stream_ask(p, out, name);
+        return;
+    }
     if (!p->measured) {
         const struct slice words[] = {slice_text(lengths[p->key.type]), name};
         resp_write_command(out, 2, words);
@@ -159,10 +147,10 @@ static void ask_piece(struct lane_pieces *p, struct buf *out, struct slice name)
 
 /* ---- a side ---- */
 
-static void begin_side(struct lane_check *c, enum phase phase) {
+static void begin_side(struct lane_check *c, enum pieces_phase phase) {
     struct lane_pieces *p = c->pieces;
     struct why why;
-    const struct lane_seen *seen = phase == AT_P ? &c->p : &p->f;
+    const struct lane_seen *seen = phase == PIECES_AT_P ? &c->p : &p->f;
     p->phase = phase;
     p->measured = false;
     p->length = p->counted = p->cursor = 0;
@@ -173,6 +161,7 @@ static void begin_side(struct lane_check *c, enum phase phase) {
                               .freq = -1,
                               .type = seen->type};
     if (p->digester == NULL) p->digester = digester_new(take_digest, p, NULL);
+    digester_streams(p->digester, lane_audit_streams(c));
     const struct rdb_handler *h = digester_handler(p->digester);
     enum err err = h->key_begin(h->self, &p->key, 0, &why);
     ASSERT(err == OK);
@@ -188,9 +177,9 @@ static void end_side(struct lane_check *c) {
     }
     enum err err = h->key_end(h->self, &p->key, &why);
     ASSERT(err == OK);
-    if (p->phase == AT_P) {
+    if (p->phase == PIECES_AT_P) {
         c->p.digest = p->digest;
-        begin_side(c, AT_F);
+        begin_side(c, PIECES_AT_F);
         return;
     }
     p->f.digest = p->digest;
@@ -208,10 +197,16 @@ static void measure(struct lane_check *c, int64_t length) {
     if (p->step > 5000) p->step = p->key.type == VALUE_STRING ? p->step : 5000;
 }
 
+static bool take_length(struct lane_pieces *p, struct slice answer, int64_t *length) {
+    bool fine = p->key.type == VALUE_STREAM ? pieces_stream_measure(p, answer, length)
+                                            : reply_int(&answer, length);
+    return fine && *length >= 0;
+}
+
 /* The answer to a piece, or to the length, of either side. */
 static void answered(struct lane_check *c, struct slice answer, const char *spoiled) {
     struct lane_pieces *p = c->pieces;
-    struct resp_token t;
+    int64_t length = 0;
     bool end = false;
     p->flying = false;
     c->audit->figures.bytes += answer.size;
@@ -221,8 +216,8 @@ static void answered(struct lane_check *c, struct slice answer, const char *spoi
         lane_check_late(c, p->voided != NULL ? p->voided : spoiled);
         return;
     }
-    if (!p->measured && reply_token_of(&answer, RESP_INT, &t) && t.number >= 0) {
-        measure(c, t.number);
+    if (!p->measured && take_length(p, answer, &length)) {
+        measure(c, length);
     } else if (!p->measured || !feed(p, answer, &end)) {
         lane_check_late(c, "a side does not answer what large values are read with");
     } else if (end) {
@@ -246,7 +241,6 @@ static bool is_modern(const struct lane_check *c) {
 static bool on_kind_at_p(struct lane_read *read, struct slice answer, bool clean, struct buf *out,
                          uint32_t *replies) {
     struct lane_check *c = LANE_CHECK_OF(read);
-    bool is_stream;
     if (has_ended(c)) return false;
     c->pieces->flying = false;
     lane_audit_moved(c->audit);
@@ -254,17 +248,8 @@ static bool on_kind_at_p(struct lane_read *read, struct slice answer, bool clean
         lane_check_late(c, "it does not become clean");
         return false;
     }
-    if (!take_kind(answer, is_modern(c), &c->p, &is_stream)) {
+    if (!take_kind(answer, is_modern(c), &c->p)) {
         lane_check_late(c, "the primary side does not answer TYPE");
-        return false;
-    }
-    if (is_stream && c->usage > LANE_STREAM_WHOLE_MAX) {
-        lane_check_end(c, LANE_UNDECIDED, NULL, "a stream of this size is not read");
-        return false;
-    }
-    if (is_stream) {
-        c->usage = 0; /* read whole */
-        lane_check_late(c, "a large stream");
         return false;
     }
     c->pieces->flying = true;
@@ -274,7 +259,6 @@ static bool on_kind_at_p(struct lane_read *read, struct slice answer, bool clean
 
 static void on_kind_at_f(struct lane_read *read, struct slice answer, bool spoiled) {
     struct lane_check *c = LANE_CHECK_OF(read);
-    bool is_stream;
     if (has_ended(c)) return;
     struct lane_pieces *p = c->pieces;
     p->flying = false;
@@ -282,7 +266,7 @@ static void on_kind_at_f(struct lane_read *read, struct slice answer, bool spoil
         lane_check_late(c, spoiled ? "the follower side refused a write before it" : p->voided);
         return;
     }
-    if (!take_kind(answer, is_modern(c), &p->f, &is_stream)) {
+    if (!take_kind(answer, is_modern(c), &p->f)) {
         lane_check_late(c, "the follower side does not answer TYPE");
         return;
     }
@@ -295,7 +279,7 @@ static void on_kind_at_f(struct lane_read *read, struct slice answer, bool spoil
         lane_check_judge(c, &f); /* they differ without a look at the values */
         return;
     }
-    begin_side(c, AT_P);
+    begin_side(c, PIECES_AT_P);
 }
 
 static bool on_piece_of_p(struct lane_read *read, struct slice answer, bool clean, struct buf *out,
@@ -354,8 +338,8 @@ void lane_pieces_turn(struct lane_check *c) {
     buf_clear(out);
     ask_piece(p, out, c->read.name);
     p->flying = true;
-    c->read.ops = p->phase == AT_P ? &p_ops : &f_ops;
-    if (p->phase == AT_P)
+    c->read.ops = p->phase == PIECES_AT_P ? &p_ops : &f_ops;
+    if (p->phase == PIECES_AT_P)
         lane_read_send(l, &c->read, buf_slice(out), 1);
     else
         lane_read_follow(l, &c->read, buf_slice(out), 1);

@@ -147,19 +147,25 @@ static enum err on_zset_member(void *self, struct slice member, double score, st
 
 /* ---- streams */
 
+void digester_entry(struct digester *d, struct stream_id id, uint64_t pairs) {
+    d->size++;
+    ordered_number(d, id.ms);
+    ordered_number(d, id.seq);
+    ordered_number(d, pairs);
+}
+
+void digester_entry_pair(struct digester *d, struct slice field, struct slice value) {
+    ordered_text(d, field);
+    ordered_text(d, value);
+}
+
 static enum err on_entry(void *self, struct stream_id id, struct rdb_fields *fields,
                          struct why *why) {
     (void)why;
     struct digester *d = self;
     struct slice field, value;
-    d->size++;
-    ordered_number(d, id.ms);
-    ordered_number(d, id.seq);
-    ordered_number(d, fields->count);
-    while (rdb_fields_next(fields, &field, &value)) {
-        ordered_text(d, field);
-        ordered_text(d, value);
-    }
+    digester_entry(d, id, fields->count);
+    while (rdb_fields_next(fields, &field, &value)) digester_entry_pair(d, field, value);
     return OK;
 }
 

@@ -57,6 +57,11 @@ void digester_streams(struct digester *digester, enum digest_streams what);
  * string(). The digest is the same. */
 void digester_string_part(struct digester *digester, struct slice part);
 
+/* A stream's entry from elsewhere than an RDB, instead of the handler's entry(): ID, and then each of
+ * its PAIRS by digester_entry_pair(). The digest is the same. */
+void digester_entry(struct digester *digester, struct stream_id id, uint64_t pairs);
+void digester_entry_pair(struct digester *digester, struct slice field, struct slice value);
+
 /* Lives as long as the digester. */
 const struct rdb_handler *digester_handler(struct digester *digester);
 
