@@ -82,8 +82,19 @@ static json_t *digest_json(const struct lane_seen *seen) {
     return json_string(text);
 }
 
+/* A module's type has nine letters in its id (Redis's documentation of modules). */
+static const char *type_name(const struct lane_difference *d, char text[10]) {
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    if (d->module == 0) return value_type_name(d->type);
+    for (unsigned i = 0; i < 9; i++)
+        text[i] = letters[(d->module >> (LANE_MODULE_VERSION_BITS + 6 * (8 - i))) & 63];
+    text[9] = '\0';
+    return text;
+}
+
 static void add_named(json_t *sample, json_t *undecided, const struct lane_difference *d) {
     struct slice name = slice_from(d->name, d->name_bytes);
+    char type[10];
     if (d->differs == LANE_UNDECIDED) {
         json_array_append_new(undecided, json_pack("{s:i,s:o,s:s}", "db", (int)d->db, "key",
                                                    key_json(name), "why", d->why));
@@ -91,7 +102,7 @@ static void add_named(json_t *sample, json_t *undecided, const struct lane_diffe
     }
     json_array_append_new(
         sample, json_pack("{s:i,s:o,s:s,s:s,s:o,s:o,s:i}", "db", (int)d->db, "key", key_json(name),
-                          "type", value_type_name(d->type), "kind", lane_differs_text(d->differs),
+                          "type", type_name(d, type), "kind", lane_differs_text(d->differs),
                           "source_digest", digest_json(&d->seen[LANE_P]), "target_digest",
                           digest_json(&d->seen[LANE_F]), "slot", (int)slot_cluster(name)));
 }

@@ -15,7 +15,9 @@
  * With a witness (C22) a difference counts when it was seen twice, the same, with two of its fences
  * between: what a script wrote behind the lane's back is dirty by then, and no difference.
  *
- * Values above whole_bytes_max are read in pieces (lane_pieces.h).
+ * Values above whole_bytes_max are read in pieces (lane_pieces.h). Of a module's value only the bytes
+ * are known that DUMP gives: the same ones are equal, others differ if both sides' modules write the
+ * same version of the type; else it is undecided. It is always read whole.
  *
  * Memory: a page of names, late_max keys, LANE_AUDIT_NAMED differences by name, REPAIR_BYTES of
  * names for the repair. Rates are limited; the numbers of reads on their way, too.
@@ -36,6 +38,8 @@
 #define LANE_AUDIT_NAMED 1000u
 #define LANE_AUDIT_REPAIR_BYTES (16u << 20)
 #define LANE_AUDIT_BUCKETS 4096u
+#define LANE_AUDIT_MODULE_MAX (64u << 20) /* bytes, as P estimates, of a value of a module's type */
+#define LANE_MODULE_VERSION_BITS 10       /* of struct lane_seen's `module`, the last ones */
 
 enum lane_audit_state {
     LANE_AUDIT_IDLE,
@@ -78,15 +82,17 @@ extern const struct lane_audit_rules lane_audit_rules_default;
 /* What a side said of a key. */
 struct lane_seen {
     bool present;
-    enum value_type type;
-    int64_t deadline_ms; /* 0: it does not expire */
+    enum value_type type; /* of no module's */
+    uint64_t module;      /* its module's id of the type, with the version that it writes; 0: none */
+    int64_t deadline_ms;  /* 0: it does not expire */
     struct digest digest;
 };
 
 struct lane_difference {
     enum lane_differs differs;
     int32_t db;
-    enum value_type type;     /* P's, of an extra key F's */
+    enum value_type type;     /* P's, of an extra key F's; */
+    uint64_t module;          /* likewise */
     struct lane_seen seen[2]; /* enum lane_side; of an undecided one nothing */
     const char *why;          /* LANE_UNDECIDED: constant */
     uint32_t name_bytes;

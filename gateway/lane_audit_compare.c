@@ -4,7 +4,10 @@
 
 #include "gateway/lane_copy.h"
 
+#include "lib/redis/bytes.h"
 #include "lib/redis/dump.h"
+
+#include <xxhash.h>
 
 #define HAS_PEXPIRETIME 70000
 #define OLD_TTL_MS 2 /* C3: before 7.0 deadlines are known to within 2 ms */
@@ -90,6 +93,7 @@ static void keep(struct lane_check *c, enum lane_differs differs, const struct l
         d->seen[LANE_P] = c->p;
         d->seen[LANE_F] = *f;
         d->type = c->p.present ? c->p.type : f->type;
+        d->module = c->p.present ? c->p.module : f->module;
     }
     a->named[a->named_count++] = d;
 }
@@ -134,13 +138,16 @@ static enum lane_differs compare(const struct lane_audit *a, const struct lane_s
     if (p_gone) return p->present ? LANE_DIFFERS_EXPIRY : LANE_DIFFERS_EXTRA;
     if (f_gone) return f->present ? LANE_DIFFERS_EXPIRY : LANE_DIFFERS_MISSING;
     if (p->type != f->type) return LANE_DIFFERS_TYPE;
+    if (p->module >> LANE_MODULE_VERSION_BITS != f->module >> LANE_MODULE_VERSION_BITS)
+        return LANE_DIFFERS_TYPE;
+    if (p->module != f->module) return LANE_UNDECIDED;
     if (digest_equal(p->digest, f->digest)) return LANE_EQUAL;
     return p->deadline_ms != f->deadline_ms ? LANE_DIFFERS_EXPIRY : LANE_DIFFERS_VALUE;
 }
 
 static bool same(const struct lane_seen *a, const struct lane_seen *b) {
-    return a->present == b->present && a->type == b->type && a->deadline_ms == b->deadline_ms &&
-           digest_equal(a->digest, b->digest);
+    return a->present == b->present && a->type == b->type && a->module == b->module &&
+           a->deadline_ms == b->deadline_ms && digest_equal(a->digest, b->digest);
 }
 
 /* C22: a name that explains it may be on its way. */
@@ -160,7 +167,8 @@ void lane_check_judge(struct lane_check *c, struct lane_seen *f) {
     if (differs != LANE_EQUAL && is_doubted(c, f))
         lane_check_late(c, "it changes all the time, without a command that names it");
     else
-        lane_check_end(c, differs, f, NULL);
+        lane_check_end(c, differs, f,
+                       differs == LANE_UNDECIDED ? "its module writes another version of it there" : NULL);
 }
 
 /* ---- values as a whole ---- */
@@ -183,6 +191,19 @@ bool lane_audit_digest(struct lane_audit *a, struct rdb_key *key, struct slice p
     return true;
 }
 
+bool lane_check_module(struct slice payload, struct lane_seen *seen) {
+    uint8_t rdb_type;
+    struct slice value;
+    struct why why;
+    if (dump_open(payload, &rdb_type, &value, &why) != OK) return false;
+    if (rdb_type != RDB_MODULE && rdb_type != RDB_MODULE_2) return false;
+    if (value.size < 9 || value.data[0] != 0x81) return false; /* a length of eight bytes */
+    XXH128_hash_t hash = XXH3_128bits_withSeed(value.data, value.size, (uint64_t)seen->deadline_ms);
+    seen->module = bytes_be(value.data + 1, 8);
+    seen->digest = (struct digest){.low = hash.low64, .high = hash.high64};
+    return seen->module != 0;
+}
+
 /* DEADLINE_MS: what the digest takes for it, where 2 ms are no difference. */
 static bool see(struct lane_check *c, const struct lane_value *value, int64_t deadline_ms,
                 struct lane_seen *seen) {
@@ -194,7 +215,7 @@ static bool see(struct lane_check *c, const struct lane_value *value, int64_t de
     *seen = (struct lane_seen){.present = true, .deadline_ms = deadline_ms};
     if (!c->audit->ops->digest(c->audit, &key, value->payload, lane_audit_streams(c),
                                &seen->digest))
-        return false;
+        return lane_check_module(value->payload, seen);
     seen->type = key.type;
     return true;
 }

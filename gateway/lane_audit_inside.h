@@ -47,6 +47,8 @@ struct lane_read *lane_audit_copied(struct lane_watch *watch, const struct lane 
 /* Both sides' values are known. */
 void lane_check_judge(struct lane_check *check, struct lane_seen *f);
 void lane_check_late(struct lane_check *check, const char *why);
+/* PAYLOAD, of DUMP, is a module's: its id and a digest of its bytes go into SEEN. */
+bool lane_check_module(struct slice payload, struct lane_seen *seen);
 /* From the list that it is on, if any. */
 void lane_check_take(struct lane_check *check);
 static inline void lane_check_put(struct lane_check *check, struct list *list, size_t *count) {

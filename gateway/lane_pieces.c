@@ -33,6 +33,8 @@ static bool take_number(struct slice *rest, int64_t *number) {
     return slice_to_int(t.text, number);
 }
 
+#define MODULE_UNKNOWN UINT64_MAX
+
 /* TYPE, then PEXPIRETIME; or TIME and PTTL, before 7.0. False: not understood. */
 static bool take_kind(struct slice rest, bool modern, struct lane_seen *seen) {
     struct resp_token t;
@@ -46,7 +48,7 @@ static bool take_kind(struct slice rest, bool modern, struct lane_seen *seen) {
             seen->type = type;
             known = true;
         }
-    if (!known) return false;
+    if (!known) seen->module = MODULE_UNKNOWN;
     if (!modern && (!reply_token_of(&rest, RESP_ARRAY, &t) || t.number != 2)) return false;
     if (!modern && (!take_number(&rest, &seconds) || !take_number(&rest, &micros))) return false;
     if (seconds < 0 || seconds > INT64_MAX / 2000) return false;
@@ -252,6 +254,15 @@ static bool on_kind_at_p(struct lane_read *read, struct slice answer, bool clean
         lane_check_late(c, "the primary side does not answer TYPE");
         return false;
     }
+    if (c->p.module != 0 && c->usage > LANE_AUDIT_MODULE_MAX) {
+        lane_check_end(c, LANE_UNDECIDED, NULL, "a module's value of this size is not read");
+        return false;
+    }
+    if (c->p.module != 0) {
+        c->usage = 0; /* read whole */
+        lane_check_late(c, "a large value of a module's type");
+        return false;
+    }
     c->pieces->flying = true;
     *replies = ask_kind(out, is_modern(c), c->read.name);
     return true;
@@ -274,7 +285,7 @@ static void on_kind_at_f(struct lane_read *read, struct slice answer, bool spoil
     if (!is_modern(c) && p->f.deadline_ms != 0 && c->p.deadline_ms != 0 && apart >= -2 &&
         apart <= 2)
         p->f.deadline_ms = c->p.deadline_ms;
-    if (!p->f.present || !c->p.present || p->f.type != c->p.type) {
+    if (!p->f.present || !c->p.present || p->f.type != c->p.type || p->f.module != 0) {
         struct lane_seen f = p->f;
         lane_check_judge(c, &f); /* they differ without a look at the values */
         return;
