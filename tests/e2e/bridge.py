@@ -112,7 +112,7 @@ class Bridge(Stage):
         if old:
             self.write(f"{role}.{int(time.time() * 1000)}.log", old)
         if role in ("legacy", "target"):
-            wait_for_redis(self.ports[role])
+            wait_for_redis(self.ports[role], 300 if old else 20)  # it may have much to load
 
     def kill(self, role):
         """kill -9, and wait until it is gone."""
