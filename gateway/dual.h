@@ -142,6 +142,8 @@ void dual_drop_grave(struct grave *grave); /* at the end of the process: frees i
 /* Whether effects and copies go to the other side; not: its connections are closed, and all is dirty.
  * At first they do in a standalone gateway only. */
 void dual_follow(struct dual *dual, bool follow);
+/* New connections of other gateways get the new certificate (peers.h). */
+void dual_reload_tls(struct dual *dual);
 /* Whether a client's command is unanswered on this connection of a lane. */
 bool dual_owes_clients(const struct backend *backend);
 /* A FLUSHALL or its like is about to leave, or not answered. */

@@ -131,6 +131,10 @@ void dual_slots_turn(struct dual *d) {
     gateway_tell(d->worker->gw, &message);
 }
 
+void dual_reload_tls(struct dual *d) {
+    if (d->peers != NULL) peers_reload_tls(d->peers);
+}
+
 void dual_slots_close(struct dual *d) {
     mem_free(d->move.table);
 }

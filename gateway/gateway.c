@@ -182,17 +182,28 @@ static void on_tick(void *self) {
     buf_close(&json);
 }
 
-/* It is tried here first, so that whoever asked for it is told. */
-enum err gateway_reload(struct gateway *gw, int64_t *not_after_s, struct why *why) {
-    const struct drawbridge_config *config = gw->config;
+static enum err try_tls(const struct endpoint *listen, int64_t *not_after_s, struct why *why) {
     struct tls *tls = NULL;
-    const struct endpoint *listen = &config->gateway.tls.listen.endpoint;
-    if (!config->gateway.tls.on || listen->kind == ENDPOINT_NONE)
-        return why_set(why, ERR_CONFIG, "this gateway has no TLS listener");
     enum err err = tls_server_open(&tls, &listen->tls, why);
     if (err != OK) return why_add(why, err, "the old certificate stays");
     *not_after_s = tls_not_after(tls);
     tls_close(tls);
+    return OK;
+}
+
+/* It is tried here first, so that whoever asked for it is told. */
+enum err gateway_reload(struct gateway *gw, int64_t *not_after_s, struct why *why) {
+    const struct drawbridge_config *config = gw->config;
+    const struct endpoint *listen = &config->gateway.tls.listen.endpoint;
+    const struct endpoint *peer = &config->gateway.peer.endpoint;
+    bool clients = config->gateway.tls.on && listen->kind != ENDPOINT_NONE;
+    bool peers = peer->kind == ENDPOINT_TCP && peer->tls.on;
+    enum err err = OK;
+    if (!clients && !peers)
+        return why_set(why, ERR_CONFIG, "this gateway has no TLS listener");
+    if (peers) err = try_tls(peer, not_after_s, why);
+    if (err == OK && clients) err = try_tls(listen, not_after_s, why);
+    if (err != OK) return err;
     log_info("gateway.tls_reloaded", LOG_I("not_after_s", *not_after_s));
     tell_all(gw, TELL_RELOAD);
     return OK;

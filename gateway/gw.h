@@ -88,8 +88,8 @@ void gateway_tell(struct gateway *gw, const struct report_message *message);
 /* ---- on the main loop ---- */
 void gateway_carry_out(struct gateway *gw, unsigned todo); /* a set of enum hold_do */
 void gateway_prepare(struct gateway *gw, struct slice barrier, enum side side);
-/* Read certificate and key of the TLS listener again, for the connections to come; *NOT_AFTER_S is
- * when the new one ends. What cannot be used changes nothing. */
+/* Read certificate and key of the TLS listeners (of clients, of other gateways) again, for the
+ * connections to come; *NOT_AFTER_S is when the new one ends: the clients' one, if there is one. What cannot be used changes nothing. */
 MUST_CHECK enum err gateway_reload(struct gateway *gw, int64_t *not_after_s, struct why *why);
 
 #endif

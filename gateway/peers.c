@@ -459,6 +459,13 @@ void peers_tick(struct peers *p) {
     }
 }
 
+void peers_reload_tls(struct peers *p) {
+    struct why why;
+    if (p->listener == NULL || !listener_endpoint(p->listener)->tls.on) return;
+    if (listener_reload_tls(p->listener, &why) != OK)
+        log_error("peer.tls_not_reloaded", LOG_WHY(&why));
+}
+
 enum err peers_open(struct peers **peers, struct dual *d, struct why *why) {
     struct peers *p = NEW(struct peers);
     const struct endpoint *at = &d->worker->gw->config->gateway.peer.endpoint;

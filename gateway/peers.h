@@ -45,6 +45,8 @@ void peers_close(struct peers *peers); /* NULL is fine */
 /* There is a new table, and the lanes have taken it over. GAINED: there are new slots of ours. */
 void peers_on_table(struct peers *peers, bool gained);
 void peers_tick(struct peers *peers);
+/* The listener reads its certificate again, if it has one. */
+void peers_reload_tls(struct peers *peers);
 
 /* To the owner, gateway number HOME of the table; takes ASK, whose request is set. */
 void peers_forward(struct peers *peers, struct ask *ask, unsigned home);

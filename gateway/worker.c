@@ -228,6 +228,7 @@ static void on_epoch(struct worker *w, uint64_t id, bool fine) {
 /* New connections get the new certificate; those that stand go on with the old one. */
 static void reload_tls(struct worker *w) {
     struct why why;
+    if (w->dual != NULL) dual_reload_tls(w->dual);
     if (w->tls == NULL) return;
     if (listener_reload_tls(w->tls, &why) != OK) {
         log_error("gateway.tls_not_reloaded", LOG_U("loop", w->number), LOG_WHY(&why));

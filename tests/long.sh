@@ -41,6 +41,7 @@ part "payloads of RESTORE, 400000" /usr/bin/python3 tests/e2e/test_restore_diffe
 part "the simulated Redis, a million commands" /usr/bin/python3 tests/e2e/test_mini_redis.py 1000000
 part "lanes under a load of everything" /usr/bin/python3 tests/e2e/test_lanes_load.py --long
 part "lanes of two gateways, all troubles, keys of 5 million elements" /usr/bin/python3 tests/e2e/test_lanes_everything.py --long
+part "lanes, a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_lanes_kill.py --long
 part "unit tests and snapshots, under TSan" make -s -j"$(nproc)" tsan
 part "a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_bridge_steps.py --long
 for round in $(seq 1 "${SIM_ROUNDS:-30}"); do
