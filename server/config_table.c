@@ -47,6 +47,7 @@ static const char *const policies[] = {"volatile-lru",   "volatile-lfu", "volati
                                        "allkeys-random", "noeviction",   NULL};
 static const char *const tls_clients[] = {"no", "yes", "optional", NULL};
 static const char *const diskless_loads[] = {"disabled", "on-empty-db", "swapdb", NULL};
+static const char *const versions[] = {"2.8", "3.2", "4.0", "5.0", "6.0", "6.2", "7.0", NULL}; /* enum older_version */
 static const char *const fsyncs[] = {"no", "always", "everysec", NULL};
 static const char *const pubsub_defaults[] = {"allchannels", "resetchannels", NULL};
 static const char *const oom_modes[] = {"no", "yes", "relative", "absolute", NULL};
@@ -553,6 +554,7 @@ static const struct config_option options[] = {
     BOOL_OPTION("repl-disable-tcp-nodelay", repl_disable_tcp_nodelay, "no"),
     INT_OPTION("repl-diskless-sync-delay", repl_diskless_sync_delay_s, 0, INT_MAX, "0"),
     INT_OPTION("repl-diskless-sync-max-replicas", repl_diskless_sync_max_replicas, 0, INT_MAX, "0"),
+    ENUM_OPTION("oldest-replica", oldest_replica, versions, "7.0"),
     ENUM_OPTION("repl-diskless-load", repl_diskless_load, diskless_loads, "disabled"),
     {.name = "repl-ping-replica-period",
      .alias = "repl-ping-slave-period",

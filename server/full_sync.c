@@ -11,6 +11,8 @@
  */
 #include "server/replication.h"
 
+#include "server/older.h"
+
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
 
@@ -166,8 +168,10 @@ void full_sync_begin(struct replica *first) {
     struct full_sync *sync = NEW(struct full_sync);
     rand_hex40(sync->mark);
     gather(sync, first);
+    unsigned version = (unsigned)engine->settings.rdb_version,
+             oldest = older_rdb_version((enum older_version)engine->settings.oldest_replica);
     struct snapshot_want want = {.scope = first->scope,
-                                 .version = (unsigned)engine->settings.rdb_version,
+                                 .version = version < oldest ? version : oldest,
                                  .slots = first->slots,
                                  .path = first->temp,
                                  .owner = sync,

@@ -3,6 +3,8 @@
 
 #include "lib/base/mem.h"
 #include "server/engine.h"
+#include "server/older.h"
+#include "server/replication.h"
 
 struct op {
     int db, argc;
@@ -54,7 +56,7 @@ bool propagate_is_on(const struct engine *engine) {
     return engine->propagation != NULL && engine->propagation->sink_count > 0;
 }
 
-static void record(struct engine_propagate *p, int db, int argc, const struct slice *argv) {
+static void record(struct engine_propagate *p, unsigned missing, int db, int argc, const struct slice *argv) {
     if (p->op_count == p->op_room) {
         p->op_room = p->op_room ? p->op_room * 2 : 8;
         p->ops = mem_realloc(p->ops, p->op_room * sizeof *p->ops);
@@ -63,7 +65,7 @@ static void record(struct engine_propagate *p, int db, int argc, const struct sl
         p->span_room = p->span_room ? p->span_room * 2 : 32;
         p->spans = mem_realloc(p->spans, p->span_room * sizeof *p->spans);
     }
-    p->ops[p->op_count++] = (struct op){db, argc, p->missing, p->span_count};
+    p->ops[p->op_count++] = (struct op){db, argc, missing, p->span_count};
     for (int i = 0; i < argc; i++) {
         p->spans[p->span_count++] = (struct span){buf_size(&p->bytes), argv[i].size};
         buf_add(&p->bytes, argv[i]);
@@ -104,10 +106,35 @@ static void flush(struct engine_propagate *p) {
     p->flushing = false;
 }
 
+/* ---- replicas that do not know all words */
+
+static void record_older(void *ctx, int db, int argc, const struct slice *argv) {
+    struct engine_propagate *p = ctx;
+    record(p, p->missing | PROPAGATE_AOF, db, argc, argv);
+}
+
+static bool has_sink(const struct engine_propagate *p, enum propagate_kind kind) {
+    for (int i = 0; i < p->sink_count; i++)
+        if (p->sinks[i].kind == kind) return true;
+    return false;
+}
+
+/* The AOF has the words of 7.0, replicas those that the oldest of them knows. */
+static void record_for_all(struct engine *engine, struct engine_propagate *p, int db, int argc,
+                           const struct slice *argv) {
+    enum older_version oldest = (enum older_version)engine->settings.oldest_replica;
+    enum older said = OLDER_SAME;
+    if (oldest < OLDER_7_0 && !(p->missing & PROPAGATE_REPLICAS) && engine->role == ROLE_MASTER &&
+        has_sink(p, PROPAGATE_REPLICAS))
+        said = older_say(engine, oldest, db, argc, argv, record_older, p);
+    if (said == OLDER_UNSAID) replication_unsaid(engine, argv[0]);
+    record(p, said == OLDER_SAME ? p->missing : p->missing | PROPAGATE_REPLICAS, db, argc, argv);
+}
+
 void propagate(struct engine *engine, int db, int argc, const struct slice *argv) {
     if (!propagate_is_on(engine)) return;
     struct engine_propagate *p = engine->propagation;
-    record(p, db, argc, argv);
+    record_for_all(engine, p, db, argc, argv);
     if (p->depth == 0) flush(p);
 }
 

@@ -17,7 +17,7 @@
 
 enum err rdb_has_no_streams(unsigned version, int db, struct slice key, struct why *why) {
     return why_set(why, ERR_LIMIT,
-                   "RDB version %u (rdb-version) has no streams, and '%.*s' in database %d is one",
+                   "RDB version %u (rdb-version, oldest-replica) has no streams, and '%.*s' in database %d is one",
                    version, key.size > 100 ? 100 : (int)key.size, (const char *)key.data, db);
 }
 

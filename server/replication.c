@@ -5,6 +5,7 @@
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
 #include "server/args.h"
+#include "server/older.h"
 #include "server/reply.h"
 #include "server/shutdown.h"
 
@@ -29,6 +30,16 @@ void replication_drop_backlog(struct replication *r) {
     if (!r->backlog.exists) return;
     backlog_close(&r->backlog);
     propagate_detach(r->engine, r);
+}
+
+void replication_unsaid(struct engine *engine, struct slice name) {
+    struct replication *r = replication_of(engine);
+    enum older_version oldest = (enum older_version)engine->settings.oldest_replica;
+    history_new_id(&r->history);
+    replicas_disconnect(r);
+    engine_log(engine, '#',
+               "%.*s cannot be told to a Redis %s (oldest-replica): replicas need a full sync",
+               name.size > 64 ? 64 : (int)name.size, (const char *)name.data, older_name(oldest));
 }
 
 /* ---- the sink: what commands did here ---- */

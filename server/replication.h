@@ -145,6 +145,9 @@ void replication_feed(struct replication *r, struct slice bytes);
 void replication_flush(struct replication *r); /* wake replicas, trim the backlog */
 void replication_need_backlog(struct replication *r);
 void replication_drop_backlog(struct replication *r);
+/* The command NAME changed something that `oldest-replica` has no words for: all replicas need a full
+ * copy. */
+void replication_unsaid(struct engine *engine, struct slice name);
 void replication_read_settings(struct engine *engine); /* replicaof, at start */
 /* What an RDB file said about the stream, at start. EXPIRED: commands that delete what was not taken
  * from the file because its time had passed; who goes on from there has it still. */

@@ -116,6 +116,7 @@ struct settings {
     char *replica_announce_ip;
     int64_t replica_announce_port;
     int64_t repl_diskless_load; /* enum diskless_load (master_load.c) */
+    int64_t oldest_replica;     /* enum older_version */
 };
 
 #endif

@@ -9,7 +9,7 @@ import re, subprocess, sys, threading, time, urllib.request
 from servers import Folder, Ours, RedisServer, free_port, run_tests, wait_until
 
 ONLY_HERE = {  # options of ours, documented in DIFFERENCES.md
-    'config_key_value{key="aof-load-to-the-break"', 'config_key_value{key="import-mode"', 'config_key_value{key="rdb-load-threads"', 'config_value{key="rdb-load-threads"', 'config_key_value{key="rdb-version"', 'config_value{key="rdb-version"', 'config_key_value{key="repl-backlog-memory"', 'config_value{key="repl-backlog-memory"',
+    'config_key_value{key="aof-load-to-the-break"', 'config_key_value{key="import-mode"', 'config_key_value{key="rdb-load-threads"', 'config_value{key="rdb-load-threads"', 'config_key_value{key="oldest-replica"', 'config_value{key="oldest-replica"', 'config_key_value{key="rdb-version"', 'config_value{key="rdb-version"', 'config_key_value{key="repl-backlog-memory"', 'config_value{key="repl-backlog-memory"',
 }
 ZERO_HERE = {  # metric: why it may be 0 here and not at redis-server
     "rdb_last_cow_size_bytes": "there is no child process that copies pages",
@@ -22,6 +22,7 @@ ZERO_HERE = {  # metric: why it may be 0 here and not at redis-server
     "allocator_frag_bytes": "a difference of two sums of the allocator, which may be even", "allocator_rss_bytes": "the same", "rss_overhead_bytes": "the same",
     "instantaneous_input_kbps": "a rate of this moment", "instantaneous_output_kbps": "the same", "instantaneous_ops_per_sec": "the same",
     "commands_duration_seconds_total": "of a command that took less than a microsecond each time", "latency_percentiles_usec_sum": "the same",
+    "rdb_last_bgsave_duration_sec": "whole seconds by the clock: 1 if one ended meanwhile",
     "connected_slave_lag_seconds": "seconds since the last PING", "master_last_io_seconds_ago": "the same", "master_last_io_seconds": "the same",
     "client_recent_max_output_buffer_bytes": "of the last seconds", "client_recent_max_input_buffer_bytes": "the same",
 }
