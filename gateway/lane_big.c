@@ -207,7 +207,8 @@ void lane_big_turn(struct lane *l) {
         give_up(l);
         return;
     }
-    bool room = l->tail.bytes + l->sent.bytes < l->rules.big_queue_bytes;
+    bool room = l->tail.bytes + l->sent.bytes < l->rules.big_queue_bytes &&
+                l->tail.count < l->rules.queue_items_max / 2;
     if (!b->asked && room && lane_may_send(l) && l->primary_lost == 0) ask(l);
 }
 

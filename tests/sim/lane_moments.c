@@ -110,14 +110,37 @@ static void refusal(struct rng *r, struct world *w, unsigned lane) {
     if (rng_below(r, 4) > 0) answer(w, LANE_F, lane, 4);
 }
 
+/* A list, and one more of it on a connection of the client's own: so it is dirty, and copied. */
+static void begin_big(struct rng *r, struct world *w, unsigned lane) {
+    char key = other_key(r, w, lane, true), text[48];
+    int client = idler(r, w);
+    unsigned own = w->lane_count + (unsigned)client;
+    snprintf(text, sizeof text, "DEL %c;RPUSH %c 1 2 3 4 5 6", key, key);
+    world_issue(w, client, 0, text, false);
+    execute(w, LANE_P, lane, 8);
+    answer(w, LANE_P, lane, 8);
+    snprintf(text, sizeof text, "RPUSH %c 7", key);
+    world_issue(w, client, 0, text, true);
+    execute(w, LANE_P, own, 3);
+    answer(w, LANE_P, own, 3);
+    for (int i = 0; i < 6 && !w->lanes.lane[lane].big.key; i++) {
+        execute(w, LANE_P, lane, 2);
+        answer(w, LANE_P, lane, 2);
+        w->world_ms += 2;
+        world_turn(w);
+    }
+}
+
 /* A big key is being read in chunks, and somebody writes it (C14a). */
 static void big(struct rng *r, struct world *w, unsigned lane) {
-    static const char *const forms[] = {"LPUSH %c q;RPOP %c", "APPEND %c q", "SADD %c q;SPOP %c", "HSET %c q q", "RPUSH %c q"};
-    const struct lane_key *key = w->lanes.lane[lane].big.key;
+    static const char *const forms[] = {"LPUSH %c q;RPOP %c", "APPEND %c q", "SADD %c q;SPOP %c", "HSET %c q q", "RPUSH %c q", "LPUSH %c q;RPOP %c"};
+    bool may_wait = w->rules.big_bytes < 2 * sizeof(struct mini_value) && w->rules.copy_interval_ms == 0;
     char text[48];
+    if (!w->lanes.lane[lane].big.key && may_wait && rng_below(r, 2)) begin_big(r, w, lane);
+    const struct lane_key *key = w->lanes.lane[lane].big.key;
     if (!key) return;
     int name = key->name[0], db = key->db;
-    for (uint64_t turns = rng_below(r, 3); turns > 0; turns--) {
+    for (uint64_t turns = rng_below(r, 6); turns > 0; turns--) {
         world_execute(w, LANE_P, lane);
         world_answer(w, LANE_P, lane);
     }
@@ -132,16 +155,53 @@ static void big(struct rng *r, struct world *w, unsigned lane) {
     world_issue(w, idler(r, w), db, text, false);
 }
 
-void lane_moment(struct rng *r, struct world *w, bool refusals) {
+/* P's file is waited for or read, and somebody writes a key which would be copied at once (C15). */
+static void file(struct rng *r, struct world *w, unsigned lane) {
+    char text[48];
+    if (!w->by_file) return;
+    for (int i = 0; i < 8 && !w->file.taken; i++) world_listing(w);
+    if (!w->file.taken) return;
+    snprintf(text, sizeof text, "SET %c %d", other_key(r, w, lane, true), (int)rng_below(r, 9));
+    world_issue(w, idler(r, w), (int)rng_below(r, MINI_DBS), text, false);
+    for (int i = 0; i < 3; i++) {
+        execute(w, LANE_P, lane, 3);
+        answer(w, LANE_P, lane, 3);
+        w->world_ms += 2;
+        world_turn(w);
+    }
+    for (uint64_t turns = rng_below(r, 20); turns > 0; turns--) world_turn(w);
+}
+
+/* A set that is the same at both sides, and P takes something out of it (C16). */
+static void chance(struct rng *r, struct world *w, unsigned lane) {
+    char key = other_key(r, w, lane, true), text[48];
+    int client = idler(r, w);
+    snprintf(text, sizeof text, "DEL %c;SADD %c 1 2 3 4 5", key, key);
+    world_issue(w, client, 0, text, false);
+    for (int i = 0; i < 4; i++) {
+        execute(w, LANE_P, lane, 3);
+        answer(w, LANE_P, lane, 3);
+        w->world_ms += 2;
+        world_turn(w);
+    }
+    snprintf(text, sizeof text, "SPOP %c", key);
+    world_issue(w, client, 0, text, false);
+}
+
+void lane_moment(struct rng *r, struct world *w, enum lane_moment_kind kind, bool refusals) {
     unsigned lane = (unsigned)rng_below(r, w->lane_count);
-    switch (rng_below(r, 6)) {
-    case 0: case 1:
+    switch (kind) {
+    case LANE_MOMENT_OUTSIDER:
         if (w->lane_count > 1) outsider(r, w, lane);
         break;
-    case 2: case 3: big(r, w, lane); break;
-    case 4:
+    case LANE_MOMENT_BIG: big(r, w, lane); break;
+    case LANE_MOMENT_FILE: file(r, w, lane); break;
+    case LANE_MOMENT_CHANCE: chance(r, w, lane); break;
+    case LANE_MOMENT_LOADING:
         if (refusals) loading(r, w, lane);
         break;
+    case LANE_MOMENT_REFUSAL:
+    case LANE_MOMENTS:
     default:
         if (refusals) refusal(r, w, lane);
     }

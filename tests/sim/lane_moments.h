@@ -5,7 +5,9 @@
 
 #include "tests/sim/lane_world.h"
 
+enum lane_moment_kind { LANE_MOMENT_OUTSIDER, LANE_MOMENT_BIG, LANE_MOMENT_FILE, LANE_MOMENT_CHANCE, LANE_MOMENT_LOADING, LANE_MOMENT_REFUSAL, LANE_MOMENTS };
+
 /* One of them, if it can be brought about now. REFUSALS: F may refuse something, and P may be loading. */
-void lane_moment(struct rng *r, struct world *w, bool refusals);
+void lane_moment(struct rng *r, struct world *w, enum lane_moment_kind kind, bool refusals);
 
 #endif

@@ -17,7 +17,7 @@ const char *const world_rule_names[WORLD_RULES] = {
     "coalesce (C14)",     "flush (C19)",         "functions (C19)",
     "blocking (C17)",     "block (C18)",
     "witness (C22)",      "scripts (C22)",       "proof (C22)",        "gap (C22)",
-    "file (C15)"};
+    "file (C15)",          "read (C11)",          "clean (C12)",        "copy's place (C13)",  "told (C16)"};
 
 struct world *world_now;
 

@@ -59,6 +59,10 @@ enum world_rule {
     OFF_PROOF,   /* level before the names are here */
     OFF_GAP,     /* what was missed is not asked for */
     OFF_FILE,
+    OFF_READ,  /* a read goes by a connection of its own */
+    OFF_CLEAN, /* an effect goes to F whether it has P's values or not */
+    OFF_PLACE, /* a copy overtakes what was queued for F before it */
+    OFF_TOLD,  /* F gets what the client sent, and not what it did */
     WORLD_RULES
 };
 extern const char *const world_rule_names[WORLD_RULES];
@@ -99,6 +103,7 @@ struct world {
     int64_t ids;
     /* the gateway */
     struct lanes lanes;
+    bool answering; /* a lane is told what P answered */
     bool audits; /* the gateway has an audit (sim_audit) */
     bool by_file; /* the baseline comes from a file of P (lane_world_file.c) */
     struct {
@@ -166,6 +171,7 @@ void world_witness_break(struct world *w, enum lane_side side, bool other_proces
 /* Round the gateway, at P. */
 void world_stranger(struct world *w, int db, const char *text);
 void world_turn(struct world *w);
+void world_listing(struct world *w); /* a turn, and what both sides are listed for */
 void world_remember(struct world *w, enum lane_side side);
 /* The first wire from FROM on with something to do. */
 unsigned world_busy_wire(struct world *w, enum lane_side side, bool answered, unsigned from);

@@ -96,12 +96,14 @@ static void flush_late(struct world *w, const struct lane_item *item, struct mes
 
 static void to_follower(void *self, unsigned lane, const struct lane_item *item) {
     struct world *w = self;
-    struct message *m = wire_ask_in_db(w->wires[LANE_F][lane], item->db, lane_item_bytes(item), item->replies);
+    bool as_sent = w->off[OFF_TOLD] && item->kind == LANE_COMMAND && item->replies == item->effect->replies;
+    struct slice bytes = as_sent ? item->effect->send : lane_item_bytes(item);
+    struct message *m = wire_ask_in_db(w->wires[LANE_F][lane], item->db, bytes, item->replies);
     if (item->kind == LANE_FENCE && w->off[OFF_FLUSH]) flush_late(w, item, m);
     m->taken_apart = w->off[OFF_BLOCK] && slice_starts(lane_item_bytes(item), SLICE("*1\r\n$5\r\nMULTI"));
-    if (item->kind != LANE_READ) return;
-    spoil_read(w, item->read);
-    if (!w->off[OFF_AUDIT_PLACE]) return;
+    if (item->kind == LANE_READ) spoil_read(w, item->read);
+    bool overtakes = item->kind == LANE_READ ? w->off[OFF_AUDIT_PLACE] : item->kind == LANE_COPY && w->off[OFF_PLACE];
+    if (!overtakes) return;
     world_run(w, w->wires[LANE_F][lane], m); /* in front of what was queued before it */
     m->early = true;
 }

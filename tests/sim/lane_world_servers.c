@@ -131,7 +131,9 @@ static void lane_answered(struct world *w, unsigned n, struct message *m) {
     if (item->limit_bytes > 0 && answer.size > item->limit_bytes) answer = lane_big_too_long;
     char text[80];
     if (item->kind == LANE_QUESTION && w->off[OFF_UNLESS_CHANGED] && l->big.chunks.at == CHUNKS_AT_AFTER) answer = unchanged(l, text);
+    w->answering = true;
     lane_primary_answered(l, answer);
+    w->answering = false;
     if (plain) put_mark(w, n, m->state);
 }
 
@@ -208,4 +210,12 @@ void world_turn(struct world *w) {
     if (w->audits) lane_audit_turn(&w->audit);
     world_pump(w);
     for (unsigned i = 0; i < w->lane_count; i++) lane_check(&w->lanes.lane[i]);
+}
+
+void world_listing(struct world *w) {
+    world_turn(w);
+    for (int side = 0; side < 2; side++) {
+        world_execute(w, (enum lane_side)side, world_wires(w, (enum lane_side)side) - 1);
+        world_answer(w, (enum lane_side)side, world_wires(w, (enum lane_side)side) - 1);
+    }
 }
