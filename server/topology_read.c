@@ -20,20 +20,6 @@ static enum err wrong(const struct reading *r, const char *what) {
     return why_set(r->why, ERR_CORRUPT, "topology, line %u: %s", r->line, what);
 }
 
-static struct slice cut(struct slice *rest, char at) {
-    const uint8_t *found = rest->size ? memchr(rest->data, at, rest->size) : NULL;
-    size_t size = found ? (size_t)(found - rest->data) : rest->size;
-    struct slice word = slice_take(*rest, size);
-    *rest = slice_drop(*rest, found ? size + 1 : size);
-    return word;
-}
-
-static struct slice next_word(struct slice *rest) {
-    struct slice word = {0};
-    while (rest->size > 0 && word.size == 0) word = cut(rest, ' ');
-    return word;
-}
-
 static bool is_id(struct slice id) {
     for (size_t i = 0; i < id.size; i++) {
         uint8_t byte = id.data[i];
@@ -59,10 +45,10 @@ static bool read_number(struct slice text, int64_t most, int64_t *number) {
 /* HOSTNAME[,NAME=VALUE ...], as Redis writes it since 7.2; of the others its own port counts. */
 static enum err read_names(const struct reading *r, struct slice text, struct node *node) {
     int64_t port;
-    if (!copy_name(cut(&text, ','), node->hostname, sizeof node->hostname))
+    if (!copy_name(slice_cut(&text, ','), node->hostname, sizeof node->hostname))
         return wrong(r, "bad host name");
     while (text.size) {
-        struct slice value = cut(&text, ','), name = cut(&value, '=');
+        struct slice value = slice_cut(&text, ','), name = slice_cut(&value, '=');
         if (slice_equal(name, SLICE("shard-id")) || slice_equal(name, SLICE("nodename"))) continue;
         if (!slice_equal(name, SLICE("tls-port")) || !read_number(value, 65535, &port))
             return wrong(r, "bad field behind the host name");
@@ -74,11 +60,11 @@ static enum err read_names(const struct reading *r, struct slice text, struct no
 /* HOST:PORT[@BUSPORT][,...]; the host may be an IPv6 address. */
 static enum err read_address(const struct reading *r, struct slice text, struct node *node) {
     struct slice names = text;
-    text = cut(&names, ',');
+    text = slice_cut(&names, ',');
     enum err err = read_names(r, names, node);
     if (err) return err;
     struct slice bus = text;
-    text = cut(&bus, '@');
+    text = slice_cut(&bus, '@');
     size_t colon = text.size;
     while (colon > 0 && text.data[colon - 1] != ':') colon--;
     int64_t port, bus_port;
@@ -97,7 +83,7 @@ static enum err read_flags(const struct reading *r, struct slice flags, struct n
     struct topology *t = r->t;
     bool is_me = r->myself && strcmp(r->myself, node->id) == 0;
     while (flags.size) {
-        struct slice flag = cut(&flags, ',');
+        struct slice flag = slice_cut(&flags, ',');
         if (slice_equal(flag, SLICE("myself")) && r->myself == NULL) is_me = true;
         if (slice_equal(flag, SLICE("fail"))) node->is_failed = true;
         if (slice_equal(flag, SLICE("handshake")) || slice_equal(flag, SLICE("noaddr")))
@@ -110,18 +96,18 @@ static enum err read_flags(const struct reading *r, struct slice flags, struct n
 
 static enum err read_node(const struct reading *r, struct slice line) {
     struct topology *t = r->t;
-    struct slice id = next_word(&line);
+    struct slice id = slice_word(&line);
     if (!is_id(id)) return wrong(r, "an id has 40 lower case letters and digits");
     if (topology_find(t, id)) return wrong(r, "an id that was there before");
     if (t->count == TOPOLOGY_NODES_MAX) return wrong(r, "too many nodes");
     struct node *node = t->nodes[t->count++] = NEW(struct node);
     memcpy(node->id, id.data, id.size);
-    enum err err = read_address(r, next_word(&line), node);
-    if (!err) err = read_flags(r, next_word(&line), node);
+    enum err err = read_address(r, slice_word(&line), node);
+    if (!err) err = read_flags(r, slice_word(&line), node);
     if (err) return err;
-    for (int i = 0; i < 3; i++) (void)next_word(&line); /* its master; pings */
+    for (int i = 0; i < 3; i++) (void)slice_word(&line); /* its master; pings */
     int64_t epoch;
-    if (!read_number(next_word(&line), INT64_MAX, &epoch)) return wrong(r, "bad epoch");
+    if (!read_number(slice_word(&line), INT64_MAX, &epoch)) return wrong(r, "bad epoch");
     node->epoch = (uint64_t)epoch;
     return OK;
 }
@@ -129,7 +115,7 @@ static enum err read_node(const struct reading *r, struct slice line) {
 /* "[SLOT->-ID]" or "[SLOT-<-ID]". */
 static enum err read_move(const struct reading *r, struct slice word) {
     struct slice id = slice_drop(word, 1);
-    struct slice number = cut(&id, '-');
+    struct slice number = slice_cut(&id, '-');
     int64_t slot;
     if (!read_number(number, SLOT_CLUSTER_COUNT - 1, &slot) || id.size != TOPOLOGY_ID + 3 ||
         id.data[1] != '-' || id.data[id.size - 1] != ']')
@@ -147,7 +133,7 @@ static enum err read_slots(const struct reading *r, struct slice word, struct no
     if (word.data[0] == '[')
         return node == r->t->myself ? read_move(r, word) : OK; /* theirs are not ours */
     int64_t from, to;
-    struct slice last = word, first = cut(&last, '-');
+    struct slice last = word, first = slice_cut(&last, '-');
     if (!read_number(first, SLOT_CLUSTER_COUNT - 1, &from) ||
         !read_number(last.size ? last : first, SLOT_CLUSTER_COUNT - 1, &to) || to < from)
         return wrong(r, "bad slots");
@@ -160,16 +146,16 @@ static enum err read_slots(const struct reading *r, struct slice word, struct no
 
 /* Again, now that all nodes are known. */
 static enum err read_references(const struct reading *r, struct slice line) {
-    struct node *node = topology_find(r->t, next_word(&line));
-    (void)next_word(&line);
-    (void)next_word(&line);
-    struct slice master = next_word(&line);
+    struct node *node = topology_find(r->t, slice_word(&line));
+    (void)slice_word(&line);
+    (void)slice_word(&line);
+    struct slice master = slice_word(&line);
     if (master.size != 1 || master.data[0] != '-') {
         node->master = topology_find(r->t, master);
         if (node->master == NULL || node->master == node) return wrong(r, "an unknown master");
     }
-    for (int i = 0; i < 4; i++) (void)next_word(&line);
-    for (struct slice word; (word = next_word(&line)).size > 0;) {
+    for (int i = 0; i < 4; i++) (void)slice_word(&line);
+    for (struct slice word; (word = slice_word(&line)).size > 0;) {
         if (node->master) return wrong(r, "a replica with slots");
         enum err err = read_slots(r, word, node);
         if (err) return err;
@@ -178,8 +164,8 @@ static enum err read_references(const struct reading *r, struct slice line) {
 }
 
 static enum err read_vars(const struct reading *r, struct slice line) {
-    (void)next_word(&line);
-    struct slice name = next_word(&line), value = next_word(&line);
+    (void)slice_word(&line);
+    struct slice name = slice_word(&line), value = slice_word(&line);
     int64_t epoch;
     if (!slice_equal(name, SLICE("currentEpoch"))) return OK;
     if (!read_number(value, INT64_MAX, &epoch)) return wrong(r, "bad epoch");
@@ -190,7 +176,7 @@ static enum err read_vars(const struct reading *r, struct slice line) {
 static enum err read_pass(struct reading *r, struct slice text, bool is_first) {
     r->line = 0;
     while (text.size > 0) {
-        struct slice line = cut(&text, '\n');
+        struct slice line = slice_cut(&text, '\n');
         r->line++;
         if (line.size && line.data[line.size - 1] == '\r') line.size--;
         if (line.size == 0 || line.data[0] == '#') continue;

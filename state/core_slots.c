@@ -30,11 +30,8 @@
 static size_t split(struct slice text, struct slice words[TABLE_WORDS_MAX]) {
     size_t count = 0;
     while (text.size > 0) {
-        const uint8_t *end = memchr(text.data, ' ', text.size);
-        size_t size = end ? (size_t)(end - text.data) : text.size;
         ASSERT(count < TABLE_WORDS_MAX);
-        words[count++] = slice_take(text, size);
-        text = slice_drop(text, end ? size + 1 : size);
+        words[count++] = slice_cut(&text, ' ');
     }
     return count;
 }

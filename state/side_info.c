@@ -38,10 +38,7 @@ bool client_list_next(struct slice *text, struct client_line *out) {
     if (!take_line(text, &line)) return false;
     *out = (struct client_line){0};
     while (line.size) {
-        const uint8_t *space = memchr(line.data, ' ', line.size);
-        size_t size = space ? (size_t)(space - line.data) : line.size;
-        struct slice word = slice_take(line, size), age;
-        line = slice_drop(line, space ? size + 1 : size);
+        struct slice word = slice_cut(&line, ' '), age;
         if (field(word, "age=", &age))
             (void)slice_to_int(age, &out->age_s);
         else if (!field(word, "id=", &out->id) && !field(word, "addr=", &out->addr) &&
@@ -80,11 +77,8 @@ static int64_t read_keys(struct slice info) {
         struct slice value;
         snprintf(name, sizeof name, "db%d", db);
         if (!resp_info_field(info, name, &value) || !field(value, "keys=", &value)) continue;
-        const uint8_t *comma = memchr(value.data, ',', value.size);
         int64_t keys;
-        if (comma && slice_to_int(slice_take(value, (size_t)(comma - value.data)), &keys) &&
-            keys > 0)
-            total += keys;
+        if (slice_to_int(slice_cut(&value, ','), &keys) && keys > 0) total += keys;
     }
     return total;
 }

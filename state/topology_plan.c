@@ -8,20 +8,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static struct slice cut(struct slice *rest, char at) {
-    const uint8_t *found = rest->size ? memchr(rest->data, at, rest->size) : NULL;
-    size_t size = found ? (size_t)(found - rest->data) : rest->size;
-    struct slice word = slice_take(*rest, size);
-    *rest = slice_drop(*rest, found ? size + 1 : size);
-    return word;
-}
-
-static struct slice next_word(struct slice *rest) {
-    struct slice word = {0};
-    while (rest->size > 0 && word.size == 0) word = cut(rest, ' ');
-    return word;
-}
-
 static bool read_number(struct slice text, int64_t most, int64_t *number) {
     return slice_to_int(text, number) && *number >= 0 && *number <= most;
 }
@@ -70,7 +56,7 @@ static void make_id(struct plan_node *node) {
 }
 
 static enum err read_node(const struct reading *r, struct slice line) {
-    struct slice name = next_word(&line), address = next_word(&line);
+    struct slice name = slice_word(&line), address = slice_word(&line);
     if (r->plan->count == PLAN_NODES_MAX) return wrong(r, "too many nodes", name);
     if (find_name(r->plan, name) >= 0) return wrong(r, "a name that was there before", name);
     struct plan_node *node = &r->plan->nodes[r->plan->count];
@@ -94,7 +80,7 @@ static enum err read_node(const struct reading *r, struct slice line) {
 
 static enum err read_slots(const struct reading *r, struct slice word, uint16_t node) {
     int64_t from, to;
-    struct slice last = word, first = cut(&last, '-');
+    struct slice last = word, first = slice_cut(&last, '-');
     if (!read_number(first, SLOT_CLUSTER_COUNT - 1, &from) ||
         !read_number(last.size ? last : first, SLOT_CLUSTER_COUNT - 1, &to) || to < from)
         return wrong(r, "expected a slot, or FROM-TO", word);
@@ -107,18 +93,18 @@ static enum err read_slots(const struct reading *r, struct slice word, uint16_t 
 
 /* Again, now that all names are known: what a node serves, or whom it follows. */
 static enum err read_part(const struct reading *r, struct slice line) {
-    struct slice name = next_word(&line);
+    struct slice name = slice_word(&line);
     int node = find_name(r->plan, name);
     ASSERT(node >= 0);
-    (void)next_word(&line);
-    for (struct slice word; (word = next_word(&line)).size > 0;) {
+    (void)slice_word(&line);
+    for (struct slice word; (word = slice_word(&line)).size > 0;) {
         enum err err = OK;
         if (slice_equal(word, SLICE("replica-of"))) {
-            struct slice master = next_word(&line);
+            struct slice master = slice_word(&line);
             int at = find_name(r->plan, master);
             if (at < 0 || at == node) return wrong(r, "not another node's name", master);
             r->plan->nodes[node].master = at;
-            if (next_word(&line).size) return wrong(r, "a replica with more words", name);
+            if (slice_word(&line).size) return wrong(r, "a replica with more words", name);
         } else {
             err = read_slots(r, word, (uint16_t)node);
         }
@@ -130,8 +116,8 @@ static enum err read_part(const struct reading *r, struct slice line) {
 static enum err each_line(struct reading *r, struct slice text,
                           enum err (*read)(const struct reading *r, struct slice line)) {
     for (r->line = 1; text.size; r->line++) {
-        struct slice line = cut(&text, '\n'), words = line;
-        struct slice first = next_word(&words);
+        struct slice line = slice_cut(&text, '\n'), words = line;
+        struct slice first = slice_word(&words);
         if (first.size == 0 || first.data[0] == '#') continue;
         enum err err = read(r, line);
         if (err) return err;
@@ -227,10 +213,10 @@ void topology_plan_write(const struct topology_plan *plan, size_t node, struct b
 
 static bool read_epoch(struct slice text, int64_t *epoch) {
     while (text.size) {
-        struct slice line = cut(&text, '\n');
-        if (!slice_equal(next_word(&line), SLICE("vars"))) continue;
-        if (!slice_equal(next_word(&line), SLICE("currentEpoch"))) return false;
-        return read_number(next_word(&line), INT64_MAX, epoch);
+        struct slice line = slice_cut(&text, '\n');
+        if (!slice_equal(slice_word(&line), SLICE("vars"))) continue;
+        if (!slice_equal(slice_word(&line), SLICE("currentEpoch"))) return false;
+        return read_number(slice_word(&line), INT64_MAX, epoch);
     }
     return false;
 }
@@ -245,14 +231,14 @@ static int find_id(const struct topology_plan *plan, struct slice id) {
 static bool same_line(const struct topology_plan *plan, size_t self, struct slice line,
                       struct why *why) {
     static const struct slice myself = {(const uint8_t *)"myself,", 7};
-    int at = find_id(plan, cut(&line, ' '));
+    int at = find_id(plan, slice_cut(&line, ' '));
     if (at < 0) {
         (void)why_set(why, ERR_EXISTS, "it knows a node that is not in the file");
         return false;
     }
     struct buf wanted = {0};
     put_address(plan, &plan->nodes[at], &wanted);
-    bool same = slice_equal(cut(&line, ' '), buf_slice(&wanted)) || (size_t)at == self;
+    bool same = slice_equal(slice_cut(&line, ' '), buf_slice(&wanted)) || (size_t)at == self;
     bool is_self = slice_starts(line, myself);
     if (is_self) line = slice_drop(line, myself.size);
     buf_clear(&wanted);
@@ -280,7 +266,7 @@ enum plan_verdict topology_plan_compare(const struct topology_plan *plan, size_t
         return PLAN_NEWER;
     }
     while (text.size) {
-        struct slice line = cut(&text, '\n');
+        struct slice line = slice_cut(&text, '\n');
         if (line.size == 0 || slice_starts(line, SLICE("vars "))) continue;
         if (!same_line(plan, node, line, why)) return PLAN_DIFFERENT;
         lines++;

@@ -19,6 +19,20 @@ int slice_compare(struct slice a, struct slice b) {
     return a.size < b.size ? -1 : a.size > b.size;
 }
 
+struct slice slice_cut(struct slice *rest, char at) {
+    const uint8_t *found = rest->size ? memchr(rest->data, at, rest->size) : NULL;
+    size_t size = found ? (size_t)(found - rest->data) : rest->size;
+    struct slice part = slice_take(*rest, size);
+    *rest = slice_drop(*rest, found ? size + 1 : size);
+    return part;
+}
+
+struct slice slice_word(struct slice *rest) {
+    struct slice word = {0};
+    while (rest->size > 0 && word.size == 0) word = slice_cut(rest, ' ');
+    return word;
+}
+
 bool slice_to_int(struct slice s, int64_t *number) {
     size_t at = 0;
     bool negative = s.size > 1 && s.data[0] == '-';

@@ -53,6 +53,12 @@ static inline bool slice_starts(struct slice s, struct slice prefix) {
     return s.size >= prefix.size && slice_equal(slice_take(s, prefix.size), prefix);
 }
 
+/* What stands before the first AT, or all where there is none; *REST is what stands behind it. */
+struct slice slice_cut(struct slice *rest, char at);
+
+/* The next word of those between spaces; empty when there is none left. */
+struct slice slice_word(struct slice *rest);
+
 /* Read the whole of S as a decimal number in the strict form that Redis accepts: an optional '-',
  * no '+', no leading zeros, no spaces, nothing behind it. False when it is not one or does not fit;
  * *NUMBER is then untouched. (As string2ll in Redis 7.0 util.c.) */

@@ -107,24 +107,17 @@ enum err shards_map_read(struct shards_map *map, const struct resp_reply *reply,
 
 /* ---- CLUSTER NODES ---- */
 
-static struct slice until(struct slice *rest, char end) {
-    const uint8_t *at = rest->size > 0 ? memchr(rest->data, end, rest->size) : NULL;
-    struct slice part = at != NULL ? slice_take(*rest, (size_t)(at - rest->data)) : *rest;
-    *rest = slice_drop(*rest, part.size + (at != NULL));
-    return part;
-}
-
 static bool has_flag(struct slice flags, struct slice flag) {
     while (flags.size > 0)
-        if (slice_equal(until(&flags, ','), flag)) return true;
+        if (slice_equal(slice_cut(&flags, ','), flag)) return true;
     return false;
 }
 
 /* "ip:port@bus,hostname": the last colon parts the port off. */
 static bool read_address(struct slice text, struct slice *ip, uint16_t *port, struct slice *name) {
-    struct slice first = until(&text, ',');
-    *name = until(&text, ',');
-    struct slice place = until(&first, '@');
+    struct slice first = slice_cut(&text, ',');
+    *name = slice_cut(&text, ',');
+    struct slice place = slice_cut(&first, '@');
     size_t at = place.size;
     while (at > 0 && place.data[at - 1] != ':') at--;
     int64_t number = 0;
@@ -135,7 +128,7 @@ static bool read_address(struct slice text, struct slice *ip, uint16_t *port, st
 }
 
 static void add_line(struct shards_map *map, struct slice line) {
-    struct slice id = until(&line, ' '), address = until(&line, ' '), flags = until(&line, ' ');
+    struct slice id = slice_cut(&line, ' '), address = slice_cut(&line, ' '), flags = slice_cut(&line, ' ');
     struct slice ip, name;
     uint16_t port = 0;
     if (!id_is_fine(id) || has_flag(flags, SLICE("noaddr")) ||
@@ -156,20 +149,20 @@ static void add_line(struct shards_map *map, struct slice line) {
 }
 
 void shards_map_add(struct shards_map *map, struct slice text) {
-    while (text.size > 0) add_line(map, until(&text, '\n'));
+    while (text.size > 0) add_line(map, slice_cut(&text, '\n'));
 }
 
 /* "[93->-id]" or "[77-<-id]", behind eight fields, of the one that says "myself". */
 void shards_moving(struct slice text, uint64_t moving[SHARDS_SLOTS / 64]) {
     while (text.size > 0) {
-        struct slice line = until(&text, '\n');
-        for (unsigned i = 0; i < 8; i++) (void)until(&line, ' ');
+        struct slice line = slice_cut(&text, '\n');
+        for (unsigned i = 0; i < 8; i++) (void)slice_cut(&line, ' ');
         while (line.size > 0) {
-            struct slice word = until(&line, ' ');
+            struct slice word = slice_cut(&line, ' ');
             int64_t slot = 0;
             if (word.size < 4 || word.data[0] != '[') continue;
             word = slice_drop(word, 1);
-            if (!number_in(until(&word, '-'), SHARDS_SLOTS - 1, &slot)) continue;
+            if (!number_in(slice_cut(&word, '-'), SHARDS_SLOTS - 1, &slot)) continue;
             moving[slot / 64] |= UINT64_C(1) << (slot % 64);
         }
     }
@@ -179,7 +172,7 @@ void shards_moving(struct slice text, uint64_t moving[SHARDS_SLOTS / 64]) {
 
 static bool read_place(struct slice text, struct shards_redirect *to) {
     int64_t slot = 0, port = 0;
-    if (!number_in(until(&text, ' '), SHARDS_SLOTS - 1, &slot)) return false;
+    if (!number_in(slice_cut(&text, ' '), SHARDS_SLOTS - 1, &slot)) return false;
     struct slice place = text;
     size_t at = place.size;
     while (at > 0 && place.data[at - 1] != ':') at--;

@@ -1,6 +1,7 @@
 /* lane_world_servers.c -- what is executed at the simulated servers, and what their answers do. See
  * lane_world.h. */
 #include "tests/sim/lane_world_inside.h"
+#include "tests/sim/marks.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,28 +13,13 @@ void world_remember(struct world *w, enum lane_side side) {
     w->history[side][(*count)++] = w->server[side].state;
 }
 
-static void check_mark(struct world *w, const struct message *m) {
-    for (int db = 0; db < MINI_DBS; db++)
-        for (int k = 0; k < MINI_KEYS; k++) {
-            if (!m->has[db][k]) continue;
-            const struct mini_value *p = &m->state->at[db][k], *f = &w->server[LANE_F].state.at[db][k];
-            if ((p->type != MINI_NONE && p->expire_ms >= 0) || (f->type != MINI_NONE && f->expire_ms >= 0)) continue;
-            w->figures[1]++;
-            if (!mini_same(p, f) && !w->failed[0])
-                snprintf(w->failed, sizeof w->failed, "clean key %c of db %d: P had type %d count %d '%s', F has type %d count %d '%s'", 'a' + k, db,
-                         (int)p->type, p->count, p->item[0], (int)f->type, f->count, f->item[0]);
-        }
-}
-
-/* A fence was let through: what was to be compared before it was, or came too late. */
 static void drop_marks(struct world *w) {
-    for (unsigned i = 0; i < w->lane_count; i++)
-        for (struct message *m = w->wires[LANE_F][i]->asked.head; m; m = m->next) memset(m->has, 0, sizeof m->has);
+    for (unsigned i = 0; i < w->lane_count; i++) marks_drop(w->wires[LANE_F][i]);
 }
 
 void world_run(struct world *w, struct wire *wire, struct message *m) {
     if (m->is_mark) {
-        check_mark(w, m);
+        w->figures[1] += mark_check(m, &w->server[LANE_F].state, w->failed, sizeof w->failed);
         return;
     }
     wire_execute(wire, m, &w->server[wire->side], w->talk);
@@ -89,21 +75,10 @@ void world_execute(struct world *w, enum lane_side side, unsigned n) {
 
 /* ---- answers ---- */
 
-/* C13: F after this place must equal what P had there, for each clean key that cannot expire. */
 static void put_mark(struct world *w, unsigned lane, const struct mini_state *state) {
     struct lane *l = &w->lanes.lane[lane];
     if (!w->check_clean || !l->follower_up || l->tail.count > 0 || w->lanes.barrier.at_f != LANE_FENCE_IDLE) return;
-    struct message *m = wire_ask(w->wires[LANE_F][lane], (struct slice){0}, 0);
-    m->is_mark = true;
-    m->state = mem_dup(state, sizeof *state);
-    for (int db = 0; db < MINI_DBS; db++)
-        for (int k = 0; k < MINI_KEYS; k++) {
-            char name = (char)('a' + k);
-            struct slice key = slice_from(&name, 1);
-            if (!lane_owns(l, key)) continue;
-            bool is_volatile = lane_deadlines_find(&l->deadlines, lane_deadlines_hash(db, key)) != LANE_DEADLINE_NONE;
-            m->has[db][k] = !is_volatile && !lane_keys_is_dirty(&l->keys, db, key);
-        }
+    mark_put(w->wires[LANE_F][lane], l, state);
 }
 
 static void spoil_memory(struct world *w) {

@@ -1,5 +1,6 @@
 /* owners_wires.c -- connections of the simulated gates to both sides, and whatever dies. See
  * owners_world.h. */
+#include "tests/sim/marks.h"
 #include "tests/sim/owners_world.h"
 
 #include "lib/base/mem.h"
@@ -21,26 +22,9 @@ static void run_id(char text[JOURNAL_RUN_ID_SIZE + 1], uint64_t run) { snprintf(
 
 /* ---- executed ---- */
 
-static void check_mark(struct o_world *w, const struct message *m) {
-    for (int db = 0; db < MINI_DBS; db++)
-        for (int k = 0; k < MINI_KEYS; k++) {
-            if (!m->has[db][k]) continue;
-            const struct mini_value *p = &m->state->at[db][k], *f = &w->server[LANE_F].state.at[db][k];
-            if ((p->type != MINI_NONE && p->expire_ms >= 0) || (f->type != MINI_NONE && f->expire_ms >= 0)) continue;
-            w->figures[FIGURE_COMPARED]++;
-            if (!mini_same(p, f) && !w->failed[0])
-                snprintf(w->failed, sizeof w->failed, "clean key %c of db %d: P had type %d count %d '%s', F has type %d count %d '%s'", 'a' + k, db,
-                         (int)p->type, p->count, p->item[0], (int)f->type, f->count, f->item[0]);
-        }
-}
-
-/* A fence was let through: what was to be compared before it was, or came too late. */
 static void drop_marks(struct o_world *w) {
     for (unsigned i = 0; i < w->gate_count; i++)
-        for (unsigned n = 0; n < w->lane_count; n++) {
-            const struct wire *wire = w->gates[i].wires[LANE_F][n];
-            for (struct message *m = wire ? wire->asked.head : NULL; m; m = m->next) memset(m->has, 0, sizeof m->has);
-        }
+        for (unsigned n = 0; n < w->lane_count; n++) marks_drop(w->gates[i].wires[LANE_F][n]);
 }
 
 static void execute(struct o_world *w, struct wire *wire, struct message *m) {
@@ -63,7 +47,7 @@ void owners_execute(struct o_world *w, enum lane_side side, unsigned gate, unsig
     struct message *m = wire && !wire->dead ? messages_pop(&wire->asked) : NULL;
     if (!m) return;
     if (m->is_mark) {
-        check_mark(w, m);
+        w->figures[FIGURE_COMPARED] += mark_check(m, &w->server[LANE_F].state, w->failed, sizeof w->failed);
         message_free(m);
         return;
     }
@@ -89,21 +73,10 @@ void owners_zombie(struct o_world *w, unsigned gate) {
 
 /* ---- answered ---- */
 
-/* C13: F after this place must equal what P had there, for each clean key that cannot expire. */
 static void put_mark(struct o_gate *g, unsigned lane, const struct mini_state *state) {
     struct lane *l = &g->lanes.lane[lane];
     if (!g->w->check_clean || !l->follower_up || l->tail.count > 0 || g->lanes.barrier.at_f != LANE_FENCE_IDLE) return;
-    struct message *m = wire_ask(g->wires[LANE_F][lane], (struct slice){0}, 0);
-    m->is_mark = true;
-    m->state = mem_dup(state, sizeof *state);
-    for (int db = 0; db < MINI_DBS; db++)
-        for (int k = 0; k < MINI_KEYS; k++) {
-            char name = (char)('a' + k);
-            struct slice key = slice_from(&name, 1);
-            if (!lane_owns(l, key)) continue;
-            bool is_volatile = lane_deadlines_find(&l->deadlines, lane_deadlines_hash(db, key)) != LANE_DEADLINE_NONE;
-            m->has[db][k] = !is_volatile && !lane_keys_is_dirty(&l->keys, db, key);
-        }
+    mark_put(g->wires[LANE_F][lane], l, state);
 }
 
 static void primary_answered(struct o_gate *g, unsigned n, const struct message *m) {

@@ -22,6 +22,21 @@ static void test_numbers_are_strict(void **state) {
     assert_true(slice_to_int(SLICE("0"), &number) && number == 0);
 }
 
+static void test_parts_and_words_are_cut_off(void **state) {
+    (void)state;
+    struct slice rest = SLICE("a,,b");
+    assert_true(slice_equal(slice_cut(&rest, ','), SLICE("a")));
+    assert_true(slice_equal(slice_cut(&rest, ','), SLICE("")) && slice_equal(rest, SLICE("b")));
+    assert_true(slice_equal(slice_cut(&rest, ','), SLICE("b")) && rest.size == 0);
+    assert_int_equal(slice_cut(&rest, ',').size, 0);
+    rest = SLICE("  one   two ");
+    assert_true(slice_equal(slice_word(&rest), SLICE("one")));
+    assert_true(slice_equal(slice_word(&rest), SLICE("two")));
+    assert_int_equal(slice_word(&rest).size, 0);
+    rest = (struct slice){0};
+    assert_true(slice_cut(&rest, ' ').size == 0 && slice_word(&rest).size == 0);
+}
+
 static void test_a_buffer_is_a_queue_of_bytes(void **state) {
     (void)state;
     struct buf buf = {0};
@@ -40,6 +55,7 @@ static void test_a_buffer_is_a_queue_of_bytes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers_are_strict),
+        cmocka_unit_test(test_parts_and_words_are_cut_off),
         cmocka_unit_test(test_a_buffer_is_a_queue_of_bytes),
     };
     return cmocka_run_group_tests_name("slice", tests, NULL, NULL);
