@@ -307,7 +307,7 @@ static uint64_t current_size(const struct aof *aof) {
 }
 
 void aof_info(const struct aof *aof, struct buf *out) {
-    bool rewriting = aof->rewrite != NULL;
+    bool rewriting = aof_is_rewriting(aof);
     buf_printf(
         out,
         "aof_enabled:%d\r\naof_rewrite_in_progress:%d\r\naof_rewrite_scheduled:%d\r\n"

@@ -6,6 +6,8 @@
 #include "server/aof.h"
 #include "server/persistence.h"
 
+#include <stdatomic.h>
+
 enum aof_state { AOF_OFF, AOF_WAITING, AOF_ON };
 
 struct aof {
@@ -29,11 +31,13 @@ struct aof {
     char fault[512];        /* empty: none. Of writing */
     char sync_fault[512];   /* of syncing */
 
-    struct snapshot *rewrite; /* NULL: none */
-    char *rewrite_temp;       /* owned */
+    struct snapshot *rewrite;      /* NULL: none is being taken */
+    struct aof_base_job *base_job; /* NULL: none; after the snapshot, of a base in commands */
+    bool rewrites_commands;        /* aof-use-rdb-preamble no when the rewrite began */
+    char *rewrite_temp;            /* owned */
     bool rewrite_scheduled, last_rewrite_ok;
-    unsigned failures; /* of rewrites, one after the other */
-    unsigned rewrites; /* begun */
+    unsigned failures;      /* of rewrites, one after the other */
+    unsigned rewrites;      /* begun */
     unsigned doubted_until; /* a sync has failed: the number of the first rewrite that began after
                              * it. 0: none has, or that rewrite is done */
     int64_t rewrite_began_ms, last_rewrite_took_ms, last_rewrite_try_ms;
@@ -68,10 +72,30 @@ void aof_is_rewritten(struct aof *aof);
 /* Take part in propagation, in STATE. */
 void aof_attach(struct aof *aof, enum aof_state state);
 
+static inline bool aof_is_rewriting(const struct aof *aof) {
+    return aof->rewrite || aof->base_job;
+}
+
+/* ---- aof_base.c ---- */
+struct aof_base_want {
+    char *rdb_path, *path; /* from, to */
+    int64_t stamp_s;       /* it begins with this annotation; 0: with none */
+    _Atomic bool is_dropped;
+};
+/* Write and sync the base in commands; the RDB stays. Blocks. After an error nothing is left. */
+MUST_CHECK enum err aof_base_write(const struct aof_base_want *want, struct why *why);
+/* The same beside the engine: aof_base_is_ready() follows. The RDB goes then. */
+MUST_CHECK enum err aof_base_start(struct aof *aof, const char *rdb_path, struct why *why);
+/* No call follows, and no file is left. Harmless when there is none. */
+void aof_base_drop(struct aof *aof);
+int64_t aof_base_stamp(const struct aof *aof);
+
 /* ---- aof_rewrite.c ---- */
+void aof_base_is_ready(struct aof *aof, const char *path, enum err err, const char *words);
 void aof_rewrite_tick(struct aof *aof);
 void aof_rewrite_abort(struct aof *aof);
 
-#define AOF_FOLLOWS "#FOLLOWS:" /* an annotation: how long the file before was when this one began */
+#define AOF_FOLLOWS                                                                                \
+    "#FOLLOWS:" /* an annotation: how long the file before was when this one began */
 
 #endif

@@ -293,17 +293,36 @@ enum err aof_load_files(struct aof *aof, struct why *why) {
     return err;
 }
 
+static enum err save_base(struct aof *aof, const char *path, struct why *why) {
+    struct rdb_save_options options = {
+        .scope = SNAPSHOT_ALL, .version = RDB_VERSION_WRITTEN, .aof_base = true};
+    if (aof->engine->settings.aof_use_rdb_preamble)
+        return rdb_save_file(aof->engine, path, &options, why);
+    struct buf temp = {0};
+    struct why ignored;
+    struct aof_base_want want = {.stamp_s = aof_base_stamp(aof)};
+    buf_printf(&temp, "temp-rewriteaof-bg-%d.aof", (int)getpid());
+    want.rdb_path = mem_strdup(buf_text(&temp));
+    want.path = mem_strdup(path);
+    enum err err = rdb_save_file(aof->engine, want.rdb_path, &options, why);
+    if (!err) err = aof_base_write(&want, why);
+    if (fs_remove(want.rdb_path, &ignored)) engine_log(aof->engine, '#', "%s", ignored.text);
+    mem_free(want.rdb_path);
+    mem_free(want.path);
+    buf_close(&temp);
+    return err;
+}
+
 /* No AOF yet: what there is (an RDB, or nothing) becomes the base. */
 static enum err make_first_base(struct aof *aof, struct why *why) {
     enum err loaded = persistence_load_rdb(aof->engine, why);
     if (loaded) return loaded;
-    const struct aof_file *base =
-        aof_manifest_new_base(&aof->manifest, aof->engine->settings.appendfilename, true);
-    struct rdb_save_options options = {
-        .scope = SNAPSHOT_ALL, .version = RDB_VERSION_WRITTEN, .aof_base = true};
+    const struct settings *settings = &aof->engine->settings;
+    const struct aof_file *base = aof_manifest_new_base(&aof->manifest, settings->appendfilename,
+                                                        settings->aof_use_rdb_preamble);
     char *path = aof_path(aof, base->name);
     enum err err = aof_make_folder(aof, why);
-    if (!err) err = rdb_save_file(aof->engine, path, &options, why);
+    if (!err) err = save_base(aof, path, why);
     if (!err) engine_log(aof->engine, '*', "Creating AOF base file %s on server start", base->name);
     if (!err) err = fs_size(path, &aof->base_size, why);
     mem_free(path);

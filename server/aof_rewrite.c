@@ -4,7 +4,8 @@
  *     WAITING  manifest as it was; temp incr file              --> snapshot --> base 2, incr 2
  * (renamed)
  *
- * The manifest changes in one rename, so that a crash at any point leaves one of the two.
+ * The manifest changes in one rename, so that a crash at any point leaves one of the two. With
+ * aof-use-rdb-preamble no the snapshot's RDB becomes commands (aof_base.c) before it is the base.
  */
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
@@ -45,13 +46,13 @@ static enum err name_incr(struct aof *aof, struct aof_manifest *manifest, struct
     return err;
 }
 
-static enum err install(struct aof *aof, struct why *why) {
+static enum err install(struct aof *aof, const char *temp, struct why *why) {
     struct aof_manifest manifest;
     aof_manifest_copy(&manifest, &aof->manifest);
-    const struct aof_file *base =
-        aof_manifest_new_base(&manifest, aof->engine->settings.appendfilename, true);
+    const struct aof_file *base = aof_manifest_new_base(
+        &manifest, aof->engine->settings.appendfilename, !aof->rewrites_commands);
     char *path = aof_path(aof, base->name);
-    enum err err = fs_rename(aof->rewrite_temp, path, why);
+    enum err err = fs_rename(temp, path, why);
     if (!err && aof->state == AOF_WAITING)
         err = name_incr(aof, &manifest, why);
     else if (!err)
@@ -68,14 +69,13 @@ static enum err install(struct aof *aof, struct why *why) {
     return OK;
 }
 
-static void snapshot_ended(void *owner, enum err err, const char *words) {
-    struct aof *aof = owner;
+void aof_base_is_ready(struct aof *aof, const char *path, enum err err, const char *words) {
     struct why why;
     engine_read_clock(aof->engine);
     if (err)
         (void)why_set(&why, err, "%s", words);
     else
-        err = install(aof, &why);
+        err = install(aof, path, &why);
     end_rewrite(aof, !err);
     if (err) {
         engine_log(aof->engine, '#', "Background AOF rewrite failed: %s", why.text);
@@ -88,18 +88,32 @@ static void snapshot_ended(void *owner, enum err err, const char *words) {
     aof_sync_soon(aof);
 }
 
+static void snapshot_ended(void *owner, enum err err, const char *words) {
+    struct aof *aof = owner;
+    struct why why;
+    aof->rewrite = NULL;
+    if (!err && aof->rewrites_commands) {
+        err = aof_base_start(aof, aof->rewrite_temp, &why);
+        words = why.text;
+        if (!err) return;
+    }
+    aof_base_is_ready(aof, aof->rewrite_temp, err, words);
+}
+
 static enum err start_snapshot(struct aof *aof, struct why *why) {
     struct buf name = {0};
-    buf_printf(&name, "temp-rewriteaof-bg-%d.aof", (int)getpid());
+    buf_printf(&name, "temp-rewriteaof-bg-%d-%u.aof", (int)getpid(), aof->rewrites);
     aof->rewrite_temp = mem_strdup(buf_text(&name));
     buf_close(&name);
     struct snapshot_want want = {.scope = SNAPSHOT_ALL,
                                  .path = aof->rewrite_temp,
                                  .aof_base = true,
+                                 .plain = !aof->engine->settings.aof_use_rdb_preamble,
                                  .owner = aof,
                                  .ended = snapshot_ended};
     aof->rewrite_began_ms = aof->last_rewrite_try_ms = aof->engine->now_ms;
     aof->rewrite_from = aof->appended;
+    aof->rewrites_commands = !aof->engine->settings.aof_use_rdb_preamble;
     aof->rewrite_scheduled = false;
     aof->rewrites++;
     enum err err = snapshot_start(aof->engine, &want, &aof->rewrite, why);
@@ -161,7 +175,7 @@ static enum err empty_temp_incr(struct aof *aof, struct why *why) {
 }
 
 enum err aof_rewrite(struct aof *aof, struct why *why) {
-    if (aof->rewrite)
+    if (aof_is_rewriting(aof))
         return why_set(why, ERR_STATE, "Background append only file rewriting already in progress");
     enum err err = OK;
     bool found;
@@ -202,8 +216,9 @@ enum err aof_restart(struct aof *aof, struct why *why) {
     enum err err = open_temp_incr(aof, why);
     if (err) return err;
     aof_attach(aof, AOF_WAITING);
-    if (aof->engine->nesting >
-        1) { /* inside EXEC: what it did will be appended when it ends, so not now */
+    /* Inside EXEC what it did will be appended when it ends, so not now; and snapshots that were
+     * dropped take a moment to end. */
+    if (aof->engine->nesting > 1 || !snapshot_may_start(aof->engine)) {
         aof->rewrite_scheduled = true;
         return OK;
     }
@@ -215,10 +230,15 @@ enum err aof_restart(struct aof *aof, struct why *why) {
 
 void aof_rewrite_abort(struct aof *aof) {
     aof->rewrite_scheduled = false;
-    if (!aof->rewrite) return;
+    if (!aof_is_rewriting(aof)) return;
     engine_log(aof->engine, '*', "Killing running AOF rewrite child");
-    snapshot_abort(aof->rewrite);
+    if (aof->rewrite) snapshot_abort(aof->rewrite);
+    aof_base_drop(aof);
+    unsigned failures = aof->failures; /* it was not wanted any more: that is none */
+    bool ok = aof->last_rewrite_ok;
     end_rewrite(aof, false);
+    aof->failures = failures;
+    aof->last_rewrite_ok = ok;
     aof->rewrite_scheduled = false;
 }
 
@@ -233,7 +253,9 @@ static bool has_grown(const struct aof *aof) {
 
 void aof_rewrite_tick(struct aof *aof) {
     struct why why;
-    if (aof->rewrite || aof->engine->loading || aof->engine->async_loading) return;
+    if (aof_is_rewriting(aof) || aof->engine->loading || aof->engine->async_loading ||
+        !snapshot_may_start(aof->engine))
+        return;
     if (!aof->rewrite_scheduled && !has_grown(aof)) return;
     unsigned doublings = aof->failures > RETRY_DOUBLINGS_MAX ? RETRY_DOUBLINGS_MAX : aof->failures;
     int64_t wait_ms = aof->failures ? (int64_t)RETRY_MS << (doublings - 1) : 0;

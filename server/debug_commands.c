@@ -6,6 +6,7 @@
 #include "server/engine.h"
 #include "server/gates.h"
 #include "server/groups.h"
+#include "server/propagate.h"
 #include "server/reply.h"
 
 #include <stdio.h>
@@ -143,6 +144,14 @@ static void debug_log(struct client *c) {
     reply_ok(c);
 }
 
+/* To the replicas as it is, whatever it is; it is not executed here. */
+static void debug_replicate(struct client *c) {
+    unsigned before = propagate_aim(c->engine, PROPAGATE_REPLICAS);
+    propagate(c->engine, c->db->id, c->argc - 2, c->argv + 2);
+    (void)propagate_aim(c->engine, before);
+    reply_ok(c);
+}
+
 static void debug_error(struct client *c) {
     reply_error(c, "%.*s", (int)c->argv[2].size, (const char *)c->argv[2].data);
 }
@@ -186,6 +195,7 @@ static const struct {
     {"protocol", 3, debug_protocol, "PROTOCOL <type>"},
     {"log", 3, debug_log, "LOG <message>"},
     {"error", 3, debug_error, "ERROR <string>"},
+    {"replicate", 3, debug_replicate, "REPLICATE <command> [<argument> ...]"},
     {"htstats", 2, debug_htstats, "HTSTATS [<dbid>]"},
     {"pause-cron", 3, debug_pause_cron, "PAUSE-CRON <0|1>"}};
 

@@ -117,7 +117,7 @@ static void debug_flush_sleep(struct client *c) {
 static void bgrewriteaof_command(struct client *c) {
     struct aof *aof = persistence_of(c->engine)->aof;
     struct why why;
-    if (c->flags & CLIENT_EXECUTING) {
+    if (c->flags & CLIENT_EXECUTING || !snapshot_may_start(c->engine)) {
         aof_rewrite_later(aof);
         reply_simple(c, "Background append only file rewriting scheduled");
     } else if (aof_rewrite(aof, &why)) {

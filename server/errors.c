@@ -1,4 +1,5 @@
-/* errors.c -- errorstats: how often each error code was replied. */
+/* errors.c -- errorstats: how often each error code was replied. An error that a master's stream or
+ * a file gets is one that nobody sees, and the data may differ from then on: the log has it. */
 #include "server/errors.h"
 
 #include "lib/base/mem.h"
@@ -31,6 +32,26 @@ static void count_code(struct engine *engine, const char *code) {
     errors->codes[i].times++;
 }
 
+/* Errors of the stream and of files that are named in the log; of the others each thousandth. */
+#define UNEXPECTED_NAMED 100
+#define UNEXPECTED_STEP 1000
+
+/* Without the words of the error: there may be values in them. */
+static void note_unexpected(struct client *c, const char *code) {
+    uint64_t number = ++c->engine->stats.unexpected_errors;
+    bool from_master = c->flags & CLIENT_MASTER;
+    if (number > UNEXPECTED_NAMED && number % UNEXPECTED_STEP != 0) return;
+    struct slice name = c->command ? slice_text(c->command->name)
+                        : c->argc  ? c->argv[0]
+                                   : SLICE("");
+    engine_log(c->engine, '#',
+               "== CRITICAL == This %s is sending an error to its %s: '%s' after processing the "
+               "command '%.*s' (error %llu of this kind)",
+               from_master ? "replica" : "server", from_master ? "master" : "AOF-loading-client",
+               code, (int)(name.size < 64 ? name.size : 64), (const char *)name.data,
+               (unsigned long long)number);
+}
+
 void errors_count(struct client *c, struct slice text) {
     char code[64] = "ERR";
     const uint8_t *space = memchr(text.data, ' ', text.size);
@@ -42,6 +63,7 @@ void errors_count(struct client *c, struct slice text) {
     c->flags |= CLIENT_FAILED;
     c->engine->stats.errors++;
     count_code(c->engine, code);
+    if (c->flags & (CLIENT_MASTER | CLIENT_LOADING)) note_unexpected(c, code);
 }
 
 void errors_info(struct engine *engine, struct buf *out) {

@@ -163,7 +163,7 @@ static void started(struct replica *replica) {
 void full_sync_begin(struct replica *first) {
     struct engine *engine = first->client->engine;
     struct why why;
-    if (snapshots_active(engine) >= SNAPSHOTS_MAX) return; /* the next tick asks again */
+    if (!snapshot_may_start(engine)) return; /* the next tick asks again */
     if (!first->knows_eof) first->temp = temp_name();
     struct full_sync *sync = NEW(struct full_sync);
     rand_hex40(sync->mark);

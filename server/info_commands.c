@@ -192,7 +192,7 @@ static void info_stats(struct engine *engine, struct buf *out) {
     count_line(out, "tracking_total_keys", tracked.keys);
     count_line(out, "tracking_total_items", tracked.items);
     count_line(out, "tracking_total_prefixes", tracked.prefixes);
-    buf_printf(out, "unexpected_error_replies:0\r\n");
+    count_line(out, "unexpected_error_replies", s->unexpected_errors);
     count_line(out, "total_error_replies", s->errors);
     buf_printf(out, "dump_payload_sanitizations:0\r\n");
     count_line(out, "total_reads_processed", s->reads);

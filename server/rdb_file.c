@@ -95,6 +95,7 @@ enum err rdb_save_to(struct engine *engine, struct rdb_sink *sink,
     struct rdb_save_options copy = *wanted, *options = &copy;
     if (options->version == 0) options->version = RDB_VERSION_WRITTEN;
     rdb_writer_open(&writer, sink, options->version);
+    writer.no_sum = !engine->settings.rdbchecksum;
     rdb_put_head(engine, &writer, options);
     enum err err = OK;
     for (int i = 0; !err && i < engine->db_count && options->scope == SNAPSHOT_ALL; i++)

@@ -22,11 +22,13 @@
 
 #define SEND_BYTES ((size_t)256 * 1024) /* given to the socket at once */
 
+/* As Redis says it: while the RDB is being made, also if it is sent at the same time, a replica
+ * waits for it; what is sent is a file. */
 const char *replica_state_name(const struct replica *replica) {
     switch (replica->state) {
     case REPLICA_NEW:
     case REPLICA_QUEUED: return "wait_bgsave";
-    case REPLICA_SNAPSHOT: return replica->temp && replica->fd < 0 ? "wait_bgsave" : "send_bulk";
+    case REPLICA_SNAPSHOT: return replica->fd < 0 ? "wait_bgsave" : "send_bulk";
     case REPLICA_WAIT_ACK: return "send_bulk";
     case REPLICA_ONLINE: return "online";
     }

@@ -87,10 +87,11 @@ enum err bgsave_start(struct engine *engine, struct why *why) {
     struct persistence *p = persistence_of(engine);
     ASSERT(!p->bgsave);
     p->bgsave_temp = temp_path("");
-    struct snapshot_want want = {
-        .scope = SNAPSHOT_ALL,
-        .version = (unsigned)engine->settings.rdb_version,
-        .path = p->bgsave_temp, .owner = engine, .ended = bgsave_ended};
+    struct snapshot_want want = {.scope = SNAPSHOT_ALL,
+                                 .version = (unsigned)engine->settings.rdb_version,
+                                 .path = p->bgsave_temp,
+                                 .owner = engine,
+                                 .ended = bgsave_ended};
     p->dirty_at_bgsave = engine->dirty;
     p->bgsave_started_ms = p->last_bgsave_try_ms = engine->now_ms;
     p->bgsave_scheduled = false;
@@ -140,7 +141,7 @@ static void bgsave_command(struct client *c) {
         reply_syntax_error(c);
     } else if (p->bgsave) {
         reply_error(c, "ERR Background save already in progress");
-    } else if (c->flags & CLIENT_EXECUTING || snapshots_active(c->engine) >= SNAPSHOTS_MAX) {
+    } else if (c->flags & CLIENT_EXECUTING || !snapshot_may_start(c->engine)) {
         /* The moment of a snapshot lies between commands, never inside of one. */
         p->bgsave_scheduled = true;
         reply_simple(c, "Background saving scheduled");
@@ -172,7 +173,7 @@ static void tick(struct engine *engine) {
     struct persistence *p = persistence_of(engine);
     struct why why;
     if (p->bgsave || engine->loading || engine->async_loading || engine->shutting_down ||
-        snapshots_active(engine) >= SNAPSHOTS_MAX)
+        !snapshot_may_start(engine))
         return;
     if (save_point_reached(engine))
         engine_log(engine, '*', "A save point is reached. Saving...");
@@ -254,12 +255,13 @@ static void info_loading(const struct engine *engine, struct buf *out) {
     double passed_s = (double)(engine->now_ms - p->loading_began_ms) / 1000;
     double left = total > done ? (double)(total - done) : 0;
     double eta_s = passed_s >= 1 ? passed_s * left / (double)(done + 1) : 1; /* too early to tell */
-    buf_printf(out,
-               "loading_start_time:%lld\r\nloading_total_bytes:%llu\r\nloading_rdb_used_mem:%lld\r\n"
-               "loading_loaded_bytes:%llu\r\nloading_loaded_perc:%.2f\r\nloading_eta_seconds:%.0f\r\n",
-               (long long)(p->loading_began_ms / 1000), (unsigned long long)total,
-               (long long)p->loading_used_memory, (unsigned long long)done,
-               total ? 100.0 * (double)done / (double)total : 0, eta_s);
+    buf_printf(
+        out,
+        "loading_start_time:%lld\r\nloading_total_bytes:%llu\r\nloading_rdb_used_mem:%lld\r\n"
+        "loading_loaded_bytes:%llu\r\nloading_loaded_perc:%.2f\r\nloading_eta_seconds:%.0f\r\n",
+        (long long)(p->loading_began_ms / 1000), (unsigned long long)total,
+        (long long)p->loading_used_memory, (unsigned long long)done,
+        total ? 100.0 * (double)done / (double)total : 0, eta_s);
 }
 
 static void info(struct engine *engine, struct buf *out) {

@@ -390,6 +390,7 @@ static enum err open_writer(struct snapshot *s, struct why *why) {
                                         .path = s->want.path,
                                         .sink = s->want.sink,
                                         .version = s->version,
+                                        .no_sum = !s->engine->settings.rdbchecksum,
                                         .syncs = s->engine->settings.rdb_save_incremental_fsync,
                                         .owner = s,
                                         .batch = give_batch,
@@ -409,6 +410,12 @@ static unsigned free_slot(const struct snapshots *all) {
     unsigned slot = 0;
     while (slot < SNAPSHOTS_MAX && all->slots[slot]) slot++;
     return slot;
+}
+
+bool snapshot_may_start(const struct engine *engine) {
+    const struct snapshots *all = engine->snapshots;
+    if (engine->async_loading) return false;
+    return !all || (all->active < SNAPSHOTS_MAX && free_slot(all) < SNAPSHOTS_MAX);
 }
 
 enum err snapshot_start(struct engine *engine, const struct snapshot_want *want,

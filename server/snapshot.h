@@ -87,6 +87,10 @@ void snapshot_abort(struct snapshot *snapshot);
 /* How many are under way; for INFO and for commands that refuse while one is. */
 unsigned snapshots_active(const struct engine *engine);
 
+/* Whether one more may start now. After an abort the walk goes on for a while, and takes the place
+ * of one until then. */
+bool snapshot_may_start(const struct engine *engine);
+
 /* Keys that are captured, and how many there were at the start. */
 void snapshot_progress(const struct snapshot *snapshot, uint64_t *done, uint64_t *total);
 

@@ -374,6 +374,7 @@ enum err snapshot_writer_open(const struct snapshot_writer_want *want,
             fs_open(want->path, O_WRONLY | O_CREAT | O_TRUNC, &w->worker.fd, &w->worker.open_why);
     w->worker.sink.write = write_bytes;
     rdb_writer_open(&w->worker.rdb, &w->worker.sink, want->version);
+    w->worker.rdb.no_sum = want->no_sum;
     w->engine.wants = true;
     w->engine.async.data = w;
     (void)uv_async_init(want->loop, &w->engine.async, on_news);

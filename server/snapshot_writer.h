@@ -26,6 +26,7 @@ struct snapshot_writer_want {
     const char *path;           /* created or emptied, synced at the end; NULL: batches. Copied. */
     bool syncs;                 /* every 32 MB, so that the end has little left to sync */
     unsigned version;           /* of the RDB */
+    bool no_sum;                /* it ends without a checksum */
     void *owner;
     void (*batch)(void *owner, struct slice bytes); /* may call next and abort */
     /* There is work to be given again, after snapshot_writer_is_full() was true. */

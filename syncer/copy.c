@@ -9,7 +9,7 @@
 #include "lib/redis/dump.h"
 #include "lib/redis/rdb_read.h"
 #include "lib/redis/reply.h"
-#include "syncer/copy_pieces.h"
+#include "lib/redis/pieces.h"
 #include "syncer/disk.h"
 
 #include <inttypes.h>

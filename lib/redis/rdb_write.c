@@ -271,7 +271,7 @@ void rdb_writer_resize(struct rdb_writer *writer, uint64_t keys, uint64_t expire
 enum err rdb_writer_push(struct rdb_writer *writer, size_t at_least, struct why *why) {
     struct slice bytes = buf_slice(&writer->out);
     if (bytes.size == 0 || bytes.size < at_least) return OK;
-    writer->crc = crc64_add(writer->crc, bytes);
+    if (!writer->no_sum) writer->crc = crc64_add(writer->crc, bytes);
     enum err err = writer->sink->write(writer->sink, bytes, why);
     if (err != OK) return err;
     writer->written_bytes += bytes.size;

@@ -77,6 +77,7 @@ struct rdb_writer {
     struct buf out;        /* append keys here, then rdb_writer_push() */
     struct rdb_sink *sink; /* owned by the caller */
     uint64_t crc;
+    bool no_sum;            /* set after opening: the file ends with eight zeros in its place */
     uint64_t written_bytes; /* given to the sink */
 };
 

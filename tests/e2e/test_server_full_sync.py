@@ -90,7 +90,7 @@ def one_dies(folder):
         replicas = replicas_of(folder, f"dies-{round_number}", Ours, RedisServer, Ours)
         before = snapshots(master)
         follow(master, replicas)
-        wait_until("it is sent", lambda: states(master) == ["send_bulk"] * 3)
+        wait_until("it is sent", lambda: snapshots(master) == before + 1 and states(master) == ["wait_bgsave"] * 3)
         replicas[round_number].kill()
         left = [r for i, r in enumerate(replicas) if i != round_number]
         if round_number == 1:

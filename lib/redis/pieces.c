@@ -1,5 +1,5 @@
-/* copy_pieces.c -- a value as ordinary commands. See copy_pieces.h. */
-#include "syncer/copy_pieces.h"
+/* pieces.c -- a value as ordinary commands. See pieces.h. */
+#include "lib/redis/pieces.h"
 
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
@@ -16,12 +16,14 @@ void pieces_close(struct pieces *pieces) {
     buf_close(&pieces->key);
     buf_close(&pieces->args);
     buf_close(&pieces->out);
+    buf_close(&pieces->group);
     buf_close(&pieces->consumer);
     mem_free(pieces->pending);
     *pieces = (struct pieces){0};
 }
 
-static enum err send_words(struct pieces *p, size_t argc, const struct slice *argv, struct why *why) {
+static enum err send_words(struct pieces *p, size_t argc, const struct slice *argv,
+                           struct why *why) {
     buf_clear(&p->out);
     resp_write_command(&p->out, argc, argv);
     return p->send(p->self, buf_slice(&p->out), why);
@@ -39,7 +41,8 @@ static enum err flush(struct pieces *p, struct why *why) {
     return p->send(p->self, buf_slice(&p->out), why);
 }
 
-static enum err gather(struct pieces *p, const char *verb, struct slice a, const struct slice *b, struct why *why) {
+static enum err gather(struct pieces *p, const char *verb, struct slice a, const struct slice *b,
+                       struct why *why) {
     p->verb = verb;
     resp_write_bulk(&p->args, a);
     p->arg_count++;
@@ -57,6 +60,7 @@ static enum err key_begin(void *self, const struct rdb_key *key, uint64_t count,
     buf_add(&p->key, key->key);
     buf_clear(&p->args);
     p->arg_count = p->pending_count = 0;
+    if (p->is_new) return OK;
     return send_words(p, 2, (struct slice[]){SLICE("DEL"), key->key}, why);
 }
 
@@ -65,8 +69,12 @@ static enum err string(void *self, struct slice value, struct why *why) {
     return send_words(p, 3, (struct slice[]){SLICE("SET"), buf_slice(&p->key), value}, why);
 }
 
-static enum err list_item(void *self, struct slice item, struct why *why) { return gather(self, "RPUSH", item, NULL, why); }
-static enum err set_member(void *self, struct slice member, struct why *why) { return gather(self, "SADD", member, NULL, why); }
+static enum err list_item(void *self, struct slice item, struct why *why) {
+    return gather(self, "RPUSH", item, NULL, why);
+}
+static enum err set_member(void *self, struct slice member, struct why *why) {
+    return gather(self, "SADD", member, NULL, why);
+}
 
 static enum err hash_field(void *self, struct slice field, struct slice value, struct why *why) {
     return gather(self, "HSET", field, &value, why);
@@ -106,26 +114,32 @@ static enum err stream(void *self, const struct rdb_stream *s, struct why *why) 
     char last[48], deleted[48], added[24];
     struct slice key = buf_slice(&p->key);
     if (s->length == 0) { /* XADD makes the key, and MAXLEN 0 leaves it empty */
-        struct stream_id id = s->last_id.ms || s->last_id.seq ? s->last_id : (struct stream_id){0, 1};
-        enum err err = send_words(p, 7, (struct slice[]){SLICE("XADD"), key, SLICE("MAXLEN"), SLICE("0"), id_text(id, last),
-                                                          SLICE("f"), SLICE("v")}, why);
+        struct stream_id id =
+            s->last_id.ms || s->last_id.seq ? s->last_id : (struct stream_id){0, 1};
+        enum err err = send_words(p, 7,
+                                  (struct slice[]){SLICE("XADD"), key, SLICE("MAXLEN"), SLICE("0"),
+                                                   id_text(id, last), SLICE("f"), SLICE("v")},
+                                  why);
         if (err != OK) return err;
     }
     snprintf(added, sizeof added, "%" PRIu64, s->entries_added);
-    return send_words(p, 7, (struct slice[]){SLICE("XSETID"), key, id_text(s->last_id, last), SLICE("ENTRIESADDED"),
-                                             slice_text(added), SLICE("MAXDELETEDID"), id_text(s->max_deleted_id, deleted)}, why);
+    return send_words(p, 7,
+                      (struct slice[]){SLICE("XSETID"), key, id_text(s->last_id, last),
+                                       SLICE("ENTRIESADDED"), slice_text(added),
+                                       SLICE("MAXDELETEDID"), id_text(s->max_deleted_id, deleted)},
+                      why);
 }
 
 static enum err group(void *self, const struct rdb_group *g, struct why *why) {
     struct pieces *p = self;
     char last[48], read[24];
-    if (g->name.size > sizeof p->group) return why_set(why, ERR_LIMIT, "a consumer group's name of %zu bytes", g->name.size);
-    memcpy(p->group, g->name.data, g->name.size);
-    p->group_size = g->name.size;
+    buf_clear(&p->group);
+    buf_add(&p->group, g->name);
     p->pending_count = 0;
     snprintf(read, sizeof read, "%" PRId64, g->entries_read);
-    struct slice argv[] = {SLICE("XGROUP"), SLICE("CREATE"), buf_slice(&p->key), g->name, id_text(g->last_id, last),
-                           SLICE("ENTRIESREAD"), slice_text(read)};
+    struct slice argv[] = {SLICE("XGROUP"), SLICE("CREATE"),           buf_slice(&p->key),
+                           g->name,         id_text(g->last_id, last), SLICE("ENTRIESREAD"),
+                           slice_text(read)};
     return send_words(p, g->entries_read < 0 ? 5 : 7, argv, why);
 }
 
@@ -144,8 +158,10 @@ static enum err consumer(void *self, const struct rdb_consumer *c, struct why *w
     struct pieces *p = self;
     buf_clear(&p->consumer);
     buf_add(&p->consumer, c->name);
-    return send_words(p, 5, (struct slice[]){SLICE("XGROUP"), SLICE("CREATECONSUMER"), buf_slice(&p->key),
-                                             slice_from(p->group, p->group_size), c->name}, why);
+    return send_words(p, 5,
+                      (struct slice[]){SLICE("XGROUP"), SLICE("CREATECONSUMER"), buf_slice(&p->key),
+                                       buf_slice(&p->group), c->name},
+                      why);
 }
 
 static int by_id(const void *a, const void *b) {
@@ -157,14 +173,20 @@ static enum err consumer_pending(void *self, struct stream_id id, struct why *wh
     struct pieces *p = self;
     char text[48], when[24], times[24];
     struct pieces_pending wanted = {.id = id};
-    const struct pieces_pending *n = p->pending_count ? bsearch(&wanted, p->pending, p->pending_count, sizeof wanted, by_id) : NULL;
-    if (!n) return why_set(why, ERR_CORRUPT, "a consumer owns a pending entry that its group does not have");
+    const struct pieces_pending *n =
+        p->pending_count ? bsearch(&wanted, p->pending, p->pending_count, sizeof wanted, by_id)
+                         : NULL;
+    if (!n)
+        return why_set(why, ERR_CORRUPT,
+                       "a consumer owns a pending entry that its group does not have");
     snprintf(when, sizeof when, "%" PRId64, n->delivered_ms);
     snprintf(times, sizeof times, "%" PRIu64, n->deliveries);
-    return send_words(p, 12, (struct slice[]){SLICE("XCLAIM"), buf_slice(&p->key), slice_from(p->group, p->group_size),
-                                              buf_slice(&p->consumer), SLICE("0"), id_text(id, text), SLICE("TIME"),
-                                              slice_text(when), SLICE("RETRYCOUNT"), slice_text(times), SLICE("FORCE"),
-                                              SLICE("JUSTID")}, why);
+    return send_words(p, 12,
+                      (struct slice[]){SLICE("XCLAIM"), buf_slice(&p->key), buf_slice(&p->group),
+                                       buf_slice(&p->consumer), SLICE("0"), id_text(id, text),
+                                       SLICE("TIME"), slice_text(when), SLICE("RETRYCOUNT"),
+                                       slice_text(times), SLICE("FORCE"), SLICE("JUSTID")},
+                      why);
 }
 
 static enum err key_end(void *self, const struct rdb_key *key, struct why *why) {
@@ -173,7 +195,8 @@ static enum err key_end(void *self, const struct rdb_key *key, struct why *why) 
     enum err err = flush(p, why);
     if (err != OK || key->expire_at_ms < 0) return err;
     snprintf(when, sizeof when, "%" PRId64, key->expire_at_ms);
-    return send_words(p, 3, (struct slice[]){SLICE("PEXPIREAT"), buf_slice(&p->key), slice_text(when)}, why);
+    return send_words(
+        p, 3, (struct slice[]){SLICE("PEXPIREAT"), buf_slice(&p->key), slice_text(when)}, why);
 }
 
 void pieces_fill_handler(struct rdb_handler *h) {
