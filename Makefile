@@ -77,7 +77,7 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(HELPER_OBJECTS) $(ARCHIVE)
 	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -llzf $(LDLIBS)
 
 # The program with rules of the lanes that can be broken (tests/tools/broken.c).
-BROKEN := lane_keys_is_dirty lane_deadlines_find lane_pin lane_unpin lane_pass_name lane_mark_keys journal_entry lane_follower_restarted
+BROKEN := lane_keys_is_dirty lane_deadlines_find lane_pin lane_unpin lane_pass_name lane_mark_keys journal_entry lane_follower_restarted witness_name witness_owned
 $(B)/tests/tools/broken: LDFLAGS += $(addprefix -Wl$(comma)--wrap=,$(BROKEN))
 $(B)/tests/sim/sim_lane: LDFLAGS += -Wl,--wrap=lane_keys_is_dirty
 

@@ -64,6 +64,7 @@ void dual_drained(struct dual *d) {
 
 void dual_released(struct dual *d) {
     dual_witness_freeze(d->witness, false);
+    dual_witness_released(d->witness);
     dual_rest_over(d);
 }
 

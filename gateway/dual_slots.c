@@ -87,6 +87,7 @@ void dual_take_table(struct dual *d, const struct slot_table *table) {
     } else {
         lanes_own(&d->lanes, news.owned, table->count > 1, news.trusted);
     }
+    dual_witness_owned(d->witness);
     end_move(d);
     if (news.gained && !news.trusted) write_since(d, news.since); /* last: the journal has it all */
     peers_on_table(d->peers, news.gained);

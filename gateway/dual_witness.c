@@ -88,6 +88,7 @@ static bool take_token(struct side_witness *s, const struct resp_token *t) {
 bool dual_witness_take(struct backend *b, struct slice bytes, size_t *used) {
     struct side_witness *s = b->witness;
     *used = 0;
+    witness_keep(&s->witness, b->worker->held);
     do {
         struct resp_token t;
         struct why why;
@@ -305,6 +306,14 @@ void dual_witness_swapped(struct dual_witness *all, enum side next) {
         if (i == next && s->backend != NULL && backend_is_ready(s->backend) && !s->asked)
             ask_for_names(s);
     }
+}
+
+void dual_witness_released(struct dual_witness *all) {
+    for (unsigned i = 0; i < SIDES; i++) witness_keep(&all->side[i].witness, false);
+}
+
+void dual_witness_owned(struct dual_witness *all) {
+    witness_owned(&of_side(all, LANE_P)->witness);
 }
 
 bool dual_witness_is_awaited(const struct dual_witness *all) {

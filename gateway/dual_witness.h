@@ -51,6 +51,10 @@ void dual_witness_freeze(struct dual_witness *witness, bool freeze);
 /* NEXT is P from now on. */
 void dual_witness_swapped(struct dual_witness *witness, enum side next);
 
+/* Clients are not held any more / the lanes own other slots (C22b). */
+void dual_witness_released(struct dual_witness *witness);
+void dual_witness_owned(struct dual_witness *witness);
+
 /* It is about to say whether everything is dirty: a pass that began now would be for nothing. */
 bool dual_witness_is_awaited(const struct dual_witness *witness);
 

@@ -105,10 +105,58 @@ static void make_dirty(struct witness *w, struct slice name) {
             lane_named(l, (int32_t)(i * 64 + (unsigned)__builtin_ctzll(bits)), name);
 }
 
+/* ---- names of slots that may be ours soon ---- */
+
+static void keep_name(struct witness *w, struct slice name) {
+    uint32_t size = (uint32_t)name.size;
+    if (buf_size(&w->kept) + name.size + sizeof size > WITNESS_WINDOW_BYTES) {
+        unsigned slot = slot_cluster(name);
+        w->kept_slots[slot / 64] |= UINT64_C(1) << (slot % 64);
+        return;
+    }
+    buf_append(&w->kept, &size, sizeof size);
+    buf_add(&w->kept, name);
+}
+
+static void drop_kept(struct witness *w) {
+    buf_close(&w->kept);
+    memset(w->kept_slots, 0, sizeof w->kept_slots);
+    w->kept_flush = false;
+}
+
+void witness_keep(struct witness *w, bool keep) {
+    if (!keep && w->keeping) drop_kept(w);
+    w->keeping = keep;
+}
+
+void witness_owned(struct witness *w) {
+    struct slice kept = buf_slice(&w->kept);
+    while (kept.size > 0) {
+        uint32_t size = 0;
+        memcpy(&size, kept.data, sizeof size);
+        kept = slice_drop(kept, sizeof size);
+        struct slice name = slice_take(kept, size);
+        const struct lane *l = &w->lanes->lane[lane_of(w->lanes->count, name)];
+        if (lane_owns(l, name)) make_dirty(w, name);
+        kept = slice_drop(kept, size);
+    }
+    for (unsigned slot = 0; slot < LANE_SLOTS; slot++) {
+        struct lane *l = &w->lanes->lane[slot % w->lanes->count];
+        if (((w->kept_slots[slot / 64] >> (slot % 64)) & 1) && lane_keys_owns(&l->keys, slot))
+            lane_keys_mark_slot(&l->keys, slot);
+    }
+    if (w->kept_flush) w->flushed = true; /* everything, at the next fence */
+    drop_kept(w);
+}
+
 void witness_name(struct witness *w, struct slice name) {
     if (!w->watching || !w->on) return;
     struct lane *l = &w->lanes->lane[lane_of(w->lanes->count, name)];
-    if (is_hidden(name) || !lane_owns(l, name)) return;
+    if (is_hidden(name)) return;
+    if (!lane_owns(l, name)) {
+        if (w->keeping) keep_name(w, name);
+        return;
+    }
     w->figures.names++;
     uint32_t size = (uint32_t)name.size;
     if (buf_size(&w->window) + name.size + 5 > WITNESS_WINDOW_BYTES) {
@@ -124,6 +172,7 @@ void witness_name(struct witness *w, struct slice name) {
 void witness_flush(struct witness *w) {
     if (!w->watching || !w->on) return;
     w->figures.names++;
+    w->kept_flush |= w->keeping;
     const struct witness_set *now = &w->sets[w->now], *then = &w->sets[w->now ^ 1];
     if (now->flush || (w->asked && then->flush)) { /* explained, unless scripts ran */
         buf_byte(&w->window, 2);
@@ -239,6 +288,7 @@ void witness_init(struct witness *w, struct lanes *lanes) {
 
 void witness_close(struct witness *w) {
     buf_close(&w->window);
+    buf_close(&w->kept);
     mem_free(w->sets[0].at);
     mem_free(w->sets[1].at);
     *w = (struct witness){0};
@@ -248,6 +298,7 @@ void witness_watch(struct witness *w, bool watching) {
     if (w->watching == watching) return;
     w->watching = watching;
     buf_clear(&w->window);
+    drop_kept(w);
     w->flushed = false;
     empty(&w->sets[0]);
     empty(&w->sets[1]);

@@ -30,8 +30,13 @@
  * as when all names were last here (witness_safe), only strangers and expiry may have been missed,
  * which an audit tells; else everything is dirty. In both cases a claim that is older is void.
  *
+ * Slots that change hands (C22b): a name of a slot that is another gateway's is dropped, but for
+ * those that come while clients are held. They are kept, and are dirty if the slot is ours by the
+ * table that ends the hold: the owner before has handed on what its last fence covered, and each
+ * gateway held before that fence was sent. So what a stranger writes in between is named here.
+ *
  * Memory: two sets of WITNESS_SET_MAX hashes; beyond that nothing is explained. WITNESS_WINDOW_BYTES of
- * names; of what comes beyond that the slot is dirty at once. Decided without I/O.
+ * names, and of those that are kept; of what comes beyond that the slot is dirty at once. Decided without I/O.
  */
 #ifndef GATEWAY_WITNESS_H
 #define GATEWAY_WITNESS_H
@@ -84,6 +89,10 @@ struct witness {
     unsigned now; /* the set since the last fence was sent */
     struct buf window; /* names: explained, size, bytes */
     bool flushed;
+    bool keeping;    /* clients are held */
+    struct buf kept; /* names of slots that are others': size, bytes */
+    uint64_t kept_slots[LANE_SLOTS / 64]; /* of names without room */
+    bool kept_flush;
     unsigned answers; /* since it is on, up to 2 */
     struct witness_answer last, before;
     uint64_t databases[WITNESS_DATABASES / 64]; /* ever in use */
@@ -115,6 +124,11 @@ static inline void witness_owe(struct witness *witness) {
 /* P says that NAME changed / that everything did. */
 void witness_name(struct witness *witness, struct slice name);
 void witness_flush(struct witness *witness);
+
+/* Clients are held from now on, before that is confirmed / no longer. */
+void witness_keep(struct witness *witness, bool keep);
+/* The lanes own other slots now: what was kept of theirs is dirty. */
+void witness_owned(struct witness *witness);
 
 /* Whether a fence should be sent now: HURRY, not only every few milliseconds. */
 bool witness_wants(const struct witness *witness, uint64_t now_us, bool hurry);

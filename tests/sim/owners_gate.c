@@ -324,7 +324,8 @@ static void lose_parked(struct o_gate *g, struct o_asks *parked) {
 void gate_take_table(struct o_gate *g, const struct slot_table *table) {
     struct o_world *w = g->w;
     struct owners_news news;
-    bool first = g->slots == NULL;
+    const struct slot_table *before = g->slots;
+    bool first = before == NULL;
     struct o_asks early = g->early;
     if (!first && table->version <= g->slots->version) return;
     owners_read(&news, table, slice_text(g->name), first ? NULL : g->lanes.owned, g->noted, g->recovered.found == JOURNAL_GOOD);
@@ -335,7 +336,14 @@ void gate_take_table(struct o_gate *g, const struct slot_table *table) {
     g->resting = false;
     lanes_rest(&g->lanes, false);
     if (w->off[OFF_OWNER]) memset(news.owned, 0xff, sizeof news.owned);
-    lanes_own(&g->lanes, news.owned, table->count > 1, news.trusted || (w->off[OFF_GAINED] && !first));
+    uint64_t carried[LANE_SLOTS / 64] = {0};
+    if (carry_is_known(g, before, table, news.self, carried)) {
+        lanes_own_carried(&g->lanes, news.owned, carried);
+        carry_unpack(g, before, carried);
+    } else {
+        lanes_own(&g->lanes, news.owned, table->count > 1, news.trusted || (w->off[OFF_GAINED] && !first));
+    }
+    carry_end(g);
     if (news.gained && !news.trusted) g->noted = news.since;
     links_on_table(g, news.gained);
     for (unsigned i = 0; i < w->lane_count; i++) lose_parked(g, &g->parked[i]);

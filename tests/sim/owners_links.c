@@ -25,6 +25,7 @@ struct o_note *notes_pop(struct o_notes *notes) {
 }
 
 static void note_free(struct o_note *note) {
+    carry_free(note->parcel);
     buf_close(&note->words);
     mem_free(note);
 }
@@ -51,6 +52,14 @@ static struct o_link *out_of(const struct o_gate *g, unsigned to) {
     for (struct o_link *l = g->w->links; l; l = l->next)
         if (l->from == g->number && l->to == to && l->from_open) return l;
     return NULL;
+}
+
+bool links_carry(struct o_gate *g, unsigned to, struct o_parcel *parcel) {
+    struct o_link *l = out_of(g, to);
+    struct o_note note = {.kind = NOTE_CARRY, .id = g->move.number, .parcel = parcel};
+    if (!l || !l->greeted) return false;
+    say(l, true, &note);
+    return true;
 }
 
 static unsigned gate_named(const struct o_world *w, const char *name) {
@@ -247,6 +256,12 @@ static void read_there(struct o_gate *g, struct o_link *l, struct o_note *note) 
         on_do(g, l, note);
         return;
     }
+    if (note->kind == NOTE_CARRY) {
+        carry_read(g, l->from, note->parcel);
+        note->parcel = NULL;
+        say_plain(l, false, NOTE_CARRIED, note->id);
+        return;
+    }
     if (note->kind == NOTE_PIN) {
         on_pin(g, l, note);
         return;
@@ -257,6 +272,7 @@ static void read_there(struct o_gate *g, struct o_link *l, struct o_note *note) 
 }
 
 static void read_back(struct o_gate *g, struct o_link *l, const struct o_note *note) {
+    if (note->kind == NOTE_CARRIED && note->id == g->move.number) g->move.unread[l->to] = false;
     if (note->kind == NOTE_PINNED) on_pinned(g, l->to, note->id);
     if (note->kind == NOTE_ANSWER || note->kind == NOTE_LOST) on_answer(g, l->to, note);
     if (note->kind != NOTE_OK) return;

@@ -26,7 +26,8 @@ static void tell(struct o_gate *g, int kind) {
     if (!w->state.here[g->number] || g->state_broken) return;
     struct o_note *note = NEW(struct o_note);
     note->kind = (__typeof__(note->kind))kind;
-    note->table = w->state.published;
+    note->table = kind == NOTE_REST ? w->state.planned : w->state.published;
+    note->id = w->state.moves;
     notes_push(&g->from_state, note);
 }
 
@@ -91,6 +92,7 @@ static void confirmed(struct o_gate *g, bool held) {
     memset(s->confirmed, 0, sizeof s->confirmed);
     if (held) {
         s->move = MOVE_RESTING;
+        s->planned = w->tables[w->table_count++] = mem_dup(&s->even, sizeof s->even);
         tell_all(w, NOTE_REST);
         return;
     }
@@ -111,6 +113,7 @@ static void hold(struct o_gate *g, bool held) {
     g->held = held;
     g->said_held = false;
     if (held) return;
+    carry_end(g);
     g->resting = false;
     lanes_rest(&g->lanes, false);
 }
@@ -122,6 +125,7 @@ static void compare_now(struct o_gate *g) {
 }
 
 static void say_rested(struct o_gate *g) {
+    if (!carry_is_read(g)) return;
     g->resting = false;
     compare_now(g);
     report(g, NOTE_RESTED);
@@ -133,6 +137,9 @@ static void gate_reads(struct o_gate *g, const struct o_note *note) {
     if (note->kind == NOTE_RELEASE) hold(g, false);
     if (note->kind != NOTE_REST || !g->held) return;
     g->resting = true;
+    g->move.number = note->id;
+    g->move.planned = note->table;
+    g->move.carried = false;
     if (g->w->off[OFF_REST]) say_rested(g);
     else lanes_rest(&g->lanes, true);
 }
@@ -217,7 +224,7 @@ void state_gate_turn(struct o_gate *g) {
         g->said_held = true;
         report(g, NOTE_HELD);
     }
-    if (g->resting && g->held && lanes_are_at_rest(&g->lanes)) say_rested(g);
+    if (g->resting && g->held && (w->off[OFF_REST] || lanes_are_at_rest(&g->lanes))) say_rested(g);
 }
 
 /* ---- state itself ---- */
@@ -256,6 +263,7 @@ static bool may_move(const struct o_world *w) {
 static void begin_move(struct o_world *w) {
     struct o_state *s = &w->state;
     s->move = MOVE_HOLDING;
+    s->moves++;
     s->until_ms = w->world_ms + HOLD_MAX_MS;
     memset(s->confirmed, 0, sizeof s->confirmed);
     tell_all(w, NOTE_HOLD);

@@ -285,6 +285,8 @@ void owners_die(struct o_world *w, unsigned gate, bool host) {
     links_die(g);
     state_gate_died(g);
     gate_forget_all(g);
+    carry_forget(g);
+    memset(&g->move, 0, sizeof g->move);
     lanes_close(&g->lanes);
     holders_close(&g->holders);
     lanes_recovered_close(&g->recovered);

@@ -19,6 +19,7 @@
  *     owners_world.c   a run: its beginning, its end, what is checked
  *     owners_gate.c    clients, asks, pins
  *     owners_links.c   from gate to gate (peers.h)
+ *     owners_carry.c   what goes along with slots
  *     owners_wires.c   to both sides, and whatever dies
  *     owners_state.c   state, and what a gate and it say to each other
  */
@@ -38,7 +39,7 @@
 #define OWNERS_LANES 2
 #define OWNERS_WAITING 3 /* commands of a client */
 #define OWNERS_HISTORY 4
-#define OWNERS_TABLES 256
+#define OWNERS_TABLES 512
 
 enum owners_rule {
     OFF_OWNER,     /* C10: every gate takes all slots for its own */
@@ -50,12 +51,17 @@ enum owners_rule {
     OFF_REST,      /* C22b: slots are handed over while commands are under way */
     OFF_WAITING,   /* C10: what waits for a slot that is another's now leaves all the same */
     OFF_SETTLED,   /* C21: a process says that its pins are known, while connections of the one before live */
+    OFF_CARRIED,   /* C22b: dirty keys do not go along */
+    OFF_CARRIED_TIMES, /* C22b: deadlines do not */
+    OFF_BELIEVED,  /* C22b: what was told is believed, whatever became of the hand-over */
+    OFF_OLD_MARKS, /* C22a: a mark from before it counts for what others sent */
     OWNERS_RULES
 };
 extern const char *const owners_rule_names[OWNERS_RULES];
 
 struct o_world;
 struct o_gate;
+struct o_parcel;
 
 /* A command on its way through the gates. */
 struct o_ask {
@@ -97,14 +103,15 @@ struct o_pin {
 struct o_note {
     struct o_note *next;
     enum { NOTE_HELLO, NOTE_OK, NOTE_DO, NOTE_ANSWER, NOTE_LOST, NOTE_PIN, NOTE_PINNED, NOTE_UNPIN, NOTE_SYNCED,
-           NOTE_LANES, NOTE_HELD, NOTE_RESTED, NOTE_SLOTS, NOTE_HOLD, NOTE_REST, NOTE_RELEASE } kind;
+           NOTE_CARRY, NOTE_CARRIED, NOTE_LANES, NOTE_HELD, NOTE_RESTED, NOTE_SLOTS, NOTE_HOLD, NOTE_REST, NOTE_RELEASE } kind;
     uint64_t id, version;
     struct buf words;             /* PIN */
     char text[96];                /* DO */
     int db, who;
     uint64_t seq;
     unsigned lane;
-    const struct slot_table *table; /* SLOTS */
+    const struct slot_table *table; /* SLOTS; REST: what is planned */
+    struct o_parcel *parcel;        /* CARRY */
 };
 
 struct o_notes {
@@ -170,6 +177,13 @@ struct o_gate {
     bool cut;                      /* it cannot open one */
     struct o_notes to_state, from_state;
     bool held, said_held, resting;
+    struct {
+        uint64_t number;
+        const struct slot_table *planned;
+        bool carried, unread[OWNERS_GATES];
+        int64_t until_ms;
+    } move;
+    struct o_parcel *parcels[OWNERS_GATES]; /* the last one of each */
     size_t asks_out; /* of its clients */
 };
 
@@ -181,6 +195,8 @@ struct o_state {
     bool here[OWNERS_GATES]; /* its end of the connection */
     enum { MOVE_IDLE, MOVE_HOLDING, MOVE_RESTING } move;
     struct slot_table even;
+    const struct slot_table *planned;
+    uint64_t moves; /* never the same twice */
     bool confirmed[OWNERS_GATES];
     int64_t until_ms, not_before_ms;
     char fencing[16]; /* "": nobody */
@@ -208,7 +224,7 @@ struct o_world {
     char failed[256];
 };
 
-enum { FIGURE_EXECUTED, FIGURE_COMPARED, FIGURE_FORWARDED, FIGURE_PINNED, FIGURE_DEATHS, FIGURE_FENCED, FIGURE_MOVES, FIGURE_PAUSES };
+enum { FIGURE_EXECUTED, FIGURE_COMPARED, FIGURE_FORWARDED, FIGURE_PINNED, FIGURE_DEATHS, FIGURE_FENCED, FIGURE_MOVES, FIGURE_PAUSES, FIGURE_CARRIED };
 
 /* ---- owners_world.c ---- */
 void owners_open(struct o_world *w, uint64_t seed, unsigned gates, unsigned lanes, bool import);
@@ -281,6 +297,19 @@ void links_close(struct o_world *w);
 void notes_push(struct o_notes *notes, struct o_note *note);
 struct o_note *notes_pop(struct o_notes *notes);
 void notes_free(struct o_notes *notes);
+
+bool links_carry(struct o_gate *g, unsigned to, struct o_parcel *parcel); /* false: it is not connected */
+
+/* owners_carry.c */
+void carry_free(struct o_parcel *parcel);
+bool carry_is_read(struct o_gate *g); /* everybody has what G knows, or it took too long */
+void carry_read(struct o_gate *g, unsigned from, struct o_parcel *parcel); /* takes it */
+/* Which of the slots that G gets by TABLE it is told about. */
+bool carry_is_known(const struct o_gate *g, const struct slot_table *before, const struct slot_table *table, unsigned self,
+                    uint64_t slots[LANE_SLOTS / 64]);
+void carry_unpack(struct o_gate *g, const struct slot_table *before, const uint64_t slots[LANE_SLOTS / 64]);
+void carry_end(struct o_gate *g);
+void carry_forget(struct o_gate *g); /* the process is gone */
 
 /* owners_wires.c */
 void wires_open(struct o_gate *g);

@@ -9,6 +9,7 @@
 
 #include "gateway/journal.h"
 #include "gateway/lanes.h"
+#include "gateway/witness.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,20 @@ void __wrap_journal_entry(struct journal *journal, uint64_t id, const struct jou
 void __wrap_journal_entry(struct journal *journal, uint64_t id, const struct journal_key *keys,
                           size_t count) {
     if (!broken("c20")) __real_journal_entry(journal, id, keys, count);
+}
+
+/* C22: what others did is told, and nobody listens. */
+void __real_witness_name(struct witness *witness, struct slice name);
+void __wrap_witness_name(struct witness *witness, struct slice name);
+void __wrap_witness_name(struct witness *witness, struct slice name) {
+    if (!broken("c22")) __real_witness_name(witness, name);
+}
+
+/* C22, C22b: names of slots that are about to change hands are nobody's (test_lanes_handover_stranger.py). */
+void __real_witness_owned(struct witness *witness);
+void __wrap_witness_owned(struct witness *witness);
+void __wrap_witness_owned(struct witness *witness) {
+    if (!broken("c22b")) __real_witness_owned(witness);
 }
 
 /* C22a: a server that was started again is taken for one that kept everything. */

@@ -267,6 +267,76 @@ static void test_names_without_room_make_their_slots_dirty(void **state) {
     tear_down(&b);
 }
 
+/* ---- slots that change hands ---- */
+
+static void own(struct bench *b, const char *without) {
+    uint64_t owned[LANE_SLOTS / 64];
+    memset(owned, 0xff, sizeof owned);
+    for (const char *c = without; *c != '\0'; c++) {
+        unsigned slot = slot_cluster(slice_from(c, 1));
+        owned[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+    }
+    lanes_own(&b->lanes, owned, true, true);
+}
+
+/* The owner before handed on what its last fence covered; it is written behind that. */
+static void test_what_is_named_in_a_hold_is_dirty_if_its_slot_is_ours_after_it(void **state) {
+    (void)state;
+    struct bench b;
+    set_up(&b);
+    own(&b, "abcd");
+    is_named(&b, "a"); /* before the hold: its owner was told, too */
+    witness_keep(&b.w, true);
+    is_named(&b, "b");
+    is_named(&b, "c");
+    for (int i = 0; i < 3; i++) fence(&b);
+    own(&b, "cd");
+    witness_owned(&b.w);
+    assert_true(is_dirty(&b, 0, "b") && is_dirty(&b, 2, "b"));
+    assert_false(is_dirty(&b, 0, "a") || is_dirty(&b, 0, "c"));
+    assert_int_equal(dirty_slots(&b), 0);
+    witness_keep(&b.w, false);
+    own(&b, "d");
+    witness_owned(&b.w); /* without a hold nothing is kept */
+    assert_false(is_dirty(&b, 0, "c"));
+    is_named(&b, "d");
+    own(&b, "");
+    witness_owned(&b.w);
+    assert_false(is_dirty(&b, 0, "d"));
+    tear_down(&b);
+}
+
+static void test_a_flush_and_names_without_room_in_a_hold(void **state) {
+    (void)state;
+    struct bench b;
+    static char large[WITNESS_WINDOW_BYTES - 20];
+    set_up(&b);
+    memset(large, 'a', sizeof large);
+    own(&b, "bc");
+    witness_keep(&b.w, true);
+    unsigned slot = slot_cluster(slice_from(large, sizeof large));
+    b.lanes.owned[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+    for (unsigned i = 0; i < 2; i++) b.lanes.lane[i].keys.owns_all = false;
+    witness_name(&b.w, slice_from(large, sizeof large));
+    for (int i = 0; i < 10; i++) is_named(&b, "b");
+    own(&b, "c");
+    witness_owned(&b.w);
+    assert_true(is_dirty(&b, 0, "b"));
+    assert_int_equal(dirty_slots(&b), 1);
+    witness_flush(&b.w);
+    fence(&b);
+    fence(&b);
+    lanes_own(&b.lanes, b.lanes.owned, true, true);
+    size_t before = dirty_slots(&b);
+    assert_int_equal(before, LANE_SLOTS - 1); /* of those that are ours */
+    own(&b, "");
+    witness_owned(&b.w);
+    assert_false(witness_is_proved(&b.w));
+    fence(&b);
+    assert_int_equal(dirty_slots(&b), LANE_SLOTS);
+    tear_down(&b);
+}
+
 /* ---- gaps ---- */
 
 static void test_names_that_were_missed(void **state) {
@@ -404,6 +474,8 @@ int main(void) {
         cmocka_unit_test(test_an_answer_that_proves_nothing_is_asked_for_again),
         cmocka_unit_test(test_what_was_answered_while_a_fence_was_on_its_way_needs_another),
         cmocka_unit_test(test_names_without_room_make_their_slots_dirty),
+        cmocka_unit_test(test_what_is_named_in_a_hold_is_dirty_if_its_slot_is_ours_after_it),
+        cmocka_unit_test(test_a_flush_and_names_without_room_in_a_hold),
         cmocka_unit_test(test_names_that_were_missed),
         cmocka_unit_test(test_what_is_safe_lags_one_fence_behind),
         cmocka_unit_test(test_the_other_side_turns_to_p_without_a_gap_when_it_is_armed),
