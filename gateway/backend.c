@@ -89,25 +89,27 @@ void backend_expect_relay(struct backend *b, struct client *client, bool mute) {
     (void)backend_expect(b, client, REQ_RELAY, 1);
 }
 
-void backend_expect_each(struct backend *b, struct client *client,
+void backend_expect_each(struct backend *b, struct client *client, uint32_t count,
                          void (*done)(struct req *req, struct backend *b, struct slice reply)) {
     struct req *tail = b->tail;
     bool same = tail != NULL && tail->kind == REQ_EACH && tail->client == client &&
                 tail->done == done && tail->at_us == b->worker->now_us &&
-                tail->replies < UINT32_MAX;
+                tail->replies < UINT32_MAX - count;
     if (same && client != NULL)
         same = tail->class == request_class_of(client->last) &&
                tail->mute == (client->reply_mode != REPLY_ON);
     if (!same) {
-        backend_expect(b, client, REQ_EACH, 1)->done = done;
+        struct req *req = backend_expect(b, client, REQ_EACH, count);
+        req->done = done;
+        req->asked = count;
         return;
     }
-    tail->replies++;
-    tail->asked++;
-    b->due++;
+    tail->replies += count;
+    tail->asked += count;
+    b->due += count;
     if (client == NULL) return;
     worker_count_turn(b->worker);
-    client->replies++;
+    client->replies += count;
 }
 
 void backend_use_db(struct backend *b, int32_t db) {

@@ -150,8 +150,8 @@ struct req *backend_expect(struct backend *backend, struct client *client, enum 
 /* One more reply to be relayed to CLIENT: extends the last entry if it can. */
 void backend_expect_relay(struct backend *backend, struct client *client, bool mute);
 
-/* Likewise of REQ_EACH; CLIENT may be NULL. */
-void backend_expect_each(struct backend *backend, struct client *client,
+/* COUNT more, likewise, of REQ_EACH; CLIENT may be NULL. */
+void backend_expect_each(struct backend *backend, struct client *client, uint32_t count,
                          void (*done)(struct req *req, struct backend *backend,
                                       struct slice reply));
 

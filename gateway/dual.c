@@ -50,7 +50,8 @@ static void on_primary_reply(struct req *req, struct backend *b, struct slice re
     line->dual->answering = req;
     if (b->shards != NULL && shards_conn_displaced(b->shards)) lane_displaced(lane);
     const struct lane_item *head = lane->flight.head;
-    if (head->effect != NULL && head->effect->writes) dual_witness_owe(line->dual->witness);
+    bool writes = head->kind == LANE_BURST || (head->effect != NULL && head->effect->writes);
+    if (writes) dual_witness_owe(line->dual->witness);
     if (req->over)
         reply = lane_big_too_long;
     else
@@ -93,7 +94,7 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
     if (d->sending != NULL && !item->barrier) item->far = true; /* a barrier's was set before */
     const struct ask *ask = item->far ? item->client : NULL;
     struct client *c = item->far ? NULL : item->client;
-    bool selected = true;
+    bool selected = true, simple = item->kind == LANE_BURST;
     if (item->kind == LANE_COMMAND) dual_reads_shadow(d, item);
     dual_witness_sent(d->witness, item);
     if (c != NULL) use_proto(b, c->proto);
@@ -108,8 +109,8 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
                  !item->effect->blocking && effect_answers_as_is(item->effect);
     bool relay = as_is && item->effect->needs == EFFECT_NEEDS_NOTHING && item->read == NULL;
     if (selected) b->db = db_after;
-    if (as_is && !relay) {
-        backend_expect_each(b, c, on_primary_reply);
+    if (simple || (as_is && !relay)) {
+        backend_expect_each(b, c, 1, on_primary_reply);
         return;
     }
     struct req *req = backend_expect(b, c, relay ? REQ_RELAY : REQ_WHOLE, replies);
@@ -124,8 +125,8 @@ static void to_follower(void *self, unsigned lane, const struct lane_item *item)
     if (item->kind == LANE_READ && item->read->proto != 0) use_proto(b, item->read->proto);
     if (!nothing) backend_use_db(b, item->db);
     backend_write(b, nothing ? SLICE("*1\r\n$4\r\nPING\r\n") : lane_item_bytes(item));
-    if (item->replies == 1 && item->kind == LANE_COMMAND)
-        backend_expect_each(b, NULL, on_follower_reply);
+    if (item->kind == LANE_BURST || (item->replies == 1 && item->kind == LANE_COMMAND))
+        backend_expect_each(b, NULL, (uint32_t)lane_item_units(item), on_follower_reply);
     else
         backend_expect(b, NULL, REQ_WHOLE, item->replies)->done = on_follower_reply;
     if (!nothing) b->db = item->db_after;
@@ -489,6 +490,7 @@ static void show_figures(struct dual *d) {
         f[DUAL_UNCONFIRMED] += l->sent.count;
         f[DUAL_BURIED] += l->primary_lost + l->follower_lost;
         f[DUAL_COMMANDS] += l->figures.commands;
+        f[DUAL_SIMPLE] += l->figures.simple;
         f[DUAL_EFFECTS] += l->figures.effects;
         f[DUAL_COPIES] += l->figures.copies;
         f[DUAL_COPIES_FAILED] += l->figures.copies_failed;

@@ -45,6 +45,7 @@ struct grave;
     X(UNCONFIRMED, "unconfirmed")                                                                  \
     X(BURIED, "buried")                                                                            \
     X(COMMANDS, "commands_total")                                                                  \
+    X(SIMPLE, "simple_total")                                                                      \
     X(EFFECTS, "effects_total")                                                                    \
     X(COPIES, "copies_total")                                                                      \
     X(FUNCTIONS_FAILED, "functions_failed_total")                                                  \

@@ -188,9 +188,31 @@ static void note_script(struct client *c, const struct command *command) {
         scripts_clear(scripts);
 }
 
+static bool owns_alone(const struct dual *d, struct slice name) {
+    if (d->table_of_slots == NULL) return d->worker->gw->standalone;
+    return d->table_of_slots->owner[slot_cluster(name)] == d->self;
+}
+
+/* Nearly all writes (lane_burst.h). False: it goes by an effect, or waits as one that does. */
+static bool send_simple(struct client *c, const struct command *command, struct slice raw,
+                        enum take *take) {
+    struct dual *d = c->worker->dual;
+    const struct resp_request *r = &c->request;
+    const struct effect_simple *simple = effect_simple_of(command, r->argc, r->argv);
+    if (simple == NULL || d == NULL || c->leased || raw.size == 0) return false;
+    struct lanes_place place = {.unanswered = c->outstanding};
+    if (c->outstanding > 0 && (c->conn == NULL || c->conn->line == NULL)) return false;
+    if (c->outstanding > 0) place.lane = c->conn->line->lane;
+    struct slice name = r->argv[1];
+    struct backend *b = d->line[LANE_P][lane_of(d->lanes.count, name)].backend;
+    if (b == NULL || !owns_alone(d, name)) return false;
+    if (!dispatch_flows(c, b, take)) return true;
+    *take = TAKE_DONE;
+    return lanes_send_simple(&d->lanes, &place, simple, c->db, name, raw, c);
+}
+
 enum take dual_request(struct client *c, const struct command *command, struct slice raw) {
     const struct resp_request *r = &c->request;
-    struct effect_facts facts = dual_facts(c->worker);
     enum take take = TAKE_DONE;
     if (command != NULL && policy_of(command) == POLICY_TRACKING) {
         client_reply_errorf(c, "ERR drawbridge: '%s' cannot be done with capture lane",
@@ -199,6 +221,8 @@ enum take dual_request(struct client *c, const struct command *command, struct s
     }
     if (!dispatch_may_leave(c, &take)) return take;
     if (r->is_inline) raw = (struct slice){0};
+    if (send_simple(c, command, raw, &take)) return take;
+    struct effect_facts facts = dual_facts(c->worker);
     take = send_effect(c, effect_new_raw(&facts, c->db, command, r->argc, r->argv, raw),
                        (struct slice){0}, 0);
     if (take == TAKE_DONE) note_script(c, command);

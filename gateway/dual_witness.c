@@ -257,8 +257,11 @@ void dual_witness_tick(struct dual_witness *all) {
 /* ---- what the others ask ---- */
 
 void dual_witness_sent(struct dual_witness *all, const struct lane_item *item) {
-    if (item->kind == LANE_COMMAND && item->effect->writes)
-        witness_sent(&of_side(all, LANE_P)->witness, item->effect);
+    struct witness *w = &of_side(all, LANE_P)->witness;
+    if (item->kind == LANE_BURST)
+        witness_sent_name(w, item->keys[item->key_count - 1].name);
+    else if (item->kind == LANE_COMMAND && item->effect->writes)
+        witness_sent(w, item->effect);
 }
 
 void dual_witness_owe(struct dual_witness *all) {

@@ -188,6 +188,28 @@ struct slice effect_answer(const struct effect *effect, struct slice answer, str
 /* Of a blocking one: whether ANSWER says that there was nothing, so that the client must wait. */
 bool effect_would_block(const struct effect *effect, struct slice answer);
 
+/* ---- simple commands ---- */
+
+/* A command of which nothing is changed before it leaves, that writes one key, argv[1], and did
+ * either nothing or just what it says: no effect need be made of it (lane_burst.h). What it is told
+ * to have done is what effect_tell() would tell, or that it is not known, and its key dirty. */
+struct effect_simple {
+    const struct effect_rule *rule;
+    uint32_t words;        /* it is simple with so many; 0: with any that its arity allows */
+    struct effect_key key; /* without its name and its database */
+};
+
+enum effect_did {
+    EFFECT_DID_NOTHING,
+    EFFECT_DID_IT,   /* the request itself is what F is to get, with its key */
+    EFFECT_DID_WHAT, /* not understood: the key is dirty */
+};
+
+/* NULL: it is none, or has options: effect_new(). It lives for ever. */
+const struct effect_simple *effect_simple_of(const struct command *command, size_t argc,
+                                             const struct slice *argv);
+enum effect_did effect_simple_tell(const struct effect_simple *simple, struct slice answer);
+
 /* The error (without '-' and CRLF) for which P refused the whole of it, for a block the first
  * reason; an empty slice when it was not refused. MOVED, ASK, READONLY ... show here. */
 struct slice effect_refusal(const struct effect *effect, struct slice answer);

@@ -8,6 +8,7 @@
  *     effect_string.c   strings and expiry times
  *     effect_types.c    lists, sets, sorted sets, hashes
  *     effect_stream.c   streams
+ *     effect_simple.c   which commands need none of all that
  *     effect_rules.c    the table: one row for each command that may write
  */
 #ifndef GATEWAY_EFFECT_INSIDE_H
@@ -162,6 +163,9 @@ static inline bool effect_arg_is(const struct slice *argv, size_t at, const char
 
 /* The first line of REPLY, which may go on behind what is shown. False: not a reply. */
 bool effect_head_read(struct slice reply, struct effect_head *head);
+
+/* A successful answer that says, by RULE, that nothing was done. */
+bool effect_head_is_nothing(const struct effect_rule *rule, const struct effect_head *head);
 
 /* Take the first whole reply from the front of *REST; false when there is none. */
 bool effect_reply_take(struct slice *rest, struct slice *reply);

@@ -149,9 +149,8 @@ static bool never_ran(struct slice error) {
     return false;
 }
 
-static bool is_nothing(const struct effect_teller *t) {
-    unsigned nothing = t->in->rule->nothing;
-    const struct effect_head *head = &t->head;
+bool effect_head_is_nothing(const struct effect_rule *rule, const struct effect_head *head) {
+    unsigned nothing = rule->nothing;
     if ((nothing & NOTHING_ZERO) && head->kind == RESP_INT && head->number == 0) return true;
     if ((nothing & NOTHING_NEGATIVE) && head->kind == RESP_INT && head->number < 0) return true;
     if ((nothing & NOTHING_NULL) && head->null) return true;
@@ -175,7 +174,7 @@ static void tell_one(struct effect_teller *t) {
         effect_tell_dirty(t);
         return;
     }
-    if (!is_nothing(t)) t->in->rule->tell(t);
+    if (!effect_head_is_nothing(t->in->rule, &t->head)) t->in->rule->tell(t);
 }
 
 bool effect_tells_itself(const struct effect *effect, struct slice answer, struct slice *request) {

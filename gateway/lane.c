@@ -52,6 +52,7 @@ void lane_close(struct lane *l) {
         next = item->next;
         lane_item_free(item);
     }
+    lane_blocks_close(l);
     lane_big_close(l);
     lane_marks_close(&l->marks);
     lane_keys_close(&l->keys);
@@ -61,14 +62,16 @@ void lane_close(struct lane *l) {
 }
 
 void lane_check(const struct lane *l) {
-    size_t copies = 0;
-    for (const struct lane_item *item = l->flight.head; item != NULL; item = item->next)
+    size_t copies = 0, units = 0;
+    for (const struct lane_item *item = l->flight.head; item != NULL; item = item->next) {
+        units += lane_item_units(item);
         if (item->kind == LANE_COPY || item->kind == LANE_MEASURE || item->kind == LANE_QUESTION)
             copies++;
-    ASSERT(copies == l->copies);
+    }
+    ASSERT(copies == l->copies && units == l->flight.count);
     ASSERT(IMPLIES(l->primary_up == false, l->flight.count == 0));
     ASSERT(IMPLIES(!l->follower_up, l->sent.count == 0 && l->tail.count == 0));
-    ASSERT(l->sent.count <= l->rules.window_items_max);
+    ASSERT(l->sent.count <= l->rules.window_items_max || l->sent.head == l->sent.tail);
     ASSERT(l->keys.dirty_count <= l->keys.count);
 }
 
@@ -84,6 +87,10 @@ struct lane_item *lane_item_new(struct effect *effect, void *client) {
 
 void lane_item_free(struct lane_item *item) {
     if (item == NULL) return;
+    if (item->kind == LANE_BURST) {
+        lane_burst_free(item->burst);
+        return;
+    }
     struct effect *effect = item->effect;
     if (item->name.data != NULL) buf_close(&item->name);
     if (item->bytes.data != NULL) buf_close(&item->bytes);
@@ -237,6 +244,7 @@ static void send_copy(struct lane *l, struct lane_key *key, uint64_t size) {
 
 void lane_tick(struct lane *l) {
     uint64_t now_ms = clock_mono_ms(l->clock);
+    lane_burst_close(l);
     lane_follow_mark(l);
     lane_big_turn(l);
     while (!l->holding && may_copy(l)) {
@@ -377,13 +385,18 @@ void lane_displaced(struct lane *l) {
     if (item == NULL) return;
     l->figures.displaced++;
     if (item->effect != NULL) lane_mark_keys(l, item->effect->keys, item->effect->key_count, true);
+    if (item->kind == LANE_BURST) lane_mark_keys(l, &item->keys[item->done], 1, true);
     if (item->key != NULL) lane_mark(l, item->db, buf_slice(&item->name));
     if (item->kind == LANE_READ || item->read != NULL) item->spoiled = true;
 }
 
 void lane_primary_answered(struct lane *l, struct slice answer) {
+    ASSERT(l->flight.head != NULL);
+    if (l->flight.head->kind == LANE_BURST) {
+        lane_burst_answered(l, l->flight.head->burst, answer);
+        return;
+    }
     struct lane_item *item = lane_queue_pop(&l->flight);
-    ASSERT(item != NULL);
     if (item->kind == LANE_MEASURE)
         measured(l, item, answer);
     else if (item->kind == LANE_COPY)
@@ -401,6 +414,10 @@ void lane_primary_answered(struct lane *l, struct slice answer) {
 /* C21: it may still be executed, now or later. Its keys are dirty, and no copy leaves before the
  * connection is known to be gone. */
 static void lose(struct lane *l, struct lane_item *item) {
+    if (item->kind == LANE_BURST) {
+        lane_burst_lost(l, item->burst);
+        return;
+    }
     if (item->kind == LANE_QUESTION) {
         l->copies--;
         lane_item_free(item);
@@ -553,9 +570,11 @@ bool lane_pass_may_name(const struct lane *l) {
 
 /* The keys of what is unanswered are dirty (C15). */
 void lane_pass_end(struct lane *l) {
-    for (const struct lane_item *item = l->flight.head; item != NULL; item = item->next)
+    for (const struct lane_item *item = l->flight.head; item != NULL; item = item->next) {
         if (item->effect != NULL && item->effect->writes)
             lane_mark_keys(l, item->effect->keys, item->effect->key_count, false);
+        if (item->kind == LANE_BURST) lane_mark_keys(l, item->keys, item->key_count, false);
+    }
     lane_keys_pass_end(&l->keys);
 }
 

@@ -20,7 +20,7 @@
  * leave
  *
  * Commands come as items: lane_item_new() of a prepared effect, then lane_send(). The lane owns the
- * item from then on. A command that also touches other lanes' keys, or that runs on a connection of
+ * item from then on. Simple ones come one by one and make bursts (lane_burst.h). A command that also touches other lanes' keys, or that runs on a connection of
  * its client's own (EXEC under WATCH), is an *outside* one: lane_outside.h. FLUSHALL and its like
  * go through lane_barrier.h, the baseline through lane_scan.h.
  *
@@ -73,7 +73,10 @@ enum lane_item_kind {
     LANE_MARK,     /* in F's queue only (lane_marks.h) */
     LANE_READ,     /* of both sides, for an audit (lane_read.h) */
     LANE_FENCE,    /* in F's queue only: everything before it is confirmed first (C19) */
+    LANE_BURST,    /* simple commands, one behind the other (lane_burst.h) */
 };
+
+struct lane_burst;
 
 struct lane_item {
     struct lane_item *next;
@@ -86,7 +89,10 @@ struct lane_item {
     bool far;              /* `client` is an ask of another loop (far.h) */
     bool told, passing;    /* a fence: that it was reached was said; it was let through */
     struct effect *effect; /* LANE_COMMAND, and a fence's request */
-    void *client;          /* the owner's; it may set it to NULL when the client has gone */
+    struct lane_burst *burst; /* LANE_BURST; it stands in front of this */
+    uint32_t done; /* LANE_BURST: of its commands, answered by the side in whose queue it is */
+    void *client;          /* the owner's; it may set it to NULL when the client has gone. LANE_BURST:
+                            * of the command that is being sent or answered just now */
     struct lane_key *key;  /* LANE_MEASURE, LANE_COPY, until it is answered */
     uint64_t gen;          /* of the key when the copy was sent (C13a) */
     uint64_t size;         /* LANE_COPY: as measured */
@@ -110,13 +116,18 @@ static inline struct slice lane_item_bytes(const struct lane_item *item) {
     return item->verbatim.size > 0 ? item->verbatim : buf_slice(&item->bytes);
 }
 
+/* How many commands it stands for in the queue in which it is. */
+static inline size_t lane_item_units(const struct lane_item *item) {
+    return item->kind == LANE_BURST ? item->key_count - item->done : 1;
+}
+
 struct lane_read;
 struct lane_watch;
 struct lane_value;
 
 struct lane_queue {
     struct lane_item *head, *tail;
-    size_t count, bytes;
+    size_t count, bytes; /* of commands and the like, not of items */
 };
 
 struct lane;
@@ -125,22 +136,24 @@ struct lane;
  * owner's. None may call the lane, but for lane_mark_all(). */
 struct lane_ops {
     /* Write BYTES to P's connection, with DB selected; REPLIES replies make the answer. DB_AFTER is
-     * selected then, unless it failed. ITEM stays the lane's. */
+     * selected then, unless it failed. ITEM stays the lane's. Of a burst: each command by itself. */
     void (*to_primary)(struct lane *lane, struct lane_item *item, struct slice bytes,
                        uint32_t replies, int32_t db, int32_t db_after);
+    /* item->replies replies make the answer; of a burst, each of its commands is answered by itself. */
     void (*to_follower)(struct lane *lane, const struct lane_item *item);
     /* A command was answered: ANSWER is for its client (effect_answer() was not applied yet). */
     void (*answered)(struct lane *lane, struct lane_item *item, struct slice answer);
     /* Of a blocking command: there was nothing, its client waits (C17). */
     void (*nothing_there)(struct lane *lane, struct lane_item *item);
     /* Its connection broke before the answer: its client is to be closed (C21). A barrier's lanes
-     * may go on. */
+     * may go on. Of a burst: for each command. */
     void (*lost)(struct lane *lane, struct lane_item *item);
     /* An outside or a barrier item is answered (its effect told in OUTCOME), or its connection is
      * known to be gone (OUTCOME is NULL). It is the owner's from now on. */
     void (*settled)(struct lane *lane, struct lane_item *item,
                     const struct effect_outcome *outcome);
-    /* Keys of EFFECT were written: what waits for them may be tried again. */
+    /* Keys of EFFECT were written: what waits for them may be tried again. Of a burst EFFECT has keys,
+     * and nothing else. */
     void (*wrote)(struct lane *lane, const struct effect *effect);
     /* Every key of every lane becomes dirty: call lane_mark_all() on all, now. */
     void (*mark_everything)(struct lane *lane);
@@ -153,7 +166,7 @@ struct lane_ops {
 };
 
 struct lane_figures {
-    uint64_t commands, effects, copies, copies_failed, dirtied, refused, dropped, lost;
+    uint64_t commands, effects, simple, copies, copies_failed, dirtied, refused, dropped, lost;
     uint64_t displaced; /* answered out of their place (C22b) */
     uint64_t copy_bytes;
     /* From asking P until F confirmed: of late on average, and the longest of the last seconds. */
@@ -179,6 +192,9 @@ struct lane {
     bool holding;                         /* no copies leave: a file is to be read (C15) */
     bool hurry; /* a barrier was announced: copies are not put off (C23) */
     struct lane_queue flight, tail, sent;
+    struct lane_burst *open; /* of `flight`: it leaves when the turn ends (lane_burst.h) */
+    struct lane_block *block, *free_blocks;
+    size_t free_count;
     struct lane_watch *watch; /* is told of copies (lane_read.h); NULL: nobody */
     struct lane_item *lost; /* outside items whose connection is not known to be gone */
     size_t copies;          /* under way at P, with those that are being measured, and questions */
@@ -187,7 +203,7 @@ struct lane {
     struct lane_marks marks;
     bool follower_is_bundled;
     bool no_memory_usage; /* P refuses MEMORY USAGE */
-    uint64_t queued, done;  /* items for F: ever queued and not dropped unsent, ever ended */
+    uint64_t queued, done;  /* for F: ever queued and not dropped unsent, ever ended; in units */
     uint64_t walked_until, spoiled_until; /* of `done`: for refusals (C12b) */
     uint64_t pass_at;       /* of `queued`: what the pass must wait for before it lists F */
     int32_t primary_version, follower_version;
@@ -228,7 +244,7 @@ void lane_item_free(struct lane_item *item);
  * item and that nothing else is in flight. */
 void lane_send(struct lane *lane, struct lane_item *item);
 
-/* The whole answer to what was sent first of what is not answered. For an effect that needs none
+/* The whole answer to what was sent first of what is not answered; of a burst, to one command. For an effect that needs none
  * (effect.h, needs) ANSWER may be any part of it. */
 void lane_primary_answered(struct lane *lane, struct slice answer);
 
@@ -244,6 +260,7 @@ void lane_follower_up(struct lane *lane, int32_t version);
 size_t lane_follower_restarted(struct lane *lane, struct slice answer);
 void lane_follower_lost(struct lane *lane);
 void lane_follower_gone(struct lane *lane);
+/* All replies to an item; of a burst, to one command. */
 void lane_follower_answered(struct lane *lane, struct slice replies);
 
 /* A fence into F's queue, with the request of BYTES to be sent when it is let through, or none.

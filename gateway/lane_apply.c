@@ -28,7 +28,7 @@ static bool is_in_doubt(const struct lane *l, const struct effect_key *key) {
 }
 
 /* C12: F has P's value of everything that the request touches. */
-static bool may_follow(const struct lane *l, const struct effect_key *keys, size_t count) {
+bool lane_may_follow(const struct lane *l, const struct effect_key *keys, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (!lane_owns(l, keys[i].name)) return false; /* not in this lane's order */
         if (lane_keys_is_dirty(&l->keys, keys[i].db, keys[i].name)) return false;
@@ -37,7 +37,7 @@ static bool may_follow(const struct lane *l, const struct effect_key *keys, size
     return true;
 }
 
-static void set_deadlines(struct lane *l, const struct effect_key *keys, size_t count) {
+void lane_set_deadlines(struct lane *l, const struct effect_key *keys, size_t count) {
     int64_t gone_ms = 0;
     if (count == 1 && keys->expiry == EFFECT_EXPIRY_NONE && lane_deadlines_none(&l->deadlines))
         return;
@@ -121,23 +121,23 @@ static void apply_one(struct lane *l, struct lane_item *item, const struct effec
         l->ops->mark_everything(l); /* in a barrier such a request has its place */
         return;
     }
-    if (did->kind == EFFECT_DIRTY || !l->follower_up || !may_follow(l, keys, did->key_count)) {
+    if (did->kind == EFFECT_DIRTY || !l->follower_up || !lane_may_follow(l, keys, did->key_count)) {
         lane_mark_keys(l, keys, did->key_count, false);
         return;
     }
-    set_deadlines(l, keys, did->key_count);
+    lane_set_deadlines(l, keys, did->key_count);
     add_keys(item, keys, did->key_count);
     add_request(item, b, &l->outcome, did);
 }
 
 void lane_apply_as_it_is(struct lane *l, struct lane_item *item) {
     const struct effect *e = item->effect;
-    if (!l->follower_up || !may_follow(l, e->keys, e->key_count)) {
+    if (!l->follower_up || !lane_may_follow(l, e->keys, e->key_count)) {
         lane_mark_keys(l, e->keys, e->key_count, false);
         lane_forget(l, item);
         return;
     }
-    set_deadlines(l, e->keys, e->key_count);
+    lane_set_deadlines(l, e->keys, e->key_count);
     add_keys(item, e->keys, e->key_count);
     item->db = item->db_after = e->db;
     item->replies = 1;

@@ -11,7 +11,7 @@ static void give_up(struct lane *l, struct lane_item *item, bool sent) {
         return;
     }
     lane_mark_keys(l, item->keys, item->key_count, true);
-    l->figures.dropped++;
+    l->figures.dropped += lane_item_units(item);
     if (item->kind != LANE_FENCE) {
         lane_forget(l, item);
         return;
@@ -24,7 +24,7 @@ static void give_up(struct lane *l, struct lane_item *item, bool sent) {
 static void drop_tail(struct lane *l) {
     for (struct lane_item *item = lane_queue_pop(&l->tail); item != NULL;
          item = lane_queue_pop(&l->tail)) {
-        l->queued--;
+        l->queued -= lane_item_units(item);
         give_up(l, item, false);
     }
 }
@@ -38,10 +38,14 @@ void lane_shed(struct lane *l) {
     drop_tail(l);
 }
 
+static bool has_window(const struct lane *l, const struct lane_item *item) {
+    bool room = l->sent.count + lane_item_units(item) <= l->rules.window_items_max;
+    return l->sent.head == NULL || (room && l->sent.bytes <= l->rules.window_bytes_max);
+}
+
 /* Send what the window has room for, up to a fence that is closed. */
 static void pump(struct lane *l) {
-    while (l->tail.head != NULL && l->sent.count < l->rules.window_items_max &&
-           l->sent.bytes <= l->rules.window_bytes_max) {
+    while (l->tail.head != NULL && has_window(l, l->tail.head)) {
         struct lane_item *item = l->tail.head;
         if (item->kind == LANE_FENCE && !item->passing) {
             if (l->sent.count == 0 && !item->told) {
@@ -60,7 +64,7 @@ void lane_follow(struct lane *l, struct lane_item *item) {
         give_up(l, item, false);
         return;
     }
-    l->queued++;
+    l->queued += lane_item_units(item);
     if (item->at_us == 0) item->at_us = clock_mono_us(l->clock);
     if (item->kind == LANE_FENCE)
         lane_marks_sent_all(&l->marks);
@@ -148,7 +152,7 @@ void lane_follower_lost(struct lane *l) {
     drop_tail(l);
     for (struct lane_item *item = lane_queue_pop(&l->sent); item != NULL;
          item = lane_queue_pop(&l->sent)) {
-        l->done++;
+        l->done += lane_item_units(item);
         give_up(l, item, true);
     }
 }
@@ -180,41 +184,55 @@ static bool is_refused(const struct lane_item *item, struct slice replies) {
     return false;
 }
 
-static bool touches_stamp(const struct lane *l, const struct lane_item *item, uint64_t stamp) {
-    for (size_t i = 0; i < item->key_count; i++) {
-        const struct lane_key *key = lane_keys_find(&l->keys, item->keys[i].db, item->keys[i].name);
+static bool touches_stamp(const struct lane *l, const struct effect_key *keys, size_t count,
+                          uint64_t stamp) {
+    for (size_t i = 0; i < count; i++) {
+        const struct lane_key *key = lane_keys_find(&l->keys, keys[i].db, keys[i].name);
         if (key != NULL && key->stamp == stamp) return true;
-        if (key == NULL && lane_keys_is_dirty(&l->keys, item->keys[i].db, item->keys[i].name))
-            return true;
+        if (key == NULL && lane_keys_is_dirty(&l->keys, keys[i].db, keys[i].name)) return true;
     }
     return false;
 }
 
-static void mark_stamped(struct lane *l, const struct lane_item *item, uint64_t stamp) {
-    lane_mark_keys(l, item->keys, item->key_count, true);
-    for (size_t i = 0; i < item->key_count; i++) {
-        struct lane_key *key = lane_keys_find(&l->keys, item->keys[i].db, item->keys[i].name);
-        if (key != NULL && (item->keys[i].use & EFFECT_WRITE)) key->stamp = stamp;
+static void mark_stamped(struct lane *l, const struct effect_key *keys, size_t count,
+                         uint64_t stamp) {
+    lane_mark_keys(l, keys, count, true);
+    for (size_t i = 0; i < count; i++) {
+        struct lane_key *key = lane_keys_find(&l->keys, keys[i].db, keys[i].name);
+        if (key != NULL && (keys[i].use & EFFECT_WRITE)) key->stamp = stamp;
     }
 }
 
-/* C12b: what was sent behind it and counts on its keys did something else at F than it should. What
- * was not sent is given up: it would have to be looked through, too. When a second one of the same
- * window is refused all of the window is dirty, so that a server that refuses everything costs no
- * walk for each item; what is sent later counts on none of it. */
-static void refused(struct lane *l, const struct lane_item *item) {
+/* ITEM, or what is left of it from its key number FROM on, was sent behind what was refused. */
+static void spread(struct lane *l, struct lane_item *item, size_t from, bool again,
+                   uint64_t stamp) {
+    if (item->kind == LANE_BURST) { /* each of its commands has one key */
+        for (size_t i = from; i < item->key_count; i++)
+            if (again || touches_stamp(l, &item->keys[i], 1, stamp))
+                mark_stamped(l, &item->keys[i], 1, stamp);
+        return;
+    }
+    if (item->kind == LANE_COPY) return;
+    if (!again && !touches_stamp(l, item->keys, item->key_count, stamp)) return;
+    if (item->kind == LANE_READ)
+        item->spoiled = true;
+    else
+        mark_stamped(l, item->keys, item->key_count, stamp);
+}
+
+/* KEYS are of what was refused; BEHIND, from its key number FROM on, is what was sent next. C12b: what
+ * was sent behind it and counts on its keys did something else at F than it should. What was not sent
+ * is given up: it would have to be looked through, too. When a second one of the same window is
+ * refused all of the window is dirty, so that a server that refuses everything costs no walk for each
+ * item; what is sent later counts on none of it. */
+static void refused(struct lane *l, const struct effect_key *keys, size_t count,
+                    struct lane_item *behind, size_t from) {
     uint64_t stamp = ++l->keys.stamps, until = l->done + l->sent.count;
     bool again = l->done <= l->walked_until;
     l->figures.refused++;
-    mark_stamped(l, item, stamp);
+    mark_stamped(l, keys, count, stamp);
     if (l->done <= l->spoiled_until) return;
-    for (struct lane_item *later = l->sent.head; later != NULL; later = later->next) {
-        if (later->kind == LANE_COPY || (!again && !touches_stamp(l, later, stamp))) continue;
-        if (later->kind == LANE_READ)
-            later->spoiled = true;
-        else
-            mark_stamped(l, later, stamp);
-    }
+    for (; behind != NULL; behind = behind->next, from = 0) spread(l, behind, from, again, stamp);
     l->walked_until = until;
     if (again) l->spoiled_until = until;
     drop_tail(l);
@@ -227,9 +245,23 @@ static void choose_pieces(struct lane *l, const struct lane_item *item, struct s
     if (key != NULL) key->by_pieces = true;
 }
 
+static void burst_answered(struct lane *l, struct lane_item *item, struct slice reply) {
+    const struct effect_key *key = &item->keys[item->done];
+    bool bad = item->done < item->key_count && is_refused(item, reply);
+    bool last = lane_queue_count_down(&l->sent);
+    l->done++;
+    if (bad) refused(l, key, 1, last ? l->sent.head : item, last ? 0 : item->done);
+    if (last) lane_forget(l, item);
+    if (l->tail.head != NULL) pump(l);
+}
+
 void lane_follower_answered(struct lane *l, struct slice replies) {
+    ASSERT(l->sent.head != NULL);
+    if (l->sent.head->kind == LANE_BURST) {
+        burst_answered(l, l->sent.head, replies);
+        return;
+    }
     struct lane_item *item = lane_queue_pop(&l->sent);
-    ASSERT(item != NULL);
     l->done++;
     if (item->kind == LANE_READ) {
         lane_read_followed(item, replies);
@@ -243,7 +275,7 @@ void lane_follower_answered(struct lane *l, struct slice replies) {
         pump(l);
         return;
     }
-    if (bad) refused(l, item);
+    if (bad) refused(l, item->keys, item->key_count, l->sent.head, 0);
     if (bad && item->kind == LANE_COPY) choose_pieces(l, item, replies);
     if (item->kind == LANE_COPY && bad) lane_note_refusal(l);
     if (item->kind == LANE_COPY && !bad) lane_note_copy(l, item->at_us, lane_item_bytes(item).size);

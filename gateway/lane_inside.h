@@ -2,7 +2,12 @@
 #ifndef GATEWAY_LANE_INSIDE_H
 #define GATEWAY_LANE_INSIDE_H
 
-#include "gateway/lane.h"
+#include "gateway/lane_burst.h"
+
+/* Bytes that it holds. */
+static inline size_t lane_item_weight(const struct lane_item *item) {
+    return item->kind == LANE_BURST ? item->burst->weight : lane_item_bytes(item).size;
+}
 
 static inline void lane_queue_push(struct lane_queue *q, struct lane_item *item) {
     item->next = NULL;
@@ -11,8 +16,8 @@ static inline void lane_queue_push(struct lane_queue *q, struct lane_item *item)
     else
         q->tail->next = item;
     q->tail = item;
-    q->count++;
-    q->bytes += lane_item_bytes(item).size;
+    q->count += lane_item_units(item);
+    q->bytes += lane_item_weight(item);
 }
 
 static inline struct lane_item *lane_queue_pop(struct lane_queue *q) {
@@ -21,9 +26,21 @@ static inline struct lane_item *lane_queue_pop(struct lane_queue *q) {
     q->head = item->next;
     if (q->head == NULL) q->tail = NULL;
     item->next = NULL;
-    q->count--;
-    q->bytes -= lane_item_bytes(item).size;
+    q->count -= lane_item_units(item);
+    q->bytes -= lane_item_weight(item);
     return item;
+}
+
+/* One command of its first item is answered; true: that was the last, and it is off the queue. */
+static inline bool lane_queue_count_down(struct lane_queue *q) {
+    struct lane_item *item = q->head;
+    if (lane_item_units(item) == 1) {
+        (void)lane_queue_pop(q);
+        return true;
+    }
+    item->done++;
+    q->count--;
+    return false;
 }
 
 static inline uint64_t lane_due(const struct lane *l) {
@@ -41,6 +58,18 @@ void lane_follow_mark(struct lane *lane); /* when one is due (C22a) */
 void lane_apply(struct lane *lane, struct lane_item *item);
 /* The same when it did what item->verbatim says, with the keys of its effect. */
 void lane_apply_as_it_is(struct lane *lane, struct lane_item *item);
+
+/* Whether F has P's value of everything that a request touches that touches KEYS (C12, C12a). / It is
+ * about to be queued: when its keys will vanish from now on. */
+bool lane_may_follow(const struct lane *lane, const struct effect_key *keys, size_t count);
+void lane_set_deadlines(struct lane *lane, const struct effect_key *keys, size_t count);
+
+/* lane_burst.c: one command of BURST, which is first in flight, was answered. / It was lost, all that
+ * is left of it. / It is freed. */
+void lane_burst_answered(struct lane *lane, struct lane_burst *burst, struct slice answer);
+void lane_burst_lost(struct lane *lane, struct lane_burst *burst);
+void lane_burst_free(struct lane_burst *burst);
+void lane_blocks_close(struct lane *lane);
 
 /* lane_read.c: an item of kind LANE_READ was answered by P, by F, or will not be. They end it. */
 void lane_read_answered(struct lane *lane, struct lane_item *item, struct slice answer);

@@ -1,6 +1,8 @@
 /* lanes.c -- all lanes of one loop. See lanes.h. */
 #include "gateway/lanes.h"
 
+#include "gateway/lane_burst.h"
+
 static struct lanes *of(struct lane *lane) {
     return lane->self;
 }
@@ -141,6 +143,27 @@ enum lanes_take lanes_send(struct lanes *lanes, struct lanes_place *place, struc
     if ((*item)->outside) for_others(lanes, home, effect, lane_pin);
     lane_send(lane, *item);
     return LANES_SENT;
+}
+
+/* While a big key is being copied in pieces, all go the long way: it may be written (C14a). */
+static bool has_big_copy(const struct lanes *lanes) {
+    for (unsigned i = 0; i < lanes->count; i++)
+        if (lanes->lane[i].big.key != NULL) return true;
+    return false;
+}
+
+bool lanes_send_simple(struct lanes *lanes, struct lanes_place *place,
+                       const struct effect_simple *simple, int32_t db, struct slice name,
+                       struct slice raw, void *client) {
+    unsigned home = lane_of(lanes->count, name);
+    struct lane *lane = &lanes->lane[home];
+    if (place->unanswered > 0 && place->lane != home) return false;
+    if (raw.size > LANE_BURST_BYTES_MAX || !lane_may_send(lane)) return false;
+    if (!lane_owns(lane, name) || has_big_copy(lanes)) return false;
+    place->lane = home;
+    place->unanswered++;
+    lane_burst_add(lane, simple, db, name, raw, client);
+    return true;
 }
 
 void lanes_pin(struct lanes *lanes, const struct effect *effect) {

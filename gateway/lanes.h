@@ -83,6 +83,12 @@ unsigned lanes_home(const struct lanes *lanes, const struct effect *effect,
 enum lanes_take lanes_send(struct lanes *lanes, struct lanes_place *place, struct effect *effect,
                            void *client, struct lane_item **item);
 
+/* The same for a simple command (effect.h): RAW as an array of bulk strings, NAME its key in it. False:
+ * nothing was done; it goes by an effect. */
+MUST_CHECK bool lanes_send_simple(struct lanes *lanes, struct lanes_place *place,
+                                  const struct effect_simple *simple, int32_t db,
+                                  struct slice name, struct slice raw, void *client);
+
 /* EFFECT writes a big key that is being copied: it may not leave now, down whichever connection
  * (C14a). lanes_send() asks by itself. */
 MUST_CHECK bool lanes_stops(struct lanes *lanes, const struct effect *effect);

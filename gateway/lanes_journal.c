@@ -8,7 +8,7 @@
 _Static_assert((int)LANE_P == (int)JOURNAL_P && (int)LANE_F == (int)JOURNAL_F, "sides");
 _Static_assert(LANE_SLOTS == JOURNAL_SLOTS, "slots");
 
-#define KEYS_AT_ONCE 16u
+#define KEYS_AT_ONCE 128u /* a burst */
 
 static void on_entry(void *self, uint64_t id, const struct lane_journal_key *keys, size_t count) {
     struct journal_key some[KEYS_AT_ONCE];

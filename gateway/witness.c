@@ -74,6 +74,17 @@ void witness_sent(struct witness *w, const struct effect *effect) {
     if (w->watching && w->on) add_effect(w, effect);
 }
 
+void witness_sent_name(struct witness *w, struct slice name) {
+    if (w->watching && w->on) add(&w->sets[w->now], hash_of(name));
+}
+
+static void add_item(struct witness *w, const struct lane_item *item) {
+    if (item->effect != NULL) add_effect(w, item->effect);
+    if (item->kind != LANE_BURST) return;
+    for (size_t i = item->done; i < item->key_count; i++)
+        add(&w->sets[w->now], hash_of(item->keys[i].name));
+}
+
 /* The set since the fence that is being sent: what is unanswered may be executed behind it. */
 static void turn_sets(struct witness *w) {
     w->now ^= 1;
@@ -81,7 +92,7 @@ static void turn_sets(struct witness *w) {
     if (!w->watching) return;
     for (unsigned i = 0; i < w->lanes->count; i++)
         for (const struct lane_item *item = w->lanes->lane[i].flight.head; item; item = item->next)
-            if (item->effect != NULL) add_effect(w, item->effect);
+            add_item(w, item);
 }
 
 /* Between the last two fences, or since the last one. */

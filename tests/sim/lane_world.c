@@ -58,6 +58,7 @@ void world_open(struct world *w, uint64_t seed, unsigned lanes, bool import) {
     w->rules.clock_difference_ms = 400;
     w->rules.follower_keeps_expired = import;
     w->rules.copy_interval_ms = 0;
+    w->bursts = (seed >> 7) % 4 != 0;
     world_journal_open(w);
     w->facts = (struct effect_facts){.primary_version = 70015, .follower_version = 70015, .databases = MINI_DBS};
 }
@@ -104,6 +105,7 @@ static void all_wires(struct world *w) {
 }
 
 void world_rest(struct world *w) {
+    world_leave(w);
     witness_owe(&w->witness.of[LANE_P]); /* as LANES DRAIN does */
     for (int i = 0; i < 100 && !w->failed[0] && !world_is_idle(w); i++) {
         w->world_ms += 1;
@@ -113,6 +115,7 @@ void world_rest(struct world *w) {
 }
 
 bool world_settle(struct world *w, char what[256]) {
+    world_leave(w);
     witness_owe(&w->witness.of[LANE_P]);
     w->server[LANE_F].refuse = 0;
     w->server[LANE_F].loading = w->server[LANE_P].loading = false;

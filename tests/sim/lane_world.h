@@ -91,6 +91,7 @@ struct journal_entry {
 struct world {
     bool off[WORLD_RULES];
     bool talk, check_clean;
+    bool bursts; /* simple commands go as such (lane_burst.h); else each by its effect */
     int64_t world_ms, gateway_skew_ms;
     struct clock clock; /* the gateway's */
     struct mini server[2];
@@ -156,6 +157,9 @@ void world_recover(struct world *w); /* a new gateway reads it (lane_journal.h) 
 
 /* What can happen. WIRE: 0..: lanes, then WORLD_CLIENTS own ones, then the one that lists. */
 void world_issue(struct world *w, int client, int db, const char *text, bool own);
+/* The gateway's callback ends: what it has written leaves. Commands that are issued one behind the other
+ * are of one callback; every other thing that happens ends it first. */
+void world_leave(struct world *w);
 void world_execute(struct world *w, enum lane_side side, unsigned wire);
 void world_answer(struct world *w, enum lane_side side, unsigned wire);
 void world_break(struct world *w, enum lane_side side, unsigned wire);

@@ -63,11 +63,12 @@ void world_bury(struct world *w, struct wire *wire) {
 }
 
 static void spoil_unconfirmed(struct world *w, unsigned lane) {
-    for (struct lane_item *item = w->lanes.lane[lane].sent.head; item && w->off[OFF_UNCONFIRMED]; item = item->next) item->key_count = 0;
+    for (struct lane_item *item = w->lanes.lane[lane].sent.head; item && w->off[OFF_UNCONFIRMED]; item = item->next) world_forget_keys(item);
 }
 
 /* The connection is gone; what it was used for goes on over a new one. */
 void world_lose(struct world *w, enum lane_side side, unsigned n) {
+    world_leave(w);
     struct wire **at = world_wire_at(w, side, n), *old = *at;
     int client = n >= w->lane_count && side == LANE_P && n < w->lane_count + WORLD_CLIENTS ? (int)(n - w->lane_count) : -1;
     world_bury(w, old);
@@ -123,6 +124,7 @@ void world_connect(struct world *w) {
 }
 
 void world_leave_wires(struct world *w) {
+    world_leave(w);
     for (int side = 0; side < 2; side++)
         for (unsigned n = 0; n < world_wires(w, (enum lane_side)side); n++) {
             struct wire *wire = *world_wire_at(w, (enum lane_side)side, n);

@@ -13,6 +13,7 @@
 #ifndef TESTS_SIM_LANE_WORLD_INSIDE_H
 #define TESTS_SIM_LANE_WORLD_INSIDE_H
 
+#include "gateway/lane_burst.h"
 #include "tests/sim/commands.h"
 #include "tests/sim/lane_world.h"
 
@@ -25,6 +26,7 @@ extern const struct lane_audit_ops world_audit_ops;
 struct wire *world_wire_new(struct world *w, enum lane_side side, int lane);
 struct wire **world_wire_at(struct world *w, enum lane_side side, unsigned n);
 
+void world_forget_keys(struct lane_item *item);                            /* of a broken rule: nobody marks them */
 void world_pump(struct world *w);                                          /* whatever may leave, leaves */
 void world_run(struct world *w, struct wire *wire, struct message *m);     /* it is executed, or compared */
 void world_lose(struct world *w, enum lane_side side, unsigned wire);      /* it broke; a new one is there */

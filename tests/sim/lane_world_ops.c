@@ -82,6 +82,7 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
         m->seq = w->clients[m->client].queue[0].seq; /* it is being sent just now */
     }
     if (item->kind == LANE_COMMAND) witness_sent(&w->witness.of[LANE_P], item->effect);
+    if (item->kind == LANE_BURST) witness_sent_name(&w->witness.of[LANE_P], item->keys[item->key_count - 1].name);
 }
 
 /* Without the rule nobody waits until F has done it: it comes some time later. */
@@ -96,6 +97,10 @@ static void flush_late(struct world *w, const struct lane_item *item, struct mes
 
 static void to_follower(void *self, unsigned lane, const struct lane_item *item) {
     struct world *w = self;
+    if (item->kind == LANE_BURST) {
+        for (size_t i = 0; i < item->key_count; i++) (void)wire_ask_in_db(w->wires[LANE_F][lane], item->db, lane_burst_request(item->burst, i), 1);
+        return;
+    }
     bool as_sent = w->off[OFF_TOLD] && item->kind == LANE_COMMAND && item->replies == item->effect->replies;
     struct slice bytes = as_sent ? item->effect->send : lane_item_bytes(item);
     struct message *m = wire_ask_in_db(w->wires[LANE_F][lane], item->db, bytes, item->replies);
@@ -113,7 +118,7 @@ static void answered(void *self, struct lane_item *item, struct slice answer) {
     struct buf scratch = {0};
     (void)self;
     if (!c) return;
-    struct slice reply = effect_answer(item->effect, answer, &scratch);
+    struct slice reply = item->kind == LANE_BURST ? answer : effect_answer(item->effect, answer, &scratch);
     ASSERT(reply.size > 0);
     buf_close(&scratch);
     c->place.unanswered--;

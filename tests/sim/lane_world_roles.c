@@ -58,6 +58,7 @@ static void swap_wires(struct world *w, unsigned lane) {
 
 /* As dual_swap() of the gateway does it. */
 void world_swap(struct world *w) {
+    world_leave(w);
     bool drained = world_is_idle(w);
     TALK("P and F change roles%s\n", drained ? "" : ", and the lanes are not drained");
     w->figures[drained ? 4 : 5]++;

@@ -57,6 +57,7 @@ static bool blocks(const struct world *w, enum lane_side side, const struct mess
 }
 
 void world_execute(struct world *w, enum lane_side side, unsigned n) {
+    world_leave(w);
     struct wire *wire = *world_wire_at(w, side, n);
     if (blocks(w, side, wire->asked.head)) return;
     struct message *m = messages_pop(&wire->asked);
@@ -102,14 +103,16 @@ static void lane_answered(struct world *w, unsigned n, struct message *m) {
     if (item->kind == LANE_COPY && w->off[OFF_COPY_ERROR] && memchr(answer.data, '-', answer.size) == answer.data)
         answer = SLICE("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:-2\r\n$-1\r\n");
     bool plain = !item->outside && !item->barrier;
-    if (item->effect != NULL && item->effect->writes) witness_owe(&w->witness.of[LANE_P]);
+    if (item->kind == LANE_BURST || (item->effect != NULL && item->effect->writes)) witness_owe(&w->witness.of[LANE_P]);
     if (item->limit_bytes > 0 && answer.size > item->limit_bytes) answer = lane_big_too_long;
     char text[80];
     if (item->kind == LANE_QUESTION && w->off[OFF_UNLESS_CHANGED] && l->big.chunks.at == CHUNKS_AT_AFTER) answer = unchanged(l, text);
     w->answering = true;
     lane_primary_answered(l, answer);
     w->answering = false;
-    if (plain) put_mark(w, n, m->state);
+    const struct lane_item *next = l->flight.head;
+    bool halfway = next && next->kind == LANE_BURST && next->done > 0; /* F gets all of it at once */
+    if (plain && !halfway) put_mark(w, n, m->state);
 }
 
 static void own_answered(struct world *w, struct message *m) {
@@ -144,10 +147,15 @@ static void say_done(struct message *m) {
     m->answer = out;
 }
 
+void world_forget_keys(struct lane_item *item) {
+    for (size_t i = 0; item->kind == LANE_BURST && i < item->key_count; i++) item->keys[i].use = 0;
+    if (item->kind != LANE_BURST) item->key_count = 0;
+}
+
 static void follower_answered(struct world *w, unsigned n, struct message *m) {
     struct lane *l = &w->lanes.lane[n];
     bool refused = memmem(m->answer.data, m->answer.end, "OOM", 3) != NULL;
-    for (struct lane_item *later = l->sent.head->next; later && w->off[OFF_SPREAD] && refused; later = later->next) later->key_count = 0;
+    for (struct lane_item *later = l->sent.head->next; later && w->off[OFF_SPREAD] && refused; later = later->next) world_forget_keys(later);
     if (m->taken_apart) say_done(m);
     lane_follower_answered(l, buf_slice(&m->answer));
 }
@@ -165,6 +173,7 @@ static void page(struct world *w, enum lane_side side, struct message *m) {
 }
 
 void world_answer(struct world *w, enum lane_side side, unsigned n) {
+    world_leave(w);
     struct message *m = messages_pop(&(*world_wire_at(w, side, n))->answered);
     if (!m) return;
     if (side == LANE_P) world_end_turn(w);
