@@ -113,6 +113,7 @@ static void send_parked(struct dual *d, struct list *parked) {
 }
 
 void dual_asks_turn(struct dual *d) {
+    if (d->peers != NULL) peers_turn(d->peers);
     for (unsigned i = 0; i < d->lanes.count; i++) send_parked(d, &d->parked[i]);
 }
 

@@ -121,8 +121,9 @@ void peers_cancel(struct peers *p, const struct ask *cancel) {
 
 static void tell_pin(struct peer *peer, const struct far_pin *pin) {
     struct buf out = {0};
-    peers_begin(&out, "PIN", 1 + pin->count);
+    peers_begin(&out, "PIN", 2 + pin->count);
     peers_number(&out, pin->id);
+    peers_number(&out, pin->epoch);
     buf_add(&out, buf_slice(&pin->words));
     stream_write(peer->stream, buf_slice(&out));
     buf_close(&out);
@@ -151,6 +152,8 @@ struct far_pin *peers_pin(struct peers *p, const struct effect *e, struct ask *a
     pin->ask = ask;
     pin->done = done;
     pin->since_us = p->dual->worker->now_us;
+    /* That in which it will leave; this loop may not have been released yet. */
+    pin->epoch = ask->epoch > p->dual->worker->epoch ? ask->epoch : p->dual->worker->epoch;
     resp_write_text(&pin->words, e->keys_unknown || e->barrier ? "all" : "some");
     pin->count = 1;
     for (size_t i = 0; i < e->key_count; i++) {

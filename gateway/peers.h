@@ -15,6 +15,10 @@
  * gateway has said SYNCED to the table with which it got them: until then a pin may be out there
  * that it does not know (it counts as a connection that is not known to be gone).
  *
+ * A PIN, as a DO, names the epoch in which its command leaves: who has not been released to that epoch
+ * yet lets it wait, with all that comes behind it. Else its lanes, in their old roles, would copy the
+ * key from the old primary side over what the command did at the new one.
+ *
  * Pins of a gateway that is in the table no more are gone: state has seen to it that its
  * connections are. Of a process before this one under the same name: SYNCED is said only when the
  * connections in its journal are known to be gone.
@@ -45,6 +49,7 @@ void peers_close(struct peers *peers); /* NULL is fine */
 /* There is a new table, and the lanes have taken it over. GAINED: there are new slots of ours. */
 void peers_on_table(struct peers *peers, bool gained);
 void peers_tick(struct peers *peers);
+void peers_turn(struct peers *peers); /* at the end of the loop's turn: we may have been released */
 /* The listener reads its certificate again, if it has one. */
 void peers_reload_tls(struct peers *peers);
 

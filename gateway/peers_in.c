@@ -116,6 +116,16 @@ static bool on_unblock(struct visitor *v, uint64_t id, bool with_error) {
 
 /* ---- pins ---- */
 
+/* Whoever sends it has been released, and we have not: for us the primary side is still the old one,
+ * and what we copied when it is unpinned would overwrite what the command did at the new one (C23).
+ * So it waits until we have changed roles, too, and what comes behind it likewise. */
+static bool is_early(struct visitor *v) {
+    const struct slice *argv = v->request.argv;
+    uint64_t epoch = 0;
+    if (v->holder == NULL || v->request.argc < 4 || !slice_equal(argv[0], SLICE("PIN"))) return false;
+    return peers_read_number(argv[2], &epoch) && epoch > v->peers->dual->worker->epoch;
+}
+
 static bool on_pin(struct visitor *v, uint64_t id, size_t argc, const struct slice *argv) {
     if (!holder_pin(&v->peers->holders, v->holder, id, argc, argv)) return false;
     write_answer(v, 'P', id, NULL);
@@ -167,8 +177,8 @@ static bool on_message(struct visitor *v, size_t argc, const struct slice *argv)
     if (slice_equal(argv[0], SLICE("DO"))) return on_do(v, argc, argv);
     if (slice_equal(argv[0], SLICE("CARRY"))) return peers_on_carry(v, argc, argv);
     if (hello || argc < 2 || !peers_read_number(argv[1], &number)) return false;
-    if (slice_equal(argv[0], SLICE("PIN")) && argc > 2)
-        return on_pin(v, number, argc - 2, argv + 2);
+    if (slice_equal(argv[0], SLICE("PIN")))
+        return argc > 3 && on_pin(v, number, argc - 3, argv + 3);
     if (slice_equal(argv[0], SLICE("CANCEL"))) return on_cancel(v, number);
     if (slice_equal(argv[0], SLICE("UNBLOCK")) && argc == 3)
         return on_unblock(v, number, slice_equal(argv[2], SLICE("1")));
@@ -182,17 +192,19 @@ static bool on_message(struct visitor *v, size_t argc, const struct slice *argv)
     return true;
 }
 
-static void on_bytes(void *self, struct slice bytes) {
-    struct visitor *v = self;
-    struct worker *w = v->peers->dual->worker;
-    worker_begin(w);
-    buf_add(&v->in, bytes);
+static void take_messages(struct visitor *v) {
     while (buf_size(&v->in) > 0) {
         struct why why = {0};
         size_t used = 0;
         enum step step =
             resp_request_next(&v->request, &peers_limits, buf_slice(&v->in), &used, &why);
         if (step == STEP_MORE) break;
+        if (step == STEP_DONE && v->request.argc > 0 && is_early(v)) {
+            v->early = true;
+            v->peers->early++;
+            stream_pause(v->stream);
+            break;
+        }
         bool fine = step == STEP_DONE && v->request.argc > 0 &&
                     on_message(v, v->request.argc, v->request.argv);
         if (!fine) {
@@ -202,13 +214,35 @@ static void on_bytes(void *self, struct slice bytes) {
         }
         buf_consume(&v->in, used);
     }
+}
+
+static void on_bytes(void *self, struct slice bytes) {
+    struct visitor *v = self;
+    struct worker *w = v->peers->dual->worker;
+    worker_begin(w);
+    buf_add(&v->in, bytes);
+    if (!v->early) take_messages(v);
     worker_run_ready(w);
+}
+
+void peers_turn(struct peers *p) {
+    if (p->early == 0) return;
+    for (struct list *next, *at = p->visitors.next; at != &p->visitors; at = next) {
+        next = at->next;
+        struct visitor *v = LIST_OWNER(at, struct visitor, link);
+        if (!v->early) continue;
+        v->early = false;
+        p->early--;
+        stream_resume(v->stream);
+        take_messages(v); /* it may be early still */
+    }
 }
 
 /* What it asked goes on, and is answered to nobody; what it has pinned stays so. */
 void visitor_close(struct visitor *v) {
     struct dual *d = v->peers->dual;
     if (v->holder != NULL) v->holder->visitor = NULL;
+    if (v->early) v->peers->early--;
     for (struct list *link; (link = list_pop(&v->asks)) != NULL;) {
         struct ask *ask = LIST_OWNER(link, struct ask, visit);
         ask->visitor = NULL;

@@ -29,8 +29,8 @@ struct peer {
 /* One of ours: keys that are pinned elsewhere for a command of this gateway. */
 struct far_pin {
     struct list link; /* peers->pins */
-    uint64_t id;
-    struct buf words; /* of PIN, behind the id */
+    uint64_t id, epoch;
+    struct buf words; /* of PIN, behind the epoch */
     size_t count;
     uint32_t acked; /* bits of peers */
     uint64_t since_us;
@@ -44,6 +44,7 @@ struct visitor {
     struct peers *peers;
     struct stream *stream;
     struct holder *holder; /* NULL before HELLO */
+    bool early;            /* its next message is a PIN of a later epoch than ours: it waits */
     struct buf in;
     struct resp_request request;
     struct list asks; /* struct ask.visit: not answered */
@@ -57,6 +58,7 @@ struct peers {
     uint32_t bits; /* in use */
     uint64_t next_id;
     uint64_t gained; /* the version with which we last got slots */
+    unsigned early;  /* visitors that wait for a release */
     bool unsynced;   /* the lanes were told of a connection that is not known to be gone */
 };
 

@@ -42,6 +42,7 @@ part "the simulated Redis, a million commands" /usr/bin/python3 tests/e2e/test_m
 part "lanes under a load of everything" /usr/bin/python3 tests/e2e/test_lanes_load.py --long
 part "lanes of two gateways, all troubles, keys of 5 million elements" /usr/bin/python3 tests/e2e/test_lanes_everything.py --long
 part "lanes, a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_lanes_kill.py --long
+part "lanes, a gateway that is released late" /usr/bin/python3 tests/e2e/test_lanes_late.py --long
 part "unit tests and snapshots, under TSan" make -s -j"$(nproc)" tsan
 part "a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_bridge_steps.py --long
 for round in $(seq 1 "${SIM_ROUNDS:-30}"); do

@@ -100,8 +100,9 @@ def test_clients_of_both_write_everywhere():
     with bridge("many-calm") as b:
         gates = begin(b)
 
-        def calm(_):
+        def calm(writers):
             time.sleep(6)
+            wait("every client gets through", lambda: all(w.done > 100 for w in writers))
 
         writers = with_writers(b, gates, calm)
         assert all(w.done > 100 for w in writers), [w.done for w in writers]
@@ -157,8 +158,7 @@ def test_each_gateway_is_killed_in_turn():
                 wait("the other has all slots", lambda: gates[other].lanes()["owned_slots"] == 16384, 30)
                 time.sleep(1)
                 before = sum(w.done for w in writers if w.gateway is gates[other])
-                time.sleep(2)
-                assert sum(w.done for w in writers if w.gateway is gates[other]) > before + 50, "clients of the living stand still"
+                wait("clients of the living go on", lambda: sum(w.done for w in writers if w.gateway is gates[other]) > before + 50)
                 b.restart(role)
                 wait("slots are dealt out again", lambda: min(owned(gates)) > 5000)
                 time.sleep(1)
@@ -182,8 +182,7 @@ def test_without_state_all_goes_on_but_for_a_dead_gateway():
             b.kill("state")
             time.sleep(1)
             before = [w.done for w in writers]
-            time.sleep(2)
-            assert all(w.done > d + 20 for w, d in zip(writers, before)), "clients need state"
+            wait("clients go on without state", lambda: all(w.done > d + 20 for w, d in zip(writers, before)))
             assert all(w.broken == 0 for w in writers)
             b.kill("gateway2")
             time.sleep(5)
