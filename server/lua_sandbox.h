@@ -50,6 +50,8 @@ void lua_base_open(lua_State *lua);
 void lua_table_open(lua_State *lua);
 void lua_string_open(lua_State *lua);
 void lua_random_open(lua_State *lua);
+/* A script begins: chance goes on, or is (KNOWN) the same for each. */
+void lua_random_begin(bool known);
 void lua_bit_open(lua_State *lua);
 void lua_struct_open(lua_State *lua);
 void lua_json_open(lua_State *lua);

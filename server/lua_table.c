@@ -71,11 +71,18 @@ void lua_table_open(lua_State *lua) {
 /* ---- math.random: the 48-bit generator that POSIX describes, so that a seed gives the same
  * numbers everywhere, as in Redis ---- */
 
-static uint64_t random_state = UINT64_C(0x1234ABCD330E);
+#define RANDOM_SEED(seed) (((uint64_t)(uint32_t)(seed) << 16) + 0x330E)
+
+static uint64_t random_own = UINT64_C(0x1234ABCD330E), random_known, *random_state = &random_own;
+
+void lua_random_begin(bool known) {
+    random_known = RANDOM_SEED(0);
+    random_state = known ? &random_known : &random_own;
+}
 
 static int32_t random_next(void) {
-    random_state = (random_state * UINT64_C(0x5DEECE66D) + 0xB) & ((UINT64_C(1) << 48) - 1);
-    return (int32_t)(random_state >> 17);
+    *random_state = (*random_state * UINT64_C(0x5DEECE66D) + 0xB) & ((UINT64_C(1) << 48) - 1);
+    return (int32_t)(*random_state >> 17);
 }
 
 static void check_running(lua_State *lua, const char *name) {
@@ -107,7 +114,7 @@ static int run_random(lua_State *lua) {
 
 static int run_randomseed(lua_State *lua) {
     check_running(lua, "randomseed");
-    random_state = ((uint64_t)(uint32_t)luaL_checkint(lua, 1) << 16) + 0x330E;
+    *random_state = RANDOM_SEED(luaL_checkint(lua, 1));
     return 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include "lib/base/fs.h"
 #include "server/function.h"
+#include "server/script.h"
 #include "server/value_rdb.h"
 
 #include <fcntl.h>
@@ -21,6 +22,10 @@ enum err rdb_has_no_streams(unsigned version, int db, struct slice key, struct w
                    version, key.size > 100 ? 100 : (int)key.size, (const char *)key.data, db);
 }
 
+static void put_script(void *ctx, struct slice body) {
+    rdb_writer_aux(ctx, SLICE("lua"), body);
+}
+
 void rdb_put_head(struct engine *engine, struct rdb_writer *writer,
                   const struct rdb_save_options *options) {
     if (options->version < AUX_VERSION_MIN) return; /* there are no words for it */
@@ -35,6 +40,7 @@ void rdb_put_head(struct engine *engine, struct rdb_writer *writer,
         rdb_writer_aux_number(writer, SLICE("repl-offset"), options->place.offset);
     }
     rdb_writer_aux_number(writer, SLICE("aof-base"), options->aof_base);
+    script_tell_learned(engine, writer, put_script);
     const struct checkpoints *all = &persistence_of(engine)->checkpoints;
     for (size_t i = 0; i < all->count; i++) {
         char name[sizeof CHECKPOINT_AUX_PREFIX + CHECKPOINT_NAME_SIZE_MAX];

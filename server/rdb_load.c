@@ -12,6 +12,7 @@
 #include "server/function.h"
 #include "server/load_team.h"
 #include "server/loading.h"
+#include "server/script.h"
 #include "server/value_rdb.h"
 
 #include <fcntl.h>
@@ -87,6 +88,8 @@ static enum err load_aux(void *self, struct slice name, struct slice value, stru
         loader->place->offset = number;
     } else if (slice_equal(name, SLICE("used-mem")) && to_int(value, &number)) {
         persistence_of(loader->engine)->loading_used_memory = number;
+    } else if (slice_equal(name, SLICE("lua"))) {
+        script_learn(loader->engine, value);
     } else if (slice_equal(name, SLICE("repl-stream-db")) && to_int(value, &number)) {
         loader->place->db = number;
     } else if (slice_starts(name, SLICE(CHECKPOINT_AUX_PREFIX)) ||

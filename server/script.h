@@ -59,6 +59,7 @@ struct script_entry {
     uint32_t flags;
     int function; /* reference in the registry of the interpreter */
     size_t size_bytes;
+    void *body; /* of one that a master or a file sent; owned; NULL: of others */
 };
 
 struct engine_scripts {
@@ -104,6 +105,10 @@ uint32_t script_adjust_flags(uint32_t command_flags, uint32_t script_flags);
 
 /* Execute a command for the script. NULL: its reply is in run->vm->client->out. Else the error. */
 const char *script_call(struct script_run *run, int argc, struct slice *argv);
+/* script_order.c: a master or a file sent it, and it has to do what it did there; then REPLY (RESP2)
+ * of a command whose order is chance is sorted. */
+bool script_is_obeyed(const struct script_run *run);
+void script_order_reply(const struct command *spec, struct buf *reply);
 
 /* ---- script_busy.c ---- */
 
@@ -120,6 +125,12 @@ const char *script_busy_error(const struct engine *engine);
 /* ---- script_commands.c ---- */
 
 void script_commands_bind(struct engine *engine);
+/* A script that a master of before 7.0 may name by EVALSHA: its RDB has it as an aux field `lua`, and
+ * so has ours, because the stream may go on after a restart. TELL is called for all of those, and for
+ * those that a master sent since. */
+void script_learn(struct engine *engine, struct slice body);
+void script_tell_learned(const struct engine *engine, void *ctx,
+                         void (*tell)(void *ctx, struct slice body));
 /* The SHA1 of BYTES in hex; SHA has room for 41. */
 void script_sha(struct slice bytes, char *sha);
 /* The SHA of the script that C's request names (EVAL: computed once for a request). False: no SHA.

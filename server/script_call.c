@@ -23,10 +23,6 @@ static const struct command *resolve(struct engine *engine, int argc, const stru
     return engine->uses[whole->index].run ? whole : NULL;
 }
 
-static bool obeyed(const struct script_run *run) {
-    return run->caller->flags & (CLIENT_MASTER | CLIENT_LOADING);
-}
-
 /* State that may refuse a write, as long as the script wrote nothing. The gates reply themselves.
  */
 static const char *check_write(struct script_run *run, const struct command *spec, bool *replied) {
@@ -34,7 +30,7 @@ static const char *check_write(struct script_run *run, const struct command *spe
     *replied = false;
     if (run->readonly && spec->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE))
         return "ERR Write commands are not allowed from read-only scripts.";
-    if (!(spec->flags & COMMAND_WRITE) || run->wrote || obeyed(run)) return NULL;
+    if (!(spec->flags & COMMAND_WRITE) || run->wrote || script_is_obeyed(run)) return NULL;
     if (engine->role == ROLE_REPLICA && engine->settings.replica_read_only)
         return "READONLY You can't write against a read only replica.";
     *replied = !gates_admit(run->vm->client, spec);
@@ -43,7 +39,7 @@ static const char *check_write(struct script_run *run, const struct command *spe
 
 static bool memory_refuses(const struct script_run *run, const struct command *spec) {
     const struct engine *engine = run->vm->engine;
-    return !run->allow_oom && engine->settings.maxmemory && !obeyed(run) && !run->wrote &&
+    return !run->allow_oom && engine->settings.maxmemory && !script_is_obeyed(run) && !run->wrote &&
            engine->over_memory && spec->flags & COMMAND_DENYOOM;
 }
 
@@ -83,7 +79,7 @@ static const char *refusal(struct script_run *run, const struct command *spec, i
 static const char *check_slots(struct script_run *run, const struct command *spec) {
     struct client *caller = run->caller;
     int slot;
-    if (run->vm->engine->cluster == NULL || obeyed(run)) return NULL;
+    if (run->vm->engine->cluster == NULL || script_is_obeyed(run)) return NULL;
     const char *error = cluster_refuses_call(run->vm->client, caller, spec, &slot);
     if (error || slot < 0 || run->cross_slot) return error;
     if (caller->slot < 0) caller->slot = slot;
@@ -117,6 +113,7 @@ const char *script_call(struct script_run *run, int argc, struct slice *argv) {
     run->vm->in_command = true;
     execute_call(c);
     run->vm->in_command = false;
+    if (script_is_obeyed(run)) script_order_reply(spec, &c->out);
     (void)propagate_aim(engine, before);
     return NULL;
 }

@@ -114,9 +114,32 @@ static struct script_entry *add_script(struct client *c, struct slice body, cons
     entry->flags = flags;
     entry->function = job.function;
     entry->size_bytes = body.size;
+    if (c->flags & (CLIENT_MASTER | CLIENT_LOADING)) {
+        entry->body = mem_dup(body.data, body.size);
+        engine->scripts->cache_bytes += body.size;
+    }
     table_add(&engine->scripts->cache, entry);
     engine->scripts->cache_bytes += sizeof *entry + body.size;
     return entry;
+}
+
+/* A body that does not compile would never have been called: nobody hears of it. */
+void script_learn(struct engine *engine, struct slice body) {
+    char sha[41];
+    struct client *c = client_new_fake(engine, CLIENT_FAKE | CLIENT_MUTE | CLIENT_LOADING);
+    script_sha(body, sha);
+    (void)add_script(c, body, sha);
+    client_free_fake(c);
+}
+
+void script_tell_learned(const struct engine *engine, void *ctx,
+                         void (*tell)(void *ctx, struct slice body)) {
+    const struct engine_scripts *all = engine->scripts;
+    if (all == NULL || all->eval == NULL) return;
+    struct table_iter iter;
+    table_iter_init(&iter, &all->cache);
+    for (const struct script_entry *entry; (entry = table_iter_next(&iter)) != NULL;)
+        if (entry->body) tell(ctx, slice_from(entry->body, entry->size_bytes));
 }
 
 static void flush(struct engine *engine) {
@@ -124,7 +147,10 @@ static void flush(struct engine *engine) {
     if (all->eval == NULL) return;
     struct table_iter iter;
     table_iter_init(&iter, &all->cache);
-    for (struct script_entry *entry; (entry = table_iter_next(&iter)) != NULL;) mem_free(entry);
+    for (struct script_entry *entry; (entry = table_iter_next(&iter)) != NULL;) {
+        mem_free(entry->body);
+        mem_free(entry);
+    }
     table_close(&all->cache);
     all->cache_bytes = 0;
     script_vm_close(all->eval);

@@ -85,9 +85,29 @@ def read_stream(r, key):
     return info[b"length"], info[b"last-generated-id"], raw(r, "XRANGE", key, "-", "+"), sorted(groups)
 
 
+def registers(value):
+    """Of a HyperLogLog; versions keep the same ones as a sparse or a dense string. None: it is none."""
+    if value[:4] != b"HYLL" or len(value) < 16 or value[4] > 1:
+        return None
+    if value[4] == 0:
+        bits = int.from_bytes(value[16:], "little")
+        return bytes(bits >> 6 * i & 63 for i in range(16384)) if len(value) == 16 + 12288 else None
+    out, at = bytearray(), 16
+    while at < len(value):
+        code = value[at]
+        if code & 0xC0 == 0x40:
+            out += bytes(((code & 63) << 8 | value[at + 1]) + 1)
+            at += 1
+        else:
+            out += bytes([(code >> 2 & 31) + 1] * ((code & 3) + 1)) if code & 0x80 else bytes((code & 63) + 1)
+        at += 1
+    return bytes(out) if len(out) == 16384 else None
+
+
 def read_value(r, kind, key):
     if kind == b"string":
-        return r.get(key)
+        value = r.get(key)
+        return registers(value) or value if value else value
     if kind == b"list":
         return r.lrange(key, 0, -1)
     if kind == b"set":
@@ -114,10 +134,10 @@ def read_deadlines(r, keys, exact):
     return [(began + left, ended + left) if left >= 0 else None for left in answers]
 
 
-def walk(port, databases=16):
+def walk(port, databases=16, password=None):
     everything = {}
     for db in range(databases):
-        with redis.Redis(port=port, db=db, socket_timeout=60) as r:
+        with redis.Redis(port=port, db=db, socket_timeout=60, password=password) as r:
             exact = version_of(r) >= (7, 0, 0)
             keys = [k for k in r.scan_iter(count=1000) if not k.startswith(b"drawbridge:")]
             for first in range(0, len(keys), 50):
@@ -160,8 +180,9 @@ def differences(a, b, tolerance_ms=0, most=10):
 
 SINCE = {  # words of a command, or of an option
     "LMOVE": (6, 2), "COPY": (6, 2), "GETDEL": (6, 2), "GEOSEARCHSTORE": (6, 2), "XAUTOCLAIM": (6, 2), "CREATECONSUMER": (6, 2), "MINID": (6, 2),
-    "KEEPTTL": (6, 0), "ZPOPMIN": (5, 0), "UNLINK": (4, 0), "SWAPDB": (4, 0), "BITFIELD": (3, 2), "GEOADD": (3, 2), "HSETNX": (2, 0), "PXAT": (6, 2),
-    "GETEX": (6, 2), "ZRANGESTORE": (6, 2), "ZDIFFSTORE": (6, 2), "GT": (6, 2), "NX7": (7, 0), "LMPOP": (7, 0), "ZMPOP": (7, 0), "SPUBLISH": (7, 0)}
+    "KEEPTTL": (6, 0), "ZPOPMIN": (5, 0), "ZPOPMAX": (5, 0), "UNLINK": (4, 0), "SWAPDB": (4, 0), "BITFIELD": (3, 2), "GEOADD": (3, 2), "HSETNX": (2, 0), "PXAT": (6, 2),
+    "FUNCTION": (7, 0), "NOMKSTREAM": (6, 2), "LIMIT": (6, 2), "ENTRIESADDED": (7, 0), "ENTRIESREAD": (7, 0), "GET": (6, 2), "LT": (6, 2), "BLMOVE": (6, 2),
+    "SMISMEMBER": (6, 2), "CH": (3, 2), "INCR": (0,), "GETEX": (6, 2), "ZRANGESTORE": (6, 2), "ZDIFFSTORE": (6, 2), "GT": (6, 2), "NX7": (7, 0), "LMPOP": (7, 0), "ZMPOP": (7, 0), "SPUBLISH": (7, 0)}
 
 
 class PeerLoad(Load):
@@ -175,10 +196,10 @@ class PeerLoad(Load):
     def run(self):
         class Raw:  # answers as they come
             def __init__(self, server):
-                self.port = server.port
+                self.server = server
 
             def client(self, db):
-                client = redis.Redis(port=self.port, db=db, socket_timeout=60)
+                client = self.server.client(db)
                 client.response_callbacks.clear()
                 return client
         self.server = Raw(self.server)
@@ -189,6 +210,12 @@ class PeerLoad(Load):
         if any(SINCE.get(word, (0,)) > v for word in words if isinstance(word, str)):
             return False
         name = words[0]
+        if v < (7, 0) and (name == "EVAL" and self.more and "redis.call('COPY'" in words[1] or name == "EVAL" and "SPOP" in words[1]):
+            return False
+        if v < (7, 0) and name in ("EXPIRE", "PEXPIRE", "PEXPIREAT") and len(words) > 3:
+            return False
+        if v < (6, 2) and name == "GEOADD" and len(words) > 5 or v < (3, 2) and (name == "RESTORE" or name == "ZADD" and len(words) > 4):
+            return False
         if name == "HSET" and len(words) > 4 and v < (4, 0):
             return False
         if name in ("SPOP", "LPOP", "RPOP") and len(words) > 2 and v < ((3, 2) if name == "SPOP" else (6, 2)):
@@ -234,6 +261,8 @@ class PeerLoad(Load):
                 payload = self.server.client(0).execute_command("DUMP", words[1])
                 words = ("RESTORE", words[2], self.random.choice((0, 5000)), payload, "REPLACE") if payload else ("PING",)
             if self.knows(words):
+                if self.made_for < (7, 0) and words[0] == "XADD":
+                    words = tuple(f"{self.entry}-{self.random.randrange(1, 9)}" if isinstance(w, str) and w.endswith("-*") else w for w in words)
                 return words
 
     def some(self, clients):
@@ -246,7 +275,7 @@ class PeerLoad(Load):
         try:
             answers = pipeline.execute(raise_on_error=False)
         except redis.ResponseError as error:
-            if "EXECABORT" not in str(error):
+            if "EXECABORT" not in str(error) and "OOM" not in str(error):
                 raise
             return
         for answer in answers:
@@ -254,7 +283,7 @@ class PeerLoad(Load):
                     "wrongtype", "no such key", "index out", "hash value", "value is not", "resulting", "increment", "source and dest", "nogroup", "busygroup",
                     "the id specified", "the xgroup", "xx and nx", "gt, lt", "user_script", "error running script", "err error running", "busykey", "xgroup",
                     "the entries_added", "script", "oom", "invalid first", "one or more scores", "wrong type", "library", "function", "syntax error, limit cannot")) \
-                    and "WRONGTYPE" not in str(answer):
+                    and not any(word in str(answer) for word in ("WRONGTYPE", "OOM")):
                 raise answer
         if r.random() < 0.002:
             clients[0].execute_command(*r.choice((("FLUSHDB",), ("SWAPDB", 1, 2)) if self.swaps else (("FLUSHDB",),)))

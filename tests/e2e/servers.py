@@ -65,6 +65,7 @@ class Folder:
 
 class Server:
     program = ()
+    password = None
 
     def __init__(self, folder, name, *options, port=None, start=True):
         self.port = port or free_port()
@@ -93,7 +94,7 @@ class Server:
         return self.client().ping()
 
     def client(self, db=0, **options):
-        return redis.Redis(port=self.port, db=db, socket_timeout=60, **options)
+        return redis.Redis(port=self.port, db=db, socket_timeout=60, password=self.password, **options)
 
     def kill(self, how=signal.SIGKILL):
         if self.process and self.process.poll() is None:

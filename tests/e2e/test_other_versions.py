@@ -1,0 +1,216 @@
+#!/usr/bin/python3
+"""Real servers of other versions, in the folder that PEERS names (peers.py): as replicas and masters of ours, their files and ours.
+
+    PEERS=/folder test_other_versions.py [--long] [part of a test's name] ... [--only 5.0]
+
+Without PEERS nothing is run. What was seen with which version: docs/VERSIONS.md."""
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import redis
+from peers import Peer, PeerLoad, absent, differences, peers, walk
+from servers import Folder, Ours, Relay, wait_until
+
+LONG = "--long" in sys.argv
+SECONDS = 4 if LONG else 1
+OLDEST = ((2, 8), (3, 2), (4, 0), (5, 0), (6, 0), (6, 2), (7, 0))
+RDB = {(2, 8): 6, (3, 2): 7, (4, 0): 8, (5, 0): 9, (6, 2): 9, (7, 0): 10, (7, 2): 10, (8, 0): 10}
+SCRIPTS = (
+    "for i = 1, 5 do redis.call('INCR', 'n' .. i) end return redis.call('SET', KEYS[1], ARGV[1])",
+    "for i = 1, 3 do redis.call('RPUSH', KEYS[2], math.random(1000000)) end return redis.call('LLEN', KEYS[2])",
+    "local all = redis.call('SMEMBERS', KEYS[3]) for i, m in ipairs(all) do redis.call('SET', KEYS[1], m) end return #all",
+    "redis.call('SET', KEYS[1], 'before an error') return redis.call('LPUSH', KEYS[1], 'x')",
+    "redis.call('SET', KEYS[1], cjson.encode({a = ARGV[1]}) .. struct.pack('>I', 7)) redis.call('PEXPIRE', KEYS[1], 20000) return 1",
+    "redis.call('SELECT', 2) redis.call('SET', KEYS[1], tostring(0.1 + 0.2)) return redis.sha1hex('x')",
+)
+
+
+class ScriptLoad(PeerLoad):
+    """Scripts without chance, as Redis before 5.0 sends them to its replicas word by word."""
+
+    def knows(self, words):
+        """Redis before 6.0 tells its replicas INCRBYFLOAT as a SET, and they lose the deadline; so do stock ones."""
+        keeps = self.made_for >= (6, 0) or not str(words[1] if len(words) > 1 else "").startswith("f") or words[0] not in ("PEXPIRE", "EXPIRE", "PEXPIREAT")
+        return keeps and super().knows(words)
+
+    def one(self):
+        r = self.random
+        if r.random() < 0.06:
+            return ("EVAL", r.choice(SCRIPTS), 3, f"s{r.randrange(self.keys)}", f"l{r.randrange(self.keys)}", f"e{r.randrange(self.keys)}", f"v{r.random()}")
+        return super().one()
+
+
+def oldest_for(peer):
+    fitting = [v for v in OLDEST if v <= peer.version[:2]]
+    return "{}.{}".format(*fitting[-1])
+
+
+def offset(server):
+    info = server.info("replication")
+    return info["master_repl_offset"] if info["role"] == "master" else info["slave_repl_offset"]
+
+
+def wait_linked(replica):
+    wait_until(f"{replica.log}: the link is up", lambda: replica.info("replication")["master_link_status"] == "up", 40)
+
+
+def evict(server):
+    r = server.client()
+    r.config_set("maxmemory", max(r.info("memory")["used_memory"] - 100_000, 1))
+    time.sleep(0.1)
+    r.config_set("maxmemory", 0)
+
+
+def check_equal(what, tolerance_ms, master, *replicas):
+    for i in range(25):
+        master.client().set(f"sure{i}", i)
+    for replica in replicas:
+        wait_until(f"{replica.log} has everything", lambda: offset(replica) >= offset(master))
+    want = walk(master.port, password=master.password)
+    for replica in replicas:
+        found = differences(want, walk(replica.port), tolerance_ms)
+        if found:  # something may have been on its way
+            time.sleep(1)
+            found = differences(walk(master.port, password=master.password), walk(replica.port), tolerance_ms)
+        assert not found, f"{what}: master | replica\n" + "\n".join(found)
+    return len(want)
+
+
+def life(folder, master, replica, relay, made_for, start_load, tolerance_ms):
+    """Under load: links that break, evictions, the replica restarted and killed. How many partial syncs there were of how many breaks."""
+    before = master.info("stats")
+    for round_ in range(3):
+        load = start_load(folder.seed + round_)
+        load.start()
+        time.sleep(SECONDS / 2)
+        relay.cut()
+        time.sleep(0.2)
+        relay.open()
+        wait_linked(replica)
+        evict(master)
+        time.sleep(SECONDS / 2)
+        load.stop()
+        keys = check_equal(f"after break {round_}", tolerance_ms, master, replica)
+    stats = master.info("stats")
+    partial = stats["sync_partial_ok"] - before["sync_partial_ok"]
+    assert partial == 3 and stats["sync_full"] == before["sync_full"], f"3 breaks: {partial} partial syncs, {stats['sync_full'] - before['sync_full']} full ones"
+    return keys
+
+
+def restart(folder, master, replica, start_load, tolerance_ms, how):
+    load = start_load(folder.seed + 10)
+    load.start()
+    if how == "kill":
+        replica.kill()
+    else:
+        replica.shutdown("SAVE")
+    replica.start(wait=False)
+    wait_until("it answers again", lambda: replica.client().ping())
+    wait_linked(replica)
+    time.sleep(SECONDS / 2)
+    load.stop()
+    check_equal(f"after {how}", tolerance_ms, master, replica)
+
+
+def test_a_replica_of_ours(peer):
+    for diskless in ("yes", "no"):
+        with Folder("peer-replica") as folder:
+            master = Ours(folder, "master", "--repl-backlog-size", "64mb", "--repl-ping-replica-period", "1", "--maxmemory-policy", "allkeys-lru",
+                          "--oldest-replica", oldest_for(peer), "--repl-diskless-sync", diskless)
+            relay = Relay(master.port)
+            start_load = lambda seed: PeerLoad(master, seed, streams=peer.version >= (5, 0, 0), more=True, keys=60)
+            load = start_load(folder.seed)
+            load.swaps = peer.version >= (4, 0, 0)
+            load.start()
+            time.sleep(SECONDS)
+            replica = peer(folder, "replica", "--slaveof", "127.0.0.1", str(relay.port), *(("--repl-diskless-load", "swapdb") if diskless == "yes" and peer.version >= (6, 0, 0) else ()))
+            wait_linked(replica)
+            load.stop()
+            check_equal("after the full sync", 0, master, replica)
+            fulls = master.info("stats")["sync_full"]
+            def quiet(seed):
+                load = start_load(seed)
+                load.swaps = peer.version >= (4, 0, 0)
+                return load
+            keys = life(folder, master, replica, relay, (7, 0), quiet, 0)
+            fulls = master.info("stats")["sync_full"]
+            restart(folder, master, replica, quiet, 0, "a restart")
+            goes_on = master.info("stats")["sync_full"] == fulls
+            assert goes_on == (peer.version >= (4, 0, 0)), f"a clean restart of {peer.name}: partial {goes_on}"
+            restart(folder, master, replica, quiet, 0, "kill")
+            r = master.client()
+            r.set("waited", "for")
+            assert r.wait(1, 5000) == 1
+            r.config_set("min-replicas-to-write", 1)
+            r.set("still", "written")
+            replica.kill()
+            wait_until("it is gone", lambda: master.info("replication")["connected_slaves"] == 0)
+            try:
+                r.set("x", 1)
+                raise AssertionError("written without a replica")
+            except redis.ResponseError as error:
+                assert "NOREPLICAS" in str(error), error
+            print(f"    {peer.name}, {'diskless' if diskless == 'yes' else 'by a file'}: {keys} keys equal, partial syncs after breaks{' and a restart' if goes_on else ''}", flush=True)
+
+
+def test_a_master_of_ours(peer):
+    for diskless, load_from in (("no", "disabled"), ("yes", "swapdb")):
+        with Folder("peer-master") as folder:
+            tolerance = 0 if peer.version >= (7, 0, 0) else 60000  # spans of time, counted from when they come: also after a break
+            master = peer(folder, "master", "--repl-backlog-size", "64mb", "--repl-ping-slave-period", "1", "--maxmemory-policy", "allkeys-lru", "--requirepass", "secret",
+                          "--repl-diskless-sync", diskless, start=False)
+            master.password = "secret"
+            master.start()
+            old = peer.version < (7, 0, 0)
+            start_load = lambda seed: ScriptLoad(master, seed, made_for=peer.version, streams=True, more=True, keys=60)
+            load = start_load(folder.seed)
+            load.start()
+            time.sleep(SECONDS)
+            relay = Relay(master.port)
+            ours = Ours(folder, "ours", "--replicaof", "127.0.0.1", str(relay.port), "--masterauth", "secret", "--repl-diskless-load", load_from)
+            wait_linked(ours)
+            load.stop()
+            check_equal("after the full sync", tolerance, master, ours)
+            keys = life(folder, master, ours, relay, peer.version, start_load, tolerance)
+            fulls = master.info("stats")["sync_full"]
+            restart(folder, master, ours, start_load, tolerance, "a restart")
+            goes_on = master.info("stats")["sync_full"] == fulls
+            restart(folder, master, ours, start_load, tolerance, "kill")
+            r = master.client()
+            r.set("waited", "for")
+            if peer.version >= (3, 0, 0):
+                assert r.execute_command("WAIT", 1, 5000) == 1
+            print(f"    {peer.name}, {'diskless' if diskless == 'yes' else 'by a file'}: {keys} keys equal, partial syncs after breaks{' and a restart' if goes_on else ''}", flush=True)
+
+
+def main():
+    words = [w for w in sys.argv[1:] if not w.startswith("-")]
+    only = [words.pop(words.index(w)) for w in sys.argv[1:] if w.replace(".", "").isdigit() or w in ("valkey", "redis")]
+    found = peers(*only)
+    if not found:
+        print("test_other_versions: PEERS names no folder with redis-server-X.Y.Z or valkey-server-X.Y.Z: nothing was run")
+        return
+    if not only:
+        print(f"    absent: {', '.join(absent()) or 'none'}", flush=True)
+    failed = 0
+    for name, test in list(globals().items()):
+        if not name.startswith("test_") or (words and not any(w in name for w in words)):
+            continue
+        for peer in found:
+            began = time.time()
+            try:
+                test(peer)
+                print(f"  {name}, {peer.name}: {time.time() - began:.1f} s", flush=True)
+            except Exception as error:  # the next version is tried all the same
+                failed += 1
+                print(f"  {name}, {peer.name}: FAILED: {type(error).__name__}: {str(error)[:3000]}", flush=True)
+                if os.environ.get("TRACE"):
+                    raise
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
