@@ -109,6 +109,7 @@ static enum err start_snapshot(struct aof *aof, struct why *why) {
                                  .path = aof->rewrite_temp,
                                  .aof_base = true,
                                  .plain = !aof->engine->settings.aof_use_rdb_preamble,
+                                 .what = "aof-rewrite",
                                  .owner = aof,
                                  .ended = snapshot_ended};
     aof->rewrite_began_ms = aof->last_rewrite_try_ms = aof->engine->now_ms;

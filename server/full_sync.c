@@ -174,6 +174,7 @@ void full_sync_begin(struct replica *first) {
                                  .version = version < oldest ? version : oldest,
                                  .slots = first->slots,
                                  .path = first->temp,
+                                 .what = "full-sync",
                                  .owner = sync,
                                  .batch = take_batch,
                                  .ended = ended};

@@ -405,8 +405,8 @@ void master_link_set_master(struct replication *r, struct slice host, int64_t po
         obey_begin(link, r->selected_db);
         link->down_since_ms = r->engine->now_ms;
     }
-    /* Our replicas ask again and learn then from whom the stream comes. */
-    replicas_disconnect(r);
+    /* Our replicas stay: they are cut off when it turns out that the history is another one, which
+     * is when a copy of it is whole (adopt_history), or it goes on under another id (continued). */
     link->state = LINK_WAIT;
     link->retry_at_ms = 0;
     link->last_io_ms = replication_now_ms(r);

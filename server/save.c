@@ -90,6 +90,7 @@ enum err bgsave_start(struct engine *engine, struct why *why) {
     struct snapshot_want want = {.scope = SNAPSHOT_ALL,
                                  .version = (unsigned)engine->settings.rdb_version,
                                  .path = p->bgsave_temp,
+                                 .what = "bgsave",
                                  .owner = engine,
                                  .ended = bgsave_ended};
     p->dirty_at_bgsave = engine->dirty;
@@ -229,7 +230,7 @@ static bool disk_gate(struct client *c, const struct command *command) {
     return false;
 }
 
-/* How long the walks of snapshots keep others waiting. */
+/* How long the walks of snapshots keep others waiting, and how far those are that are under way. */
 static void snapshot_info(const struct engine *engine, struct buf *out) {
     const struct snapshot_turns *turns = snapshot_turns(engine);
     if (turns == NULL) return;
@@ -246,6 +247,13 @@ static void snapshot_info(const struct engine *engine, struct buf *out) {
                (unsigned long long)hist_quantile(worked, 0.999),
                (unsigned long long)hist_max(worked),
                (unsigned long long)(hist_count(worked) - hist_count_to(worked, 200)));
+    struct snapshot_about about;
+    for (unsigned place = 0; place < SNAPSHOTS_MAX; place++)
+        if (snapshot_about(engine, place, &about))
+            buf_printf(out,
+                       "drawbridge_snapshot_%u:for=%s,keys=%llu,keys_total=%llu,seconds=%llu\r\n",
+                       place, about.what, (unsigned long long)about.keys,
+                       (unsigned long long)about.keys_total, (unsigned long long)about.seconds);
 }
 
 /* What loads, how far it is, and when it will be done if it goes on as it did. */

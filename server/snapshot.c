@@ -333,6 +333,15 @@ void snapshot_progress(const struct snapshot *s, uint64_t *done, uint64_t *total
     for (int i = 0; i < s->engine->db_count; i++) *total += s->sizes[i];
 }
 
+bool snapshot_about(const struct engine *engine, unsigned place, struct snapshot_about *about) {
+    const struct snapshot *s = engine->snapshots ? engine->snapshots->slots[place] : NULL;
+    if (s == NULL) return false;
+    about->what = !s->writer ? "nobody" : s->want.what ? s->want.what : "unnamed";
+    about->seconds = (clock_mono_us(engine->clock) - s->began_us) / 1000000;
+    snapshot_progress(s, &about->keys, &about->keys_total);
+    return true;
+}
+
 const struct snapshot_turns *snapshot_turns(const struct engine *engine) {
     return engine->snapshots ? &engine->snapshots->turns : NULL;
 }

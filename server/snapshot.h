@@ -65,6 +65,7 @@ struct snapshot_want {
     struct snapshot_sink *sink; /* lives until `ended`; NULL: none */
     const char *path; /* the maker writes, syncs and closes this file; NULL: batches. Copied. */
     bool aof_base;    /* the RDB is the base of an AOF: says so in its aux fields */
+    const char *what; /* for INFO, a word that stays */
     void *owner;      /* given back in the calls below */
     void (*batch)(void *owner, struct slice bytes); /* bytes die when it returns */
     void (*ended)(void *owner, enum err err,
@@ -94,8 +95,18 @@ bool snapshot_may_start(const struct engine *engine);
 /* Keys that are captured, and how many there were at the start. */
 void snapshot_progress(const struct snapshot *snapshot, uint64_t *done, uint64_t *total);
 
-/* The turns of all walks since the start of the process, or CONFIG RESETSTAT, in microseconds: how long they took, and
- * how much processor time (the rest is what others on the machine took). NULL: there were none. */
+/* One that has keys to walk over, for INFO. */
+struct snapshot_about {
+    const char *what;          /* whom it is for; "nobody": it was dropped, and only marks keys */
+    uint64_t keys, keys_total; /* captured; in the databases at the start */
+    uint64_t seconds;          /* since then */
+};
+/* False: there is none in this place; PLACE < SNAPSHOTS_MAX. */
+bool snapshot_about(const struct engine *engine, unsigned place, struct snapshot_about *about);
+
+/* The turns of all walks since the start of the process, or CONFIG RESETSTAT, in microseconds: how
+ * long they took, and how much processor time (the rest is what others on the machine took). NULL:
+ * there were none. */
 struct snapshot_turns {
     struct hist took, worked;
 };

@@ -135,6 +135,7 @@ enum err survey_start(struct engine *engine, const struct survey_want *want,
                                    .db = want->db,
                                    .plain = true,
                                    .sink = &s->sink,
+                                   .what = "digests",
                                    .owner = s,
                                    .ended = snapshot_ended};
     s->want = *want;

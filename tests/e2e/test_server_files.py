@@ -153,5 +153,29 @@ def test_a_rewrite_that_is_not_wanted_any_more_leaves_nothing():
         assert r.execute_command("DEBUG", "DIGEST") == digest and r.get("count") == b"8"
 
 
+def test_info_tells_how_far_each_snapshot_is():
+    with Folder("files-progress") as folder:
+        ours = Ours(folder, "ours", "--appendonly", "yes")
+        r = ours.client()
+        r.execute_command("DEBUG", "POPULATE", 3010)
+        r.config_set("rdb-key-save-delay", 20_000)
+        replica = Ours(folder, "replica", "--replicaof", "127.0.0.1", str(ours.port))
+        r.bgsave()
+        r.execute_command("BGREWRITEAOF")
+
+        def found():
+            info = r.info("persistence")
+            return [info.get(f"drawbridge_snapshot_{place}") for place in range(4)]
+
+        wait_until("three are under way, and go on", lambda: sorted(
+            about["for"] for about in found() if about and 0 < about["keys"] < about["keys_total"] == 3010) == ["aof-rewrite", "bgsave", "full-sync"])
+        first = {about["for"]: about["keys"] for about in found() if about}
+        wait_until("each has got further", lambda: all(
+            about["keys"] > first[about["for"]] for about in found() if about))
+        r.config_set("rdb-key-save-delay", 0)
+        wait_until("none is left", lambda: not any(found()))
+        wait_until("the replica has all", lambda: replica.client().dbsize() == 3010)
+
+
 if __name__ == "__main__":
     run_tests(sys.modules[__name__])

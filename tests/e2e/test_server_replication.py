@@ -609,5 +609,30 @@ def master_dump(master):
     return master.client(db=4).dump("k")
 
 
+def test_a_copy_that_breaks_off_costs_neither_the_data_nor_the_replicas():
+    """Another master's copy is not whole yet when that master dies: back to the first one, the stream goes on where it was, and
+    whoever replicates from the replica never noticed."""
+    with Folder("copy-breaks") as folder:
+        first, second = Ours(folder, "first"), Ours(folder, "second", "--rdb-key-save-delay", "1000000")
+        middle, leaf = Ours(folder, "middle"), RedisServer(folder, "leaf")
+        for i in range(30):
+            first.client().set(f"key{i}", i)
+        second.client().execute_command("DEBUG", "POPULATE", 10)
+        middle.client().replicaof("127.0.0.1", first.port)
+        wait_linked(middle)
+        leaf.client().replicaof("127.0.0.1", middle.port)
+        wait_linked(leaf)
+        middle.client().replicaof("127.0.0.1", second.port)
+        wait_until("the copy has begun", lambda: middle.info("replication")["master_sync_in_progress"] == 1)
+        second.kill()
+        assert leaf.client().get("key7") == b"7" and leaf.info("replication")["master_replid"] == first.info("replication")["master_replid"]
+        middle.client().replicaof("127.0.0.1", first.port)
+        wait_linked(middle)
+        first.client().set("more", 1)
+        check_equal(first, middle, leaf)
+        assert first.info("stats")["sync_full"] == 1 and first.info("stats")["sync_partial_ok"] == 1
+        assert middle.info("stats")["sync_full"] == 1 and not leaf.said("Connection with master lost")
+
+
 if __name__ == "__main__":
     run_tests(sys.modules[__name__])
