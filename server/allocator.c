@@ -55,6 +55,10 @@ void allocator_describe(struct buf *out) {
     malloc_stats_print(add_text, out, NULL);
 }
 
+void allocator_background(bool on) {
+    (void)mallctl("background_thread", NULL, NULL, &on, sizeof on);
+}
+
 void allocator_purge(void) {
     (void)mallctl("arena.4096.purge", NULL, NULL, NULL, 0); /* MALLCTL_ARENAS_ALL */
 }
@@ -73,6 +77,10 @@ void allocator_sizes(size_t *allocated, size_t *active, size_t *resident) {
 
 void allocator_describe(struct buf *out) {
     buf_printf(out, "Stats not supported for the current allocator");
+}
+
+void allocator_background(bool on) {
+    (void)on;
 }
 
 void allocator_purge(void) {}

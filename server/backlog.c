@@ -2,6 +2,7 @@
 #include "server/backlog.h"
 
 #include "lib/base/mem.h"
+#include "server/helper.h"
 
 #define JOBS_MAX 32u /* packing and spilling at a time: the thread's queue stays short */
 #define THAWED_MIN 16
@@ -94,14 +95,27 @@ static void unthaw(struct backlog *backlog, struct backlog_block *block) {
     backlog->thawed_count--;
 }
 
-static void free_block(struct backlog *backlog, struct backlog_block *block) {
-    free_raw(backlog, block);
-    free_packed(backlog, block);
-    leave_file(backlog, block);
-    mem_free(block);
+/* On the helper thread: giving back so much of what nobody has touched for long takes its time. */
+static void free_memory(void *arg) {
+    for (struct backlog_block *block = arg, *next; block; block = next) {
+        next = block->next_thawed;
+        mem_free(block->raw);
+        mem_free(block->packed);
+        mem_free(block);
+    }
 }
 
-static void drop_first(struct backlog *backlog) {
+/* The block is nobody's any more. *FREED: a chain of such. */
+static void free_block(struct backlog *backlog, struct backlog_block *block,
+                       struct backlog_block **freed) {
+    backlog->raw_blocks -= block->raw != NULL;
+    backlog->packed_bytes -= block->packed ? block->packed_size : 0;
+    leave_file(backlog, block);
+    block->next_thawed = *freed;
+    *freed = block;
+}
+
+static void drop_first(struct backlog *backlog, struct backlog_block **freed) {
     struct backlog_block *block = backlog->blocks[backlog->head];
     backlog->head = (backlog->head + 1) % backlog->room;
     backlog->count--;
@@ -110,11 +124,13 @@ static void drop_first(struct backlog *backlog) {
     if (block->busy)
         block->dropped = true; /* freed when the thread gives it back */
     else
-        free_block(backlog, block);
+        free_block(backlog, block, freed);
 }
 
 void backlog_close(struct backlog *backlog) {
-    while (backlog->count) drop_first(backlog);
+    struct backlog_block *freed = NULL;
+    while (backlog->count) drop_first(backlog, &freed);
+    free_memory(freed);
     mem_free(backlog->blocks);
     backlog->blocks = NULL;
     backlog->room = backlog->head = 0;
@@ -196,8 +212,10 @@ void backlog_trim(struct backlog *backlog, uint64_t limit_bytes, uint64_t pinned
         backlog->end - backlog->begin > limit_bytes ? backlog->end - limit_bytes : backlog->begin;
     if (begin > pinned) begin = pinned;
     if (begin > backlog->begin) backlog->begin = begin;
+    struct backlog_block *freed = NULL;
     while (backlog->count && backlog->base + BACKLOG_BLOCK_SIZE <= backlog->begin)
-        drop_first(backlog);
+        drop_first(backlog, &freed);
+    if (freed) helper_run(free_memory, freed);
     if (backlog->pack_at < backlog->base) backlog->pack_at = backlog->base;
     if (backlog->spill_at < backlog->base) backlog->spill_at = backlog->base;
 }
@@ -320,12 +338,14 @@ static bool take_back(struct backlog *backlog, struct backlog_job *job) {
     case BACKLOG_PUNCH:
     case BACKLOG_EMPTY: UNREACHABLE("no block is of concern there");
     }
+    struct backlog_block *freed = NULL;
     if (block->dropped)
-        free_block(backlog, block);
+        free_block(backlog, block, &freed);
     else if (block->wanted && !block->raw)
         fetch(backlog, block);
     else
         block->wanted = false;
+    free_memory(freed);
     return something;
 }
 

@@ -3,6 +3,7 @@
 
 #include "lib/base/mem.h"
 #include "server/acl.h"
+#include "server/allocator.h"
 #include "server/args.h"
 #include "server/client_memory.h"
 #include "server/cluster.h"
@@ -59,6 +60,12 @@ static const char *const protections[] = {"no", "yes", "local", NULL};
 static enum err apply_maxmemory_clients(struct engine *engine, struct why *why) {
     (void)why;
     client_memory_recount(engine);
+    return OK;
+}
+
+static enum err apply_bg_thread(struct engine *engine, struct why *why) {
+    (void)why;
+    allocator_background(engine->settings.jemalloc_bg_thread);
     return OK;
 }
 
@@ -381,6 +388,11 @@ static const struct config_option options[] = {
     BOOL_OPTION("lazyfree-lazy-server-del", lazyfree_lazy_server_del, "no"),
     BOOL_OPTION("lazyfree-lazy-user-del", lazyfree_lazy_user_del, "no"),
     BOOL_OPTION("lazyfree-lazy-user-flush", lazyfree_lazy_user_flush, "no"),
+    {.name = "jemalloc-bg-thread",
+     .kind = CONFIG_BOOL,
+     .offset = AT(jemalloc_bg_thread),
+     .fallback = "yes",
+     .apply = apply_bg_thread},
     {.name = "hash-max-listpack-entries",
      .alias = "hash-max-ziplist-entries",
      .kind = CONFIG_INT,
@@ -633,7 +645,6 @@ const struct config_kept config_kept[] = {
     {"dynamic-hz", "yes", NULL},
     {"ignore-warnings", "", NULL},
     {"io-threads-do-reads", "no", NULL},
-    {"jemalloc-bg-thread", "yes", NULL},
     {"list-compress-depth", "0", NULL},
     {"locale-collate", "", NULL},
     {"loadmodule", "", NULL},

@@ -3,6 +3,7 @@
 
 #include "lib/base/mem.h"
 #include "server/acl.h"
+#include "server/allocator.h"
 #include "server/block.h"
 #include "server/client_memory.h"
 #include "server/evict.h"
@@ -16,6 +17,7 @@
 #include "server/pause.h"
 #include "server/shutdown.h"
 #include "server/start.h"
+#include "server/turn_cost.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -81,21 +83,28 @@ static void evict_a_slice(struct engine *engine) {
 
 /* Execute what came, then let the AOF write, then answer. */
 static void end_turn(struct engine *engine) {
+    turn_cost_mark(engine, TURN_OTHER);
     turn_run(engine);
     evict_a_slice(engine);
+    turn_cost_mark(engine, TURN_RUN);
     hooks_run(engine, HOOK_BEFORE_REPLY);
+    turn_cost_mark(engine, TURN_HOOKS);
     (void)client_memory_evict(engine);
     output_flush(engine);
     aim_deadline(engine);
+    turn_cost_mark(engine, TURN_SEND);
 }
 
 static void on_check(uv_check_t *check) {
+    turn_cost_mark(check->loop->data, TURN_READ);
     turn_run(check->loop->data);
+    turn_cost_mark(check->loop->data, TURN_RUN);
 }
 
 static void on_prepare(uv_prepare_t *prepare) {
     end_turn(prepare->loop->data);
     server_metrics_turn(prepare->loop->data);
+    turn_cost_end(prepare->loop->data);
 }
 
 /* A blocked client's timeout does not wait for the next tick. */
@@ -254,6 +263,7 @@ static void start_handles(struct engine *engine) {
 
 enum err engine_run(struct engine *engine, struct why *why) {
     start_handles(engine);
+    allocator_background(engine->settings.jemalloc_bg_thread);
     engine_read_clock(engine);
     engine->memory_startup = memory_used(engine);
     enum err err = server_metrics_open(engine, why);

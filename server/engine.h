@@ -111,6 +111,7 @@ struct engine {
     struct batch *batch;
     void (*later)(struct engine *engine); /* engine_later(); NULL: nothing */
     struct engine_metrics *metrics; /* NULL: not served */
+    struct turn_costs *turn_costs;  /* NULL: not measured (turn_cost.h) */
     struct migrate_sockets *migrate_sockets;
     struct value replica_expiry; /* a set; ptr NULL: none yet (replica_expiry.h) */
     struct engine_scripts *scripts;

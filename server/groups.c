@@ -16,6 +16,7 @@
 #include "server/script.h"
 #include "server/slowlog.h"
 #include "server/tracking.h"
+#include "server/turn_cost.h"
 #include "server/types.h"
 
 void command_groups_bind(struct engine *engine) {
@@ -51,5 +52,6 @@ void command_groups_bind(struct engine *engine) {
     replication_open(
         engine); /* first: what it adds to the stream in a turn is noted beside the AOF */
     persistence_open(engine);
+    turn_cost_bind(engine);
     script_open(engine);
 }

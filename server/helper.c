@@ -27,7 +27,10 @@ static struct {
 
 static struct job *take(void) {
     pthread_mutex_lock(&helper.lock);
-    if (helper.first == NULL) allocator_flush(); /* what was freed here counts as free */
+    bool has_none = helper.first == NULL;
+    pthread_mutex_unlock(&helper.lock);
+    if (has_none) allocator_flush(); /* what was freed here counts as free; the engine may want the lock */
+    pthread_mutex_lock(&helper.lock);
     while (helper.first == NULL) pthread_cond_wait(&helper.some, &helper.lock);
     struct job *job = helper.first;
     helper.first = job->next;

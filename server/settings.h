@@ -73,7 +73,7 @@ struct settings {
         lfu_decay_time;
     int64_t active_expire_effort;
     bool lazyfree_lazy_eviction, lazyfree_lazy_expire, lazyfree_lazy_server_del,
-        lazyfree_lazy_user_del, lazyfree_lazy_user_flush;
+        lazyfree_lazy_user_del, lazyfree_lazy_user_flush, jemalloc_bg_thread;
     struct type_limits types;
     int64_t hll_sparse_max_bytes;
     int64_t notify_keyspace_events; /* bits of notify_class */

@@ -5,12 +5,14 @@
 #include "lib/base/mem.h"
 #include "server/persistence.h"
 #include "server/snapshot_memory.h"
+#include "server/turn_cost.h"
 #include "server/value_rdb.h"
 
 #include <time.h>
 
 #define TURN_US 30 /* a walk's share of a turn of the loop */
 #define PACE_MS 1
+#define TURNS_PUT_OFF 4 /* with commands in each of them; then there is a walk all the same */
 #define RESIZE_VERSION_MIN 7u          /* of an RDB that says how big its databases are */
 #define SAMPLES_A_PARTITION 2 /* where memory is estimated */
 #define SAMPLES_A_VALUE 5
@@ -105,11 +107,14 @@ void snapshot_capture(struct snapshot *s, int origin, struct entry *e) {
 static void capture_for_all(struct snapshots *all, const struct db *db, struct entry *e) {
     uint8_t captured = all->engine->snapshot_polarity[db_table(db, entry_key(e))];
     uint8_t open = (uint8_t)((e->colours ^ captured) & all->running);
+    if (open == 0) return;
+    uint64_t began_ns = all->engine->turn_costs ? uv_hrtime() : 0;
     for (unsigned slot = 0; open; slot++, open >>= 1)
         if (open & 1) {
             struct snapshot *s = all->slots[slot];
             snapshot_capture(s, s->origin_of[db->id], e);
         }
+    if (began_ns) turn_cost_snapshot(all->engine, uv_hrtime() - began_ns);
 }
 
 /* FN for each snapshot that has a part of the string E. */
@@ -244,10 +249,10 @@ void snapshot_walked(struct snapshot *s) {
 
 static void on_pace(uv_timer_t *timer);
 
-static uint64_t processor_us(void) {
+static uint64_t processor_ns(void) {
     struct timespec used;
     (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+    return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
 }
 
 /* rdb-key-save-delay, for tests: not earlier than so long for each key. Unlike in Redis a snapshot
@@ -267,17 +272,32 @@ static uint64_t turn_us(const struct snapshot *s) {
 }
 
 static bool timed_walk(struct snapshot *s) {
-    uint64_t began_us = clock_mono_us(s->engine->clock), used_us = processor_us();
+    turn_cost_mark(s->engine, TURN_OTHER);
+    uint64_t began_us = clock_mono_us(s->engine->clock), used_ns = processor_ns();
     bool ended = snapshot_walk(s, turn_us(s));
-    hist_record(&s->all->turns.worked, processor_us() - used_us);
+    used_ns = processor_ns() - used_ns;
+    hist_record(&s->all->turns.worked, used_ns / 1000);
     hist_record(&s->all->turns.took, clock_mono_us(s->engine->clock) - began_us);
+    turn_cost_snapshot(s->engine, used_ns);
+    turn_cost_mark(s->engine, TURN_WALK);
     return ended;
+}
+
+/* Commands were executed and their replies not sent yet: they shall not wait for a walk, but a server
+ * that is never without commands shall come to an end with it. */
+static bool replies_wait(struct snapshots *all) {
+    uint64_t commands = all->engine->stats.commands;
+    bool wait = commands != all->commands;
+    all->commands = commands;
+    all->put_off = wait ? all->put_off + 1 : 0;
+    return wait && all->put_off % TURNS_PUT_OFF != 0;
 }
 
 /* One walk gets a turn, each in its time. While all of them have to wait for their writers there
  * are none. */
 static void take_turn(uv_idle_t *idle) {
     struct snapshots *all = idle->data;
+    if (replies_wait(all)) return;
     for (unsigned i = 0; i < SNAPSHOTS_MAX; i++) {
         struct snapshot *s = all->slots[all->turn++ % SNAPSHOTS_MAX];
         if (s == NULL) continue;

@@ -84,6 +84,8 @@ struct snapshots {
     uv_idle_t idle;  /* the walks' turns */
     uv_timer_t pace; /* rdb-key-save-delay: when there are turns again */
     unsigned turn;   /* whose it is */
+    uint64_t commands; /* executed before the last turn */
+    unsigned put_off;  /* turns in a row in which some were */
     struct snapshot_turns turns;
 };
 

@@ -1,7 +1,9 @@
 /* snapshot_writer.c -- the thread beside a snapshot. See snapshot_writer.h.
  *
  * Everything under `shared` is read and written under its lock; `engine` belongs to the engine's
- * thread and `worker` to the writer's.
+ * thread and `worker` to the writer's. The engine never waits for the lock, but at the end: the
+ * thread may lose the processor while it has it, and as it comes after all others, for long. What
+ * could not be given is given the next time.
  */
 #include "server/snapshot_writer.h"
 
@@ -11,6 +13,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -21,7 +24,7 @@
 #define READY_MAX_BYTES ((size_t)1 << 20)
 #define BATCH_BYTES ((size_t)64 * 1024)
 #define SYNC_EVERY_BYTES (UINT64_C(32) << 20) /* never a long queue of dirty pages */
-#define NICE 10 /* serving comes first where there are fewer processors than threads */
+#define NICE 10
 
 #define WAITING_MAX_BYTES ((size_t)2 << 20) /* more is not asked for before half of it is done */
 #define SPARE_BYTES_MAX ((size_t)256 * 1024)
@@ -30,6 +33,7 @@
 #define SPARE_MARKS_BYTES ((size_t)8 * 1024)
 #define SPARES_WANTED 8 /* empty pieces that wait to be filled */
 #define SPARES_MAX 40
+#define SPARES_A_TURN 4 /* what a turn of the walk may fill, and more */
 
 /* Bytes on the way to the engine. */
 struct chunk {
@@ -51,6 +55,7 @@ struct snapshot_writer {
     _Atomic bool is_hungry; /* hungry() is to be called */
     struct {
         struct tapes waiting, spares;
+        size_t spares_of_engine; /* when it last looked */
         size_t working_bytes; /* taken from `waiting`, not packed yet */
         bool finished, stop, done;
         bool sleeps;    /* the thread waits for news */
@@ -72,7 +77,9 @@ struct snapshot_writer {
     } worker;
     struct {
         uv_async_t async;
-        struct chunks out; /* what batches are cut from */
+        struct chunks out;   /* what batches are cut from */
+        struct tapes given;  /* not in `waiting` yet */
+        struct tapes spares; /* a few of the empty pieces */
         bool wants, delivering, aborted;
     } engine;
 };
@@ -222,7 +229,7 @@ static enum work wait_for_work(struct snapshot_writer *w) {
 /* Call with the lock. */
 static bool is_full(const struct snapshot_writer *w, size_t max_bytes, size_t spares_min) {
     return w->shared.waiting.bytes + w->shared.working_bytes > max_bytes ||
-           w->shared.spares.pieces < spares_min;
+           w->shared.spares.pieces + w->shared.spares_of_engine < spares_min;
 }
 
 /* PIECE can be filled again. */
@@ -260,11 +267,20 @@ static enum err do_work(struct snapshot_writer *w, enum work work, struct why *w
     return err;
 }
 
+/* Serving comes first where there are fewer processors than threads: when this thread is woken it
+ * does not push the engine off its processor (SCHED_BATCH), and it gets a small share. Of this thread
+ * alone; that it may not work is no harm. */
+static void give_way(void) {
+    struct sched_param none = {0};
+    (void)sched_setscheduler(0, SCHED_BATCH, &none);
+    (void)setpriority(PRIO_PROCESS, 0, NICE);
+}
+
 static void *run(void *arg) {
     struct snapshot_writer *w = arg;
     struct why why = w->worker.open_why;
     enum err err = w->worker.open_err;
-    (void)setpriority(PRIO_PROCESS, 0, NICE); /* of this thread alone */
+    give_way();
     while (!err) {
         pthread_mutex_lock(&w->lock);
         enum work work = wait_for_work(w);
@@ -288,6 +304,8 @@ static void free_writer(uv_handle_t *handle) {
     struct snapshot_writer *w = handle->data;
     tapes_close(&w->shared.waiting);
     tapes_close(&w->shared.spares);
+    tapes_close(&w->engine.given);
+    tapes_close(&w->engine.spares);
     snapshot_memory_note(&w->worker.noted, 0);
     rdb_writer_close(&w->worker.rdb);
     while (w->shared.ready.first) chunks_drop_first(&w->shared.ready);
@@ -314,7 +332,10 @@ static void wake(struct snapshot_writer *w) {
 
 /* Get more to hand out; whether the thread has come to its end. */
 static bool refill(struct snapshot_writer *w) {
-    pthread_mutex_lock(&w->lock);
+    if (pthread_mutex_trylock(&w->lock)) {
+        (void)uv_async_send(&w->engine.async); /* in the next turn */
+        return false;
+    }
     if (w->engine.out.first == NULL) {
         w->engine.out = w->shared.ready;
         if (w->engine.out.first == NULL) w->engine.out = (struct chunks){0};
@@ -391,12 +412,30 @@ struct rdb_writer *snapshot_writer_head(struct snapshot_writer *w) {
     return &w->worker.rdb; /* the thread touches it first when it has a tape */
 }
 
+/* With the lock: what the engine has goes to the thread, and the other way round. */
+static void trade(struct snapshot_writer *w) {
+    if (!w->shared.done) tapes_join(&w->shared.waiting, &w->engine.given);
+    while (w->engine.spares.pieces < SPARES_A_TURN && w->shared.spares.first)
+        tapes_add(&w->engine.spares, tapes_take(&w->shared.spares));
+    w->shared.spares_of_engine = w->engine.spares.pieces;
+    bool has_work = w->shared.waiting.first || w->shared.spares.pieces < SPARES_WANTED / 2;
+    if (has_work) wake(w);
+}
+
+/* False: the thread has the lock. */
+static bool try_trade(struct snapshot_writer *w) {
+    if (pthread_mutex_trylock(&w->lock)) return false;
+    trade(w);
+    bool done = w->shared.done;
+    pthread_mutex_unlock(&w->lock);
+    if (done) tapes_close(&w->engine.given);
+    return true;
+}
+
 /* The contents of TAPE as a piece of their own; TAPE gets the room of a spare one. */
 static struct piece *exchange(struct snapshot_writer *w, struct rdb_tape *tape) {
-    pthread_mutex_lock(&w->lock);
-    struct piece *piece = tapes_take(&w->shared.spares);
-    if (w->shared.spares.pieces < SPARES_WANTED / 2) wake(w);
-    pthread_mutex_unlock(&w->lock);
+    if (w->engine.spares.pieces == 0) (void)try_trade(w);
+    struct piece *piece = tapes_take(&w->engine.spares);
     if (piece == NULL) piece = NEW(struct piece);
     struct rdb_tape filled = *tape;
     *tape = piece->tape;
@@ -405,13 +444,8 @@ static struct piece *exchange(struct snapshot_writer *w, struct rdb_tape *tape) 
 }
 
 void snapshot_writer_give_all(struct snapshot_writer *w, struct tapes *tapes) {
-    if (tapes->first == NULL) return;
-    pthread_mutex_lock(&w->lock);
-    bool wanted = !w->shared.done;
-    if (wanted) tapes_join(&w->shared.waiting, tapes);
-    wake(w);
-    pthread_mutex_unlock(&w->lock);
-    if (!wanted) tapes_close(tapes);
+    tapes_join(&w->engine.given, tapes);
+    (void)try_trade(w);
 }
 
 void snapshot_writer_set_aside(struct snapshot_writer *w, struct rdb_tape *tape,
@@ -427,14 +461,16 @@ void snapshot_writer_give(struct snapshot_writer *w, struct rdb_tape *tape) {
 
 void snapshot_writer_finish(struct snapshot_writer *w) {
     pthread_mutex_lock(&w->lock);
+    trade(w);
     w->shared.finished = true;
     wake(w);
     pthread_mutex_unlock(&w->lock);
 }
 
 bool snapshot_writer_is_full(struct snapshot_writer *w) {
-    pthread_mutex_lock(&w->lock);
-    bool full = !w->shared.done && is_full(w, WAITING_MAX_BYTES, 1);
+    if (pthread_mutex_trylock(&w->lock)) return false; /* not known; it will be the next time */
+    trade(w);
+    bool full = !w->shared.done && is_full(w, WAITING_MAX_BYTES, SPARES_A_TURN);
     if (full) w->shared.told_full = true;
     if (full) wake(w);
     pthread_mutex_unlock(&w->lock);

@@ -132,12 +132,13 @@ const void *table_peek(const struct table *t, uint64_t hash) {
 
 /* ---- segments ---- */
 
-static struct segment *segment_new(unsigned size, unsigned depth, int64_t due_ms) {
+static struct segment *segment_new(struct table *t, unsigned size, unsigned depth, int64_t due_ms) {
     struct segment *s = NEW(struct segment);
     s->buckets = NEW_ARRAY(struct bucket, size);
     s->size = (uint8_t)size;
     s->depth = (uint8_t)depth;
     s->due_ms = due_ms;
+    t->buckets += size;
     return s;
 }
 
@@ -178,6 +179,7 @@ static void bucket_free_children(struct table *t, struct bucket *b) {
 
 static void segment_free(struct table *t, struct segment *s) {
     for (unsigned i = 0; i < s->size; i++) bucket_free_children(t, &s->buckets[i]);
+    t->buckets -= s->size;
     mem_free(s->buckets);
     mem_free(s);
 }
@@ -234,7 +236,7 @@ static void directory_double(struct table *t) {
 }
 
 static void segment_resize(struct table *t, struct segment *s, uint64_t hash, unsigned size) {
-    struct segment *bigger = segment_new(size, s->depth, s->due_ms);
+    struct segment *bigger = segment_new(t, size, s->depth, s->due_ms);
     segment_pour(t, s, bigger, NULL, 0);
     directory_point(t, hash, s->depth, bigger);
     segment_free(t, s);
@@ -243,8 +245,8 @@ static void segment_resize(struct table *t, struct segment *s, uint64_t hash, un
 static void segment_split(struct table *t, struct segment *s, uint64_t hash) {
     if (s->depth == t->depth) directory_double(t);
     unsigned depth = s->depth + 1u;
-    struct segment *low = segment_new(64, depth, s->due_ms),
-                   *high = segment_new(64, depth, s->due_ms);
+    struct segment *low = segment_new(t, 64, depth, s->due_ms),
+                   *high = segment_new(t, 64, depth, s->due_ms);
     segment_pour(t, s, low, high, s->depth);
     uint64_t bit = UINT64_C(1) << (64 - depth);
     directory_point(t, hash & ~bit, depth, low);
@@ -276,14 +278,14 @@ void table_reserve(struct table *t, uint64_t count) {
     t->segments = (uint32_t)1 << depth;
     t->directory = NEW_ARRAY(struct segment *, t->segments);
     for (uint32_t i = 0; i < t->segments; i++)
-        t->directory[i] = segment_new(size, depth, INT64_MAX);
+        t->directory[i] = segment_new(t, size, depth, INT64_MAX);
 }
 
 void table_add_hashed(struct table *t, void *item, uint64_t hash) {
     if (t->watch) value_watch_tell(t->watch, item, WATCH_BORN);
     if (t->directory == NULL) {
         t->directory = NEW_ARRAY(struct segment *, 1);
-        t->directory[0] = segment_new(1, 0, INT64_MAX);
+        t->directory[0] = segment_new(t, 1, 0, INT64_MAX);
         t->segments = 1;
     }
     struct segment *s = segment_of(t, hash);
@@ -367,7 +369,7 @@ static void segment_merge(struct table *t, struct segment *s, uint64_t hash) {
     struct segment *other = segment_of(t, hash ^ bit);
     if (other->depth != s->depth || s->count + other->count > segment_limit(64) / 2) return;
     struct segment *both =
-        segment_new(64, s->depth - 1u, s->due_ms < other->due_ms ? s->due_ms : other->due_ms);
+        segment_new(t, 64, s->depth - 1u, s->due_ms < other->due_ms ? s->due_ms : other->due_ms);
     segment_pour(t, s, both, NULL, 0);
     segment_pour(t, other, both, NULL, 0);
     directory_point(t, hash, both->depth, both);
@@ -419,11 +421,7 @@ void table_close(struct table *t) {
 }
 
 size_t table_memory(const struct table *t) {
-    size_t bytes = t->children * sizeof(struct bucket);
-    for (uint64_t i = 0; t->directory != NULL && i < place_count(t);) {
-        const struct segment *s = t->directory[i];
-        i += UINT64_C(1) << (t->depth - s->depth);
-        bytes += s->size * sizeof(struct bucket) + sizeof *s;
-    }
+    size_t bytes = ((size_t)t->buckets + t->children) * sizeof(struct bucket) +
+                   t->segments * sizeof(struct segment);
     return bytes + (t->directory ? place_count(t) * sizeof *t->directory : 0);
 }

@@ -36,6 +36,7 @@ struct table {
     int64_t due_ms;    /* a lower bound of what table_due() was told; INT64_MAX when none */
     uint32_t segments; /* how many differ */
     uint32_t children; /* child buckets */
+    uint32_t buckets;  /* in all segments, without children */
     uint8_t depth;
     struct value_watch *watch; /* told of items that come, change and go; see table_edit() */
 };

@@ -217,13 +217,14 @@ static void check_segment(const struct table *t, const struct segment *s, uint64
 }
 
 void table_check(const struct table *t) {
-    uint64_t count = 0, segments = 0;
+    uint64_t count = 0, segments = 0, buckets = 0;
     for (uint64_t place = 0; t->directory != NULL && place < UINT64_C(1) << t->depth;) {
         const struct segment *s = t->directory[place];
         check_segment(t, s, place);
         place += UINT64_C(1) << (t->depth - s->depth);
         count += s->count;
+        buckets += s->size;
         segments++;
     }
-    ASSERT(count == t->count && segments == t->segments);
+    ASSERT(count == t->count && segments == t->segments && buckets == t->buckets);
 }
