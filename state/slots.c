@@ -41,7 +41,8 @@ static unsigned seats(const struct slots *s) {
 static bool deal(const struct slots *s, struct slot_table *table) {
     unsigned owned[SLOT_TABLE_GATEWAYS] = {0}, present = seats(s);
     bool changed = false;
-    if (present == 0) return false;
+    if (present == 0 || memchr(table->owner, SLOT_TABLE_NOBODY, sizeof table->owner) == NULL)
+        return false;
     for (unsigned slot = 0; slot < SLOT_CLUSTER_COUNT; slot++)
         if (table->owner[slot] != SLOT_TABLE_NOBODY) owned[table->owner[slot]]++;
     unsigned fair = (SLOT_CLUSTER_COUNT + present - 1) / present;

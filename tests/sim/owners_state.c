@@ -121,7 +121,8 @@ static void hold(struct o_gate *g, bool held) {
 /* What is still to be compared is, before somebody else writes there. */
 static void compare_now(struct o_gate *g) {
     for (unsigned i = 0; i < g->w->lane_count; i++)
-        for (int turns = 0; g->wires[LANE_F][i] && g->wires[LANE_F][i]->asked.head && turns < 100; turns++) owners_execute(g->w, LANE_F, g->number, i);
+        for (int turns = 0; g->wires[LANE_F][i] && g->wires[LANE_F][i]->asked.head && g->wires[LANE_F][i]->asked.head->is_mark && turns < 100; turns++)
+            owners_execute(g->w, LANE_F, g->number, i);
 }
 
 static void say_rested(struct o_gate *g) {

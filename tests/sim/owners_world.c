@@ -135,3 +135,11 @@ bool owners_settle(struct o_world *w, char what[256]) {
     if (!is_idle(w)) return say_restless(w, what), false;
     return mini_equal(&w->server[LANE_P].state, &w->server[LANE_F].state, w->world_ms + 1000, what);
 }
+
+void owners_compare(struct o_world *w) {
+    char what[256], refuse = w->server[LANE_F].refuse;
+    if (!owners_settle(w, what) && !w->failed[0]) snprintf(w->failed, sizeof w->failed, "%s", what);
+    for (unsigned gate = 0; gate < w->gate_count; gate++)
+        for (unsigned n = 0; n < w->lane_count; n++) w->gates[gate].lanes.lane[n].hurry = false;
+    w->server[LANE_F].refuse = refuse;
+}

@@ -231,6 +231,7 @@ void owners_open(struct o_world *w, uint64_t seed, unsigned gates, unsigned lane
 void owners_start(struct o_world *w);
 void owners_close(struct o_world *w);
 bool owners_settle(struct o_world *w, char what[256]);
+void owners_compare(struct o_world *w); /* likewise in the middle of a run, which goes on: w->failed */
 void owners_rest(struct o_world *w, int turns); /* everybody does what there is to be done */
 void owners_remember(struct o_world *w, enum lane_side side);
 

@@ -380,8 +380,10 @@ static int ablate(uint64_t seed, long runs, int only) {
         if (off >= OFF_AUDIT_PLACE && off <= OFF_AUDIT_EXTRA) continue; /* sim_audit */
         long i = 0;
         while (i < runs && (random_run(seed + (uint64_t)i * 1000003, off, NULL, true) || !random_run(seed + (uint64_t)i * 1000003, -1, NULL, true))) i++;
-        if (i < runs) printf("without %s: seed %" PRIu64 ", run %ld\n", world_rule_names[off], seed + (uint64_t)i * 1000003, i);
-        else printf("without %s: no failure in %ld runs\n", world_rule_names[off], runs), missed++;
+        if (i < runs) {
+            printf("without %s: seed %" PRIu64 ", run %ld\n  ", world_rule_names[off], seed + (uint64_t)i * 1000003, i);
+            (void)random_run(seed + (uint64_t)i * 1000003, off, NULL, false);
+        } else printf("without %s: no failure in %ld runs\n", world_rule_names[off], runs), missed++;
     }
     return missed;
 }

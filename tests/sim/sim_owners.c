@@ -10,6 +10,7 @@
  * whichever gateways they go; everything comes to rest. With $TALK each step is told.
  */
 #include "tests/sim/commands.h"
+#include "tests/sim/owners_moments.h"
 #include "tests/sim/owners_world.h"
 
 #include <inttypes.h>
@@ -34,60 +35,10 @@ static void random_issue(struct rng *r, struct o_world *w) {
 struct weather {
     bool faults, refusals, slow; /* slow: F */
     unsigned kinds;              /* 0 .. KINDS - 1: that one only; else all */
+    unsigned moments;            /* of OWNERS_MOMENTS: one kind is preferred; beyond: all, beyond MOMENTS: none */
 };
 
 #define KINDS 9
-
-/* It is not heard of for as long as its lease, and longer; state fences it, or cannot. */
-static void lapse(struct rng *r, struct o_world *w, unsigned gate) {
-    if (rng_below(r, 3) == 0) w->gates[gate].cut = true;
-    else owners_pause(w, gate, true);
-    owners_break_state(w, gate);
-    w->world_ms += SLOTS_LEASE_MS + (int64_t)rng_below(r, 200);
-    for (uint64_t turns = rng_below(r, 5); turns > 0; turns--) owners_state_turn(w);
-}
-
-/* GATE does what there is to be done, but for what it says to other gates. */
-static void run_alone(struct o_world *w, unsigned gate, int turns) {
-    for (int i = 0; i < turns; i++) {
-        owners_turn(w, gate);
-        for (unsigned k = 0; k < 6; k++) (void)owners_note(w, gate * 2 + k % 2);
-        for (int side = 0; side < 2; side++)
-            for (unsigned n = 0; n < gate_wires(w, (enum lane_side)side); n++)
-                for (int k = 0; k < 3; k++) {
-                    owners_execute(w, (enum lane_side)side, gate, n);
-                    owners_answer(w, (enum lane_side)side, gate, n);
-                }
-    }
-}
-
-/* Whoever has pinned something elsewhere, or somebody else meanwhile, dies, and is back at once. What
- * the pins were for may be executed late. */
-static void die_with_pins(struct rng *r, struct o_world *w) {
-    unsigned gate = (unsigned)rng_below(r, w->gate_count);
-    for (unsigned i = 0; i < w->gate_count && !w->gates[gate].pins; i++) gate = (gate + 1) % w->gate_count;
-    unsigned other = (gate + 1 + (unsigned)rng_below(r, w->gate_count - 1)) % w->gate_count;
-    bool itself = rng_below(r, 2);
-    owners_die(w, itself ? gate : other, rng_below(r, 8) == 0);
-    if (rng_below(r, 4) == 0) return;
-    owners_born(w, itself ? gate : other);
-    if (rng_below(r, 3) == 0) return;
-    if (!itself) { /* the other one is at work before the two speak to each other */
-        for (int i = 0; i < 3; i++) {
-            while (w->gates[other].zombies) owners_kill(w, other);
-            run_alone(w, other, 10);
-        }
-        run_alone(w, gate, 2);
-        return;
-    }
-    for (int i = 0; i < 12; i++) {
-        owners_turn(w, gate);
-        for (unsigned k = 0; k < 4; k++) (void)owners_note(w, gate * 2 + k % 2);
-        for (unsigned k = 0; k < 8; k++) (void)owners_link(w, k);
-        run_alone(w, other, 2);
-    }
-    for (int i = 0; i < 6; i++) owners_zombie(w, gate);
-}
 
 static void random_fault(struct rng *r, struct o_world *w, const struct weather *weather) {
     unsigned kind = weather->kinds < KINDS ? weather->kinds : (unsigned)rng_below(r, KINDS);
@@ -103,8 +54,8 @@ static void random_fault(struct rng *r, struct o_world *w, const struct weather 
     case 3: owners_die(w, gate, rng_below(r, 4) == 0); break;
     case 4: owners_pause(w, gate, true); break;
     case 5: owners_restart(w, side, (int)rng_below(r, 3)); break;
-    case 6: lapse(r, w, gate); break;
-    case 7: die_with_pins(r, w); break;
+    case 6: owners_lapse(r, w, gate); break;
+    case 7: owners_die_with_pins(r, w); break;
     default: owners_state_dies(w); break;
     }
 }
@@ -135,6 +86,14 @@ static void random_wire(struct rng *r, struct o_world *w, bool answered, bool sl
     }
 }
 
+#define MOMENTS (2u * OWNERS_MOMENTS)
+
+static void random_moment(struct rng *r, struct o_world *w, const struct weather *weather) {
+    unsigned kind = weather->moments;
+    if (kind >= OWNERS_MOMENTS || rng_below(r, 4) == 0) kind = (unsigned)rng_below(r, OWNERS_MOMENTS);
+    owners_moment(r, w, (enum owners_moment_kind)kind, weather->faults);
+}
+
 static void random_step(struct rng *r, struct o_world *w, const struct weather *weather) {
     uint64_t dice = rng_below(r, 1000);
     unsigned gate = (unsigned)rng_below(r, w->gate_count);
@@ -143,6 +102,7 @@ static void random_step(struct rng *r, struct o_world *w, const struct weather *
     if (rng_below(r, 12) == 0) random_return(r, w);
     if (w->state.move != MOVE_IDLE && rng_below(r, 2)) (void)owners_note(w, (unsigned)rng_below(r, 16));
     if (rng_below(r, weather->slow ? 2000 : 200) == 0) owners_rest(w, 1 + (int)rng_below(r, 30));
+    if (weather->moments < MOMENTS && rng_below(r, 120) == 0) random_moment(r, w, weather);
     if (dice < 150) random_issue(r, w);
     else if (dice < 350) random_wire(r, w, false, weather->slow);
     else if (dice < 550) random_wire(r, w, true, weather->slow);
@@ -171,7 +131,8 @@ static bool random_run(uint64_t seed, int off, uint64_t figures[10], bool quiet)
     if (rng_below(&r, 4) == 0) w->rules.keys_max = 1 + rng_below(&r, 3);
     if (rng_below(&r, 4) == 0) w->rules.window_items_max = 1 + rng_below(&r, 4);
     w->rules.mark_interval_ms = rng_below(&r, 2) ? 1 : 30;
-    struct weather weather = {rng_below(&r, 10) < 8, rng_below(&r, 10) < 3, rng_below(&r, 4) == 0, (unsigned)rng_below(&r, 2 * KINDS)};
+    struct weather weather = {rng_below(&r, 10) < 8, rng_below(&r, 10) < 3, rng_below(&r, 4) == 0, (unsigned)rng_below(&r, 2 * KINDS),
+                              (unsigned)rng_below(&r, 3 * OWNERS_MOMENTS)};
     w->check_clean = !weather.refusals && rng_below(&r, 3) > 0;
     owners_start(w);
     if (rng_below(&r, 3) > 0) owners_rest(w, 60); /* everybody has what it should have */
@@ -192,8 +153,10 @@ static int ablate(uint64_t seed, long runs, int only) {
         if (only >= 0 && off != only) continue;
         long i = 0;
         while (i < runs && (random_run(seed_of(seed, i), off, NULL, true) || !random_run(seed_of(seed, i), -1, NULL, true))) i++;
-        if (i < runs) printf("without %s: seed %" PRIu64 ", run %ld\n", owners_rule_names[off], seed_of(seed, i), i);
-        else printf("without %s: no failure in %ld runs\n", owners_rule_names[off], runs), missed++;
+        if (i < runs) {
+            printf("without %s: seed %" PRIu64 ", run %ld\n  ", owners_rule_names[off], seed_of(seed, i), i);
+            (void)random_run(seed_of(seed, i), off, NULL, false);
+        } else printf("without %s: no failure in %ld runs\n", owners_rule_names[off], runs), missed++;
     }
     return missed;
 }
