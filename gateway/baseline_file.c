@@ -1,6 +1,8 @@
 /* baseline_file.c -- an RDB file, item by item; see baseline_file.h. */
 #include "gateway/baseline_file.h"
 
+#include "gateway/baseline_board.h"
+
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "lib/redis/dump.h"
@@ -9,6 +11,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct kept {
@@ -167,6 +172,34 @@ enum err baseline_open(struct baseline_file **file, const char *path, int64_t af
     pthread_cond_destroy(&f->room);
     mem_free(f);
     return why_set(why, ERR_IO, "no thread to read %s", path);
+}
+
+static enum err look_at_file(const char *path, struct why *why) {
+    char magic[5] = "";
+    int fd = -1;
+    enum err err = fs_open(path, O_RDONLY, &fd, why);
+    if (err) return err;
+    bool fine = read(fd, magic, sizeof magic) == (ssize_t)sizeof magic && memcmp(magic, "REDIS", 5) == 0;
+    (void)close(fd);
+    return fine ? OK : why_set(why, ERR_CORRUPT, "%.200s is there, and is no RDB file", path);
+}
+
+enum err baseline_look(const char *path, bool *there, struct why *why) {
+    char folder[BASELINE_PATH_BYTES];
+    struct stat is;
+    *there = lstat(path, &is) == 0;
+    if (*there && !S_ISREG(is.st_mode))
+        return why_set(why, ERR_CONFIG, "%.200s is no regular file", path);
+    if (*there) return look_at_file(path, why);
+    (void)snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL) return why_set(why, ERR_CONFIG, "%.200s is no path from / on", path);
+    slash[slash == folder] = '\0';
+    if (stat(folder, &is) != 0 || !S_ISDIR(is.st_mode))
+        return why_set(why, ERR_CONFIG, "there is no folder %.200s", folder);
+    if (access(folder, R_OK | X_OK) != 0)
+        return why_set(why, ERR_REFUSED, "the folder %.200s may not be read", folder);
+    return OK;
 }
 
 /* The thread may be in the middle of a large value: nobody waits for it. */

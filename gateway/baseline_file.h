@@ -16,6 +16,7 @@
 #include "lib/base/slice.h"
 #include "lib/base/why.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define BASELINE_WAITING_MAX (16u << 20) /* bytes */
@@ -35,6 +36,9 @@ struct baseline_file;
 /* AFTER_MS: wall clock of the server that wrote it. */
 MUST_CHECK enum err baseline_open(struct baseline_file **file, const char *path, int64_t after_ms,
                                   void (*wake)(void *self), void *self, struct why *why);
+/* Whether a file could be put to PATH, for baseline_open() to find; *THERE: there is one, an RDB by its first
+ * bytes. */
+MUST_CHECK enum err baseline_look(const char *path, bool *there, struct why *why);
 void baseline_close(struct baseline_file *file); /* WAKE is not called any more; NULL is fine */
 
 /* The next item, or NULL: none now. */

@@ -258,6 +258,13 @@ static void on_command(struct control *control, size_t argc, const struct slice 
             reply_why(control, &why);
         else
             reply_text(control, "+OK\r\n");
+    } else if (slice_equal_nocase(argv[0], SLICE("BASELINE"))) {
+        bool there = false;
+        err = lanes_take_baseline(gw, argc, argv, &there, &why);
+        if (err != OK)
+            reply_why(control, &why);
+        else
+            reply_text(control, there ? "+THERE\r\n" : "+OK\r\n");
     } else if (slice_equal_nocase(argv[0], SLICE("READS")) && argc == 1) {
         write_reads(control);
     } else if (slice_equal_nocase(argv[0], SLICE("READS"))) {
@@ -286,7 +293,7 @@ static void on_command(struct control *control, size_t argc, const struct slice 
         reply_text(control, "+PONG\r\n");
     } else {
         log_warn("control.unknown", LOG_SL("command", argv[0]), LOG_U("argc", argc));
-        reply_text(control, "-ERR a gateway knows ROUTE, PREPARE, HOLD, RELEASE, LANES, AUDIT, READS, STATS, PING\r\n");
+        reply_text(control, "-ERR a gateway knows ROUTE, PREPARE, HOLD, RELEASE, LANES, BASELINE, AUDIT, READS, STATS, PING\r\n");
     }
 }
 

@@ -19,22 +19,33 @@
 #define BEGINS_LATE_MS 2000
 
 struct dual_baseline {
-    const char *path; /* of the configuration */
+    char path[BASELINE_PATH_BYTES]; /* or "scan" */
+    uint64_t orders;                /* of the board, that were obeyed */
     struct baseline_file *file;
     uint64_t round, waits, look_at_us;
     int64_t after_ms; /* 0: none is waited for */
     char said[200];   /* why the last one was not taken */
 };
 
-static bool wants_file(const struct dual *d) {
-    const char *path = d->worker->gw->config->gateway.baseline;
-    return strcmp(path, "scan") != 0;
+static struct baseline_board *board_of(const struct dual *d) {
+    return &d->worker->gw->baseline;
+}
+
+static void obey(struct dual *d) {
+    struct dual_baseline *b = d->baseline;
+    struct baseline_board *board = board_of(d);
+    (void)pthread_mutex_lock(&board->lock);
+    memcpy(b->path, board->path, sizeof b->path);
+    b->orders = atomic_load(&board->orders);
+    (void)pthread_mutex_unlock(&board->lock);
+    b->said[0] = '\0';
+    d->lanes.scan.by_file =
+        strcmp(b->path, "scan") != 0 && dual_side(d, LANE_P) == SIDE_LEGACY;
 }
 
 void dual_baseline_open(struct dual *d) {
     d->baseline = NEW(struct dual_baseline);
-    d->baseline->path = d->worker->gw->config->gateway.baseline;
-    d->lanes.scan.by_file = wants_file(d);
+    obey(d);
 }
 
 void dual_baseline_close(struct dual *d) {
@@ -60,9 +71,11 @@ static void wake(void *self) {
     if (!loop_call(d->worker->loop, nothing, NULL)) return; /* it is awake anyway */
 }
 
-static void say(struct dual_baseline *b, const char *why) {
+static void say(struct dual *d, const char *why) {
+    struct dual_baseline *b = d->baseline;
     if (strcmp(b->said, why) == 0) return;
-    snprintf(b->said, sizeof b->said, "%s", why);
+    (void)snprintf(b->said, sizeof b->said, "%s", why);
+    baseline_board_say(board_of(d), why);
     log_info("lanes.baseline_waits", LOG_S("file", b->path), LOG_S("why", why),
              LOG_I("begun_at_or_after", (b->after_ms + 999) / 1000));
 }
@@ -82,7 +95,7 @@ static void look(struct dual *d) {
     if (d->worker->now_us < b->look_at_us) return;
     b->look_at_us = d->worker->now_us + LOOK_EVERY_US;
     if (baseline_open(&b->file, b->path, b->after_ms, wake, d, &why) != OK) {
-        say(b, why.text);
+        say(d, why.text);
         return;
     }
     b->round = lane_scan_file_begins(&d->lanes.scan);
@@ -96,9 +109,10 @@ static void end(struct dual *d, bool whole, const char *why) {
     b->file = NULL;
     if (whole) {
         b->after_ms = 0;
+        baseline_board_say(board_of(d), "");
         log_info("lanes.baseline_read", LOG_S("file", b->path), LOG_U("items", items));
     } else {
-        say(b, why);
+        say(d, why);
     }
 }
 
@@ -136,8 +150,12 @@ static void refuse_cluster(struct dual *d) {
 }
 
 void dual_baseline_turn(struct dual *d) {
-    refuse_cluster(d);
     struct dual_baseline *b = d->baseline;
+    if (atomic_load(&board_of(d)->orders) != b->orders) {
+        if (b->file != NULL) end(d, false, "another one is wanted");
+        obey(d);
+    }
+    refuse_cluster(d);
     const struct lane_scan *scan = &d->lanes.scan;
     if (b->file != NULL) {
         take(d);

@@ -378,6 +378,7 @@ int gateway_main(int argc, char **argv) {
     gw->standalone = gw->capture_known = config.gateway.standalone;
     gw->lanes = gw->standalone && config.gateway.capture == CAPTURE_LANE;
     (void)snprintf(gw->name, sizeof gw->name, "%s", config.gateway.name);
+    baseline_board_init(&gw->baseline, config.gateway.baseline);
     gw->scripts = scripts_open();
     gw->stats = stats_open();
     struct reads_policy reads;

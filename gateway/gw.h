@@ -2,6 +2,7 @@
 #ifndef GATEWAY_GW_H
 #define GATEWAY_GW_H
 
+#include "gateway/baseline_board.h"
 #include "gateway/drain.h"
 #include "gateway/hold.h"
 #include "gateway/scripts.h"
@@ -59,6 +60,7 @@ struct gateway {
     bool stopping, failed;
     struct drain drain; /* the end of the process */
     struct stats *stats;
+    struct baseline_board baseline;
 };
 
 /* ---- from a worker, to the main loop; copied, carried out there ---- */

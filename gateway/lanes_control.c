@@ -1,6 +1,7 @@
 /* lanes_control.c -- state's words about lanes. See lanes_control.h. */
 #include "gateway/lanes_control.h"
 
+#include "gateway/baseline_file.h"
 #include "gateway/control.h"
 #include "gateway/dual.h"
 #include "gateway/worker.h"
@@ -10,7 +11,9 @@
 #include "lib/control/slot_table.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum err lanes_take_capture(struct gateway *gw, struct slice capture, struct why *why) {
     bool lanes = slice_equal_nocase(capture, SLICE("lane"));
@@ -96,6 +99,26 @@ enum err lanes_take_slots(struct gateway *gw, size_t argc, const struct slice *a
     return OK;
 }
 
+enum err lanes_take_baseline(struct gateway *gw, size_t argc, const struct slice *argv, bool *there,
+                             struct why *why) {
+    char path[BASELINE_PATH_BYTES];
+    int64_t migration = 0;
+    *there = false;
+    if (argc != 3 || argv[2].size == 0 || argv[2].size >= sizeof path ||
+        memchr(argv[2].data, '\0', argv[2].size) != NULL)
+        return why_set(why, ERR_PROTO, "BASELINE CHECK path, BASELINE migration path|scan|-");
+    (void)snprintf(path, sizeof path, "%.*s", (int)argv[2].size, (const char *)argv[2].data);
+    bool named = strcmp(path, "scan") == 0 || strcmp(path, "-") == 0;
+    if (!named && path[0] != '/') return why_set(why, ERR_CONFIG, "a path begins with /");
+    if (slice_equal_nocase(argv[1], SLICE("CHECK")))
+        return named ? OK : baseline_look(path, there, why);
+    if (!slice_to_int(argv[1], &migration) || migration <= 0)
+        return why_set(why, ERR_PROTO, "a migration has a number above 0");
+    baseline_board_order(&gw->baseline, migration,
+                         strcmp(path, "-") == 0 ? gw->config->gateway.baseline : path);
+    return OK;
+}
+
 enum err lanes_obey(struct gateway *gw, size_t argc, const struct slice *argv, struct why *why) {
     int64_t epoch = 0;
     struct slice verb = argc > 1 ? argv[1] : (struct slice){0};
@@ -123,6 +146,22 @@ static uint64_t figure(const struct gateway *gw, enum dual_figure which) {
     return counter_get(&gw->workers[0]->counters.lanes[which]);
 }
 
+static void write_text(struct buf *out, const char *name, const char *value) {
+    json_t *text = json_string(value);
+    char *quoted = text ? json_dumps(text, JSON_ENCODE_ANY) : NULL;
+    buf_printf(out, ",\"%s\":%s", name, quoted ? quoted : "\"\"");
+    free(quoted);
+    json_decref(text);
+}
+
+static void write_baseline(struct gateway *gw, struct buf *out) {
+    struct baseline_board *b = &gw->baseline;
+    (void)pthread_mutex_lock(&b->lock);
+    write_text(out, "baseline", b->path);
+    write_text(out, "baseline_why", b->said);
+    (void)pthread_mutex_unlock(&b->lock);
+}
+
 void lanes_write_report(struct gateway *gw, struct buf *out) {
 #define DUAL_NAME(name, text) text,
     static const char *const names[DUAL_FIGURES] = {DUAL_FIGURE_LIST(DUAL_NAME)};
@@ -134,6 +173,7 @@ void lanes_write_report(struct gateway *gw, struct buf *out) {
     buf_printf(out, "\"open\":%s,\"epoch\":%" PRIu64 ",\"primary\":\"%s\",\"held\":%s",
                gw->lanes_follow ? "true" : "false", gw->hold.epoch,
                gateway_side_name(gw->hold.side), hold_is_held(&gw->hold) ? "true" : "false");
+    write_baseline(gw, out);
     for (unsigned i = 0; i < DUAL_FIGURES; i++) {
         buf_printf(out, ",\"%s\":%" PRIu64, names[i], figure(gw, (enum dual_figure)i));
         if (i == DUAL_FOLLOWER_UP) atomic_thread_fence(memory_order_acquire);

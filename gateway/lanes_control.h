@@ -18,6 +18,9 @@ MUST_CHECK enum err lanes_obey(struct gateway *gw, size_t argc, const struct sli
 /* SLOTS: the table, as words. */
 MUST_CHECK enum err lanes_take_slots(struct gateway *gw, size_t argc, const struct slice *argv,
                                      struct why *why);
+/* BASELINE CHECK path; BASELINE migration path|scan|-. *THERE: a file is there already. */
+MUST_CHECK enum err lanes_take_baseline(struct gateway *gw, size_t argc, const struct slice *argv,
+                                        bool *there, struct why *why);
 void lanes_on_rested(struct gateway *gw);
 void lanes_on_drained(struct gateway *gw, uint64_t round);
 

@@ -180,7 +180,12 @@ static void call_start(struct call *call) {
         return;
     }
     struct core_asker asker = asker_of(call);
-    core_start(core, &asker, command_done, call);
+    const char *baseline = text(call, "baseline");
+    if (strlen(baseline) >= BASELINE_BYTES || (baseline[0] != '\0' && baseline[0] != '/' && strcmp(baseline, "scan") != 0)) {
+        answer_error(call, 400, 2, "baseline: a path from / on, as the gateways see it, or scan", NULL);
+        return;
+    }
+    core_start(core, &asker, baseline, command_done, call);
 }
 
 static void syncer_answered(void *self, struct member *member, bool ok, struct slice answer) {

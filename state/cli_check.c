@@ -102,6 +102,7 @@ int cli_completion(struct cli *cli) {
           "    ledger) options=\"events checkpoints barriers verify export $options\" ;;\n"
           "    gates) options=\"waive $options\" ;;\n"
           "    config) options=\"check example\" ;;\n"
+          "    start) options=\"--baseline $options\" ;;\n"
           "    status) options=\"--watch --gate $options\" ;;\n"
           "    cutover|rollback) options=\"--rehearse --max-hold $options\" ;;\n"
           "    reads) options=\"--target $options\" ;;\n"

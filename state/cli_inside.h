@@ -30,7 +30,7 @@ struct cli {
     const char *words[8]; /* what is left, after verb and sub */
     size_t word_count;
     bool json, yes, dry_run, rehearse, wait, watch, help;
-    const char *reason, *api, *config_path, *gate, *output_file, *target;
+    const char *reason, *api, *config_path, *gate, *output_file, *target, *baseline;
     int64_t wait_ms;     /* how long --wait waits */
     int64_t max_hold_ms; /* 0: as configured */
     int64_t for_ms;      /* of a waiver */

@@ -14,7 +14,8 @@ void cli_usage(FILE *out) {
           "  drawbridge gateway|syncer|state FILE   one role\n"
           "  drawbridge server [REDIS.CONF] [--OPTION VALUE ...]\n"
           "  drawbridge check [FILE]                preflight: reaches both sides, writes nothing\n"
-          "  drawbridge start                       begin to copy and follow\n"
+          "  drawbridge start [--baseline FILE|scan]   begin to copy and follow; FILE: an RDB of "
+          "legacy, for capture lane\n"
           "  drawbridge status [--watch] [--gate ID]\n"
           "  drawbridge pause | resume | throttle --ops N --bytes N\n"
           "  drawbridge reads [--target 10%|shadow|primary]   which side answers them\n"
@@ -59,6 +60,8 @@ static bool take_value(struct cli *cli, const char *name, const char *value) {
         cli->gate = value;
     else if (strcmp(name, "--target") == 0)
         cli->target = value;
+    else if (strcmp(name, "--baseline") == 0)
+        cli->baseline = value;
     else if (strcmp(name, "--file") == 0)
         cli->output_file = value;
     else if (strcmp(name, "--max-hold") == 0)

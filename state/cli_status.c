@@ -90,8 +90,10 @@ static int draw_baselines(const json_t *lanes, FILE *out) {
         char at[32];
         int64_t after_s = json_number(gateway, "baseline_wants_file_after_s");
         if (after_s == 0) continue;
-        fprintf(out, "  %-7s %s waits for an RDB of legacy that was begun at %s or later\n", "",
-                name, cli_clock(after_s * 1000, at));
+        const char *why = json_text(gateway, "baseline_why");
+        fprintf(out, "  %-7s %s waits for %s, an RDB of legacy that was begun at %s or later%s%s\n", "",
+                name, json_text(gateway, "baseline"), cli_clock(after_s * 1000, at),
+                why[0] ? ": " : "", why);
         lines++;
     }
     return lines;

@@ -18,6 +18,7 @@ static json_t *body_of(const struct cli *cli) {
         json_pack("{s:s, s:s, s:b}", "who", who, "reason", cli->reason, "dry_run", cli->dry_run);
     if (cli->max_hold_ms) json_object_set_new(body, "max_hold_ms", json_integer(cli->max_hold_ms));
     if (cli->rehearse) json_object_set_new(body, "rehearse", json_true());
+    if (cli->baseline) json_object_set_new(body, "baseline", json_string(cli->baseline));
     if (cli->ops >= 0) json_object_set_new(body, "ops", json_integer(cli->ops));
     if (cli->bytes >= 0) json_object_set_new(body, "bytes", json_integer(cli->bytes));
     return body;
@@ -114,6 +115,10 @@ static enum wait judge_start(void *self, const json_t *status, int *code) {
 
 int cli_start(struct cli *cli) {
     json_t *answer, *status;
+    if (cli->baseline && cli->baseline[0] != '/' && strcmp(cli->baseline, "scan") != 0) {
+        fprintf(stderr, "drawbridge start: --baseline: a path from / on, as the gateways see it\n");
+        return EXIT_USAGE;
+    }
     if (!cli->dry_run &&
         !cli_confirm(cli, "Begin to copy legacy to target? It costs legacy one fork."))
         return EXIT_FAILED;

@@ -256,6 +256,7 @@ static enum err load(struct core *core, struct why *why) {
     if (!err) err = core_slots_load(core, ledger, why);
     if (!err)
         err = ledger_load_reads(ledger, id, &core->reads.wanted, &core->reads.ordered, why);
+    if (!err) err = ledger_load_baseline(ledger, id, core->baseline, why);
     int64_t after = ledger_head(ledger) > CORE_RECENT ? ledger_head(ledger) - CORE_RECENT : 0;
     if (!err) err = ledger_each_event(ledger, after, CORE_RECENT, keep_recent, core, why);
     if (err) return err;

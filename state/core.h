@@ -156,6 +156,7 @@ struct core {
     int64_t lanes_base, lanes_base_bytes; /* copies before the present baseline */
     struct core_audit audit;
     struct core_reads reads;
+    char baseline[BASELINE_BYTES]; /* of `start --baseline`; "": nobody said (core_baseline.c) */
     struct topology_push *topology; /* NULL: the file names no cluster */
     int64_t topology_noted;         /* the epoch that all nodes had; 0: none yet */
     struct slots slots;                /* capture `lane`: as decided */
@@ -302,7 +303,17 @@ json_t *core_topology_json(const struct core *core); /* null without a cluster *
 void core_by_hand_told(struct core *core, size_t argc, const struct slice *argv, struct buf *out);
 
 /* ---- core_start.c ---- */
-void core_start(struct core *core, const struct core_asker *asker, core_done *done, void *self);
+/* BASELINE: "" or "scan" or a file, as the gateways see it. */
+void core_start(struct core *core, const struct core_asker *asker, const char *baseline,
+                core_done *done, void *self);
+
+/* ---- core_baseline.c ---- */
+/* WHY: "", or who cannot read it. THERE: somebody sees such a file already. */
+typedef void core_baseline_done(void *self, const char *why, bool there);
+void core_baseline_ask(struct core *core, const char *path, core_baseline_done *done, void *self);
+/* For the migration of now. "": what each gateway's configuration says. */
+void core_baseline_set(struct core *core, const char *path, const char *who);
+void core_baseline_joined(struct core *core, struct member *gateway);
 
 /* ---- core_status.c ---- */
 json_t *core_status(struct core *core);

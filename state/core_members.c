@@ -135,6 +135,7 @@ void core_route(struct core *core, struct member *gateway) {
     core_slots_route(core, gateway);
     member_sendf(gateway, route_answered, core, "ROUTE %" PRIu64 " %s %s", core->workflow.epoch,
                  primary, capture_name(core->migration.capture));
+    core_baseline_joined(core, gateway); /* before its lanes are opened */
     if (!barrier_is_open(&core->barrier)) core_lanes_duty(core, gateway);
     core_audit_lanes_joined(core, gateway);
     core_reads_joined(core, gateway);

@@ -12,6 +12,7 @@ struct start {
     core_done *done;
     void *self;
     struct preflight preflight;
+    char baseline[BASELINE_BYTES];
 };
 
 static void give(struct start *start, enum err err, const char *why) {
@@ -47,6 +48,63 @@ static void chosen(void *self, enum err err, const char *why, json_t *result) {
         core_move(start->core, WORKFLOW_CHECK_PASSED, &asker, checked, start);
 }
 
+/* The capture is chosen, the gateways are told where the copy comes from, and it begins. */
+static void go(struct start *start) {
+    struct core *core = start->core;
+    enum capture capture = core->migration.capture;
+    if (core->moving) {
+        give(start, ERR_EXISTS, "another step is under way; try again in a moment");
+        return;
+    }
+    if (capture == CAPTURE_AUTO) capture = start->preflight.capture;
+    if (capture == CAPTURE_LANE) core_baseline_set(core, start->baseline, start->asker.who);
+    if (core->migration.capture != CAPTURE_AUTO)
+        chosen(start, OK, "", NULL);
+    else
+        core_choose_capture(core, capture, "the preflight check says so", chosen, start);
+}
+
+static void baseline_asked(void *self, const char *why, bool there) {
+    struct start *start = self;
+    struct preflight *p = &start->preflight;
+    char text[400];
+    if (why[0]) {
+        snprintf(text, sizeof text, "--baseline: %.350s", why);
+        give(start, ERR_STATE, text);
+        return;
+    }
+    if (p->count < FINDINGS_MAX) {
+        struct finding *f = &p->findings[p->count++];
+        *f = (struct finding){.level = there ? FINDING_WARN : FINDING_NOTE, .id = "baseline"};
+        snprintf(f->text, sizeof f->text, "the gateways %s %.200s",
+                 there ? "see a file there already, which is older than their recording: " : "wait for",
+                 start->baseline);
+        snprintf(f->fix, sizeof f->fix,
+                 "drawbridge status says since when it may have been begun; make it then (BGSAVE, an "
+                 "export), and put it there whole, by a rename");
+    }
+    go(start);
+}
+
+/* How the copy is made depends on the capture, which the check has found. */
+static void ask_baseline(struct start *start) {
+    enum capture capture = start->core->migration.capture;
+    if (capture == CAPTURE_AUTO) capture = start->preflight.capture;
+    if (start->baseline[0] == '\0') {
+        go(start);
+    } else if (capture != CAPTURE_LANE) {
+        give(start, ERR_CONFIG,
+             "--baseline is for capture lane; with capture stream the copy is the snapshot that legacy "
+             "gives with PSYNC: start without it, or set gateway.capture: lane");
+    } else if (start->preflight.cluster) {
+        give(start, ERR_CONFIG,
+             "--baseline: legacy is a Cluster, and one file has one node's keys: start without it, and "
+             "all nodes are listed");
+    } else {
+        core_baseline_ask(start->core, start->baseline, baseline_asked, start);
+    }
+}
+
 static void run_check(uv_work_t *work) {
     struct start *start = (struct start *)work;
     preflight_run(start->core->config, true, &start->preflight);
@@ -73,12 +131,7 @@ static void check_done(uv_work_t *work, int status) {
         give(start, err, text);
         return;
     }
-    if (start->core->migration.capture != CAPTURE_AUTO)
-        chosen(start, OK, "", NULL);
-    else if (start->core->moving)
-        give(start, ERR_EXISTS, "another step is under way; try again in a moment");
-    else
-        core_choose_capture(start->core, p->capture, "the preflight check says so", chosen, start);
+    ask_baseline(start);
 }
 
 /* ---- again, after an abort: a new migration of the same name, at a higher epoch ---- */
@@ -117,6 +170,7 @@ static void again_written(struct store_job *job) {
         core->last = core->committed = (struct barrier_row){.outcome = BARRIER_NONE};
         core->audit.last = (struct audit_row){0};
         core->waiver_count = 0;
+        core->baseline[0] = '\0';
         for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m;
              m = members_next(m))
             core_route(core, m);
@@ -125,9 +179,11 @@ static void again_written(struct store_job *job) {
     mem_free(again);
 }
 
-void core_start(struct core *core, const struct core_asker *asker, core_done *done, void *self) {
+void core_start(struct core *core, const struct core_asker *asker, const char *baseline,
+                core_done *done, void *self) {
     struct start *start = NEW(struct start);
     *start = (struct start){.core = core, .asker = *asker, .done = done, .self = self};
+    snprintf(start->baseline, sizeof start->baseline, "%s", baseline);
     if (core->moving || barrier_is_open(&core->barrier)) {
         give(start, ERR_EXISTS, "another step is under way; try again in a moment");
     } else if (core->workflow.phase == PHASE_ABORTED) {

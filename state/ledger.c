@@ -64,6 +64,7 @@ static const char *const schema[] = {
     "CREATE INDEX phases_of ON phases (migration); CREATE INDEX barriers_of ON barriers (migration);",
     "CREATE TABLE slots (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, owners TEXT NOT NULL);",
     "CREATE TABLE reads (migration INTEGER PRIMARY KEY REFERENCES migrations, wanted TEXT NOT NULL);",
+    "CREATE TABLE baselines (migration INTEGER PRIMARY KEY REFERENCES migrations, path TEXT NOT NULL);",
 };
 /* clang-format on */
 #define SCHEMA_VERSION ((int64_t)(sizeof schema / sizeof *schema))

@@ -190,6 +190,14 @@ MUST_CHECK enum err ledger_save_reads(struct ledger *ledger, int64_t migration,
 MUST_CHECK enum err ledger_load_reads(struct ledger *ledger, int64_t migration,
                                       struct reads_policy *wanted, bool *ordered, struct why *why);
 
+/* ---- where the lanes' baseline comes from (ledger_baseline.c) ---- */
+#define BASELINE_BYTES 1024
+MUST_CHECK enum err ledger_save_baseline(struct ledger *ledger, int64_t migration,
+                                         const char *path, const char *who, struct why *why);
+/* "" when nobody said. */
+MUST_CHECK enum err ledger_load_baseline(struct ledger *ledger, int64_t migration,
+                                         char path[BASELINE_BYTES], struct why *why);
+
 /* ---- checkpoints (ledger_barriers.c) ---- */
 struct checkpoint_row {
     int64_t barrier, at_ms;

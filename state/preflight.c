@@ -144,6 +144,7 @@ static void judge_version(struct preflight *p, bool legacy, const struct preflig
 
 /* Lanes find its nodes and follow its slots; nothing else works with one yet. */
 static void judge_cluster(struct preflight *p, bool legacy) {
+    if (legacy) p->cluster = true;
     if (!legacy)
         add(p, FINDING_FAIL, "target.cluster", "take one server as the target",
             "target is a Cluster, and nothing can be moved into one yet");

@@ -28,6 +28,7 @@ struct preflight {
     bool not_authorised; /* a side refused our name or password */
     bool misconfigured;  /* the file names something that is not there, or cannot be used */
     bool witness;        /* gateway.witness */
+    bool cluster;        /* legacy is one */
     enum capture wanted; /* gateway.capture */
     enum capture capture; /* what it will be; CAPTURE_AUTO: legacy was not asked, or did not answer */
 };

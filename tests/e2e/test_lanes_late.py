@@ -22,33 +22,51 @@ KEYS = 6
 
 
 class Blocks(threading.Thread):
-    """The only writer of its lists: pushes a number to some of them in one block, and looks at each length."""
+    """The only writer of its lists: pushes a number to some of them in one block, and looks at each length. A connection that broke (a
+    gateway that is late for seconds is fenced) is opened again; the last block was done then, or was not."""
 
     def __init__(self, port, number):
         super().__init__(daemon=True)
         self.port, self.number, self.rng = port, number, random.Random(number)
-        self.length, self.done, self.wrong, self.stopping = [0] * KEYS, 0, None, False
+        self.length, self.some, self.done, self.broken, self.wrong, self.stopping = [0] * KEYS, [], 0, 0, None, False
+
+    def key(self, i):
+        return f"blocks:{self.number}:{i}"
+
+    def look(self, found, wanted):
+        if found not in wanted and self.wrong is None:
+            self.wrong = f"{time.time():.3f} client {self.number} finds {found}, and not {wanted}"
 
     def step(self, r):
-        some = self.rng.sample(range(KEYS), self.rng.randint(1, 3))
+        self.some = self.rng.sample(range(KEYS), self.rng.randint(1, 3))
         with r.pipeline(transaction=True) as block:
-            for i in some:
-                block.rpush(f"blocks:{self.number}:{i}", self.length[i])
+            for i in self.some:
+                block.rpush(self.key(i), self.length[i])
             answers = block.execute()
-        for i, length in zip(some, answers):
+        self.look(answers, [[self.length[i] + 1 for i in self.some]])
+        for i in self.some:
             self.length[i] += 1
-            if length != self.length[i] and self.wrong is None:
-                self.wrong = f"{time.time():.3f} list {i} of client {self.number} has {length} elements, and not {self.length[i]}"
+        self.some = []
         self.done += 1
 
+    def settle(self, r):
+        found = [r.llen(self.key(i)) for i in range(KEYS)]
+        self.look(found, [self.length, [n + (i in self.some) for i, n in enumerate(self.length)]])
+        self.length = found
+
     def run(self):
-        try:
-            with redis.Redis(port=self.port, socket_timeout=60) as r:
-                while not self.stopping:
-                    self.step(r)
-                    time.sleep(0.002)
-        except redis.RedisError as error:
-            self.wrong = repr(error)
+        while not self.stopping and self.wrong is None:
+            try:
+                with redis.Redis(port=self.port, socket_timeout=60, retry_on_timeout=False) as r:
+                    self.settle(r)
+                    while not self.stopping:
+                        self.step(r)
+                        time.sleep(0.002)
+            except (redis.ConnectionError, redis.TimeoutError):
+                self.broken += 1
+                time.sleep(0.1)
+            except redis.RedisError as error:
+                self.wrong = repr(error)
 
 
 class Late:
@@ -102,7 +120,7 @@ def main():
         b.settled()
         assert not any(c.wrong for c in clients), [c.wrong for c in clients]
         equal(b, gates)
-        print(f"{sum(c.done for c in clients)} blocks", flush=True)
+        print(f"{sum(c.done for c in clients)} blocks, {sum(c.broken for c in clients)} broken connections", flush=True)
 
 
 if __name__ == "__main__":
