@@ -1,8 +1,7 @@
 /* aof.h -- the append-only file: what commands did is written before they are answered.
  *
- *     propagate --> buffer --> write(2) before the replies of this turn --> fsync
- *                                          always: at once, everysec: beside the engine, no: the
- * kernel
+ *     propagate --> buffer --> a thread: write(2), under `always` fdatasync --> replies, replicas
+ *                              another, under `everysec`: fdatasync once a second
  *
  *     OFF --start--> WAITING (a base is being made; what happens meanwhile goes to a temporary incr
  * file) ^                | base done
@@ -11,9 +10,24 @@
  * Formats and names are those of Redis 7 (lib/redis/aof.h). Messages on the channel of checkpoints
  * are written, other PUBLISHes are not.
  *
+ * The engine never writes itself. What a turn appended is given to the thread at its end; the
+ * replies of that turn wait for it (output_wait.h), and so do replicas. One write is under way at a
+ * time, and the next one takes all that came meanwhile.
+ *
+ * A disk that is slow:
+ *   always    every reply, to reads too, waits until all that was appended before it is synced:
+ *             nobody is told what a power cut could take. The engine goes on meanwhile.
+ *   everysec  and no: replies of turns that wrote wait up to aof-patience-ms (100) for write(2),
+ *             which is what makes them outlive a kill -9 of the process. Then the AOF is *late*:
+ *             nobody waits any more, and replicas would have to copy if the process were killed,
+ *             until all is written. After two seconds of it, or with aof-buffer-memory (256 MB)
+ *             unwritten, commands that write wait until all is written (INFO aof_delayed_fsync);
+ *             reads go on. Nothing is read from our own master meanwhile.
+ * CONFIG SET appendonly, SHUTDOWN, DEBUG LOADAOF, and the end of a full copy wait for the disk.
+ *
  * A disk that is full or broken: what could not be written stays in the buffer and is tried again
  * each second; meanwhile writes are refused (aof_fault). With appendfsync always the process ends,
- * as in Redis: what it would answer could not be promised.
+ * as in Redis: what it would answer could not be promised. For syncs that fail see aof_sync.c.
  */
 #ifndef SERVER_AOF_H
 #define SERVER_AOF_H
@@ -42,9 +56,18 @@ void aof_rewrite_later(struct aof *aof); /* soon */
 
 bool aof_is_on(const struct aof *aof); /* ON or WAITING */
 
-/* Write what is in the buffer. Called before replies; others call it before they say that
- * something is kept. */
+/* Give what is in the buffer to the thread that writes, if it is idle. Called before replies; others
+ * call it before they ask for a sync. */
 void aof_flush(struct aof *aof);
+/* Wait for the disk until all is in the file, or cannot be written. */
+void aof_write_all(struct aof *aof);
+
+/* Replicas may be sent the stream up to, not including, this offset: what lies behind it might be
+ * lost if the process were killed. UINT64_MAX: all. */
+uint64_t aof_stream_limit(const struct aof *aof);
+/* No more is to be obeyed of our master's stream for now: too much waits for the disk already. */
+bool aof_is_full(const struct aof *aof);
+size_t aof_memory(const struct aof *aof); /* bytes of what waits */
 
 /* NULL, or why writes must be refused. */
 const char *aof_fault(const struct aof *aof);

@@ -23,7 +23,7 @@ char *aof_temp_incr_name(const struct aof *aof) {
     return joined("temp-", aof->engine->settings.appendfilename, ".incr");
 }
 
-static char *manifest_path(const struct aof *aof) {
+char *aof_manifest_path(const struct aof *aof) {
     char *name = joined(aof->engine->settings.appendfilename, ".manifest", "");
     char *path = aof_path(aof, name);
     mem_free(name);
@@ -40,7 +40,7 @@ static bool exists(const char *path) {
 }
 
 enum err aof_read_manifest(struct aof *aof, bool *found, struct why *why) {
-    char *path = manifest_path(aof);
+    char *path = aof_manifest_path(aof);
     struct buf text = {0};
     enum err err = OK;
     *found = exists(path);
@@ -54,12 +54,17 @@ enum err aof_read_manifest(struct aof *aof, bool *found, struct why *why) {
 
 enum err aof_write_manifest(const struct aof *aof, const struct aof_manifest *manifest,
                             struct why *why) {
-    char *path = manifest_path(aof);
+    char *path = aof_manifest_path(aof);
+    enum err err = aof_put_manifest(path, manifest, why);
+    mem_free(path);
+    return err;
+}
+
+enum err aof_put_manifest(const char *path, const struct aof_manifest *manifest, struct why *why) {
     struct buf text = {0};
     aof_manifest_format(manifest, &text);
     enum err err = fs_replace(path, buf_slice(&text), why);
     buf_close(&text);
-    mem_free(path);
     return err;
 }
 
@@ -100,18 +105,63 @@ enum err aof_open_incr(struct aof *aof, struct why *why) {
     return OK;
 }
 
-void aof_remove_history(struct aof *aof) {
+/* ---- history files ---- */
+
+struct tidying {
+    struct disk_job job;
+    struct aof *aof;
+    struct aof_manifest manifest; /* without them */
+    char **paths;                 /* of what is to be removed */
+    size_t count;
+    char *manifest_path;
     struct why why;
-    bool any = false;
-    for (size_t i = 0; i < aof->manifest.count; i++) {
-        if (aof->manifest.files[i].type != AOF_HISTORY) continue;
-        char *path = aof_path(aof, aof->manifest.files[i].name);
-        if (fs_remove(path, &why))
-            engine_log(aof->engine, '#', "Cannot remove a history file: %s", why.text);
-        mem_free(path);
-        any = true;
+    enum err err;
+};
+
+static void tidy(struct disk_job *job) {
+    struct tidying *t = (struct tidying *)job;
+    for (size_t i = 0; i < t->count; i++) {
+        struct why why;
+        enum err err = fs_remove(t->paths[i], &why);
+        if (err && !t->err) {
+            t->err = err;
+            t->why = why;
+        }
     }
-    if (!any) return;
+    struct why why;
+    enum err err = aof_put_manifest(t->manifest_path, &t->manifest, &why);
+    if (err && !t->err) {
+        t->err = err;
+        t->why = why;
+    }
+}
+
+static void tidied(struct disk_job *job) {
+    struct tidying *t = (struct tidying *)job;
+    if (t->err)
+        engine_log(t->aof->engine, '#', "Cannot remove the AOF's history files: %s", t->why.text);
+    for (size_t i = 0; i < t->count; i++) mem_free(t->paths[i]);
+    mem_free(t->paths);
+    mem_free(t->manifest_path);
+    aof_manifest_close(&t->manifest);
+    mem_free(t);
+}
+
+/* A big file takes the file system a while. */
+void aof_remove_history(struct aof *aof) {
+    struct tidying *t = NEW(struct tidying);
+    *t = (struct tidying){.job = {.work = tidy, .done = tidied}, .aof = aof};
+    t->paths = NEW_ARRAY(char *, aof->manifest.count + 1);
+    for (size_t i = 0; i < aof->manifest.count; i++)
+        if (aof->manifest.files[i].type == AOF_HISTORY)
+            t->paths[t->count++] = aof_path(aof, aof->manifest.files[i].name);
+    if (t->count == 0) {
+        mem_free(t->paths);
+        mem_free(t);
+        return;
+    }
     aof_manifest_drop_history(&aof->manifest);
-    if (aof_write_manifest(aof, &aof->manifest, &why)) engine_log(aof->engine, '#', "%s", why.text);
+    aof_manifest_copy(&t->manifest, &aof->manifest);
+    t->manifest_path = aof_manifest_path(aof);
+    disk_thread_give(aof->thread, &t->job);
 }

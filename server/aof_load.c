@@ -344,6 +344,48 @@ static bool is_half_adopted(const struct aof *aof) {
     return half;
 }
 
+/* What was loaded may not be on the disk (aof_sync.c): it is written once more, into new files,
+ * before anybody is served. */
+static enum err make_base_anew(struct aof *aof, struct why *why) {
+    struct aof_manifest manifest;
+    aof_manifest_copy(&manifest, &aof->manifest);
+    const struct settings *settings = &aof->engine->settings;
+    const struct aof_file *base = aof_manifest_new_base(&manifest, settings->appendfilename,
+                                                        settings->aof_use_rdb_preamble);
+    char *path = aof_path(aof, base->name), *mark = aof_doubt_path(aof);
+    aof_manifest_retire_incr(&manifest, 0);
+    (void)aof_manifest_new_incr(&manifest, settings->appendfilename);
+    engine_log(aof->engine, '#',
+               "A sync of the AOF had failed before the last process ended, and the machine has run "
+               "since: a new base file %s is written before anything is served",
+               base->name);
+    enum err err = save_base(aof, path, why);
+    if (!err) err = fs_size(path, &aof->base_size, why);
+    aof_manifest_close(&aof->manifest);
+    aof->manifest = manifest;
+    if (!err) err = aof_open_incr(aof, why); /* and the manifest */
+    if (!err) err = fs_remove(mark, why);
+    mem_free(path);
+    mem_free(mark);
+    return err;
+}
+
+static enum err start_on_files(struct aof *aof, struct why *why) {
+    enum err err = aof_load_files(aof, why);
+    if (err) return err;
+    const struct aof_file *last = aof_manifest_last_incr(&aof->manifest);
+    int64_t loaded_seq = last ? last->seq : -1;
+    uint64_t loaded_size = last ? size_of(aof, last) : 0;
+    err = aof_doubt_found(aof) ? make_base_anew(aof, why) : aof_open_incr(aof, why);
+    if (err) return err;
+    aof_attach(aof, AOF_ON);
+    aof_remove_history(aof);
+    bool took;
+    if (loaded_seq < 0) loaded_seq = aof_manifest_last_incr(&aof->manifest)->seq;
+    resume_load(aof->engine, loaded_seq, loaded_size, &took);
+    return OK;
+}
+
 enum err aof_start_with_data(struct aof *aof, struct why *why) {
     bool found, is_old = false;
     enum err err = aof_read_manifest(aof, &found, why);
@@ -352,21 +394,17 @@ enum err aof_start_with_data(struct aof *aof, struct why *why) {
         err = aof_adopt_old_file(aof, &is_old, why);
     }
     if (err) return err;
-    if (found || is_old)
-        err = aof_load_files(aof, why);
-    else
-        err = make_first_base(aof, why);
+    if (found || is_old) return start_on_files(aof, why);
+    err = make_first_base(aof, why);
     if (!err) err = aof_open_incr(aof, why);
     if (err) return err;
     aof_attach(aof, AOF_ON);
-    aof_remove_history(aof);
     bool took;
     resume_load(aof->engine, aof_manifest_last_incr(&aof->manifest)->seq, aof->file_size, &took);
     return OK;
 }
 
 enum err aof_load_again(struct aof *aof, struct why *why) {
-    aof_flush(aof);
     aof_manifest_close(&aof->manifest);
     bool found;
     enum err err = aof_read_manifest(aof, &found, why);

@@ -1,11 +1,13 @@
 /* aof_rewrite.c -- a new base for the AOF from a point in time. See aof.h.
  *
- *     ON       manifest: base 1, incr 1, incr 2 (opened first) --> snapshot --> base 2, incr 2
+ *     ON       manifest: base 1, incr 1, incr 2 (opened at once) --> snapshot --> base 2, incr 2
  *     WAITING  manifest as it was; temp incr file              --> snapshot --> base 2, incr 2
  * (renamed)
  *
  * The manifest changes in one rename, so that a crash at any point leaves one of the two. With
  * aof-use-rdb-preamble no the snapshot's RDB becomes commands (aof_base.c) before it is the base.
+ * Files are opened, named and removed on the disk's thread (disk_thread.h), in line with what is
+ * written.
  */
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
@@ -24,68 +26,125 @@ static void end_rewrite(struct aof *aof, bool good) {
     if (!good) {
         struct why why;
         if (fs_remove(aof->rewrite_temp, &why)) engine_log(aof->engine, '#', "%s", why.text);
+        if (aof->ready && fs_remove(aof->ready, &why)) engine_log(aof->engine, '#', "%s", why.text);
         if (aof->state == AOF_WAITING) aof->rewrite_scheduled = true;
     }
     mem_free(aof->rewrite_temp);
-    aof->rewrite_temp = NULL;
+    mem_free(aof->ready);
+    aof->rewrite_temp = aof->ready = NULL;
     aof->rewrite = NULL;
+    aof->rewriting = false;
 }
 
-/* The temporary incr file of WAITING gets its name. */
-static enum err name_incr(struct aof *aof, struct aof_manifest *manifest, struct why *why) {
-    char *temp_name = aof_temp_incr_name(aof);
-    char *temp = aof_path(aof, temp_name);
-    aof_manifest_retire_incr(manifest, 0);
-    const struct aof_file *incr =
-        aof_manifest_new_incr(manifest, aof->engine->settings.appendfilename);
-    char *path = aof_path(aof, incr->name);
-    enum err err = fs_rename(temp, path, why);
-    mem_free(temp_name);
-    mem_free(temp);
-    mem_free(path);
-    return err;
+static void rewrite_failed(struct aof *aof, const struct why *why) {
+    end_rewrite(aof, false);
+    engine_log(aof->engine, '#', "Background AOF rewrite failed: %s", why->text);
 }
 
-static enum err install(struct aof *aof, const char *temp, struct why *why) {
-    struct aof_manifest manifest;
-    aof_manifest_copy(&manifest, &aof->manifest);
-    const struct aof_file *base = aof_manifest_new_base(
-        &manifest, aof->engine->settings.appendfilename, !aof->rewrites_commands);
-    char *path = aof_path(aof, base->name);
-    enum err err = fs_rename(temp, path, why);
-    if (!err && aof->state == AOF_WAITING)
-        err = name_incr(aof, &manifest, why);
-    else if (!err)
-        aof_manifest_retire_incr(&manifest, aof->state == AOF_ON ? 1 : 0);
-    if (!err) err = aof_write_manifest(aof, &manifest, why);
-    if (!err) err = fs_size(path, &aof->base_size, why);
-    mem_free(path);
-    if (err) {
-        aof_manifest_close(&manifest);
-        return err;
-    }
-    aof_manifest_close(&aof->manifest);
-    aof->manifest = manifest;
-    return OK;
-}
+/* ---- the base is whole: names and manifest, on the disk's thread ---- */
 
-void aof_base_is_ready(struct aof *aof, const char *path, enum err err, const char *words) {
+struct install {
+    struct disk_job job;
+    struct aof *aof;
+    struct aof_manifest manifest; /* owned, as the paths */
+    char *temp, *base, *manifest_path;
+    char *temp_incr, *incr; /* NULL: it has its name */
+    uint64_t base_size;
+    enum err err;
     struct why why;
+};
+
+static void install_work(struct disk_job *job) {
+    struct install *in = (struct install *)job;
+    in->err = fs_rename(in->temp, in->base, &in->why);
+    if (!in->err && in->temp_incr) in->err = fs_rename(in->temp_incr, in->incr, &in->why);
+    if (!in->err) in->err = aof_put_manifest(in->manifest_path, &in->manifest, &in->why);
+    if (!in->err) in->err = fs_size(in->base, &in->base_size, &in->why);
+}
+
+static void free_install(struct install *in) {
+    aof_manifest_close(&in->manifest);
+    mem_free(in->temp);
+    mem_free(in->base);
+    mem_free(in->manifest_path);
+    mem_free(in->temp_incr);
+    mem_free(in->incr);
+    mem_free(in);
+}
+
+static void install_done(struct disk_job *job) {
+    struct install *in = (struct install *)job;
+    struct aof *aof = in->aof;
     engine_read_clock(aof->engine);
-    if (err)
-        (void)why_set(&why, err, "%s", words);
-    else
-        err = install(aof, path, &why);
-    end_rewrite(aof, !err);
-    if (err) {
-        engine_log(aof->engine, '#', "Background AOF rewrite failed: %s", why.text);
+    if (in->err) {
+        rewrite_failed(aof, &in->why);
+        free_install(in);
         return;
     }
+    aof_manifest_close(&aof->manifest);
+    aof->manifest = in->manifest;
+    in->manifest = (struct aof_manifest){0};
+    aof->base_size = in->base_size;
+    free_install(in);
+    end_rewrite(aof, true);
     engine_log(aof->engine, '*', "Background AOF rewrite finished successfully");
     if (aof->state == AOF_WAITING) aof->state = AOF_ON;
     aof_remove_history(aof);
     aof_is_rewritten(aof);
     aof_sync_soon(aof);
+}
+
+/* The temporary incr file of WAITING gets its name. */
+static void name_incr(struct aof *aof, struct install *in) {
+    char *temp_name = aof_temp_incr_name(aof);
+    in->temp_incr = aof_path(aof, temp_name);
+    mem_free(temp_name);
+    aof_manifest_retire_incr(&in->manifest, 0);
+    in->incr = aof_path(
+        aof,
+        aof_manifest_new_incr(&in->manifest, aof->engine->settings.appendfilename)->name);
+}
+
+static void install(struct aof *aof) {
+    struct install *in = NEW(struct install);
+    *in = (struct install){.job = {.work = install_work, .done = install_done},
+                           .aof = aof,
+                           .temp = mem_strdup(aof->ready),
+                           .manifest_path = aof_manifest_path(aof)};
+    aof_manifest_copy(&in->manifest, &aof->manifest);
+    in->base = aof_path(aof, aof_manifest_new_base(&in->manifest,
+                                                   aof->engine->settings.appendfilename,
+                                                   !aof->rewrites_commands)
+                                 ->name);
+    if (aof->state == AOF_WAITING)
+        name_incr(aof, in);
+    else
+        aof_manifest_retire_incr(&in->manifest, aof->state == AOF_ON ? 1 : 0);
+    disk_thread_give(aof->thread, &in->job);
+}
+
+void aof_base_is_ready(struct aof *aof, const char *path, enum err err, const char *words) {
+    struct why why;
+    engine_read_clock(aof->engine);
+    if (err) {
+        aof_change_cancel(aof);
+        (void)why_set(&why, err, "%s", words);
+        rewrite_failed(aof, &why);
+        return;
+    }
+    aof->ready = mem_strdup(path);
+    if (aof->change.kind == CHANGE_NONE) install(aof);
+}
+
+void aof_rewrite_changed(struct aof *aof, enum err err, const struct why *why) {
+    if (!aof_is_rewriting(aof)) return; /* it has failed meanwhile */
+    if (err) {
+        if (aof->rewrite) snapshot_abort(aof->rewrite);
+        aof_base_drop(aof);
+        rewrite_failed(aof, why);
+    } else if (aof->ready) { /* the base was faster */
+        install(aof);
+    }
 }
 
 static void snapshot_ended(void *owner, enum err err, const char *words) {
@@ -113,9 +172,9 @@ static enum err start_snapshot(struct aof *aof, struct why *why) {
                                  .owner = aof,
                                  .ended = snapshot_ended};
     aof->rewrite_began_ms = aof->last_rewrite_try_ms = aof->engine->now_ms;
-    aof->rewrite_from = aof->appended;
     aof->rewrites_commands = !aof->engine->settings.aof_use_rdb_preamble;
     aof->rewrite_scheduled = false;
+    aof->rewriting = true;
     aof->rewrites++;
     enum err err = snapshot_start(aof->engine, &want, &aof->rewrite, why);
     if (err)
@@ -125,69 +184,27 @@ static enum err start_snapshot(struct aof *aof, struct why *why) {
     return err;
 }
 
-/* The file before may not be on the disk yet. If a power cut takes its end, what this file has must
- * not be taken for what came next: so it begins with the size that the other one had. */
-static enum err write_beginning(int fd, uint64_t size_before, uint64_t *size, struct why *why) {
-    struct buf line = {0};
-    buf_printf(&line, AOF_FOLLOWS "%llu\r\n", (unsigned long long)size_before);
-    *size = buf_size(&line);
-    enum err err = fs_write(fd, buf_slice(&line), "AOF", why);
-    buf_close(&line);
-    return err;
-}
-
-/* What happens from here on goes into a file of its own. */
-static enum err open_next_incr(struct aof *aof, struct why *why) {
-    struct aof_manifest manifest;
-    aof_manifest_copy(&manifest, &aof->manifest);
-    const struct aof_file *incr =
-        aof_manifest_new_incr(&manifest, aof->engine->settings.appendfilename);
-    char *path = aof_path(aof, incr->name);
-    int fd = -1;
-    aof_flush(aof);
-    enum err err = buf_size(&aof->buffer)
-                       ? why_set(why, ERR_STATE, "the AOF cannot be written: %s", aof->fault)
-                       : OK;
-    if (!err) err = fs_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, &fd, why);
-    uint64_t size = 0;
-    if (!err) err = write_beginning(fd, aof->file_size, &size, why);
-    if (!err) err = aof_write_manifest(aof, &manifest, why);
-    mem_free(path);
-    if (err) {
-        if (fd >= 0) close(fd);
-        aof_manifest_close(&manifest);
-        return err;
-    }
-    aof_manifest_close(&aof->manifest);
-    aof->manifest = manifest;
-    aof_use_file(aof, fd, size);
-    return OK;
-}
-
-/* WAITING, and the base is tried anew: it will contain what the temporary file has. */
-static enum err empty_temp_incr(struct aof *aof, struct why *why) {
-    enum err err = fs_truncate(aof->fd, 0, "AOF", why);
-    if (err) return err;
-    buf_clear(&aof->buffer);
-    aof->written = aof->appended;
-    aof->file_size = 0;
-    aof->selected_db = -1;
-    return OK;
-}
+/* ---- begin ---- */
 
 enum err aof_rewrite(struct aof *aof, struct why *why) {
-    if (aof_is_rewriting(aof))
+    if (aof_is_rewriting(aof) || aof->change.kind != CHANGE_NONE)
         return why_set(why, ERR_STATE, "Background append only file rewriting already in progress");
+    if (aof->state == AOF_ON && aof->fault[0])
+        return why_set(why, ERR_STATE, "the AOF cannot be written: %s", aof->fault);
     enum err err = OK;
     bool found;
-    if (aof->state == AOF_ON)
-        err = open_next_incr(aof, why);
-    else if (aof->state == AOF_WAITING)
-        err = empty_temp_incr(aof, why);
-    else if (aof->manifest.count == 0)
-        err = aof_read_manifest(aof, &found, why); /* OFF: a base and nothing else */
+    if (aof->state == AOF_OFF && aof->manifest.count == 0)
+        err = aof_read_manifest(aof, &found, why); /* a base and nothing else */
     if (!err) err = aof_make_folder(aof, why);
-    return err ? err : start_snapshot(aof, why);
+    if (err) return err;
+    /* What happens from here on goes into a file of its own; or, if the base is tried anew that the
+     * AOF waits for, that will contain what the temporary file has. */
+    if (aof->state != AOF_OFF)
+        aof_change_file(aof, aof->state == AOF_ON ? CHANGE_NEXT_FILE : CHANGE_EMPTY_FILE);
+    err = start_snapshot(aof, why);
+    if (err && aof->change.kind == CHANGE_NEXT_FILE) aof_change_cancel(aof);
+    aof_go_on(aof);
+    return err;
 }
 
 void aof_rewrite_later(struct aof *aof) {
@@ -231,15 +248,18 @@ enum err aof_restart(struct aof *aof, struct why *why) {
 
 void aof_rewrite_abort(struct aof *aof) {
     aof->rewrite_scheduled = false;
-    if (!aof_is_rewriting(aof)) return;
-    engine_log(aof->engine, '*', "Killing running AOF rewrite child");
-    if (aof->rewrite) snapshot_abort(aof->rewrite);
-    aof_base_drop(aof);
-    unsigned failures = aof->failures; /* it was not wanted any more: that is none */
-    bool ok = aof->last_rewrite_ok;
-    end_rewrite(aof, false);
-    aof->failures = failures;
-    aof->last_rewrite_ok = ok;
+    aof_change_cancel(aof);
+    disk_thread_drain(aof->thread); /* what has begun of it ends */
+    if (aof_is_rewriting(aof)) {
+        engine_log(aof->engine, '*', "Killing running AOF rewrite child");
+        if (aof->rewrite) snapshot_abort(aof->rewrite);
+        aof_base_drop(aof);
+        unsigned failures = aof->failures; /* it was not wanted any more: that is none */
+        bool ok = aof->last_rewrite_ok;
+        end_rewrite(aof, false);
+        aof->failures = failures;
+        aof->last_rewrite_ok = ok;
+    }
     aof->rewrite_scheduled = false;
 }
 

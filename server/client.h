@@ -87,6 +87,11 @@ struct client {
     struct buf in;
     struct client *next, *prev;               /* engine->clients */
     struct client *next_pending, *next_ready; /* lists of this turn */
+    /* output_wait.c: the length of the AOF that the first waiting_bytes of `out` wait for (0: not in
+     * line), and the one for what came behind them (0: nothing did) */
+    uint64_t waits_for_aof, waits_next;
+    size_t waiting_bytes;
+    struct client *next_waiting;
     bool is_pending_out, is_pending_free, is_ready, wants_write;
     /* SCRIPT DEBUG: what its next EVAL does (script_debug.h) */
     enum client_debugs { CLIENT_DEBUGS_NOT, CLIENT_DEBUGS_COPY, CLIENT_DEBUGS_HERE } debugs;

@@ -81,7 +81,7 @@ static void debug_loadaof(struct client *c) {
     struct aof *aof = persistence_of(engine)->aof;
     struct why why;
     propagate_nothing(c);
-    aof_flush(aof);
+    aof_write_all(aof);
     empty_all(engine);
     if (aof_load_again(aof, &why)) {
         engine_log(engine, '#', "DEBUG LOADAOF: %s", why.text);

@@ -141,6 +141,7 @@ bool engine_is_stale(const struct engine *engine);
  * there because replicas have not been sent it. */
 struct stream_memory {
     size_t backlog, unsent;
+    size_t aof; /* bytes of the AOF that are not written yet */
     uint64_t on_disk;
 };
 void engine_stream_memory(const struct engine *engine, struct stream_memory *memory);

@@ -36,7 +36,8 @@ static size_t memory_counted(struct engine *engine) {
         engine->memory_coming = 0;
         used = memory_used(engine);
     }
-    size_t uncounted = stream.unsent + engine->memory_coming + snapshot_memory();
+    size_t uncounted =
+        stream.unsent + stream.aof + engine->memory_coming + snapshot_memory();
     engine->memory_seen = used > uncounted ? used - uncounted : 0;
     return engine->memory_seen;
 }

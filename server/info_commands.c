@@ -129,10 +129,11 @@ static void info_memory(struct engine *engine, struct buf *out) {
     buf_printf(out,
                "mem_not_counted_for_evict:%zu\r\nmem_replication_backlog:%zu\r\n"
                "mem_total_replication_buffers:%zu\r\nmem_clients_slaves:%zu\r\n"
-               "mem_clients_normal:%zu\r\nmem_cluster_links:0\r\nmem_aof_buffer:0\r\n"
+               "mem_clients_normal:%zu\r\nmem_cluster_links:0\r\nmem_aof_buffer:%zu\r\n"
                "mem_allocator:jemalloc\r\nactive_defrag_running:0\r\n"
                "lazyfree_pending_objects:%zu\r\nlazyfreed_objects:%llu\r\n",
-               r.unsent + r.snapshots, r.backlog, r.backlog + r.unsent, r.replicas, r.clients, helper_pending(),
+               r.unsent + r.aof + r.snapshots, r.backlog, r.backlog + r.unsent, r.replicas, r.clients,
+               r.aof, helper_pending(),
                (unsigned long long)engine->stats.lazyfreed);
 }
 

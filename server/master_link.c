@@ -10,6 +10,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
+#include "server/aof.h"
 #include "server/block.h"
 #include "server/oom.h"
 
@@ -259,7 +260,24 @@ static void socket_connected(struct master_link *link) {
     start_handshake(link);
 }
 
+/* The AOF's disk is behind, or broken: the stream waits in the socket, and at the master. */
+static bool is_choked(struct master_link *link) {
+    if (link->state != LINK_CONNECTED || !aof_is_full(persistence_of(link->engine)->aof))
+        return false;
+    link->is_choked = true;
+    (void)uv_poll_stop(link->poll);
+    return true;
+}
+
+static void check_choked(struct master_link *link) {
+    if (!link->is_choked || link->state != LINK_CONNECTED || is_choked(link)) return;
+    link->is_choked = false;
+    watch(link);
+    obey_take(link);
+}
+
 static void socket_readable(struct master_link *link) {
+    if (is_choked(link)) return;
     ssize_t got =
         transport_read(&link->transport, link->fd, buf_room(&link->in, READ_BYTES), READ_BYTES);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -446,6 +464,8 @@ void master_link_tick(struct replication *r) {
         if (now_ms >= link->retry_at_ms) resolve(link);
         return;
     }
+    check_choked(link);
+    if (link->is_choked && link->state == LINK_CONNECTED) link->last_io_ms = now_ms;
     if (link->state != LINK_RESOLVING && now_ms - link->last_io_ms > timeout_ms) {
         master_link_lost(
             link, link->state == LINK_CONNECTED  ? "MASTER timeout: no data nor PING received..."

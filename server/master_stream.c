@@ -37,7 +37,10 @@ void obey_ack(struct master_link *link) {
     const struct aof *aof = persistence_of(link->engine)->aof;
     link->last_ack_ms = replication_now_ms(r);
     char offset[24], aof_offset[24];
-    (void)snprintf(offset, sizeof offset, "%lld", (long long)r->history.offset);
+    uint64_t limit = aof_stream_limit(aof); /* what a kill would take is not ours yet */
+    link->ack_waits = (uint64_t)r->history.offset >= limit;
+    int64_t ours = link->ack_waits ? (int64_t)limit - 1 : r->history.offset;
+    (void)snprintf(offset, sizeof offset, "%lld", (long long)ours);
     bool all_synced = aof_is_on(aof) && aof_synced(aof) == aof_appended(aof);
     if (all_synced) link->synced_offset = r->history.offset;
     (void)snprintf(aof_offset, sizeof aof_offset, "%lld", (long long)link->synced_offset);
@@ -87,8 +90,10 @@ static bool obey_one(struct master_link *link) {
 void obey_take(struct master_link *link) {
     struct replication *r = replication_of(link->engine);
     link->read_offset = r->history.offset + (int64_t)buf_size(&link->in);
-    while (buf_size(&link->in) > link->unproxied_bytes && obey_one(link)) {
+    struct aof *aof = persistence_of(link->engine)->aof;
+    while (buf_size(&link->in) > link->unproxied_bytes && !aof_is_full(aof) && obey_one(link)) {
     }
-    aof_flush(persistence_of(link->engine)->aof);
+    if (aof_is_full(aof)) link->is_choked = true; /* the tick goes on */
+    aof_flush(aof);
     replication_flush(r);
 }

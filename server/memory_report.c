@@ -44,13 +44,15 @@ void memory_report(struct engine *engine, struct memory_report *r) {
     engine_stream_memory(engine, &stream);
     r->backlog = stream.backlog;
     r->unsent = stream.unsent;
+    r->aof = stream.aof;
     r->replicas += stream.unsent;
     r->snapshots = snapshot_memory();
     for (int i = 0; i < engine->db_count; i++) {
         r->index += index_bytes(&engine->dbs[i]);
         r->keys += db_size(&engine->dbs[i]);
     }
-    r->overhead = r->startup + r->clients + r->replicas + r->backlog + r->index + r->snapshots;
+    r->overhead = r->startup + r->clients + r->replicas + r->backlog + r->aof + r->index +
+                  r->snapshots;
     r->dataset = r->used > r->overhead ? r->used - r->overhead : 0;
 }
 
@@ -104,7 +106,7 @@ static void run_stats(struct client *c) {
     number(c, "clients.slaves", r.replicas);
     number(c, "clients.normal", r.clients);
     number(c, "cluster.links", 0);
-    number(c, "aof.buffer", 0);
+    number(c, "aof.buffer", r.aof);
     struct script_totals scripts;
     script_count(engine, &scripts);
     number(c, "lua.caches", scripts.cache_bytes);

@@ -15,7 +15,8 @@ struct memory_report {
     size_t clients, replicas, backlog, index;
     size_t unsent; /* of `replicas`: the part of the stream that is only there for them */
     size_t snapshots; /* held by snapshots that are under way */
-    size_t overhead; /* startup, clients, replicas, backlog, index and snapshots */
+    size_t aof;       /* what it has not written yet */
+    size_t overhead;  /* startup, clients, replicas, backlog, AOF, index and snapshots */
     size_t dataset;  /* what is used beside that */
     uint64_t keys;
 };

@@ -6,6 +6,7 @@
 #include "server/acl.h"
 #include "server/client_memory.h"
 #include "server/output.h"
+#include "server/output_wait.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -218,7 +219,8 @@ static bool write_some(struct client *c, bool *blocked) {
     return true;
 }
 
-static void flush_client(struct client *c) {
+/* Sends; whether the client is to be freed is in its flags. */
+static void send_some(struct client *c) {
     bool blocked = false;
     if (buf_size(&c->out) > OUT_MUCH) c->out_used_ms = c->engine->now_us / 1000;
     if (!(c->flags & CLIENT_CLOSE_NOW) && c->fd >= 0 && !write_some(c, &blocked))
@@ -226,16 +228,47 @@ static void flush_client(struct client *c) {
     if (c->flags & CLIENT_CLOSING && !blocked) c->flags |= CLIENT_CLOSE_NOW;
     if (blocked && buf_size(&c->out) > OUT_UNAUTHENTICATED && acl_must_authenticate(c))
         c->flags |= CLIENT_CLOSE_NOW;
-    if (c->flags & CLIENT_CLOSE_NOW) {
-        client_free_closed(c);
-        return;
-    }
+    if (c->flags & CLIENT_CLOSE_NOW) return;
     if (!blocked) buf_shrink(&c->out, OUT_KEEP);
     client_memory_note(c);
     if (blocked != c->wants_write || c->transport.tls) {
         c->wants_write = blocked;
         want_events(c);
     }
+}
+
+static void flush_client(struct client *c) {
+    send_some(c);
+    if (c->flags & CLIENT_CLOSE_NOW) client_free_closed(c);
+}
+
+void net_send(struct client *c) {
+    if (c->is_held) return; /* net_release() looks again */
+    send_some(c);
+    if (c->flags & CLIENT_CLOSE_NOW) client_wake_writer(c);
+}
+
+void net_send_part(struct client *c, size_t bytes) {
+    while (bytes > 0 && !c->is_held && !(c->flags & CLIENT_CLOSE_NOW)) {
+        ssize_t put =
+            transport_write(&c->transport, c->fd, buf_slice(&c->out).data, bytes);
+        c->engine->stats.writes++;
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0 && errno == EAGAIN) return; /* the rest goes with what comes behind it */
+        if (put < 0) {
+            client_close_later(c);
+            return;
+        }
+        bytes -= (size_t)put;
+        buf_consume(&c->out, (size_t)put);
+        c->engine->stats.net_out_bytes += (uint64_t)put;
+    }
+}
+
+void net_writable_later(struct client *c) {
+    if (!c->wants_write) return;
+    c->wants_write = false;
+    want_events(c);
 }
 
 void output_flush(struct engine *engine) {
@@ -245,7 +278,7 @@ void output_flush(struct engine *engine) {
         net->outgoing = c->next_pending;
         if (net->outgoing == NULL) net->outgoing_end = &net->outgoing;
         c->is_pending_out = false;
-        if (!c->is_held) flush_client(c);
+        if (!c->is_held && !output_waits(c)) flush_client(c);
     }
 }
 
@@ -282,6 +315,7 @@ void net_start(struct client *c) {
 void net_stop(struct client *c) {
     struct engine_net *net = net_of(c->engine);
     drop_ready(c);
+    output_wait_forget(c);
     if (c->is_pending_out) {
         struct client **at = &net->outgoing;
         while (*at != NULL && *at != c) at = &(*at)->next_pending;

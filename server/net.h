@@ -22,6 +22,12 @@ struct client *net_take_ready(struct engine *engine); /* NULL: none */
 void client_free_closed(struct client *c);
 uint16_t net_port(const struct engine *engine); /* the one that is really listened at */
 
+/* For output_wait.c: send what there is, what is refilled included; a client that is done with is
+ * freed at the end of the turn. Or only the first BYTES of `out`. */
+void net_send(struct client *c);
+void net_send_part(struct client *c, size_t bytes);
+void net_writable_later(struct client *c); /* nobody needs to know that the socket takes more */
+
 /* While a script of C is busy, C is not read, written to or freed; what waits is done after. */
 void net_hold(struct client *c);
 void net_release(struct client *c);

@@ -13,6 +13,7 @@
 
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
+#include "server/aof.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -100,7 +101,9 @@ void replicas_disconnect(struct replication *r) {
 static void send_stream(struct replica *replica) {
     struct replication *r = replication_of(replica->client->engine);
     struct buf *out = &replica->client->out;
-    while (buf_size(out) < SEND_BYTES && replica->next_offset < r->backlog.end) {
+    uint64_t end = aof_stream_limit(persistence_of(r->engine)->aof);
+    if (end > r->backlog.end) end = r->backlog.end;
+    while (buf_size(out) < SEND_BYTES && replica->next_offset < end) {
         if (replica->next_offset < r->backlog.begin) { /* lost by the disk */
             engine_log(r->engine, '#', "Replica %s needs what cannot be read back: %s",
                        replica->client->peer, r->backlog.disk_why.text);
@@ -113,6 +116,9 @@ static void send_stream(struct replica *replica) {
             return;
         }
         struct why why;
+        bytes = slice_take(bytes, end - replica->next_offset < bytes.size
+                                      ? (size_t)(end - replica->next_offset)
+                                      : bytes.size);
         if (!replica->filter) {
             buf_add(out, bytes);
         } else if (slot_filter_take(replica->filter, bytes, out, &why)) {

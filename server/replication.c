@@ -4,6 +4,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
+#include "server/aof.h"
 #include "server/args.h"
 #include "server/older.h"
 #include "server/reply.h"
@@ -141,6 +142,7 @@ void engine_stream_memory(const struct engine *engine, struct stream_memory *mem
     memory->backlog = held < backlog || !r->replica_count ? held : backlog;
     memory->unsent = held - memory->backlog;
     memory->on_disk = r->backlog.file_bytes;
+    memory->aof = aof_memory(persistence_of(engine)->aof);
 }
 
 static void before_reply(struct engine *engine) {

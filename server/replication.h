@@ -88,6 +88,8 @@ struct master_link {
     int64_t down_since_ms;
     uint64_t unproxied_bytes; /* of `in`, executed inside a MULTI that has not ended */
     int64_t read_offset;      /* of the last byte received */
+    bool ack_waits;           /* the last one said less than we have, as the AOF has not got it */
+    bool is_choked;           /* nothing is read: the AOF's disk is behind (aof_is_full) */
     int64_t synced_offset;    /* the AOF holds the stream up to here, on disk; -1: it does not */
     char *temp;               /* the RDB that is being received; owned */
     int temp_fd;

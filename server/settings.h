@@ -104,6 +104,7 @@ struct settings {
     char *appendfilename, *appenddirname;
     bool aof_load_truncated, aof_load_to_the_break, aof_use_rdb_preamble, aof_timestamp_enabled,
         aof_rewrite_incremental_fsync, no_appendfsync_on_rewrite;
+    int64_t aof_patience_ms, aof_buffer_memory; /* aof.h */
     int64_t auto_aof_rewrite_percentage, auto_aof_rewrite_min_size;
     char *replicaof; /* "host port", or empty */
     char *masterauth, *masteruser;

@@ -164,7 +164,7 @@ static void fetch_ahead(struct batch *b) {
 static bool may_go_on(const struct client *c) {
     return !(c->flags & (CLIENT_CLOSE_NOW | CLIENT_CLOSING | CLIENT_BLOCKED | CLIENT_PAUSED |
                          CLIENT_READ_PAUSED)) &&
-           !c->rewound;
+           !c->rewound && !c->waits_for_aof;
 }
 
 static void begin_reply_skip(struct client *c) {

@@ -9,7 +9,7 @@ import re, subprocess, sys, threading, time, urllib.request
 from servers import Folder, Ours, RedisServer, free_port, run_tests, wait_until
 
 ONLY_HERE = {  # options of ours, documented in DIFFERENCES.md
-    'config_key_value{key="aof-load-to-the-break"', 'config_key_value{key="import-mode"', 'config_key_value{key="rdb-load-threads"', 'config_value{key="rdb-load-threads"', 'config_key_value{key="oldest-replica"', 'config_value{key="oldest-replica"', 'config_key_value{key="rdb-version"', 'config_value{key="rdb-version"', 'config_key_value{key="repl-backlog-memory"', 'config_value{key="repl-backlog-memory"',
+    'config_key_value{key="aof-load-to-the-break"', 'config_key_value{key="aof-patience-ms"', 'config_value{key="aof-patience-ms"', 'config_key_value{key="aof-buffer-memory"', 'config_value{key="aof-buffer-memory"', 'config_key_value{key="import-mode"', 'config_key_value{key="rdb-load-threads"', 'config_value{key="rdb-load-threads"', 'config_key_value{key="oldest-replica"', 'config_value{key="oldest-replica"', 'config_key_value{key="rdb-version"', 'config_value{key="rdb-version"', 'config_key_value{key="repl-backlog-memory"', 'config_value{key="repl-backlog-memory"',
 }
 ZERO_HERE = {  # metric: why it may be 0 here and not at redis-server
     "rdb_last_cow_size_bytes": "there is no child process that copies pages",

@@ -254,7 +254,8 @@ class Counting(threading.Thread):
 
 def kill_under_load(policy):
     with Folder(f"persistence-kill-{policy}") as folder:
-        ours = Ours(folder, "ours", "--appendonly", "yes", "--appendfsync", policy)
+        # However busy the disk is: everysec and no wait for write(2) only so long.
+        ours = Ours(folder, "ours", "--appendonly", "yes", "--appendfsync", policy, "--aof-patience-ms", "1000000")
         for round_ in range(4):
             ours.client().flushall()
             threads = [Counting(ours, n) for n in range(4)]

@@ -16,6 +16,9 @@ import redis
 import walk
 from servers import Folder, Load, Ours, RedisServer, Relay, run_tests, wait_until
 
+# A server that is killed: however busy the disk is, nothing is answered or sent to replicas before write(2).
+KEPT = ("--appendonly", "yes", "--aof-patience-ms", "1000000")
+
 
 def offset(server):
     info = server.info("replication")
@@ -430,7 +433,7 @@ def test_a_restart_goes_on_where_it_was():
 def test_a_killed_master_goes_on():
     """kill -9 of a master with an AOF, under load: its replica goes on by partial resync, and is equal."""
     with Folder("replication-killed-master") as folder:
-        master = Ours(folder, "master", "--appendonly", "yes", "--repl-backlog-size", "16mb")
+        master = Ours(folder, "master", *KEPT, "--repl-backlog-size", "16mb")
         replica = RedisServer(folder, "replica", "--replicaof", "127.0.0.1", str(master.port))
         wait_linked(replica)
         replid = master.info("replication")["master_replid"]
@@ -473,7 +476,7 @@ def test_a_killed_master_goes_on():
 def test_a_master_killed_before_its_aof_was_written():
     """Between the note beside the AOF and the write itself: the command never was, for anybody."""
     with Folder("replication-between") as folder:
-        master = Ours(folder, "master", "--appendonly", "yes")
+        master = Ours(folder, "master", *KEPT)
         replica = RedisServer(folder, "replica", "--replicaof", "127.0.0.1", str(master.port))
         wait_linked(replica)
         r = master.client()
@@ -501,7 +504,7 @@ def test_a_master_killed_before_its_aof_was_written():
 def test_a_killed_replica_goes_on():
     with Folder("replication-killed-replica") as folder:
         master = RedisServer(folder, "master", "--repl-backlog-size", "64mb")
-        replica = Ours(folder, "replica", "--appendonly", "yes", "--replicaof", "127.0.0.1", str(master.port))
+        replica = Ours(folder, "replica", *KEPT, "--replicaof", "127.0.0.1", str(master.port))
         wait_linked(replica)
         wait_until("the AOF is there", lambda: not replica.info("persistence")["aof_rewrite_in_progress"])
         load = Load(master, folder.seed)
@@ -549,7 +552,7 @@ def test_import_mode_keeps_what_has_expired():
 
 def test_checkpoints_travel():
     with Folder("replication-checkpoints") as folder:
-        master = Ours(folder, "master", "--appendonly", "yes")
+        master = Ours(folder, "master", *KEPT)
         stock = RedisServer(folder, "stock", "--replicaof", "127.0.0.1", str(master.port))
         own = Ours(folder, "own", "--replicaof", "127.0.0.1", str(stock.port))
         wait_linked(stock)
