@@ -10,17 +10,17 @@
  * Formats and names are those of Redis 7 (lib/redis/aof.h). Messages on the channel of checkpoints
  * are written, other PUBLISHes are not.
  *
- * The engine never writes itself. What a turn appended is given to the thread at its end; the
- * replies of that turn wait for it (output_wait.h), and so do replicas. One write is under way at a
- * time, and the next one takes all that came meanwhile.
+ * The engine never writes itself. What a turn appended is given to the thread at its end; replies,
+ * to reads too, wait until all is there that was appended before them (output_wait.h), and so do
+ * replicas: nobody is told what could be lost again. The engine goes on meanwhile. One write is
+ * under way at a time, and the next one takes all that came meanwhile.
  *
  * A disk that is slow:
- *   always    every reply, to reads too, waits until all that was appended before it is synced:
- *             nobody is told what a power cut could take. The engine goes on meanwhile.
- *   everysec  and no: replies of turns that wrote wait up to aof-patience-ms (100) for write(2),
- *             which is what makes them outlive a kill -9 of the process. Then the AOF is *late*:
- *             nobody waits any more, and replicas would have to copy if the process were killed,
- *             until all is written. After two seconds of it, or with aof-buffer-memory (256 MB)
+ *   always    they wait for fdatasync, however long it takes.
+ *   everysec  and no: they wait for write(2), which makes what they say outlive a kill -9 of the
+ *             process, but no longer than aof-patience-ms (50). Then the AOF is *late*: nobody
+ *             waits any more, and replicas would have to copy if the process were killed, until
+ *             all is written. After two seconds of it, or with aof-buffer-memory (256 MB)
  *             unwritten, commands that write wait until all is written (INFO aof_delayed_fsync);
  *             reads go on. Nothing is read from our own master meanwhile.
  * CONFIG SET appendonly, SHUTDOWN, DEBUG LOADAOF, and the end of a full copy wait for the disk.

@@ -65,7 +65,6 @@ struct aof {
     bool is_last_try;             /* do not wait before the next try */
     int64_t given_ms;             /* monotonic, when the last write was given to the thread */
     int64_t behind_since_ms;      /* monotonic, of the oldest byte that is not written */
-    uint64_t appended_at_turn;    /* `appended` at the end of the last turn */
     uint64_t stream_free;         /* what replicas may be sent, while something is not written */
     uint64_t noted_seq, noted_size; /* what resume_note() was told last; UINT64_MAX: nothing */
     uint64_t times_late, times_choked;

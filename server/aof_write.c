@@ -146,24 +146,21 @@ static void on_patience(uv_timer_t *timer) {
 }
 
 static void watch_patience(struct aof *aof) {
-    int64_t patience_ms = aof->engine->settings.aof_patience_ms;
+    int64_t left_ms = aof->behind_since_ms + aof->engine->settings.aof_patience_ms - aof_now_ms(aof);
     if (aof->is_late || is_always(aof)) return;
-    if (patience_ms == 0)
+    if (left_ms <= 0)
         go_late(aof);
-    else if (!uv_is_active((uv_handle_t *)&aof->patience))
-        (void)uv_timer_start(&aof->patience, on_patience, (uint64_t)patience_ms, 0);
+    else if (!uv_is_active((uv_handle_t *)&aof->patience) ||
+             uv_timer_get_due_in(&aof->patience) > (uint64_t)left_ms)
+        (void)uv_timer_start(&aof->patience, on_patience, (uint64_t)left_ms, 0);
 }
 
 void aof_hold_replies(struct aof *aof) {
     bool is_behind = aof->state != AOF_OFF && aof->written != aof->appended;
-    bool wrote = aof->appended != aof->appended_at_turn;
-    aof->appended_at_turn = aof->appended;
     if (is_behind && !aof->behind_since_ms) aof->behind_since_ms = aof_now_ms(aof);
     if (is_behind) check_choke(aof);
     if (is_behind && !is_leaking(aof)) watch_patience(aof);
-    bool holds = is_behind && !is_leaking(aof);
-    output_hold(aof->engine, holds && (wrote || is_always(aof)) ? aof->appended : 0,
-                holds ? aof->appended : 0);
+    output_hold(aof->engine, is_behind && !is_leaking(aof) ? aof->appended : 0);
 }
 
 /* ---- writing ---- */

@@ -525,7 +525,7 @@ static const struct config_option options[] = {
      .flags = CONFIG_FIXED,
      .offset = AT(appenddirname),
      .fallback = "appendonlydir"},
-    INT_OPTION("aof-patience-ms", aof_patience_ms, 0, INT_MAX, "100"),
+    INT_OPTION("aof-patience-ms", aof_patience_ms, 0, INT_MAX, "50"),
     MEMORY_OPTION("aof-buffer-memory", aof_buffer_memory, 1 << 20, LONG_MAX, "256mb"),
     BOOL_OPTION("aof-load-to-the-break", aof_load_to_the_break, "no"),
     BOOL_OPTION("aof-load-truncated", aof_load_truncated, "yes"),

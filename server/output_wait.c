@@ -6,14 +6,13 @@
 
 static struct { /* one engine in a process */
     struct client *first, **last;
-    uint64_t length, replicas_length; /* of this turn; 0: nobody waits */
+    uint64_t length; /* of this turn; 0: nobody waits */
     uint64_t released;
 } line = {.last = &line.first};
 
-void output_hold(struct engine *engine, uint64_t length, uint64_t replicas_length) {
+void output_hold(struct engine *engine, uint64_t length) {
     (void)engine;
     line.length = length;
-    line.replicas_length = replicas_length;
 }
 
 static void get_in_line(struct client *c, uint64_t length) {
@@ -26,7 +25,7 @@ static void get_in_line(struct client *c, uint64_t length) {
 }
 
 bool output_waits(struct client *c) {
-    uint64_t length = c->flags & CLIENT_REPLICA ? line.replicas_length : line.length;
+    uint64_t length = line.length;
     if (c->flags & CLIENT_CLOSE_NOW || c->fd < 0) return false;
     if (c->waits_for_aof) {
         if (length > c->waits_for_aof) c->waits_next = length;
@@ -64,6 +63,5 @@ void output_release(struct engine *engine, uint64_t length) {
     (void)engine;
     if (length > line.released) line.released = length;
     if (line.length <= line.released) line.length = 0;
-    if (line.replicas_length <= line.released) line.replicas_length = 0;
     while (line.first && line.first->waits_for_aof <= line.released) let_go(line.first);
 }

@@ -13,8 +13,8 @@
 
 #include "server/client.h"
 
-/* What is sent at the end of this turn waits for LENGTH; that of replicas for REPLICAS_LENGTH. */
-void output_hold(struct engine *engine, uint64_t length, uint64_t replicas_length);
+/* What is sent at the end of this turn waits for LENGTH; 0: for nothing. */
+void output_hold(struct engine *engine, uint64_t length);
 /* All that waits for LENGTH or less is sent, now. From wherever: nobody is freed here. */
 void output_release(struct engine *engine, uint64_t length);
 
