@@ -270,6 +270,7 @@ static void on_pinned(struct dual *d, struct ask *ask) {
 /* Ours; what it may write elsewhere is pinned there first. */
 static void take(struct dual *d, struct ask *ask) {
     const struct slot_table *table = d->table_of_slots;
+    ASSERT(table != NULL); /* else owners_route() says that it has to wait */
     bool all = ask->kind == ASK_PIN && table->count > 1;
     bool wide =
         ask->kind == ASK_DO && !ask->effect->blocking && owners_are_several(table, ask->effect, d->self);

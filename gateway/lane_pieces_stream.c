@@ -144,7 +144,8 @@ static bool feed_pending(struct lane_pieces *p, struct slice rest, bool *end) {
         if (!more || !reply_items(&rest, &four) || four != 4) return false;
         if (!reply_text(&rest, &text) || !goes_on(p, text, &id)) return false;
         if (!reply_text(&rest, &consumer.name)) return false;
-        if (!reply_int(&rest, &number) || !reply_int(&rest, &number)) return false;
+        if (!reply_int(&rest, &number)) return false; /* how long it has been pending */
+        if (!reply_int(&rest, &number)) return false; /* how often it was delivered */
         if (h->consumer(h->self, &consumer, &why) != OK) return false;
         if (h->consumer_pending(h->self, id, &why) != OK) return false;
         more = stream_id_after(&p->next);

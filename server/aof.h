@@ -54,6 +54,9 @@ void aof_stop(struct aof *aof);
 MUST_CHECK enum err aof_rewrite(struct aof *aof, struct why *why);
 void aof_rewrite_later(struct aof *aof); /* soon */
 
+/* Remove what former bases and incr files left behind, unless aof-disable-auto-gc. */
+void aof_collect_history(struct aof *aof);
+
 bool aof_is_on(const struct aof *aof); /* ON or WAITING */
 
 /* Give what is in the buffer to the thread that writes, if it is idle. Called before replies; others

@@ -148,7 +148,8 @@ static void tidied(struct disk_job *job) {
 }
 
 /* A big file takes the file system a while. */
-void aof_remove_history(struct aof *aof) {
+void aof_collect_history(struct aof *aof) {
+    if (aof->engine->settings.aof_disable_auto_gc) return;
     struct tidying *t = NEW(struct tidying);
     *t = (struct tidying){.job = {.work = tidy, .done = tidied}, .aof = aof};
     t->paths = NEW_ARRAY(char *, aof->manifest.count + 1);

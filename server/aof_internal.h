@@ -112,8 +112,6 @@ char *aof_manifest_path(const struct aof *aof);
 /* On the disk's thread, too: */
 MUST_CHECK enum err aof_put_manifest(const char *path, const struct aof_manifest *manifest,
                                      struct why *why);
-/* Remove history files and forget them, on the disk's thread. */
-void aof_remove_history(struct aof *aof);
 
 /* ---- aof_load.c ---- */
 MUST_CHECK enum err aof_load_files(struct aof *aof, struct why *why);

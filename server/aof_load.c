@@ -379,7 +379,7 @@ static enum err start_on_files(struct aof *aof, struct why *why) {
     err = aof_doubt_found(aof) ? make_base_anew(aof, why) : aof_open_incr(aof, why);
     if (err) return err;
     aof_attach(aof, AOF_ON);
-    aof_remove_history(aof);
+    aof_collect_history(aof);
     bool took;
     if (loaded_seq < 0) loaded_seq = aof_manifest_last_incr(&aof->manifest)->seq;
     resume_load(aof->engine, loaded_seq, loaded_size, &took);

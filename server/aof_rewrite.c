@@ -89,7 +89,7 @@ static void install_done(struct disk_job *job) {
     end_rewrite(aof, true);
     engine_log(aof->engine, '*', "Background AOF rewrite finished successfully");
     if (aof->state == AOF_WAITING) aof->state = AOF_ON;
-    aof_remove_history(aof);
+    aof_collect_history(aof);
     aof_is_rewritten(aof);
     aof_sync_soon(aof);
 }

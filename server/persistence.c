@@ -45,6 +45,12 @@ enum err persistence_apply_appendonly(struct engine *engine, struct why *why) {
     return OK;
 }
 
+enum err persistence_apply_auto_gc(struct engine *engine, struct why *why) {
+    (void)why; /* what cannot be removed is in the log */
+    aof_collect_history(persistence_of(engine)->aof);
+    return OK;
+}
+
 enum err persistence_apply_dbfilename(struct engine *engine, struct why *why) {
     const char *name = engine->settings.dbfilename;
     if (*name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) return OK;

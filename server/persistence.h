@@ -137,8 +137,9 @@ void drawbridge_open(struct engine *engine);
 void restore_open(struct engine *engine);
 void debug_data_open(struct engine *engine);
 
-/* CONFIG SET appendonly and dbfilename. */
+/* CONFIG SET appendonly, aof-disable-auto-gc and dbfilename. */
 MUST_CHECK enum err persistence_apply_appendonly(struct engine *engine, struct why *why);
+MUST_CHECK enum err persistence_apply_auto_gc(struct engine *engine, struct why *why);
 MUST_CHECK enum err persistence_apply_dbfilename(struct engine *engine, struct why *why);
 
 #endif

@@ -97,13 +97,13 @@ struct settings {
     char *dbfilename;
     bool rdbcompression, rdbchecksum, stop_writes_on_bgsave_error, rdb_save_incremental_fsync,
         rdb_del_sync_files;
-    int64_t rdb_version; /* of what is written for others to load */
+    int64_t rdb_version;      /* of what is written for others to load */
     int64_t rdb_load_threads; /* 0: by the cores */
     bool appendonly;
     int64_t appendfsync;
     char *appendfilename, *appenddirname;
     bool aof_load_truncated, aof_load_to_the_break, aof_use_rdb_preamble, aof_timestamp_enabled,
-        aof_rewrite_incremental_fsync, no_appendfsync_on_rewrite;
+        aof_disable_auto_gc, aof_rewrite_incremental_fsync, no_appendfsync_on_rewrite;
     int64_t aof_patience_ms, aof_buffer_memory; /* aof.h */
     int64_t auto_aof_rewrite_percentage, auto_aof_rewrite_min_size;
     char *replicaof; /* "host port", or empty */

@@ -55,7 +55,7 @@ struct shards {
 
 const struct config_side *shards_config(const struct shards *shards);
 void shards_endpoint(const struct shards *shards, const struct shards_host *host,
-                     struct endpoint *endpoint); /* endpoint_close() it */
+                     struct endpoint *to); /* endpoint_close() it */
 /* The node that a redirection by FROM names; count: not known. */
 unsigned shards_find_place(const struct shards *shards, const struct shards_redirect *to,
                            unsigned from);
@@ -88,7 +88,7 @@ void shards_write_auth(const struct config_side *side, struct buf *out);
 /* From ctl.c: it is ready, REPLIES of INFO server and INFO replication came; it is gone. */
 void shards_on_ctl_info(struct shards *shards, unsigned host, struct slice server,
                         struct slice replication);
-void shards_on_replication(struct shards *shards, unsigned host, struct slice replication);
+void shards_on_replication(struct shards *shards, unsigned host, struct slice text);
 void shards_on_ctl_closed(struct shards *shards, struct shards_ctl *ctl);
 
 /* ---- conn.c, branch.c ---- */
@@ -182,13 +182,13 @@ void shards_conn_on_map(struct shards_conn *conn); /* it is known, or changed */
 void shards_conn_tick(struct shards_conn *conn); /* calls nobody: conns may not go meanwhile */
 void shards_conn_ask_epoch(struct shards_conn *conn);
 void shards_conn_branch_closed(struct shards_conn *conn);
-/* All replies of UNIT (of its PART) came over BRANCH. */
-void shards_conn_answered(struct shards_conn *conn, struct unit *unit, struct shards_branch *branch,
-                          unsigned part, struct slice answer);
+/* All replies of UNIT (of its PART) came over L. */
+void shards_conn_answered(struct shards_conn *conn, struct unit *unit, struct shards_branch *l,
+                          unsigned part, struct slice text);
 
 struct shards_branch *shards_branch_open(struct shards_conn *conn, unsigned host);
-void shards_branch_send(struct shards_branch *branch, struct unit *unit, unsigned part);
-void shards_branch_drop(struct shards_branch *branch, struct slice request); /* its reply is nobody's */
-void shards_branch_abort(struct shards_branch *branch);
+void shards_branch_send(struct shards_branch *l, struct unit *unit, unsigned part);
+void shards_branch_drop(struct shards_branch *l, struct slice request); /* its reply is nobody's */
+void shards_branch_abort(struct shards_branch *l);
 
 #endif

@@ -153,6 +153,20 @@ def test_a_rewrite_that_is_not_wanted_any_more_leaves_nothing():
         assert r.execute_command("DEBUG", "DIGEST") == digest and r.get("count") == b"8"
 
 
+def test_old_files_stay_while_nobody_is_to_remove_them():
+    with Folder("files-history") as folder:
+        ours = Ours(folder, "ours", "--appendonly", "yes", "--aof-disable-auto-gc", "yes")
+        r = ours.client()
+        r.set("a", 1)
+        for _ in range(2):
+            r.execute_command("BGREWRITEAOF")
+            wait_until("it is rewritten", lambda: not r.info("persistence")["aof_rewrite_in_progress"])
+        kinds = lambda: [line.split()[-1] for line in open(os.path.join(appends(ours), "appendonly.aof.manifest"), encoding="ascii")]
+        assert kinds() == list("bhhhhi") and len(os.listdir(appends(ours))) == 7, kinds()
+        r.config_set("aof-disable-auto-gc", "no")
+        assert kinds() == ["b", "i"] and len(os.listdir(appends(ours))) == 3, kinds()
+
+
 def test_info_tells_how_far_each_snapshot_is():
     with Folder("files-progress") as folder:
         ours = Ours(folder, "ours", "--appendonly", "yes")
