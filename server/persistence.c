@@ -26,6 +26,11 @@ enum err persistence_load_rdb(struct engine *engine, struct why *why) {
         engine->role == ROLE_REPLICA ? RDB_LOAD_KEEP_EXPIRED : RDB_LOAD_NOTE_EXPIRED;
     enum err err = rdb_load_file(engine, path, flags, &place, NULL, why);
     loading_end(engine);
+    if (err == ERR_CORRUPT)
+        engine_log(engine, '#',
+                   "The RDB file %s cannot be loaded. Put a whole one in its place "
+                   "(redis-check-rdb looks at files), or move it away to start without it",
+                   path);
     if (err) return err;
     engine_log(engine, '*', "Done loading RDB, keys loaded: %lld, keys expired: %lld.",
                (long long)p->keys_loaded, (long long)p->keys_expired_on_load);

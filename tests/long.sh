@@ -39,6 +39,8 @@ part "end to end, under ASan and UBSan" sanitized
 part "every command, a million times" /usr/bin/python3 tests/e2e/test_every_command.py 1000000
 part "payloads of RESTORE, 400000" /usr/bin/python3 tests/e2e/test_restore_differential.py 400000
 part "the simulated Redis, a million commands" /usr/bin/python3 tests/e2e/test_mini_redis.py 1000000
+part "power cuts, 400 moments of each kind" env POINTS=400 /usr/bin/python3 tests/e2e/test_power_loss.py
+part "files cut at every byte, ten times as much" /usr/bin/python3 tests/e2e/test_power_every_byte.py --long
 part "lanes under a load of everything" /usr/bin/python3 tests/e2e/test_lanes_load.py --long
 part "lanes of two gateways, all troubles, keys of 5 million elements" /usr/bin/python3 tests/e2e/test_lanes_everything.py --long
 part "lanes, a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_lanes_kill.py --long

@@ -66,6 +66,7 @@ def one(folder, ours, number, values):
     r.execute_command("BGREWRITEAOF")
     wait_until("it is rewritten", lambda: not r.info("persistence")["aof_rewrite_in_progress"])
     assert r.info("persistence")["aof_last_bgrewrite_status"] == "ok"
+    wait_until("what was there before is removed", lambda: len(os.listdir(appends(ours))) == 3)
     loaded(ours, folder.seed + 100 + number, 0.15)
     assert r.save()
     want = walk.walk(ours.port)
@@ -162,9 +163,9 @@ def test_old_files_stay_while_nobody_is_to_remove_them():
             r.execute_command("BGREWRITEAOF")
             wait_until("it is rewritten", lambda: not r.info("persistence")["aof_rewrite_in_progress"])
         kinds = lambda: [line.split()[-1] for line in open(os.path.join(appends(ours), "appendonly.aof.manifest"), encoding="ascii")]
-        assert kinds() == list("bhhhhi") and len(os.listdir(appends(ours))) == 7, kinds()
+        wait_until("all are there", lambda: kinds() == list("bhhhhi") and len(os.listdir(appends(ours))) == 7)
         r.config_set("aof-disable-auto-gc", "no")
-        assert kinds() == ["b", "i"] and len(os.listdir(appends(ours))) == 3, kinds()
+        wait_until("they are gone", lambda: kinds() == ["b", "i"] and len(os.listdir(appends(ours))) == 3)
 
 
 def test_info_tells_how_far_each_snapshot_is():
