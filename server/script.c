@@ -108,7 +108,7 @@ bool script_begin(struct script_run *run, struct script_vm *vm, struct client *c
     c->flags = (c->flags & (CLIENT_FAKE | CLIENT_SCRIPT | CLIENT_EXECUTING)) |
                (caller->flags & (CLIENT_MASTER | CLIENT_LOADING | CLIENT_IMPORT_SOURCE));
     buf_clear(&c->out);
-    lua_random_begin(script_is_obeyed(run));
+    lua_random_begin(script_is_replayed(run));
     vm->run = engine->scripts->run = run;
     return true;
 }

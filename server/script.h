@@ -108,6 +108,8 @@ const char *script_call(struct script_run *run, int argc, struct slice *argv);
 /* script_order.c: a master or a file sent it, and it has to do what it did there; then REPLY (RESP2)
  * of a command whose order is chance is sorted. */
 bool script_is_obeyed(const struct script_run *run);
+/* The same, or a link repeats what an old source streams (C8): chance and order are those of old. */
+bool script_is_replayed(const struct script_run *run);
 void script_order_reply(const struct command *spec, struct buf *reply);
 
 /* ---- script_busy.c ---- */

@@ -113,7 +113,7 @@ const char *script_call(struct script_run *run, int argc, struct slice *argv) {
     run->vm->in_command = true;
     execute_call(c);
     run->vm->in_command = false;
-    if (script_is_obeyed(run)) script_order_reply(spec, &c->out);
+    if (script_is_replayed(run)) script_order_reply(spec, &c->out);
     (void)propagate_aim(engine, before);
     return NULL;
 }

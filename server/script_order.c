@@ -17,6 +17,10 @@ bool script_is_obeyed(const struct script_run *run) {
     return run->caller->flags & (CLIENT_MASTER | CLIENT_LOADING);
 }
 
+bool script_is_replayed(const struct script_run *run) {
+    return run->caller->flags & (CLIENT_MASTER | CLIENT_LOADING | CLIENT_IMPORT_SOURCE);
+}
+
 static bool has_no_order(const struct command *spec) {
     static const char *const names[] = {"smembers", "sinter", "sunion", "sdiff",
                                         "hkeys",    "hvals",  "keys"};

@@ -131,12 +131,21 @@ static void judge_version(struct preflight *p, bool legacy, const struct preflig
     if (sscanf(side->version, "%d.%d", &major, &minor) < 1)
         add(p, FINDING_WARN, id_of(id, legacy, "version"), "make INFO readable for this user",
             "the version is not told");
+    else if (major < 5 && !legacy)
+        add(p, FINDING_FAIL, id_of(id, legacy, "version"), "take a target of version 5.0 or later",
+            "version %s cannot be a target: it has neither CLIENT ID nor RESTORE ABSTTL", side->version);
     else if (major < 5)
-        add(p, FINDING_WARN, id_of(id, legacy, "version"), "move to 5.0 or later if you can",
-            "version %s streams scripts as they are, not what they did", side->version);
+        add(p, FINDING_WARN, id_of(id, legacy, "version"),
+            "move to 5.0 or later if you can; else cut over only when you will not want to go back",
+            "version %s streams scripts as they are, not what they did; and there is no way back to it (CLIENT ID and "
+            "RESTORE ABSTTL came with 5.0)", side->version);
     else if (legacy && major > 7)
         add(p, FINDING_WARN, id_of(id, legacy, "version"), "try it with a copy of your data first",
-            "version %s is newer than what this program was tested with (7.0)", side->version);
+            "version %s is newer than what this program was tested with (Redis 7.2, Valkey 8.0)", side->version);
+    else if (legacy && major < 7)
+        add(p, FINDING_NOTE, id_of(id, legacy, "version"), "",
+            "version %s streams spans of time (SETEX, EXPIRE), not deadlines: at the target they may be some milliseconds "
+            "later, two seconds at most, and audits allow that", side->version);
     else
         add(p, FINDING_GOOD, id_of(id, legacy, "version"), "", "version %s%s", side->version,
             side->bundled ? " (bundled server)" : "");

@@ -17,6 +17,11 @@ void side_info_text(struct slice info, const char *field, char *to, size_t size)
     snprintf(to, size, "%.*s", (int)value.size, (const char *)value.data);
 }
 
+void side_info_replid(struct slice info, char replid[41]) {
+    side_info_text(info, "master_replid", replid, 41);
+    if (replid[0] == 0) side_info_text(info, "run_id", replid, 41);
+}
+
 static bool take_line(struct slice *text, struct slice *line) {
     if (text->size == 0) return false;
     const uint8_t *end = memchr(text->data, '\n', text->size);
@@ -120,7 +125,7 @@ void side_read_info(struct side_admin *admin, struct slice info) {
     side_info_text(info, "maxmemory_policy", gate->policy, sizeof gate->policy);
     gate->policy_known = gate->policy[0] != 0 || gate->bundled;
     read_evicted(admin, info);
-    side_info_text(info, "master_replid", facts->place.replid, sizeof facts->place.replid);
+    side_info_replid(info, facts->place.replid);
     (void)side_info_int(info, "master_repl_offset", &facts->place.offset);
     facts->connected_replicas = read_replicas(info);
     (void)side_info_int(info, "instantaneous_ops_per_sec", &facts->ops_per_s);

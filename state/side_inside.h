@@ -39,5 +39,7 @@ void side_fence_nodes(struct side_admin *admin,
 void side_read_info(struct side_admin *admin, struct slice info);
 bool side_info_int(struct slice info, const char *field, int64_t *number);
 void side_info_text(struct slice info, const char *field, char *to, size_t size);
+/* The history that INFO (the whole) tells; before 4.0 it is the server's own run id. */
+void side_info_replid(struct slice info, char replid[41]);
 
 #endif

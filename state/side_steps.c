@@ -58,13 +58,13 @@ static bool connected(struct op *op, const char *doing) {
 static void on_place(void *self, const struct resp_reply *reply, const struct why *why) {
     struct op *op = self;
     if (!reply || resp_reply_is_error(reply)) {
-        give_error(op, "INFO replication", reply, why);
+        give_error(op, "INFO", reply, why);
         return;
     }
     struct side_result result = {0};
     char role[16], text[96];
     side_info_text(reply->text, "role", role, sizeof role);
-    side_info_text(reply->text, "master_replid", result.place.replid, sizeof result.place.replid);
+    side_info_replid(reply->text, result.place.replid);
     bool known = side_info_int(reply->text, "master_repl_offset", &result.place.offset) &&
                  strlen(result.place.replid) == 40;
     if (strcmp(role, "master") != 0 || !known) {
@@ -78,8 +78,8 @@ static void on_place(void *self, const struct resp_reply *reply, const struct wh
 
 void side_read_place(struct side_admin *admin, side_on_result *on_result, void *self) {
     struct op *op = op_new(admin, on_result, self);
-    if (connected(op, "INFO replication"))
-        rconn_words(admin->conn, "INFO replication", on_place, op);
+    if (connected(op, "INFO"))
+        rconn_words(admin->conn, "INFO", on_place, op);
 }
 
 /* ---- fence: LIST, KILL what is left, LIST again until none is ---- */

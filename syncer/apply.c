@@ -250,6 +250,13 @@ static void note_recent(struct apply *apply) {
     }
 }
 
+/* It says a span of time, or is a script, which may. */
+static bool says_span(const struct unit_command *c) {
+    if (c->command == NULL) return false;
+    if (c->command->group == COMMAND_GROUP_SCRIPTING) return true;
+    return apply_deadline_of(c->command, c->argc, c->argv, 0) != apply_deadline_of(c->command, c->argc, c->argv, 1 << 20);
+}
+
 static void decide(struct apply *apply, const struct unit *unit, const struct unit_command *c, int64_t now_ms) {
     enum apply_class class = apply_keys_of(&apply->keys, c->command, c->argc, c->argv, c->db);
     if (class == APPLY_NOTHING || all_ours(apply)) return;
@@ -272,8 +279,11 @@ static void decide(struct apply *apply, const struct unit *unit, const struct un
         near = deadline <= now_ms + apply->rules.margin_ms;
         near = near || (unit->end <= apply->strict_until && !replaces_all(apply));
     }
-    if (near || apply_touches_dirty(apply)) {
-        apply_mark_written(apply, near ? "its deadline is near" : "it was written from a dirty key");
+    bool late = unit->end <= apply->late_until && says_span(c);
+    if (near || late || apply_touches_dirty(apply)) {
+        apply_mark_written(apply, near ? "its deadline is near"
+                                  : late ? "it was told for how long it lives, and that came late"
+                                         : "it was written from a dirty key");
         apply->left_out_total++;
         return;
     }

@@ -43,6 +43,10 @@ struct apply_rules {
     int64_t margin_ms; /* a deadline that is nearer than this at sending time counts as passed */
 };
 
+/* Redis before 7.0 streams spans of time (SETEX, EXPIRE): they count from when they are applied; one that is applied later than this after it came makes
+ * its key dirty, and the deadline is read at the source (C3). */
+#define APPLY_SPAN_LATE_MS 1000
+
 /* One thing that was sent in a batch. */
 struct apply_item {
     size_t at, size; /* in wire */
@@ -83,6 +87,7 @@ struct apply {
     struct place place;           /* applied; answers seen */
     struct dirty dirty;
     struct deadlines deadlines;
+    uint64_t late_until; /* offset: what ends up to here came too long ago for its spans of time */
     uint64_t strict_until; /* offset: replaying what an older state of the target lost; see apply_resume() */
 
     struct buf wire;          /* the batch, ready to be sent */

@@ -218,6 +218,18 @@ int64_t link_lag_ms(struct link *link) {
     return lag;
 }
 
+uint64_t link_came_before(struct link *link, int64_t mono_ms) {
+    uint64_t offset = 0;
+    pthread_mutex_lock(&link->lock);
+    for (size_t i = 0; i < link->sample_count; i++) {
+        const struct link_sample *sample = &link->samples[(link->sample_first + i) % LINK_SAMPLES];
+        if (sample->at_ms > mono_ms) break;
+        offset = sample->offset;
+    }
+    pthread_mutex_unlock(&link->lock);
+    return offset;
+}
+
 void link_get_status(struct link *link, struct link_status *status) {
     pthread_mutex_lock(&link->lock);
     *status = link->status;

@@ -191,6 +191,8 @@ void link_get_orders(struct link *link, struct link_orders *orders);
 
 /* The age of the oldest unit that was received and is not applied; 0 when there is none. */
 int64_t link_lag_ms(struct link *link);
+/* Up to which offset the stream had come at MONO_MS, as far as it is remembered; 0: not known. */
+uint64_t link_came_before(struct link *link, int64_t mono_ms);
 
 /* Orders; each is the message of docs/CONTROL.md. */
 void link_pause(struct link *link, bool paused);

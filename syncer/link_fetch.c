@@ -7,6 +7,7 @@
 #include "lib/base/log.h"
 #include "lib/control/rblock.h"
 #include "lib/redis/reply.h"
+#include "lib/redis/dump.h"
 #include "syncer/link_apply.h"
 
 #include <inttypes.h>
@@ -34,7 +35,8 @@ static enum err open_source(struct applier *a, struct why *why) {
 
 static void request(const struct applier *a, struct dirty_key *const *keys, size_t count, struct buf *out) {
     resp_write_words(out, "MULTI", NULL);
-    resp_write_words(out, "INFO", "replication", NULL);
+    if (a->source_version >= 7) resp_write_words(out, "INFO", "replication", NULL);
+    else resp_write_words(out, "INFO", NULL);
     for (size_t i = 0; i < count; i++) {
         char db[16];
         struct slice key = keys[i]->entry.key;
@@ -68,12 +70,38 @@ static const char *expiry_of(const struct applier *a, const struct resp_reply *a
 static bool place_of(const struct resp_reply *info, char replid[REPLID_SIZE + 1], uint64_t *offset) {
     struct slice id, number;
     int64_t n = 0;
-    if (!resp_info_field(info->text, "master_replid", &id) || !replid_valid(id)) return false;
+    bool told = resp_info_field(info->text, "master_replid", &id) || resp_info_field(info->text, "run_id", &id); /* before 4.0 */
+    if (!told || !replid_valid(id)) return false;
     if (!resp_info_field(info->text, "master_repl_offset", &number) || !slice_to_int(number, &n) || n < 0) return false;
     memcpy(replid, id.data, REPLID_SIZE);
     replid[REPLID_SIZE] = '\0';
     *offset = (uint64_t)n;
     return true;
+}
+
+/* DUMP says the version of its own server; RESTORE takes none above the target's. */
+static enum err fit_payload(const struct applier *a, struct slice payload, struct buf *fitting, struct why *why) {
+    uint8_t type = 0;
+    struct slice value;
+    const uint8_t *end = payload.data + payload.size;
+    if (payload.size < DUMP_BYTES_MIN) return why_set(why, ERR_CORRUPT, "the source's DUMP is too short");
+    if ((unsigned)(end[-10] | end[-9] << 8) <= a->target.rdb_version) {
+        buf_add(fitting, payload);
+        return OK;
+    }
+    enum err err = dump_open(payload, &type, &value, why);
+    return err == OK ? dump_put_for(fitting, type, value, a->target.rdb_version, why) : err;
+}
+
+static void take_dump(struct applier *a, int db, struct slice key, struct slice payload, const char *replid, uint64_t offset,
+                      int64_t expire_ms) {
+    struct buf fitting = {0};
+    struct why why;
+    if (fit_payload(a, payload, &fitting, &why) == OK)
+        apply_copy_came(&a->apply, replid, offset, db, key, buf_slice(&fitting), expire_ms);
+    else
+        apply_copy_failed(&a->apply, db, key, why.text, now_ms());
+    buf_close(&fitting);
 }
 
 static void take_answers(struct applier *a, struct dirty_key *const *keys, size_t count, const struct resp_reply *exec) {
@@ -96,7 +124,7 @@ static void take_answers(struct applier *a, struct dirty_key *const *keys, size_
         int db = keys[i]->entry.db;
         if (reason) apply_copy_failed(&a->apply, db, key, reason, now_ms());
         else if (dump->kind == RESP_NULL) apply_copy_came(&a->apply, replid, offset, db, key, (struct slice){0}, -1);
-        else apply_copy_came(&a->apply, replid, offset, db, key, dump->text, expire_ms);
+        else take_dump(a, db, key, dump->text, replid, offset, expire_ms);
     }
 }
 

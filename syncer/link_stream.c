@@ -183,6 +183,8 @@ static enum err exchange(struct applier *a, enum apply_verdict *verdict, struct 
 static enum err fill(struct applier *a, uint64_t limit, size_t *added, struct why *why) {
     enum err err = OK;
     *added = 0;
+    uint64_t late = link_came_before(a->link, (int64_t)now_ms() - APPLY_SPAN_LATE_MS);
+    if (late > a->apply.late_until) a->apply.late_until = late;
     for (;;) {
         enum step step = applier_next(a, &err, why);
         if (step == STEP_FAIL) return err;
@@ -413,6 +415,9 @@ enum err link_stream(struct applier *a, const struct checkpoint *checkpoint, str
     a->compact_due_ms = now_ms() + COMPACT_MS;
     a->horizon = (struct horizon){0};
     a->refused = false;
+    struct spool_info spool;
+    spool_look(link->spool, &spool);
+    a->apply.late_until = spool.end; /* who knows when that came */
     enum err err = resume(a, checkpoint, why);
     if (err == OK) err = learn_persistence(a, why);
     if (err == OK) {

@@ -63,6 +63,9 @@ static enum err learn(struct target *target, struct why *why) {
     unsigned valkey_version = valkey ? parse_version(value) : 0;
     if (resp_info_field(reply->text, "redis_version", &value)) target->version = parse_version(value);
     target->bundled = resp_info_field(reply->text, "drawbridge_version", &value);
+    if (!target->bundled && target->version > 0 && target->version < 0x050000)
+        return why_set(why, ERR_REFUSED, "version %u.%u.%u cannot be written to: CLIENT ID and RESTORE ABSTTL came with 5.0",
+                       target->version >> 16, target->version >> 8 & 255, target->version & 255);
     target->rdb_version = target->bundled ? 11 : rdb_version_of(target->version, valkey);
     target->import_mode = target->bundled || valkey_version >= 0x080100;
     target->persistent_aof = resp_info_field(reply->text, "aof_enabled", &value) && slice_equal(value, SLICE("1"));

@@ -1,7 +1,7 @@
 /* digest.c -- digests of keys that do not depend on how they are stored (C31).
  *
  * All numbers are hashed as eight bytes, little end first. h() is XXH3-128, + is modulo 2^128:
- *     key      h(db, type, expiry, size, h(name), value)
+ *     key      h(db, type, size, h(name), value), + h(db, expiry, h(name)) if it expires
  *     string   h(bytes)                         list   h of (size, bytes) one after the other
  *     set      sum of h(member)                 hash   sum of h(h(field), h(value))
  *     zset     sum of h(h(member), score bits; -0 is 0)
@@ -215,14 +215,21 @@ static enum err on_consumer_pending(void *self, struct stream_id id, struct why 
     return OK;
 }
 
+struct digest digest_of_expiry(uint32_t db, struct slice name, int64_t expire_at_ms) {
+    if (expire_at_ms < 0) return (struct digest){0};
+    struct digest h = of_bytes(name);
+    return of_numbers((uint64_t[]){db, (uint64_t)expire_at_ms, h.low, h.high}, 4);
+}
+
 static enum err on_key_end(void *self, const struct rdb_key *key, struct why *why) {
     struct digester *d = self;
     struct digest name = of_bytes(key->key), value = d->sum;
     if (key->type == VALUE_LIST || d->parts) value = from_xxh(XXH3_128bits_digest(d->state));
     struct digest_key out = {.key = key, .slot = d->slot_of ? d->slot_of(key->key) : 0};
-    out.digest = of_numbers((uint64_t[]){key->db, (uint64_t)key->type, (uint64_t)key->expire_at_ms,
-                                         d->size, name.low, name.high, value.low, value.high},
-                            8);
+    out.digest = of_numbers((uint64_t[]){key->db, (uint64_t)key->type, d->size, name.low,
+                                         name.high, value.low, value.high},
+                            7);
+    digest_add(&out.digest, digest_of_expiry(key->db, key->key, key->expire_at_ms));
     return d->emit(d->self, &out, why);
 }
 

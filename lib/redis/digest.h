@@ -25,6 +25,9 @@ void digest_take(struct digest *sum, struct digest less); /* undoes digest_add()
 static inline bool digest_equal(struct digest a, struct digest b) {
     return a.low == b.low && a.high == b.high;
 }
+/* What the expiry time adds to a key's digest: nothing (zero) if it does not expire. So that two
+ * digests can be compared but for it. */
+struct digest digest_of_expiry(uint32_t db, struct slice name, int64_t expire_at_ms);
 void digest_write(struct digest digest, char text[DIGEST_TEXT_SIZE]);
 
 /* What comes out for each key. */

@@ -46,12 +46,13 @@ HIDDEN = tuple(word for name in ("PSYNC", "SYNC", "CONFIG", "DEBUG") for word in
 
 class Bridge(Stage):
     def __init__(self, name, target="bundled", max_hold="3s", gateways=1, legacy_options=(), seed=None, capture="stream",
-                 psync="PSYNC", lanes=1):
+                 psync="PSYNC", lanes=1, programs=None):
         super().__init__(tempfile.mkdtemp(prefix=f"drawbridge-{name}-"))
         self.seed = int(os.environ.get("SEED", seed if seed is not None else random.randrange(1 << 30)))
         self.random = random.Random(self.seed)
         print(f"{name}: SEED={self.seed} folder {self.folder}", flush=True)
         self.kind = target
+        self.programs = programs or {}  # side: binary of another version
         self.ports = {n: free_port() for n in ("legacy", "target", "gateway", "gateway2")}
         self.commands = {}
         self.processes = {}
@@ -68,7 +69,7 @@ class Bridge(Stage):
             out.write(text)
 
     def redis_command(self, side, folder, *options):
-        return ("redis-server", "--port", str(self.ports[side]), "--dir", os.path.join(self.folder, folder),
+        return (self.programs.get(side, "redis-server"), "--port", str(self.ports[side]), "--dir", os.path.join(self.folder, folder),
                 "--save", "", "--repl-diskless-sync-delay", "0", "--repl-backlog-size", "32mb", *options)
 
     def __enter__(self):
@@ -153,7 +154,7 @@ class Bridge(Stage):
             kind = number % 5
             key, word = f"fill:{number}", f"{pick.random()}"
             lines.append((f"SET {key} {word * pick.randrange(1, 9)}", f"RPUSH {key} " + f"{word} " * pick.randrange(1, 30),
-                          f"SADD {key} {word} {number} x{number}", f"HSET {key} f {word} g {number} h {word * 5}",
+                          f"SADD {key} {word} {number} x{number}", f"HMSET {key} f {word} g {number} h {word * 5}",
                           f"ZADD {key} {word} a 1e-9 b {number} c")[kind])
             if number % 7 == 3:
                 lines.append(f"PEXPIRE {key} {pick.randrange(10 ** 6, 10 ** 8)}")

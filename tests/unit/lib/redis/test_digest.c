@@ -143,6 +143,27 @@ static void test_name_database_type_and_expiry_count(void **state) {
     differ(digest, OF(RDB_SET, false, "abc"));
 }
 
+/* Two keys that differ in the expiry alone are told from two that differ in more. */
+static void test_the_part_of_the_expiry_can_be_taken_out(void **state) {
+    (void)state;
+    struct slice value = SLICE("\x03"
+                               "abc"), other = SLICE("\x03"
+                                                     "abd");
+    struct rdb_key early = plain_key(), late = plain_key();
+    early.expire_at_ms = 1000;
+    late.expire_at_ms = 1001;
+    struct digest a = of_key(early, RDB_STRING, value), b = of_key(late, RDB_STRING, value), c = of_key(late, RDB_STRING, other);
+    differ(a, b);
+    digest_take(&a, digest_of_expiry(0, early.key, 1000));
+    digest_take(&b, digest_of_expiry(0, late.key, 1001));
+    digest_take(&c, digest_of_expiry(0, late.key, 1001));
+    equal(a, b);
+    differ(a, c);
+    equal(a, of(RDB_STRING, value));
+    equal(digest_of_expiry(0, early.key, -1), (struct digest){0});
+    differ(digest_of_expiry(0, early.key, 1000), digest_of_expiry(1, early.key, 1000));
+}
+
 struct stream_parts {
     const char *value;
     struct rdb_stream stream;
@@ -278,6 +299,7 @@ int main(void) {
         cmocka_unit_test(test_encodings_and_order_of_sets_do_not_count),
         cmocka_unit_test(test_order_of_lists_counts_and_borders_of_nodes_do_not),
         cmocka_unit_test(test_name_database_type_and_expiry_count),
+        cmocka_unit_test(test_the_part_of_the_expiry_can_be_taken_out),
         cmocka_unit_test(test_of_streams_all_counts_but_times_and_counts_of_delivery),
         cmocka_unit_test(test_of_streams_less_counts_where_nobody_tells_it),
         cmocka_unit_test(test_a_sum_can_be_kept_up_to_date),
