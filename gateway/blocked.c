@@ -3,6 +3,7 @@
 
 #include "gateway/backend.h"
 #include "gateway/dispatch.h"
+#include "gateway/reply_token.h"
 
 #include "lib/base/mem.h"
 
@@ -78,6 +79,80 @@ static void on_answer(struct req *req, struct backend *b, struct slice reply) {
     client_wake(c);
 }
 
+/* ---- `$` of XREAD (C17) ---- */
+
+/* The ids of XREAD: *COUNT of them from the returned place on, their keys as far before it. */
+static size_t find_ids(const struct resp_request *r, size_t *count) {
+    size_t at = 1;
+    while (at < r->argc && !slice_equal_nocase(r->argv[at], SLICE("streams"))) at++;
+    *count = at + 1 < r->argc ? (r->argc - at - 1) / 2 : 0;
+    return at + 1 + *count;
+}
+
+/* What XINFO STREAM says; false: nothing that is of use. */
+static bool take_last_id(struct slice *replies, struct slice *id) {
+    struct slice reply = *replies;
+    struct resp_token t;
+    struct why why;
+    bool next = false;
+    if (!reply_skip(replies)) return false;
+    reply = slice_take(reply, reply.size - replies->size);
+    *id = SLICE("0-0");
+    if (slice_starts(reply, SLICE("-"))) return slice_starts(reply, SLICE("-ERR no such key"));
+    for (size_t used = 0; reply.size > 0; reply = slice_drop(reply, used)) {
+        if (resp_next(&resp_limits_server, reply, &t, &used, &why) != STEP_DONE) return false;
+        *id = t.text;
+        if (next) return t.kind == RESP_BULK;
+        next = slice_equal(t.text, SLICE("last-generated-id"));
+    }
+    return false;
+}
+
+/* If it has to be issued again, it goes on where it began to wait. */
+static void on_ids(struct req *req, struct backend *b, struct slice replies) {
+    struct blocked *blocked = req->client->blocked;
+    struct resp_request again = {0};
+    struct buf request = {0};
+    struct why why;
+    size_t used = 0, count = 0;
+    (void)b;
+    if (blocked == NULL || replies.size == 0) return;
+    enum step step = resp_request_next(&again, &resp_request_limits_open,
+                                       buf_slice(&blocked->request), &used, &why);
+    ASSERT(step == STEP_DONE);
+    size_t first = find_ids(&again, &count);
+    for (size_t i = first; i < first + count; i++) {
+        struct slice id;
+        if (!slice_equal(again.argv[i], SLICE("$"))) continue;
+        if (take_last_id(&replies, &id)) again.argv[i] = id;
+    }
+    resp_write_command(&request, again.argc, again.argv);
+    resp_request_close(&again);
+    buf_close(&blocked->request);
+    blocked->request = request;
+}
+
+/* In front of it: what comes between the two was there before it waited, or is an entry more. */
+static void ask_for_ids(struct client *c, struct backend *b, const struct command *command) {
+    const struct resp_request *r = &c->request;
+    struct buf out = {0};
+    uint32_t asked = 0;
+    size_t count = 0;
+    if (strcmp(command->name, "xread") != 0 || c->worker->shards[c->worker->side] != NULL) return;
+    size_t first = find_ids(r, &count);
+    for (size_t i = first; i < first + count; i++) {
+        if (!slice_equal(r->argv[i], SLICE("$"))) continue;
+        struct slice argv[] = {SLICE("XINFO"), SLICE("STREAM"), r->argv[i - count]};
+        resp_write_command(&out, 3, argv);
+        asked++;
+    }
+    if (asked > 0) {
+        backend_write(b, buf_slice(&out));
+        backend_expect(b, c, REQ_WHOLE, asked)->done = on_ids;
+    }
+    buf_close(&out);
+}
+
 static void send_blocking(struct client *c, struct backend *b) {
     backend_write(b, buf_slice(&c->blocked->request));
     backend_expect(b, c, REQ_WHOLE, 1)->done = on_answer;
@@ -98,6 +173,7 @@ enum take blocked_request(struct client *c, const struct command *command) {
     uint64_t timeout_us = read_timeout(c->request.argv[at], milliseconds);
     blocked->deadline_us = timeout_us ? c->worker->now_us + timeout_us : 0;
     buf_add(&blocked->request, client_raw(c));
+    ask_for_ids(c, b, command);
     send_blocking(c, b);
     return TAKE_DONE;
 }

@@ -4,6 +4,9 @@
  *        --> HOLD: ended by CLIENT UNBLOCK over another connection, never by closing it (a popped
  *            element would be lost); the empty answer is kept back, and after RELEASE the command
  *            is issued again with the time that is left. A real answer that crossed is relayed.
+ *
+ * `$` of XREAD is what it was when the client began to wait (C17): XINFO STREAM goes ahead of it, and
+ * when it is issued again its ids stand there. Of a Cluster it stays `$`.
  */
 #ifndef GATEWAY_BLOCKED_H
 #define GATEWAY_BLOCKED_H
