@@ -219,6 +219,43 @@ def test_who_is_no_peer_is_hung_up_on():
         equal(b, gates)
 
 
+def message(*words):
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in (str(word).encode() for word in words))
+
+
+def test_a_pin_of_a_later_epoch_waits_for_the_release():
+    """C23: who pins has been released already. Said by us, in place of the first gateway, which stands still for a moment."""
+    with bridge("many-early") as b:
+        gates = begin(b, 100)
+        epoch = b.status()["epoch"]
+        b.pause("gateway")
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(os.path.join(b.folder, "gateway2.peer"))
+            s.settimeout(2)
+            s.sendall(message("HELLO", "gateway", 1))
+            assert s.recv(100) == message("OK")
+            s.sendall(message("PIN", 900000, epoch, "some", 0, "key"))
+            assert s.recv(100) == message("P", 900000)
+            s.settimeout(0.5)
+            s.sendall(message("UNPIN", 900000) + message("PIN", 900001, epoch + 1, "some", 0, "key"))
+            try:
+                raise AssertionError(f"it is pinned for the old primary side: {s.recv(100)}")
+            except socket.timeout:
+                pass
+        b.go_on("gateway")
+        b.verb("gates", "waive", "audit", "--reason", "nothing is compared here", "--for", "1h")
+        b.settled()
+        b.verb("cutover", "--yes", "--wait")
+        one = Raw(gates[0].port)
+        one.send("MULTI")
+        for i in range(20):
+            one.send("INCR", f"m{i}")
+        one.send("EXEC")
+        assert [one.read() for _ in range(22)][-1] == [1] * 20
+        time.sleep(1)  # LANES tells how it was a moment ago
+        equal(b, gates)
+
+
 def test_cutover_and_rollback_with_two_gateways():
     with bridge("many-cutover") as b:
         gates = begin(b)
