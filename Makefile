@@ -98,9 +98,10 @@ e2e: all tools
 	@$(PYTHON) tests/e2e/run.py
 layers:
 	@sh tests/layers.sh
-# What has threads: the unit tests, and the simulation whose helper reads a snapshot while the engine writes.
+# What has threads: the unit tests, and the simulation whose helper reads a snapshot while the engine writes. The gateway's
+# loops under load: tests/threads.sh, which uses this build.
 tsan:
-	@$(MAKE) --no-print-directory SANITIZE=thread all build-unit $(BUILD_ROOT)/san-thread/tests/sim/sim_snapshot
+	@$(MAKE) --no-print-directory SANITIZE=thread all tools build-unit $(BUILD_ROOT)/san-thread/tests/sim/sim_snapshot
 	@sh tests/run-binaries.sh $(BUILD_ROOT)/san-thread/tests/unit $(BUILD_ROOT)/san-thread/tests/sim
 asan:
 	@$(MAKE) --no-print-directory $(SAN) all

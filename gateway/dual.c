@@ -515,6 +515,12 @@ static void show_figures(struct dual *d) {
     f[DUAL_BASELINE_AFTER] = (uint64_t)dual_baseline_after_s(d);
     f[DUAL_WAITING] = d->wait_count;
     f[DUAL_OWNED] = d->owned;
+    const struct journal_figures *journal = &d->file.journal.figures;
+    f[DUAL_JOURNAL_BYTES] = journal->live_bytes;
+    f[DUAL_JOURNAL_LIMIT] = journal->log_bytes;
+    f[DUAL_JOURNAL_RECORDS] = journal->records;
+    f[DUAL_JOURNAL_MOVED] = journal->moved;
+    f[DUAL_JOURNAL_SPILLED] = journal->spilled;
     f[DUAL_FORWARDED] = d->forwarded;
     f[DUAL_PINS_ELSEWHERE] = d->pins_elsewhere;
     for (unsigned side = 0; side < SIDES; side++)

@@ -81,7 +81,12 @@ struct grave;
     X(WITNESS_DIRTIED, "witness_dirtied_total")                                                    \
     X(WITNESS_GAPS, "witness_gaps_total")                                                          \
     X(WITNESS_EVERYTHING, "witness_everything_total")                                              \
-    X(WITNESS_FENCES, "witness_fences_total")
+    X(WITNESS_FENCES, "witness_fences_total")                                                      \
+    X(JOURNAL_BYTES, "journal_bytes")                                                              \
+    X(JOURNAL_LIMIT, "journal_limit_bytes")                                                        \
+    X(JOURNAL_RECORDS, "journal_records")                                                          \
+    X(JOURNAL_MOVED, "journal_moved_total")                                                        \
+    X(JOURNAL_SPILLED, "journal_spilled_slots")
 
 #define DUAL_FIGURE_ENUM(name, text) DUAL_##name,
 enum dual_figure { DUAL_FIGURE_LIST(DUAL_FIGURE_ENUM) DUAL_FIGURES };

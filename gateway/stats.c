@@ -38,10 +38,15 @@ static bool ends_in(const char *text, const char *end) {
 
 static void name_lane_metric(struct lane_metric *m, const char *figure) {
     bool ms = ends_in(figure, "_ms"), us = ends_in(figure, "_us") || ends_in(figure, "_us_max");
+    bool at = ends_in(figure, "_s"); /* a moment, in seconds since 1970 */
     int size = (int)strlen(figure);
+    if (at) size -= 2;
     if (ms || ends_in(figure, "_us")) size -= 3;
     if (ends_in(figure, "_us_max")) size -= 7;
-    const char *unit = ends_in(figure, "_us_max") ? "_max_seconds" : ms || us ? "_seconds" : "";
+    const char *unit = ends_in(figure, "_us_max") ? "_max_seconds"
+                       : at                         ? "_timestamp_seconds"
+                       : ms || us                   ? "_seconds"
+                                                    : "";
     (void)snprintf(m->name, sizeof m->name, "drawbridge_lanes_%.*s%s", size, figure, unit);
     (void)snprintf(m->help, sizeof m->help, "See GATEWAY LANES: %s.", figure);
     m->metric = (struct metric){.name = m->name,

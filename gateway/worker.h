@@ -26,7 +26,7 @@
 #define LEASES_IDLE_MAX 64u
 #define LEASES_MAX 10000u
 #define LOADED_SLOTS 8192u
-#define WORKER_LANE_FIGURES 56u
+#define WORKER_LANE_FIGURES 64u /* room for enum dual_figure */
 
 struct backend;
 struct audit_board;

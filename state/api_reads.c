@@ -168,6 +168,12 @@ json_t *api_plan(struct core *core, enum side from, int64_t max_hold_ms) {
                   from == SIDE_LEGACY ? "drawbridge rollback, until drawbridge complete"
                                       : "drawbridge cutover, again",
                   "plan_epoch", (json_int_t)core->workflow.epoch);
+    if (core_has_lanes(core)) { /* what a hold would have to copy now */
+        struct gates_lanes all;
+        core_lanes_sum(core, &all);
+        json_object_set_new(json, "dirty_keys", json_integer(all.dirty_keys));
+        json_object_set_new(json, "drain_ms", json_integer(all.drain_ms));
+    }
     json_object_set_new(json, "exit_code", json_integer(possible ? 0 : 3));
     return json;
 }

@@ -42,6 +42,9 @@ static void print_plan(const struct cli *cli, const json_t *plan) {
         printf("  %zu. %s\n", i + 1, json_string_value(step));
     if (json_double(plan, "last_hold_ms") > 0)
         printf("predicted hold  %.0f ms, as the last one\n", json_double(plan, "last_hold_ms"));
+    if (json_object_get(plan, "drain_ms"))
+        printf("dirty keys      %" PRId64 ": about %" PRId64 " ms of the hold\n",
+               json_number(plan, "dirty_keys"), json_number(plan, "drain_ms"));
     if (json_text(plan, "undo")[0]) printf("undo            %s\n", json_text(plan, "undo"));
     if (!json_truth(plan, "possible")) printf("NOT NOW         %s\n", json_text(plan, "why_not"));
 }

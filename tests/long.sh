@@ -46,6 +46,7 @@ part "lanes of two gateways, all troubles, keys of 5 million elements" /usr/bin/
 part "lanes, a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_lanes_kill.py --long
 part "lanes, a gateway that is released late" /usr/bin/python3 tests/e2e/test_lanes_late.py --long
 part "unit tests and snapshots, under TSan" make -s -j"$(nproc)" tsan
+part "the gateway's loops, under TSan" sh tests/threads.sh
 part "a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_bridge_steps.py --long
 for round in $(seq 1 "${SIM_ROUNDS:-30}"); do
     part "simulations, seed $round" env SEED="$round" sh tests/run-binaries.sh build/san-address/tests/sim
