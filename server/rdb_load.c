@@ -9,6 +9,7 @@
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
 #include "server/access.h"
+#include "server/allocator.h"
 #include "server/function.h"
 #include "server/load_team.h"
 #include "server/loading.h"
@@ -24,6 +25,7 @@
 /* Keys whose segment, and whose bucket, are fetched from memory before their turn. */
 #define AHEAD_SEGMENT 32u
 #define AHEAD_BUCKET 16u
+#define BYTES_FOR_GROWTH (UINT64_C(16) << 20) /* of a file, from which on the memory for it comes in huge pages */
 #define BYTES_FOR_THREADS (UINT64_C(1) << 20) /* smaller files are not worth a thread */
 
 struct loader {
@@ -361,15 +363,18 @@ enum err rdb_load_file(struct engine *engine, const char *path, unsigned flags,
                        struct rdb_place *place, uint64_t *used_bytes, struct why *why) {
     struct loader loader = {.engine = engine, .dbs = engine->dbs, .place = place, .flags = flags};
     struct sliced_source source;
+    bool grows = persistence_of(engine)->loading_total_bytes >= BYTES_FOR_GROWTH && !engine->async_loading;
     int fd;
     enum err err = fs_open(path, O_RDONLY, &fd, why);
     loader_open(&loader, place);
     if (!err) {
+        if (grows) allocator_grows(true);
         team_open(&loader, fd, &source);
         err = take_all(&loader, limits_of(engine), &source.source, why);
         if (used_bytes) *used_bytes = loader.end;
         if (err) err = why_add(why, err, "%s", path);
         team_close(&loader);
+        if (grows) allocator_grows(false);
         close(fd);
     }
     if (loader.empty_keys)
