@@ -1,14 +1,17 @@
-/* errors.c -- errorstats: how often each error code was replied. An error that a master's stream or
- * a file gets is one that nobody sees, and the data may differ from then on: the log has it. */
+/* errors.c -- errorstats: how often each error code was replied. An error that a master's stream, a
+ * replica or a file gets is one that nobody sees, and the data may differ from then on: the log has
+ * it. */
 #include "server/errors.h"
 
 #include "lib/base/mem.h"
 #include "server/engine.h"
+#include "server/output.h"
 
 #include <stdio.h>
 
-#define CODES_MAX 128 /* a script or module may invent codes; then all others are counted as one   \
-                       */
+#define CODES_MAX                                                                                  \
+    128 /* a script or module may invent codes; then all others are counted as one                 \
+         */
 
 struct engine_errors {
     size_t count;
@@ -39,7 +42,9 @@ static void count_code(struct engine *engine, const char *code) {
 /* Without the words of the error: there may be values in them. */
 static void note_unexpected(struct client *c, const char *code) {
     uint64_t number = ++c->engine->stats.unexpected_errors;
-    bool from_master = c->flags & CLIENT_MASTER;
+    const char *self = "server", *other = "AOF-loading-client";
+    if (c->flags & CLIENT_MASTER) self = "replica", other = "master";
+    if (c->flags & CLIENT_REPLICA) self = "master", other = "replica";
     if (number > UNEXPECTED_NAMED && number % UNEXPECTED_STEP != 0) return;
     struct slice name = c->command ? slice_text(c->command->name)
                         : c->argc  ? c->argv[0]
@@ -47,8 +52,7 @@ static void note_unexpected(struct client *c, const char *code) {
     engine_log(c->engine, '#',
                "== CRITICAL == This %s is sending an error to its %s: '%s' after processing the "
                "command '%.*s' (error %llu of this kind)",
-               from_master ? "replica" : "server", from_master ? "master" : "AOF-loading-client",
-               code, (int)(name.size < 64 ? name.size : 64), (const char *)name.data,
+               self, other, code, (int)(name.size < 64 ? name.size : 64), (const char *)name.data,
                (unsigned long long)number);
 }
 
@@ -63,7 +67,8 @@ void errors_count(struct client *c, struct slice text) {
     c->flags |= CLIENT_FAILED;
     c->engine->stats.errors++;
     count_code(c->engine, code);
-    if (c->flags & (CLIENT_MASTER | CLIENT_LOADING)) note_unexpected(c, code);
+    if (c->flags & (CLIENT_MASTER | CLIENT_LOADING) || output_is_stream(c))
+        note_unexpected(c, code);
 }
 
 void errors_info(struct engine *engine, struct buf *out) {

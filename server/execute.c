@@ -246,6 +246,8 @@ static bool admit(struct client *c, const struct command *spec) {
     }
     if (c->flags & CLIENT_REPLICA &&
         engine_command_flags(c, spec) & (COMMAND_READONLY | COMMAND_WRITE)) {
+        engine_log(engine, '#', "Replica can't interact with the keyspace: '%s' from %s",
+                   spec->name, c->peer);
         engine_refuse(c, "ERR Replica can't interact with the keyspace");
         return false;
     }

@@ -92,6 +92,13 @@ void client_close_later(struct client *c) {
 bool output_open_slow(struct client *c) {
     if (c->flags & (CLIENT_MUTE | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_CLOSE_NOW))
         return false;
+    if (output_is_stream(c)) {
+        engine_log(c->engine, '#',
+                   "Replica generated a reply to command '%s', disconnecting it: %s",
+                   c->command ? c->command->name : "<unknown>", c->peer);
+        client_close_later(c);
+        return false;
+    }
     if (c->out.cap == 0 && c->fd >= 0) (void)buf_room(&c->out, OUT_FIRST);
     client_wake_writer(c);
     return true;

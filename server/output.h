@@ -4,11 +4,16 @@
 
 #include "server/client.h"
 
+/* It is sent the stream: an answer, whatever it asks, would be taken for a part of that. */
+static inline bool output_is_stream(const struct client *c) {
+    return (c->flags & (CLIENT_REPLICA | CLIENT_MONITOR)) == CLIENT_REPLICA;
+}
+
 /* May something be appended to c->out now? If so, the client is noted for writing at the end of the
- * turn. */
+ * turn. A replica that would be answered is disconnected. */
 bool output_open_slow(struct client *c);
 static inline bool output_open(struct client *c) {
-    if (c->is_pending_out &&
+    if (c->is_pending_out && !output_is_stream(c) &&
         !(c->flags & (CLIENT_MUTE | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_CLOSE_NOW)))
         return true;
     return output_open_slow(c);

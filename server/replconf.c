@@ -206,7 +206,11 @@ static void psync_command(struct client *c) {
     const struct replica *known = replica_of(c);
     if (!(known && known->is_linked) && !take_failover(c)) return;
     if (!may_sync(c)) return;
-    if (!arg_int(c, c->argv[2], &wanted, NULL)) return;
+    if (!arg_int(c, c->argv[2], &wanted, NULL)) {
+        engine_log(c->engine, '#',
+                   "Replica %s asks for synchronization but with a wrong offset", c->peer);
+        return;
+    }
     struct replica *replica = replica_made(c);
     enum psync_verdict verdict = history_judge(&r->history, &r->backlog, c->argv[1], wanted);
     if (verdict == PSYNC_CONTINUE && !replica->rdb_only) {

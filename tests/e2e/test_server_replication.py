@@ -637,5 +637,24 @@ def test_a_copy_that_breaks_off_costs_neither_the_data_nor_the_replicas():
         assert middle.info("stats")["sync_full"] == 1 and not leaf.said("Connection with master lost")
 
 
+def test_a_replica_that_asks_something_is_hung_up_on():
+    """Its stream holds nothing but the stream: an answer in it would be taken for data."""
+    with Folder("replica-asks") as folder:
+        master = Ours(folder, "master")
+        master.client().set("a", "b")
+        for words in ("PING", "GET a", "XINFO HELP", "no such command"):
+            with socket.create_connection(("127.0.0.1", master.port), 30) as link:
+                link.sendall(b"SYNC\r\n")
+                wait_until("it is sent the stream", lambda: master.info("replication")["connected_slaves"] == 1)
+                link.sendall(words.encode() + b"\r\n")
+                got = b""
+                while more := link.recv(65536):
+                    got += more
+            assert not any(word in got for word in (b"PONG", b"keyspace", b"XINFO", b"unknown")), got
+            wait_until("it is gone", lambda: master.info("replication")["connected_slaves"] == 0)
+        assert master.said("Replica generated a reply to command 'ping', disconnecting it: 127.0.0.1")
+        assert master.info("stats")["unexpected_error_replies"] == 2
+
+
 if __name__ == "__main__":
     run_tests(sys.modules[__name__])
