@@ -90,17 +90,18 @@ void backend_expect_relay(struct backend *b, struct client *client, bool mute) {
 }
 
 void backend_expect_each(struct backend *b, struct client *client, uint32_t count,
-                         void (*done)(struct req *req, struct backend *b, struct slice reply)) {
+                         void (*each)(struct req *req, struct backend *b, struct slice reply,
+                                      uint32_t count)) {
     struct req *tail = b->tail;
     bool same = tail != NULL && tail->kind == REQ_EACH && tail->client == client &&
-                tail->done == done && tail->at_us == b->worker->now_us &&
+                tail->each == each && tail->at_us == b->worker->now_us &&
                 tail->replies < UINT32_MAX - count;
     if (same && client != NULL)
         same = tail->class == request_class_of(client->last) &&
                tail->mute == (client->reply_mode != REPLY_ON);
     if (!same) {
         struct req *req = backend_expect(b, client, REQ_EACH, count);
-        req->done = done;
+        req->each = each;
         req->asked = count;
         return;
     }
@@ -159,18 +160,18 @@ static void flush_texts(struct backend *b) {
     }
 }
 
-static void on_error_reply(struct backend *b, struct slice line) {
-    counter_add(&b->worker->counters.errors[b->side], 1);
+static void on_error_reply(struct backend *b, struct slice line, uint32_t count) {
+    counter_add(&b->worker->counters.errors[b->side], count);
     if (slice_starts(line, SLICE("-READONLY"))) greet_downgraded(b, "it answers READONLY");
 }
 
-/* One whole reply of the head has passed, which begins with FIRST; BYTES is what of it was in hand.
- * False: stop. */
-static bool reply_ended(struct backend *b, uint8_t first, struct slice bytes) {
+/* COUNT whole replies of the head have passed, which begin with FIRST; BYTES is what of one of them
+ * was in hand. False: stop. */
+static bool replies_ended(struct backend *b, uint8_t first, struct slice bytes, uint32_t n) {
     struct req *req = b->head;
-    ASSERT(req->replies > 0 && b->due > 0);
+    ASSERT(req->replies >= n && b->due >= n);
     if (first == '-') {
-        on_error_reply(b, bytes);
+        on_error_reply(b, bytes, n);
         if (req->must_be_ok) {
             log_warn("backend.select_refused", LOG_S("side", gateway_side_name(b->side)),
                      LOG_I("db", b->db), LOG_SL("why", slice_take(bytes, bytes.size < 200 ? bytes.size : 200)));
@@ -178,16 +179,21 @@ static bool reply_ended(struct backend *b, uint8_t first, struct slice bytes) {
             return false;
         }
     }
-    req->replies--;
-    b->due--;
+    req->replies -= n;
+    b->due -= n;
     bool each = req->kind == REQ_RELAY || req->kind == REQ_EACH;
     bool counts = req->client != NULL && (each || req->replies == 0) && req->kind != REQ_DROP;
     if (counts) {
-        count(b, req, first == '-' ? OUTCOME_ERROR : OUTCOME_OK, 1);
+        count(b, req, first == '-' ? OUTCOME_ERROR : OUTCOME_OK, each ? n : 1);
         worker_count_turn(b->worker);
     }
-    if (req->client != NULL && req->client->replies > 0) req->client->replies--;
+    if (req->client != NULL)
+        req->client->replies -= req->client->replies > n ? n : req->client->replies;
     return true;
+}
+
+static bool reply_ended(struct backend *b, uint8_t first, struct slice bytes) {
+    return replies_ended(b, first, bytes, 1);
 }
 
 /* Bytes of the reply that is passing, for the head. LAST_REPLY: no further one will come. */
@@ -294,23 +300,39 @@ static bool take_replies(struct backend *b, struct slice bytes, size_t *used) {
 }
 
 #define EACH_AT_ONCE 128u
+#define ALIKE_BYTES 16u
 
 /* Whole replies that stand one behind the other. */
 struct each {
-    size_t count, end[EACH_AT_ONCE];
-    uint8_t first[EACH_AT_ONCE];
+    size_t count;
+    struct { /* some that are the same */
+        size_t size; /* of one */
+        uint32_t count;
+        uint8_t first;
+    } runs[EACH_AT_ONCE];
     size_t size; /* with the beginning of one more, perhaps */
     bool more;
 };
 
+/* How many more times the first SIZE bytes of BYTES stand behind them, at most MOST. */
+static uint32_t count_alike(struct slice bytes, size_t size, uint32_t most) {
+    uint32_t n = 0;
+    if (size > ALIKE_BYTES) return 0;
+    for (size_t at = size; n < most && bytes.size - at >= size; at += size, n++)
+        if (memcmp(bytes.data, bytes.data + at, size) != 0) break;
+    return n;
+}
+
 /* As many as there are of the head's. False: it is not RESP. */
 static bool find_each(struct backend *b, struct slice bytes, struct each *each) {
-    size_t most = b->head->replies < EACH_AT_ONCE ? b->head->replies : EACH_AT_ONCE, at = 0;
+    uint32_t left = b->head->replies;
+    size_t at = 0;
     struct why why;
     each->count = 0;
     each->more = false;
-    while (each->count < most && at < bytes.size && !each->more) {
-        if (!b->skip.open && bytes.data[at] == '>' && b->proto == 3) break;
+    while (left > 0 && each->count < EACH_AT_ONCE && at < bytes.size) {
+        bool begun = b->skip.open;
+        if (!begun && bytes.data[at] == '>' && b->proto == 3) break;
         size_t used = 0;
         struct slice rest = slice_drop(bytes, at);
         enum step step = resp_skip_next(&b->skip, &resp_limits_server, rest, &used, &why);
@@ -321,8 +343,13 @@ static bool find_each(struct backend *b, struct slice bytes, struct each *each) 
         }
         each->more = step == STEP_MORE;
         if (each->more) break;
-        each->first[each->count] = b->skip.first;
-        each->end[each->count++] = at;
+        /* A Cluster says of each reply by itself where it comes from. */
+        uint32_t more = begun || b->shards != NULL ? 0 : count_alike(rest, used, left - 1);
+        each->runs[each->count].size = used;
+        each->runs[each->count].count = 1 + more;
+        each->runs[each->count++].first = b->skip.first;
+        at += more * used;
+        left -= 1 + more;
     }
     each->size = at;
     return true;
@@ -337,17 +364,18 @@ static bool take_each(struct backend *b, struct slice bytes, size_t *used) {
     *used = each.size;
     to_client(req, slice_take(bytes, each.size));
     for (size_t i = 0; i < each.count; i++) {
-        struct slice reply = slice_take(slice_drop(bytes, at), each.end[i] - at);
+        struct slice reply = slice_take(slice_drop(bytes, at), each.runs[i].size);
         struct buf text = req->text;
         if (buf_size(&text) > 0) { /* it began before */
             buf_add(&text, reply);
             reply = buf_slice(&text);
             req->text = (struct buf){0};
         }
-        if (reply_ended(b, each.first[i], reply)) req->done(req, b, reply);
+        if (replies_ended(b, each.runs[i].first, reply, each.runs[i].count))
+            req->each(req, b, reply, each.runs[i].count);
         if (buf_size(&text) > 0) buf_close(&text);
         if (b->sm.state == BACKEND_GONE) return false;
-        at = each.end[i];
+        at += each.runs[i].size * each.runs[i].count;
     }
     buf_add(&req->text, slice_take(slice_drop(bytes, at), each.size - at));
     if (req->replies == 0) head_is_done(b, (struct slice){0});

@@ -46,7 +46,7 @@ enum req_kind {
     REQ_DROP,  /* REPLIES replies are read and dropped */
     REQ_LAST,  /* REPLIES - 1 are dropped, the last one is relayed (EXEC) */
     REQ_WHOLE, /* REPLIES replies are collected in `text`, then done() is called */
-    REQ_EACH,  /* done() is called for each of REPLIES replies; the client gets them as they are */
+    REQ_EACH,  /* each() is called for REPLIES replies; the client gets them as they are */
 };
 
 struct req {
@@ -64,6 +64,8 @@ struct req {
     struct buf text;
     /* REQ_WHOLE, and REQ_RELAY if set: REPLY is empty when the connection was lost, and of a relay. May send; may not free REQ. */
     void (*done)(struct req *req, struct backend *backend, struct slice reply);
+    /* REQ_EACH: COUNT replies in a row, all of them REPLY. */
+    void (*each)(struct req *req, struct backend *backend, struct slice reply, uint32_t count);
     uint64_t arg;
     void *self;
 };
@@ -152,8 +154,8 @@ void backend_expect_relay(struct backend *backend, struct client *client, bool m
 
 /* COUNT more, likewise, of REQ_EACH; CLIENT may be NULL. */
 void backend_expect_each(struct backend *backend, struct client *client, uint32_t count,
-                         void (*done)(struct req *req, struct backend *backend,
-                                      struct slice reply));
+                         void (*each)(struct req *req, struct backend *backend,
+                                      struct slice reply, uint32_t count));
 
 /* SELECT DB first, if the connection stands elsewhere. */
 void backend_use_db(struct backend *backend, int32_t db);

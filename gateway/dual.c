@@ -43,24 +43,32 @@ struct effect_facts dual_facts(struct worker *w) {
 
 /* ---- what the lanes decide ---- */
 
-static void on_primary_reply(struct req *req, struct backend *b, struct slice reply) {
+static void on_primary_replies(struct req *req, struct backend *b, struct slice reply,
+                               uint32_t count) {
     struct dual_line *line = b->line;
-    if (b->sm.state == BACKEND_GONE || line == NULL) return; /* dual_on_lost() tells it */
-    struct lane *lane = &line->dual->lanes.lane[line->lane];
-    line->dual->answering = req;
-    if (b->shards != NULL && shards_conn_displaced(b->shards)) lane_displaced(lane);
-    const struct lane_item *head = lane->flight.head;
-    bool writes = head->kind == LANE_BURST || (head->effect != NULL && head->effect->writes);
-    if (writes) dual_witness_owe(line->dual->witness);
-    if (req->over)
-        reply = lane_big_too_long;
-    else
-        reply = dual_copy_answer(line->dual, lane, reply);
-    lane_primary_answered(lane, reply);
-    line->dual->answering = NULL;
+    while (count > 0) {
+        if (b->sm.state == BACKEND_GONE || line == NULL) return; /* dual_on_lost() tells it */
+        struct lane *lane = &line->dual->lanes.lane[line->lane];
+        line->dual->answering = req;
+        if (b->shards != NULL && shards_conn_displaced(b->shards)) lane_displaced(lane);
+        const struct lane_item *head = lane->flight.head;
+        bool writes = head->kind == LANE_BURST || (head->effect != NULL && head->effect->writes);
+        if (writes) dual_witness_owe(line->dual->witness);
+        if (req->over)
+            reply = lane_big_too_long;
+        else
+            reply = dual_copy_answer(line->dual, lane, reply);
+        count -= lane_primary_answered_alike(lane, reply, count);
+        line->dual->answering = NULL;
+    }
 }
 
-static void on_follower_reply(struct req *req, struct backend *b, struct slice reply) {
+static void on_primary_reply(struct req *req, struct backend *b, struct slice reply) {
+    on_primary_replies(req, b, reply, 1);
+}
+
+static void on_follower_replies(struct req *req, struct backend *b, struct slice reply,
+                                uint32_t count) {
     struct dual_line *line = b->line;
     if (b->sm.state == BACKEND_GONE || line == NULL) return;
     struct worker *w = b->worker;
@@ -69,7 +77,12 @@ static void on_follower_reply(struct req *req, struct backend *b, struct slice r
         head != NULL && head->kind == LANE_READ ? CLASS_READ : CLASS_WRITE;
     if (req->replies == 0) /* of those that it stands for, the last one */
         hist_record_n(&w->counters.latency_us[b->side][class], w->now_us - req->at_us, req->asked);
-    lane_follower_answered(&line->dual->lanes.lane[line->lane], reply);
+    while (count > 0 && b->sm.state != BACKEND_GONE && b->line == line)
+        count -= lane_follower_answered_alike(&line->dual->lanes.lane[line->lane], reply, count);
+}
+
+static void on_follower_reply(struct req *req, struct backend *b, struct slice reply) {
+    on_follower_replies(req, b, reply, 1);
 }
 
 /* A lane has one connection, and so one order; its clients may speak either protocol. */
@@ -110,7 +123,7 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
     bool relay = as_is && item->effect->needs == EFFECT_NEEDS_NOTHING && item->read == NULL;
     if (selected) b->db = db_after;
     if (simple || (as_is && !relay)) {
-        backend_expect_each(b, c, 1, on_primary_reply);
+        backend_expect_each(b, c, 1, on_primary_replies);
         return;
     }
     struct req *req = backend_expect(b, c, relay ? REQ_RELAY : REQ_WHOLE, replies);
@@ -126,7 +139,7 @@ static void to_follower(void *self, unsigned lane, const struct lane_item *item)
     if (!nothing) backend_use_db(b, item->db);
     backend_write(b, nothing ? SLICE("*1\r\n$4\r\nPING\r\n") : lane_item_bytes(item));
     if (item->kind == LANE_BURST || (item->replies == 1 && item->kind == LANE_COMMAND))
-        backend_expect_each(b, NULL, (uint32_t)lane_item_units(item), on_follower_reply);
+        backend_expect_each(b, NULL, (uint32_t)lane_item_units(item), on_follower_replies);
     else
         backend_expect(b, NULL, REQ_WHOLE, item->replies)->done = on_follower_reply;
     if (!nothing) b->db = item->db_after;

@@ -393,7 +393,7 @@ void lane_displaced(struct lane *l) {
 void lane_primary_answered(struct lane *l, struct slice answer) {
     ASSERT(l->flight.head != NULL);
     if (l->flight.head->kind == LANE_BURST) {
-        lane_burst_answered(l, l->flight.head->burst, answer);
+        (void)lane_burst_answered(l, l->flight.head->burst, answer, 1);
         return;
     }
     struct lane_item *item = lane_queue_pop(&l->flight);
@@ -407,6 +407,14 @@ void lane_primary_answered(struct lane *l, struct slice answer) {
         lane_big_answered(l, item, answer);
     else
         command_answered(l, item, answer);
+}
+
+uint32_t lane_primary_answered_alike(struct lane *l, struct slice answer, uint32_t count) {
+    ASSERT(l->flight.head != NULL && count > 0);
+    if (l->flight.head->kind == LANE_BURST)
+        return lane_burst_answered(l, l->flight.head->burst, answer, count);
+    lane_primary_answered(l, answer);
+    return 1;
 }
 
 /* ---- what is lost ---- */

@@ -92,7 +92,7 @@ struct lane_item {
     struct lane_burst *burst; /* LANE_BURST; it stands in front of this */
     uint32_t done; /* LANE_BURST: of its commands, answered by the side in whose queue it is */
     void *client;          /* the owner's; it may set it to NULL when the client has gone. LANE_BURST:
-                            * of the command that is being sent or answered just now */
+                            * of the command that is being sent, or was lost */
     struct lane_key *key;  /* LANE_MEASURE, LANE_COPY, until it is answered */
     uint64_t gen;          /* of the key when the copy was sent (C13a) */
     uint64_t size;         /* LANE_COPY: as measured */
@@ -141,7 +141,8 @@ struct lane_ops {
                        uint32_t replies, int32_t db, int32_t db_after);
     /* item->replies replies make the answer; of a burst, each of its commands is answered by itself. */
     void (*to_follower)(struct lane *lane, const struct lane_item *item);
-    /* A command was answered: ANSWER is for its client (effect_answer() was not applied yet). */
+    /* A command was answered: ANSWER is for its client (effect_answer() was not applied yet). Not of
+     * a burst, whose answers are their clients' as they are. */
     void (*answered)(struct lane *lane, struct lane_item *item, struct slice answer);
     /* Of a blocking command: there was nothing, its client waits (C17). */
     void (*nothing_there)(struct lane *lane, struct lane_item *item);
@@ -247,6 +248,9 @@ void lane_send(struct lane *lane, struct lane_item *item);
 /* The whole answer to what was sent first of what is not answered; of a burst, to one command. For an effect that needs none
  * (effect.h, needs) ANSWER may be any part of it. */
 void lane_primary_answered(struct lane *lane, struct slice answer);
+/* COUNT answers that are all ANSWER; returns how many of them were taken, at least 1. */
+MUST_CHECK uint32_t lane_primary_answered_alike(struct lane *lane, struct slice answer,
+                                                uint32_t count);
 
 /* Before that: it was executed behind something that was sent after it (C22b). As if somebody
  * outside the lane's order had written its keys. */
@@ -262,6 +266,9 @@ void lane_follower_lost(struct lane *lane);
 void lane_follower_gone(struct lane *lane);
 /* All replies to an item; of a burst, to one command. */
 void lane_follower_answered(struct lane *lane, struct slice replies);
+/* As lane_primary_answered_alike(). */
+MUST_CHECK uint32_t lane_follower_answered_alike(struct lane *lane, struct slice replies,
+                                                 uint32_t count);
 
 /* A fence into F's queue, with the request of BYTES to be sent when it is let through, or none.
  * False: F is not there; nothing was done. */

@@ -37,6 +37,13 @@ bool lane_may_follow(const struct lane *l, const struct effect_key *keys, size_t
     return true;
 }
 
+/* No key is in doubt, and what was this lane's when it was sent is so still: the same for all. */
+bool lane_all_may_follow(const struct lane *l) {
+    const struct lane_keys *k = &l->keys;
+    return k->count == 0 && k->dirty_slot_count == 0 && k->pinned_all == 0 &&
+           (k->owned == NULL || k->owns_all) && lane_deadlines_none(&l->deadlines);
+}
+
 void lane_set_deadlines(struct lane *l, const struct effect_key *keys, size_t count) {
     int64_t gone_ms = 0;
     if (count == 1 && keys->expiry == EFFECT_EXPIRY_NONE && lane_deadlines_none(&l->deadlines))

@@ -71,7 +71,7 @@ static struct lane_burst *opened(struct lane *l, int32_t db, size_t size) {
     struct lane_item *item = &burst->item;
     block->refs++;
     burst->commands = block->commands + block->count;
-    burst->weight = burst->nothing = 0;
+    burst->weight = burst->nothing = burst->unclear = 0;
     item->kind = LANE_BURST;
     item->burst = burst;
     item->id = l->next_id++;
@@ -125,7 +125,9 @@ void lane_burst_close(struct lane *l) {
 /* Those that F gets move to the front. */
 static size_t keep_followed(struct lane *l, struct lane_burst *burst) {
     struct lane_item *item = &burst->item;
+    bool all = burst->nothing == 0 && burst->unclear == 0;
     size_t kept = 0;
+    if (all && l->follower_up && lane_all_may_follow(l)) return item->key_count;
     for (size_t i = 0; i < item->key_count; i++) {
         const struct effect_key *key = &item->keys[i];
         uint8_t did = burst->commands[i].did;
@@ -188,16 +190,21 @@ static void settle(struct lane *l, struct lane_burst *burst) {
     lane_follow(l, item);
 }
 
-void lane_burst_answered(struct lane *l, struct lane_burst *burst, struct slice answer) {
+uint32_t lane_burst_answered(struct lane *l, struct lane_burst *burst, struct slice answer,
+                             uint32_t count) {
     struct lane_item *item = &burst->item;
-    struct lane_simple *command = &burst->commands[item->done];
+    const struct effect_simple *simple = NULL;
+    enum effect_did did = EFFECT_DID_NOTHING;
     if (burst == l->open) lane_burst_close(l); /* it cannot be P's answer; whatever it is */
-    command->did = (uint8_t)effect_simple_tell(command->simple, answer);
-    if (command->did == EFFECT_DID_NOTHING) burst->nothing++;
-    item->client = command->client;
-    l->ops->answered(l, item, answer);
-    item->client = NULL;
-    if (lane_queue_count_down(&l->flight)) settle(l, burst);
+    uint32_t units = (uint32_t)lane_item_units(item), n = count < units ? count : units;
+    for (struct lane_simple *c = burst->commands + item->done, *end = c + n; c < end; c++) {
+        if (c->simple != simple) did = effect_simple_tell(simple = c->simple, answer);
+        c->did = (uint8_t)did;
+        if (did == EFFECT_DID_NOTHING) burst->nothing++;
+        if (did == EFFECT_DID_WHAT) burst->unclear++;
+    }
+    if (lane_queue_count_down(&l->flight, n)) settle(l, burst);
+    return n;
 }
 
 /* ---- what is lost ---- */

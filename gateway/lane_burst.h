@@ -58,7 +58,7 @@ struct lane_burst {
     struct lane_item item;
     struct lane_block *block;
     struct lane_simple *commands; /* item.key_count */
-    size_t nothing; /* of those that are answered, how many did nothing */
+    size_t nothing, unclear; /* how many did nothing, or may have done anything, as far as is known */
     size_t weight;  /* lane_item_weight() */
 };
 

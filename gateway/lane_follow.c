@@ -245,20 +245,31 @@ static void choose_pieces(struct lane *l, const struct lane_item *item, struct s
     if (key != NULL) key->by_pieces = true;
 }
 
-static void burst_answered(struct lane *l, struct lane_item *item, struct slice reply) {
+/* Up to COUNT of its commands; how many. */
+static uint32_t burst_answered(struct lane *l, struct lane_item *item, struct slice reply,
+                               uint32_t count) {
     const struct effect_key *key = &item->keys[item->done];
-    bool bad = item->done < item->key_count && is_refused(item, reply);
-    bool last = lane_queue_count_down(&l->sent);
-    l->done++;
+    bool bad = is_refused(item, reply);
+    uint32_t units = (uint32_t)lane_item_units(item), n = bad ? 1 : count < units ? count : units;
+    bool last = lane_queue_count_down(&l->sent, n);
+    l->done += n;
     if (bad) refused(l, key, 1, last ? l->sent.head : item, last ? 0 : item->done);
     if (last) lane_forget(l, item);
     if (l->tail.head != NULL) pump(l);
+    return n;
+}
+
+uint32_t lane_follower_answered_alike(struct lane *l, struct slice replies, uint32_t count) {
+    ASSERT(l->sent.head != NULL && count > 0);
+    if (l->sent.head->kind == LANE_BURST) return burst_answered(l, l->sent.head, replies, count);
+    lane_follower_answered(l, replies);
+    return 1;
 }
 
 void lane_follower_answered(struct lane *l, struct slice replies) {
     ASSERT(l->sent.head != NULL);
     if (l->sent.head->kind == LANE_BURST) {
-        burst_answered(l, l->sent.head, replies);
+        (void)burst_answered(l, l->sent.head, replies, 1);
         return;
     }
     struct lane_item *item = lane_queue_pop(&l->sent);

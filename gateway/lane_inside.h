@@ -31,15 +31,15 @@ static inline struct lane_item *lane_queue_pop(struct lane_queue *q) {
     return item;
 }
 
-/* One command of its first item is answered; true: that was the last, and it is off the queue. */
-static inline bool lane_queue_count_down(struct lane_queue *q) {
+/* COUNT commands of its first item are answered; true: with the last one, and it is off the queue. */
+static inline bool lane_queue_count_down(struct lane_queue *q, uint32_t count) {
     struct lane_item *item = q->head;
-    if (lane_item_units(item) == 1) {
+    if (lane_item_units(item) == count) {
         (void)lane_queue_pop(q);
         return true;
     }
-    item->done++;
-    q->count--;
+    item->done += count;
+    q->count -= count;
     return false;
 }
 
@@ -64,9 +64,13 @@ void lane_apply_as_it_is(struct lane *lane, struct lane_item *item);
 bool lane_may_follow(const struct lane *lane, const struct effect_key *keys, size_t count);
 void lane_set_deadlines(struct lane *lane, const struct effect_key *keys, size_t count);
 
-/* lane_burst.c: one command of BURST, which is first in flight, was answered. / It was lost, all that
- * is left of it. / It is freed. */
-void lane_burst_answered(struct lane *lane, struct lane_burst *burst, struct slice answer);
+/* Of any keys of this lane, just now. */
+bool lane_all_may_follow(const struct lane *lane);
+
+/* lane_burst.c: up to COUNT commands of BURST, which is first in flight, were answered, all with ANSWER;
+ * how many. / It was lost, all that is left of it. / It is freed. */
+uint32_t lane_burst_answered(struct lane *lane, struct lane_burst *burst, struct slice answer,
+                             uint32_t count);
 void lane_burst_lost(struct lane *lane, struct lane_burst *burst);
 void lane_burst_free(struct lane_burst *burst);
 void lane_blocks_close(struct lane *lane);

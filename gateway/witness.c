@@ -175,9 +175,11 @@ void witness_name(struct witness *w, struct slice name) {
         lane_keys_mark_slot(&l->keys, slot_cluster(name));
         return;
     }
-    buf_byte(&w->window, is_ours(w, name));
-    buf_append(&w->window, &size, sizeof size);
-    buf_add(&w->window, name);
+    uint8_t *to = buf_room(&w->window, 1 + sizeof size + name.size);
+    to[0] = is_ours(w, name);
+    memcpy(to + 1, &size, sizeof size);
+    if (name.size > 0) memcpy(to + 1 + sizeof size, name.data, name.size);
+    buf_filled(&w->window, 1 + sizeof size + name.size);
 }
 
 void witness_flush(struct witness *w) {

@@ -118,7 +118,7 @@ static void answered(void *self, struct lane_item *item, struct slice answer) {
     struct buf scratch = {0};
     (void)self;
     if (!c) return;
-    struct slice reply = item->kind == LANE_BURST ? answer : effect_answer(item->effect, answer, &scratch);
+    struct slice reply = effect_answer(item->effect, answer, &scratch);
     ASSERT(reply.size > 0);
     buf_close(&scratch);
     c->place.unanswered--;

@@ -94,7 +94,22 @@ static struct slice unchanged(struct lane *l, char text[80]) {
     return slice_text(text);
 }
 
-static void lane_answered(struct world *w, unsigned n, struct message *m) {
+/* Sometimes answers to commands of one burst that are the same come together, as the gateway's shell passes
+ * them on. *M becomes the last of them; returns how many. */
+static uint32_t take_alike(struct world *w, struct wire *wire, const struct lane_item *item, struct message **m) {
+    uint32_t count = 1;
+    if (item->kind != LANE_BURST || w->figures[0] % 2 == 0) return 1;
+    for (struct message *next; count < lane_item_units(item) && (next = wire->answered.head) != NULL; count++) {
+        if (next->is_mark || !slice_equal(buf_slice(&next->answer), buf_slice(&(*m)->answer))) break;
+        if (wire->side == LANE_P) w->clients[next->client].place.unanswered--;
+        message_free(*m);
+        *m = messages_pop(&wire->answered);
+    }
+    return count;
+}
+
+static void lane_answered(struct world *w, unsigned n, struct message **first) {
+    struct message *m = *first;
     struct lane *l = &w->lanes.lane[n];
     struct lane_item *item = l->flight.head;
     ASSERT(item);
@@ -108,7 +123,15 @@ static void lane_answered(struct world *w, unsigned n, struct message *m) {
     char text[80];
     if (item->kind == LANE_QUESTION && w->off[OFF_UNLESS_CHANGED] && l->big.chunks.at == CHUNKS_AT_AFTER) answer = unchanged(l, text);
     w->answering = true;
-    lane_primary_answered(l, answer);
+    if (item->kind == LANE_BURST) {
+        w->clients[m->client].place.unanswered--;
+        uint32_t count = take_alike(w, w->wires[LANE_P][n], item, first), taken = 0;
+        m = *first;
+        taken = lane_primary_answered_alike(l, buf_slice(&m->answer), count);
+        ASSERT(taken == count);
+    } else {
+        lane_primary_answered(l, answer);
+    }
     w->answering = false;
     const struct lane_item *next = l->flight.head;
     bool halfway = next && next->kind == LANE_BURST && next->done > 0; /* F gets all of it at once */
@@ -152,12 +175,14 @@ void world_forget_keys(struct lane_item *item) {
     if (item->kind != LANE_BURST) item->key_count = 0;
 }
 
-static void follower_answered(struct world *w, unsigned n, struct message *m) {
+static void follower_answered(struct world *w, unsigned n, struct message **first) {
+    struct message *m = *first;
     struct lane *l = &w->lanes.lane[n];
     bool refused = memmem(m->answer.data, m->answer.end, "OOM", 3) != NULL;
     for (struct lane_item *later = l->sent.head->next; later && w->off[OFF_SPREAD] && refused; later = later->next) world_forget_keys(later);
     if (m->taken_apart) say_done(m);
-    lane_follower_answered(l, buf_slice(&m->answer));
+    uint32_t count = take_alike(w, w->wires[LANE_F][n], l->sent.head, first);
+    while (count > 0) count -= lane_follower_answered_alike(l, buf_slice(&(*first)->answer), count); /* refused ones come one by one */
 }
 
 static void page(struct world *w, enum lane_side side, struct message *m) {
@@ -177,8 +202,8 @@ void world_answer(struct world *w, enum lane_side side, unsigned n) {
     struct message *m = messages_pop(&(*world_wire_at(w, side, n))->answered);
     if (!m) return;
     if (side == LANE_P) world_end_turn(w);
-    if (n < w->lane_count && side == LANE_P) lane_answered(w, n, m);
-    else if (n < w->lane_count) follower_answered(w, n, m);
+    if (n < w->lane_count && side == LANE_P) lane_answered(w, n, &m);
+    else if (n < w->lane_count) follower_answered(w, n, &m);
     else if (m->own) own_answered(w, m);
     else if (n == world_wires(w, side) - 1) page(w, side, m);
     spoil_memory(w);
