@@ -224,6 +224,24 @@ int cli_barrier(struct cli *cli) {
 
 /* ---- complete, abort, pause, resume, throttle ---- */
 
+/* The phase is a fact at once; each gateway ends its lanes when it hears of it. */
+static enum wait judge_lanes_ended(void *self, const json_t *status, int *code) {
+    (void)self, (void)code;
+    const char *name;
+    json_t *lanes;
+    json_object_foreach(json_object_get(json_object_get(status, "lanes"), "gateways"), name, lanes)
+        if (json_truth(lanes, "open") || json_number(lanes, "follower_up") > 0) return WAIT_MORE;
+    return WAIT_DONE;
+}
+
+static int wait_for_lanes(struct cli *cli) {
+    json_t *status;
+    if (!cli->wait || cli->dry_run) return EXIT_DONE;
+    int code = wait_status(cli, judge_lanes_ended, NULL, &status);
+    json_decref(status);
+    return code;
+}
+
 int cli_simple(struct cli *cli) {
     json_t *answer;
     char path[32];
@@ -240,10 +258,13 @@ int cli_simple(struct cli *cli) {
         !cli_confirm(cli, "Abort the migration? Legacy stays primary; the copy is given up."))
         return EXIT_FAILED;
     int code = post(cli, path, body_of(cli), &answer);
+    int waited = code == EXIT_DONE && (final || abort) ? wait_for_lanes(cli) : EXIT_DONE;
     if (cli->dry_run && json_object_get(answer, "steps"))
         print_plan(cli, answer);
     else if (code)
         cli_print_error(cli, answer);
+    else if (waited)
+        code = waited; /* and was told */
     else if (cli->json)
         cli_print_json(answer);
     else
