@@ -18,7 +18,7 @@
 #define EVENT (AT_MASK - 1)
 #define AT_MAX (AT_MASK - 2)
 
-enum event { EVENT_NOTHING, EVENT_SWAP, EVENT_FLUSH, EVENT_FLUSH_ALL };
+enum event { EVENT_NOTHING, EVENT_SWAP, EVENT_FLUSH, EVENT_FLUSH_ALL, EVENT_DOUBT };
 
 static uint64_t pack(int db, uint64_t at) { return (uint64_t)((unsigned)db & 0xffff) << AT_BITS | at; }
 static uint64_t at_of(uint64_t when) { return when & AT_MASK; }
@@ -32,23 +32,28 @@ static struct deadline_slot *slot_of(const struct deadline_table *table, uint64_
     }
 }
 
+/* In doubt a grave says that the key has no deadline, and is kept. */
 static void rebuild(struct deadline_table *table) {
-    struct deadline_table next = {.cap = 64};
-    while (next.cap < table->count * 4) next.cap *= 2;
+    struct deadline_table next = {.cap = 64, .doubt = table->doubt};
+    while (next.cap < (table->doubt ? table->used : table->count) * 4) next.cap *= 2;
     next.slots = NEW_ARRAY(struct deadline_slot, next.cap);
     for (size_t i = 0; i < table->cap; i++) {
         const struct deadline_slot *s = &table->slots[i];
-        if (s->when == 0 || is_grave(s)) continue;
+        if (s->when == 0 || (is_grave(s) && !table->doubt)) continue;
         *slot_of(&next, s->hash, db_of(s->when)) = *s;
         next.used++;
-        next.count++;
+        if (!is_grave(s)) next.count++;
     }
     mem_free(table->slots);
     *table = next;
 }
 
-static void table_set(struct deadline_table *table, const struct deadline_slot *change) {
+static void make_room(struct deadline_table *table) {
     if ((table->used + 1) * 4 > table->cap * 3) rebuild(table);
+}
+
+static void table_set(struct deadline_table *table, const struct deadline_slot *change) {
+    make_room(table);
     struct deadline_slot *s = slot_of(table, change->hash, db_of(change->when));
     if (s->when == 0) table->used++;
     if (s->when == 0 || is_grave(s)) table->count++;
@@ -61,10 +66,31 @@ static int64_t table_find(const struct deadline_table *table, uint64_t hash, uns
     return s->when == 0 || is_grave(s) ? DEADLINE_NONE : (int64_t)at_of(s->when);
 }
 
+/* In doubt: the earliest that can be for a key of which nothing is known. */
+static int64_t doubt_find(const struct deadline_table *table, uint64_t hash, unsigned db) {
+    if (!table->doubt) return table_find(table, hash, db);
+    if (table->cap == 0) return 1;
+    const struct deadline_slot *s = slot_of(table, hash, db);
+    return s->when == 0 ? 1 : is_grave(s) ? DEADLINE_NONE : (int64_t)at_of(s->when);
+}
+
 static void bury(struct deadline_table *table, struct deadline_slot *s) {
     if (s->when == 0 || is_grave(s)) return;
     s->when |= REMOVED;
     table->count--;
+}
+
+/* Nothing was known of the key: now it is that it has none. */
+static void table_remove(struct deadline_table *table, const struct deadline_slot *change) {
+    if (table->doubt) make_room(table);
+    if (table->cap == 0) return;
+    struct deadline_slot *s = slot_of(table, change->hash, db_of(change->when));
+    if (s->when != 0 || !table->doubt) {
+        bury(table, s);
+        return;
+    }
+    *s = *change;
+    table->used++;
 }
 
 static void table_clear(struct deadline_table *table) {
@@ -98,6 +124,10 @@ static bool obey(struct deadlines *deadlines, const struct deadline_slot *event,
     case EVENT_SWAP: table_swap(&deadlines->table, a, b); break;
     case EVENT_FLUSH: table_flush(&deadlines->table, a); break;
     case EVENT_FLUSH_ALL: table_clear(&deadlines->table); break;
+    case EVENT_DOUBT:
+        table_clear(&deadlines->table);
+        deadlines->table.doubt = true;
+        break;
     }
     return true;
 }
@@ -120,11 +150,20 @@ void deadlines_forget_all(struct deadlines *deadlines) {
 
 int64_t deadlines_find(const struct deadlines *deadlines, int db, struct slice key) {
     if (deadlines->swapped) return 1;
-    if (deadlines->table.count == 0 && deadlines->batch.count == 0) return DEADLINE_NONE;
+    if (deadlines->table.count == 0 && deadlines->batch.count == 0 && !deadlines->table.doubt) return DEADLINE_NONE;
     uint64_t hash = keymap_hash(0, key);
     unsigned n = (unsigned)db & 0xffff;
-    int64_t a = table_find(&deadlines->table, hash, n), b = table_find(&deadlines->batch, hash, n);
+    int64_t a = doubt_find(&deadlines->table, hash, n), b = table_find(&deadlines->batch, hash, n);
     return a < b ? a : b;
+}
+
+int64_t deadlines_known(const struct deadlines *deadlines, int db, struct slice key) {
+    return table_find(&deadlines->table, keymap_hash(0, key), (unsigned)db & 0xffff);
+}
+
+void deadlines_doubt(struct deadlines *deadlines) {
+    deadlines_forget_all(deadlines);
+    deadlines->table.doubt = true;
 }
 
 static void note(struct deadlines *deadlines, struct deadline_slot change) {
@@ -174,7 +213,7 @@ static size_t take(struct deadlines *deadlines, const struct deadline_slot *at, 
         return 2;
     }
     if (time != REMOVED) table_set(&deadlines->table, at);
-    else if (deadlines->table.count > 0) bury(&deadlines->table, slot_of(&deadlines->table, at->hash, db_of(at->when)));
+    else table_remove(&deadlines->table, at);
     return 1;
 }
 
@@ -213,9 +252,11 @@ void deadlines_load(struct deadlines *deadlines, struct slice log) {
 }
 
 void deadlines_save(const struct deadlines *deadlines, bool with_event, struct buf *log) {
+    const struct deadline_slot doubt[2] = {{1, pack(EVENT_DOUBT, EVENT)}, {0, pack(0, EVENT)}};
+    if (deadlines->table.doubt) buf_append(log, doubt, sizeof doubt);
     for (size_t i = 0; i < deadlines->table.cap; i++) {
         const struct deadline_slot *s = &deadlines->table.slots[i];
-        if (s->when != 0 && !is_grave(s)) buf_append(log, s, sizeof *s);
+        if (s->when != 0 && (!is_grave(s) || deadlines->table.doubt)) buf_append(log, s, sizeof *s);
     }
     if (!with_event || deadlines->last_event == 0) return;
     struct deadline_slot event[2] = {{deadlines->last_event, pack(EVENT_NOTHING, EVENT)}, {0, pack(0, EVENT)}};

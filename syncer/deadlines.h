@@ -18,6 +18,10 @@
  * a second time, and the table already stands behind it. While a stream is applied again nothing is
  * removed: names of databases may be those of before an event.
  *
+ * In doubt: the target's keys came by lanes, and nobody here was told which deadlines they have (a
+ * change of capture, C1). Then a key of which nothing is known counts as one whose deadline has
+ * passed, so that it is copied at its first change, and known from then on. FLUSHALL ends it.
+ *
  * Databases are kept modulo 65536, deadlines up to the year 10000.
  */
 #ifndef SYNCER_DEADLINES_H
@@ -25,6 +29,7 @@
 
 #include "lib/base/buf.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define DEADLINE_NONE INT64_MAX
@@ -37,6 +42,7 @@ struct deadline_slot {
 struct deadline_table {
     struct deadline_slot *slots;
     size_t cap, used, count; /* used: with graves */
+    bool doubt; /* a key without a slot may have a deadline; one with a grave has none */
 };
 
 struct deadlines {
@@ -53,6 +59,12 @@ void deadlines_forget_all(struct deadlines *deadlines);
 
 /* The earliest time at which KEY may vanish; DEADLINE_NONE. */
 int64_t deadlines_find(const struct deadlines *deadlines, int db, struct slice key);
+
+/* Likewise; in doubt: as far as it is known. Without the batch. */
+int64_t deadlines_known(const struct deadlines *deadlines, int db, struct slice key);
+
+/* Forget everything: any key may have a deadline. Not in the log: deadlines_save() says it. */
+void deadlines_doubt(struct deadlines *deadlines);
 
 /* ---- changes of the batch ---- */
 void deadlines_set(struct deadlines *deadlines, int db, struct slice key, int64_t at_ms); /* AT_MS > 0 */

@@ -68,6 +68,7 @@ static struct link *make(const struct link_options *options) {
     link->status.copy.eta_ms = -1;
     link->status.way_back = true;
     link->own_until = options->own_until;
+    link->by_lanes = options->by_lanes;
     pthread_mutex_init(&link->lock, NULL);
     return link;
 }
@@ -321,6 +322,12 @@ enum err link_activate(struct link *link, uint64_t epoch, const char *replid, ui
 void link_own_until(struct link *link, uint64_t offset) {
     pthread_mutex_lock(&link->lock);
     if (offset > link->own_until) link->own_until = offset;
+    pthread_mutex_unlock(&link->lock);
+}
+
+void link_set_by_lanes(struct link *link, bool by_lanes) {
+    pthread_mutex_lock(&link->lock);
+    link->by_lanes = by_lanes;
     pthread_mutex_unlock(&link->lock);
 }
 

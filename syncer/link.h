@@ -61,6 +61,7 @@ struct link_orders {
     char barrier[64];
     bool take_over;        /* from standby: find the database at activate_at, and become active there */
     bool activate;         /* active: the first thing is a checkpoint at activate_at */
+    bool in_doubt;         /* then: the target's keys came by lanes, and with deadlines that are not known */
     struct place activate_at;
     char activate_replid[REPLID_SIZE + 1];
     enum link_begin begin;
@@ -141,6 +142,8 @@ struct link {
     struct link_quarantined quarantined[LINK_QUARANTINE_SHOWN];
     size_t quarantined_shown;
     uint64_t own_until;      /* standby: units of the source up to here were its clients', and are not foreign */
+    bool by_lanes;             /* standby: until it is activated, gateways' lanes write to its target, and
+                                * perhaps to its source; nothing there is foreign (C1) */
     struct foreign foreign;    /* standby: what others wrote to the source */
     struct buf repair;         /* keys that an audit found different; see foreign_put_key() */
     struct buf repair_foreign; /* keys that the other link saw others write */
@@ -160,6 +163,7 @@ struct link_options {
     enum link_role role;
     uint64_t throttle_ops, throttle_bytes;
     uint64_t own_until; /* see struct link */
+    bool by_lanes;      /* likewise */
     struct sent *sent, *others_sent; /* of this link and of the other one (sent.h); borrowed; NULL: there is no other */
     size_t pieces_over; /* see struct link; 0: LINK_PIECES_OVER */
     void (*on_change)(void *self, struct link *link);
@@ -177,6 +181,8 @@ void link_remove(struct link *link);
 
 /* Units of the source up to OFFSET were its clients' while it was the primary side. */
 void link_own_until(struct link *link, uint64_t offset);
+/* Whether the lanes of gateways carry over what clients write, for as long as it stands by. */
+void link_set_by_lanes(struct link *link, bool by_lanes);
 
 /* Give what FROM saw others write to the active link TO (both may be one: it saw that while it was in
  * standby), and see whether all of it is made good. Asked several times a second; by one thread. */

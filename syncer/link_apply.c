@@ -175,14 +175,15 @@ void applier_load_others_deadlines(const struct link *link, struct deadlines *de
 
 /* What the other link gave to keys at its target are the deadlines that they have at ours, now that it
  * is drained: both sides are equal (C8, C23). */
-static enum err inherit_deadlines(struct applier *a, struct why *why) {
+static enum err inherit_deadlines(struct applier *a, bool in_doubt, struct why *why) {
     struct deadlines deadlines = {0};
     struct buf log = {0};
     size_t written = 0;
-    applier_load_others_deadlines(a->link, &deadlines);
+    if (in_doubt) deadlines_doubt(&deadlines);
+    else applier_load_others_deadlines(a->link, &deadlines);
     deadlines_save(&deadlines, false, &log);
     enum err err = disk_write(a->files.deadlines_fd, buf_slice(&log), &written, why);
-    log_info("link.deadlines", LOG_S("link", a->link->name), LOG_U("keys", deadlines.table.count));
+    log_info("link.deadlines", LOG_S("link", a->link->name), LOG_U("keys", deadlines.table.count), LOG_B("in_doubt", deadlines.table.doubt));
     buf_close(&log);
     deadlines_close(&deadlines);
     return err == OK ? OK : why_add(why, err, "the log of deadlines");
@@ -197,7 +198,7 @@ static enum err obey_activate(struct applier *a, struct why *why) {
     struct checkpoint checkpoint = {.kind = CHECKPOINT_STREAM, .place = orders.activate_at};
     memcpy(checkpoint.replid, orders.activate_replid, sizeof checkpoint.replid);
     enum err err = applier_open_files(a, true, why);
-    if (err == OK) err = inherit_deadlines(a, why);
+    if (err == OK) err = inherit_deadlines(a, orders.in_doubt, why);
     if (err == OK) err = target_write_checkpoint(&a->target, &a->rules, &checkpoint, why);
     if (err == OK) err = link_note_active(link, why);
     if (err != OK) return err;

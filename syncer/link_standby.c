@@ -136,7 +136,7 @@ static void add_keys(struct standby *s, const struct unit *unit, enum whose whos
         for (size_t k = 0; k < keys->count; k++) {
             const struct apply_key *key = &keys->at[k];
             if (!key->written || key->db < 0 || checkpoint_is_key(key->key)) continue;
-            if (whose == GONE && !s->keeps_expired && deadlines_find(&s->deadlines, key->db, key->key) <= now) continue;
+            if (whose == GONE && !s->keeps_expired && deadlines_known(&s->deadlines, key->db, key->key) <= now) continue;
             pthread_mutex_lock(&link->lock);
             foreign_add_key(&link->foreign, unit->end, key->db, key->key);
             pthread_mutex_unlock(&link->lock);
@@ -211,7 +211,7 @@ static void look_at(struct standby *s, const struct unit *unit) {
     bool known = true, theirs = is_the_others(s, unit);
     pthread_mutex_lock(&link->lock);
     /* Of the time when this side was the primary one, or is again: an UNDRAIN came meanwhile. */
-    bool own = unit->end <= link->own_until || link->orders.role == LINK_ACTIVE;
+    bool own = unit->end <= link->own_until || link->by_lanes || link->orders.role == LINK_ACTIVE;
     pthread_mutex_unlock(&link->lock);
     if (!theirs && !s->copying && !own) {
         enum whose whose = whose_is(&s->a->apply.keys, unit, &known);
@@ -273,6 +273,7 @@ static enum step take_over(struct standby *s, const struct link_orders *orders, 
     pthread_mutex_lock(&link->lock);
     link->orders.activate_at.db = a->units.db;
     link->orders.activate = true;
+    link->orders.in_doubt = link->by_lanes;
     link->orders.take_over = false;
     link->orders.role = LINK_ACTIVE;
     link->status.drained = false;

@@ -18,6 +18,7 @@ struct steer_opening {
     bool wanted; /* waits until the link before is removed */
     bool copy;
     uint64_t own_until;
+    bool by_lanes;
 };
 
 struct steer_link {

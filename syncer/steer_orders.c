@@ -52,7 +52,7 @@ enum err steer_open_link(struct steer *c, struct steer_link *slot, struct why *w
         .to = forward ? &config->target : &config->legacy, .spool_dir = config->syncer.spool.dir,
         .limit_bytes = (uint64_t)config->syncer.spool.limit, .epoch = c->epoch, .may_copy = copy,
         .role = copy ? LINK_ACTIVE : LINK_STANDBY, .throttle_ops = (uint64_t)config->syncer.copy.throttle.ops,
-        .throttle_bytes = (uint64_t)config->syncer.copy.throttle.bytes, .own_until = slot->opening.own_until,
+        .throttle_bytes = (uint64_t)config->syncer.copy.throttle.bytes, .own_until = slot->opening.own_until, .by_lanes = slot->opening.by_lanes,
         .sent = c->sent[forward ? 0 : 1], .others_sent = c->sent[forward ? 1 : 0]};
     enum err err = link_open(&link, &options, why);
     if (err != OK) return err;
@@ -63,9 +63,9 @@ enum err steer_open_link(struct steer *c, struct steer_link *slot, struct why *w
     return OK;
 }
 
-static void open_link(struct order *o, bool copy, uint64_t own_until) {
+static void open_link(struct order *o, bool copy, uint64_t own_until, bool by_lanes) {
     struct why why;
-    o->slot->opening = (struct steer_opening){.wanted = o->slot->leaving != NULL, .copy = copy, .own_until = own_until};
+    o->slot->opening = (struct steer_opening){.wanted = o->slot->leaving != NULL, .copy = copy, .own_until = own_until, .by_lanes = by_lanes};
     if (!o->slot->opening.wanted && steer_open_link(o->c, o->slot, &why) != OK) {
         log_error("link.open", LOG_WHY(&why));
         fail(o, "ERR", why.text);
@@ -82,6 +82,7 @@ static void order_open(struct order *o) {
     json_t *number = json_object_get(json, "epoch");
     json_int_t own = json_integer_value(json_object_get(json, "own_until")); /* 0 when it is not there */
     uint64_t own_until = own > 0 ? (uint64_t)own : 0;
+    bool by_lanes = json_is_true(json_object_get(json, "lanes"));
     bool forward = o->slot == &o->c->links[0];
     bool fits = mode && from && strcmp(from, forward ? "legacy" : "target") == 0 && json_is_integer(number) &&
                 (strcmp(mode, "copy") == 0 || strcmp(mode, "standby") == 0);
@@ -93,10 +94,11 @@ static void order_open(struct order *o) {
             resp_write_errorf(&o->c->out, "STALEEPOCH %" PRIu64, o->c->epoch);
         } else if (o->slot->link) {
             link_own_until(o->slot->link, own_until);
+            link_set_by_lanes(o->slot->link, by_lanes);
             resp_write_ok(&o->c->out); /* it goes on as it is; roles change by DRAIN and ACTIVATE alone */
         } else {
             steer_raise_epoch(o->c, epoch);
-            open_link(o, strcmp(mode, "copy") == 0, own_until);
+            open_link(o, strcmp(mode, "copy") == 0, own_until, by_lanes);
         }
     }
     json_decref(json);

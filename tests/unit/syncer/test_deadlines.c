@@ -256,6 +256,42 @@ static void test_a_log_cut_anywhere_is_read_up_to_there(void **state) {
     deadlines_close(&d);
 }
 
+/* A change of capture: its keys came by lanes (C1). */
+static void test_in_doubt_a_key_counts_as_gone_until_it_was_written_as_a_whole(void **state) {
+    (void)state;
+    struct deadlines d = {0}, again = {0};
+    struct buf saved = {0};
+    char name[32];
+    set(&d, 0, "old", 900); /* of another time */
+    deadlines_doubt(&d);
+    assert_int_equal(find(&d, 0, "old"), 1);
+    assert_int_equal(deadlines_known(&d, 0, SLICE("old")), DEADLINE_NONE);
+    run(&d, 0, "set plain v");
+    run(&d, 0, "set timed v pxat 5000");
+    run(&d, 0, "incr other");
+    run(&d, 0, "rename other moved");
+    for (int i = 0; i < 1000; i++) { /* graves are kept however often the table grows */
+        snprintf(name, sizeof name, "set plain:%d v", i);
+        run(&d, 0, name);
+    }
+    deadlines_save(&d, false, &saved);
+    deadlines_load(&again, buf_slice(&saved));
+    for (int round = 0; round < 2; round++) {
+        const struct deadlines *of = round ? &again : &d;
+        assert_int_equal(find(of, 0, "plain"), DEADLINE_NONE);
+        assert_int_equal(find(of, 0, "plain:999"), DEADLINE_NONE);
+        assert_int_equal(find(of, 1, "plain"), 1);
+        assert_int_equal(find(of, 0, "timed"), 5000);
+        assert_int_equal(find(of, 0, "moved"), 1);
+        assert_int_equal(find(of, 0, "never seen"), 1);
+    }
+    run_at(&again, 70, 0, "flushall");
+    assert_int_equal(find(&again, 0, "never seen"), DEADLINE_NONE);
+    buf_close(&saved);
+    deadlines_close(&again);
+    deadlines_close(&d);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_batch_that_failed_is_forgotten_but_stays_logged),
@@ -268,6 +304,7 @@ int main(void) {
         cmocka_unit_test(test_rename_move_and_copy_take_them_along),
         cmocka_unit_test(test_writes_give_and_take_them),
         cmocka_unit_test(test_nothing_is_removed_while_a_stream_is_applied_again),
+        cmocka_unit_test(test_in_doubt_a_key_counts_as_gone_until_it_was_written_as_a_whole),
         cmocka_unit_test(test_a_log_cut_anywhere_is_read_up_to_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
