@@ -172,7 +172,7 @@ void barrier_prepare(struct worker *w, enum side side) {
     w->prepare_left = 1; /* this function itself */
     w->announced_ms = 0;
     w->retry_at_ms[side] = 0;
-    for (unsigned proto = 2; proto <= 3; proto++) {
+    for (unsigned proto = 2; proto <= 3 && side != w->side; proto++) {
         bool used = proto == 2;
         for (unsigned i = 0; i < SHARED; i++) used |= w->shared[w->side][proto - 2][i] != NULL;
         if (!used) continue;
@@ -274,8 +274,8 @@ static void go_on(struct worker *w) {
     worker_run_ready(w);
 }
 
-void barrier_release(struct worker *w, uint64_t round, uint64_t epoch, enum side side) {
-    enum side old = w->side;
+void barrier_release(struct worker *w, uint64_t round, uint64_t epoch, enum side side,
+                     enum side old) {
     bool changed = side != old;
     struct report_message message = {
         .report = REPORT_RELEASED,

@@ -261,6 +261,18 @@ static void shorten(struct client *c) {
     blocked->request = request;
 }
 
+void blocked_put_back(struct client *c) {
+    if (c->blocked == NULL || !c->blocked->again) return;
+    shorten(c);
+    struct buf request = c->blocked->request;
+    c->blocked->request = (struct buf){0};
+    blocked_free(c);
+    c->busy = false;
+    if (c->leased) client_unlease(c, true);
+    client_put_back(c, buf_slice(&request));
+    buf_close(&request);
+}
+
 enum take blocked_resume(struct client *c) {
     struct blocked *blocked = c->blocked;
     ASSERT(blocked != NULL && blocked->again);

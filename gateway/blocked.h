@@ -31,6 +31,8 @@ uint64_t blocked_timeout_us(const struct command *command, const struct resp_req
 void blocked_write_rest(const struct command *command, const struct resp_request *request,
                         uint64_t deadline_us, uint64_t now_us, struct buf *out);
 void blocked_free(struct client *client);
+/* One that was ended for a hold: its client sends it anew, by the lanes (C1). */
+void blocked_put_back(struct client *client);
 
 /* In a hold: ask the server to end it (again, if the last time came too early). */
 void blocked_end(struct client *client);

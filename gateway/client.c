@@ -99,6 +99,16 @@ void client_wake(struct client *c) {
     if (!list_is_linked(&c->ready)) list_push(&c->worker->ready, &c->ready);
 }
 
+void client_put_back(struct client *c, struct slice request) {
+    struct buf in = {0};
+    if (c->stream == NULL || c->closing) return;
+    buf_add(&in, request);
+    buf_add(&in, buf_slice(&c->in));
+    buf_close(&c->in);
+    c->in = in;
+    client_wake(c);
+}
+
 /* A request of many megabytes is given its whole room at once. */
 static void make_room(struct client *c) {
     size_t wanted = resp_request_wants(&c->request), have = buf_size(&c->in);

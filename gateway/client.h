@@ -102,6 +102,9 @@ void client_abort(struct client *client);   /* now */
 void client_on_idle(struct client *client); /* its last outstanding request was answered */
 void client_lost_backend(struct client *client, bool unanswered); /* client->conn is gone (C21) */
 
+/* REQUEST, which was taken and is not done, comes before what is unread; the client is woken. */
+void client_put_back(struct client *client, struct slice request);
+
 /* Stop until what PARK says has come. Returns TAKE_WAIT. */
 enum take client_park(struct client *client, enum park park);
 void client_unpark(struct client *client);

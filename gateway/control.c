@@ -50,6 +50,7 @@ struct control {
     struct list waiting; /* questions to ask when the connection is up */
     struct stream *task;
     bool greeted;       /* HELLO was answered: commands come */
+    bool recaptured;    /* by that answer; the loops hear it with the next route */
     bool release_waits; /* nothing more is taken before it is answered */
     struct buf in;
     struct resp_reply_reader hello;
@@ -222,32 +223,45 @@ static void write_reads(struct control *control) {
     json_decref(json);
 }
 
+/* The loops hear of another capture even when the rest of the route is as it was. */
+static unsigned routed(struct control *control, unsigned todo, bool changed) {
+    bool serving = control->gw->hold.sm.state == HOLD_SERVING && !(todo & HOLD_STALE);
+    if ((changed || control->recaptured) && serving) todo |= HOLD_DO_ROUTE;
+    if (todo & (HOLD_DO_ROUTE | HOLD_DO_RELEASE)) control->recaptured = false;
+    return todo;
+}
+
 static void on_command(struct control *control, size_t argc, const struct slice *argv) {
     struct gateway *gw = control->gw;
     uint64_t epoch = 0;
     enum side side = SIDE_LEGACY;
     struct why why;
     enum err err = OK;
+    bool changed = false;
     if (gw->pinned && !slice_equal_nocase(argv[0], SLICE("STATS")) &&
         !slice_equal_nocase(argv[0], SLICE("PING"))) {
         reply_text(control, "-PINNED this gateway was pinned by hand; GATEWAY UNPIN ends that\r\n");
     } else if (slice_equal_nocase(argv[0], SLICE("ROUTE")) && argc == 4 &&
                read_epoch(argv[1], &epoch) && gateway_side_parse(argv[2], &side)) {
-        err = lanes_take_capture(gw, argv[3], &why);
+        err = lanes_take_capture(gw, argv[3], &changed, &why);
         if (err != OK)
             reply_why(control, &why);
         else
-            obey(control, hold_on_route(&gw->hold, epoch, side));
+            obey(control, routed(control, hold_on_route(&gw->hold, epoch, side), changed));
     } else if (slice_equal_nocase(argv[0], SLICE("HOLD")) && argc == 3 &&
                read_epoch(argv[2], &epoch)) {
         obey(control, hold_on_hold(&gw->hold, argv[1], epoch, loop_now_ms(gw->main)));
-    } else if (slice_equal_nocase(argv[0], SLICE("RELEASE")) && argc == 4 &&
+    } else if (slice_equal_nocase(argv[0], SLICE("RELEASE")) && (argc == 4 || argc == 5) &&
                read_epoch(argv[2], &epoch) && gateway_side_parse(argv[3], &side)) {
+        if (argc == 5 && epoch >= gw->hold.epoch) /* with another capture (C1) */
+            err = lanes_take_capture(gw, argv[4], &changed, &why);
         /* Clients are served once the capture is known: the ROUTE that follows says it. */
-        if (!gw->capture_known && !hold_is_held(&gw->hold))
+        if (err != OK)
+            reply_why(control, &why);
+        else if (!gw->capture_known && !hold_is_held(&gw->hold))
             reply_text(control, "+OK\r\n");
         else
-            obey(control, hold_on_release(&gw->hold, argv[1], epoch, side));
+            obey(control, routed(control, hold_on_release(&gw->hold, argv[1], epoch, side), changed));
     } else if (slice_equal_nocase(argv[0], SLICE("PREPARE")) && argc == 3 &&
                gateway_side_parse(argv[2], &side)) {
         reply_text(control, "+OK\r\n");
@@ -354,7 +368,7 @@ static void take_hello(struct control *control) {
         control->greeted = true;
         /* A RELEASE may come before the first ROUTE. What is refused here, ROUTE will refuse. */
         bool decided = capture != NULL && !slice_equal(capture->text, SLICE("undecided"));
-        if (decided && lanes_take_capture(control->gw, capture->text, &not) != OK)
+        if (decided && lanes_take_capture(control->gw, capture->text, &control->recaptured, &not) != OK)
             log_error("control.capture", LOG_WHY(&not));
         log_info("control.joined", LOG_S("name", control->gw->name));
     }

@@ -168,6 +168,11 @@ bool dual_is_nearly_drained(const struct dual *dual);
 /* The other side is about to become worker->side. */
 void dual_swap(struct dual *dual);
 
+/* The capture is `stream` from now on (C1): ends and frees it; its clients stay. */
+void dual_retire(struct dual *dual);
+/* In every loop: the capture is about to be another one. */
+void dual_recapture(struct worker *worker, bool lanes);
+
 /* As JSON, summed over the loops; from any thread. */
 void dual_write_json(struct gateway *gw, struct buf *out);
 

@@ -173,6 +173,9 @@ void dual_ask_again(struct dual *dual, struct ask *ask);
 /* Likewise, as soon as we have a table of VERSION. */
 void dual_ask_moved(struct dual *dual, struct ask *ask, uint64_t version);
 
+/* dual_retire.c: one of this gateway that has nothing under way: its client sends it anew. */
+void dual_ask_elsewhere(struct dual *dual, struct ask *ask);
+
 /* dual_client.c: the effect of COUNT requests that are a block; NULL: that is no such block. */
 struct effect *dual_block_effect(struct worker *worker, int32_t db, struct slice block,
                                  size_t count);

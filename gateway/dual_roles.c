@@ -10,8 +10,10 @@
 
 bool worker_take_role(struct worker *w, bool lanes, enum side side) {
     struct why why;
+    if (w->routed && lanes != w->lanes) dual_recapture(w, lanes);
+    if (w->dual != NULL && !lanes) dual_retire(w->dual);
     if (w->dual != NULL && w->routed && side != w->side) dual_swap(w->dual);
-    if (lanes) w->lanes = true;
+    w->lanes = lanes;
     if (w->dual != NULL || !lanes || w->number > 0) return true;
     w->side = side; /* the journal's connections are told apart by it */
     if (dual_open(&w->dual, w, &why) == OK) {

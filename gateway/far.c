@@ -331,6 +331,17 @@ static void count(struct worker *w, const struct far_entry *entry, const struct 
     worker_count_turn(w);
 }
 
+/* The lanes have ended, and it waits on by what the capture is now. */
+static void apart_again(struct far_entry *entry, struct slice request) {
+    struct client *c = entry->client;
+    if (c != NULL) {
+        c->far_wait = NULL;
+        c->busy = false;
+        client_put_back(c, request);
+    }
+    entry_free(entry);
+}
+
 /* Of a command that blocked. */
 static void apart_answered(struct far_entry *entry, bool lost) {
     struct client *c = entry->client;
@@ -357,6 +368,12 @@ static void came_back(struct worker *w, struct ask *ask) {
         on_pinned(ask);
         return;
     }
+    if (ask->end == ASK_AGAIN) {
+        ASSERT(entry->apart);
+        apart_again(entry, buf_slice(&ask->request));
+        ask_free(ask);
+        return;
+    }
     count(w, entry, ask);
     entry->text = ask->answer;
     ask->answer = (struct buf){0};
@@ -381,6 +398,15 @@ void ask_give_back(struct worker *at, struct ask *ask) {
         ask_post(ask->origin->far, ask);
 }
 
+/* There are no lanes any more (C1): nothing was done. */
+static void refuse(struct worker *w, struct ask *ask) {
+    ask->end = ASK_LOST;
+    if (ask->kind == ASK_DO || ask->kind == ASK_PIN)
+        ask_give_back(w, ask);
+    else
+        ask_free(ask);
+}
+
 static void on_mail(void *self, struct mail *mail) {
     struct far *far = self;
     struct ask *ask = LIST_OWNER(mail, struct ask, mail);
@@ -388,6 +414,8 @@ static void on_mail(void *self, struct mail *mail) {
     worker_begin(w);
     if (ask->back)
         came_back(w, ask);
+    else if (w->dual == NULL)
+        refuse(w, ask);
     else
         dual_ask(w->dual, ask);
     if (w->held) worker_check_held(w);

@@ -40,7 +40,11 @@ enum ask_kind {
     ASK_CANCEL,  /* the client of the blocking ask `id` is gone; likewise */
 };
 
-enum ask_end { ASK_ANSWERED, ASK_LOST };
+enum ask_end {
+    ASK_ANSWERED,
+    ASK_LOST,
+    ASK_AGAIN, /* it blocked, and nothing was done: `request` is for the client to send anew (C1) */
+};
 
 struct far_entry;
 struct far_pin;

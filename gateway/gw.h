@@ -28,7 +28,8 @@ struct gateway {
     char name[64];
     bool standalone;     /* no state: forward to legacy with epoch 0 */
     bool capture_known;  /* from state's answer to HELLO, or standalone */
-    _Atomic bool lanes;  /* capture `lane`; never changes once it is known (C1) */
+    _Atomic bool lanes;  /* capture `lane`: the latest that state said, which the loops are told with
+                          * the next route or release (C1) */
     _Atomic bool pinned; /* GATEWAY PIN: state is not asked */
     struct scripts *scripts;
     struct reads *reads; /* which side answers reads (reads.h) */
@@ -46,6 +47,7 @@ struct gateway {
     unsigned drain_left; /* loops whose lanes are not drained yet (C23) */
     char drain_barrier[HOLD_BARRIER_BYTES];
     bool lanes_follow, lanes_level; /* the last that state said, and was told */
+    bool lanes_told;                /* state has heard of these lanes */
     struct { /* gateway_audit.c */
         int64_t id;             /* state's, or below 0: of the admin socket */
         uint64_t order;         /* counts them; 0: there was none */

@@ -15,16 +15,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum err lanes_take_capture(struct gateway *gw, struct slice capture, struct why *why) {
+/* Of the lanes that end, or were there before these, nothing holds: neither whose the slots are, nor
+ * what was last told. */
+static void begin_anew(struct gateway *gw) {
+    atomic_store(&gw->slots, NULL);
+    gw->lanes_follow = gw->lanes_level = gw->lanes_told = false;
+    gw->drain_left = 0;
+}
+
+enum err lanes_take_capture(struct gateway *gw, struct slice capture, bool *changed,
+                            struct why *why) {
     bool lanes = slice_equal_nocase(capture, SLICE("lane"));
     if (!lanes && !slice_equal_nocase(capture, SLICE("stream")))
         return why_set(why, ERR_PROTO, "capture is stream or lane");
-    if (gw->capture_known && gw->lanes != lanes)
-        return why_set(why, ERR_STATE,
-                       "this gateway runs with capture %s; another one needs its restart (C1)",
-                       gw->lanes ? "lane" : "stream");
     if (lanes && gw->config->target.cluster)
         return why_set(why, ERR_CONFIG, "capture lane cannot write to a Cluster yet");
+    *changed = gw->capture_known && gw->lanes != lanes;
+    if (*changed) {
+        log_info("gateway.capture", LOG_SL("capture", capture));
+        begin_anew(gw);
+    }
     gw->capture_known = true;
     gw->lanes = lanes;
     return OK;
@@ -211,7 +221,8 @@ void lanes_tick(struct gateway *gw, bool second) {
     if (!gw->capture_known || !gw->lanes || !control_is_up(gw->control)) return;
     if (figure(gw, DUAL_QUEUE_LIMIT) == 0) return; /* its loop has no lanes yet: nothing is known */
     bool level = figure(gw, DUAL_LEVEL) > 0;
-    if (level == gw->lanes_level && !second) return;
+    if (level == gw->lanes_level && gw->lanes_told && !second) return;
+    gw->lanes_told = true;
     gw->lanes_level = level;
     report(gw, "LANES", NULL);
 }

@@ -6,9 +6,10 @@
 
 #include "gateway/gw.h"
 
-/* CAPTURE ("stream", "lane") as state says it. Refused when another one runs already (C1), or when
- * this gateway cannot carry it out. */
-MUST_CHECK enum err lanes_take_capture(struct gateway *gw, struct slice capture, struct why *why);
+/* CAPTURE ("stream", "lane") as state says it, and whether it is another one than before: then the
+ * loops have to be told (C1). Refused when this gateway cannot carry it out. */
+MUST_CHECK enum err lanes_take_capture(struct gateway *gw, struct slice capture, bool *changed,
+                                       struct why *why);
 
 /* The command LANES with its arguments; on failure nothing was done. */
 MUST_CHECK enum err lanes_obey(struct gateway *gw, size_t argc, const struct slice *argv,

@@ -113,6 +113,8 @@ static enum take queue(struct client *c, const struct command *command, struct s
     else
         buf_add(&multi->block, raw);
     if (!c->worker->lanes) add_rules(c, command);
+    if (c->worker->lanes && (command == cmd_select || policy_of(command) == POLICY_HIDE))
+        multi->odd = true;
     multi->count++;
     client_reply(c, SLICE("+QUEUED\r\n"));
     return TAKE_DONE;
@@ -198,6 +200,11 @@ static void on_known(struct req *req, struct backend *b, struct slice reply) {
 }
 
 /* The server is asked, so that it is queued or refused as there; the next request waits for it. */
+void multi_recaptured(struct client *c) {
+    if (c->multi == NULL) return;
+    if (c->multi->odd || buf_size(&c->multi->rules) > 0) c->multi->spoiled = true;
+}
+
 static enum take ask_server(struct client *c) {
     static const struct slice words[2] = {{(const uint8_t *)"COMMAND", 7},
                                           {(const uint8_t *)"INFO", 4}};

@@ -25,6 +25,7 @@ struct multi {
     size_t count;     /* how many those are */
     bool spoiled;     /* EXEC will answer EXECABORT */
     bool selects;     /* one of them is SELECT */
+    bool odd;         /* queued with lanes, and without lanes it would have rules */
     struct buf rules; /* struct filter_rule: what EXEC's reply is looked through for (C5a) */
     struct buf shas;  /* 40 bytes each: the scripts that EVALSHA names (C27) */
 };
@@ -33,6 +34,9 @@ struct multi {
 enum take multi_collect(struct client *client, const struct command *command, struct slice raw);
 enum take multi_request(struct client *client, const struct command *command);
 enum take watch_request(struct client *client, const struct command *command);
+/* The capture is another one: a block that was collected for the one before, and cannot be sent so,
+ * answers EXECABORT (C1). */
+void multi_recaptured(struct client *client);
 void multi_free(struct client *client); /* forgets the block, if any */
 
 #endif

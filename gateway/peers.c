@@ -489,6 +489,22 @@ enum err peers_open(struct peers **peers, struct dual *d, struct why *why) {
     return OK;
 }
 
+/* While all gateways hold, what is not answered only waits. */
+void peers_retire(struct peers *p) {
+    LIST_EACH(&p->out, at) {
+        struct peer *peer = LIST_OWNER(at, struct peer, link);
+        for (struct list *next, *on = peer->asks.next; on != &peer->asks; on = next) {
+            struct ask *ask = LIST_OWNER(on, struct ask, link);
+            next = on->next;
+            if (!p->dual->worker->held || ask->kind != ASK_DO || ask->block_count > 0) continue;
+            list_remove(&ask->link);
+            dual_ask_elsewhere(p->dual, ask);
+        }
+    }
+    while (!list_is_empty(&p->visitors))
+        visitor_leave(LIST_OWNER(p->visitors.next, struct visitor, link));
+}
+
 void peers_close(struct peers *p) {
     if (p == NULL) return;
     peers_drop_parcels(p);

@@ -64,6 +64,11 @@ void peers_answer(struct peers *peers, struct ask *ask);
 /* A visitor's, of which nothing is under way: the slot is another's now, and it may ask there. */
 void peers_moved(struct peers *peers, struct ask *ask);
 
+/* The lanes end (C1). What blocks and waits here or there is asked anew by what the capture is then:
+ * visitors are told so, and ours are given back. Whatever else is under way is lost. */
+void peers_retire(struct peers *peers);
+void peers_waits_elsewhere(struct peers *peers, struct ask *ask); /* a visitor's, that waited here */
+
 /* Pin what EFFECT may write at all other gateways; DONE(ASK) when they all have. */
 struct far_pin *peers_pin(struct peers *peers, const struct effect *effect, struct ask *ask,
                           void (*done)(struct dual *dual, struct ask *ask));

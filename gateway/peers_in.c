@@ -28,15 +28,25 @@ void peers_answer(struct peers *p, struct ask *ask) {
     ask_free(ask);
 }
 
-void peers_moved(struct peers *p, struct ask *ask) {
+static void moved(struct ask *ask, uint64_t version) {
     struct buf out = {0};
     peers_begin(&out, "M", 2);
     peers_number(&out, ask->far_id);
-    peers_number(&out, peers_table(p)->version);
+    peers_number(&out, version);
     if (ask->visitor != NULL) stream_write(ask->visitor->stream, buf_slice(&out));
     buf_close(&out);
     list_remove(&ask->visit);
     ask_free(ask);
+}
+
+void peers_moved(struct peers *p, struct ask *ask) {
+    moved(ask, peers_table(p)->version);
+}
+
+/* By the next table, which the visitor does not have before its lanes have ended, too. */
+void peers_waits_elsewhere(struct peers *p, struct ask *ask) {
+    const struct slot_table *table = peers_table(p);
+    moved(ask, table != NULL ? table->version + 1 : 1);
 }
 
 /* ---- DO ---- */
@@ -253,6 +263,25 @@ void visitor_close(struct visitor *v) {
     buf_close(&v->in);
     resp_request_close(&v->request);
     mem_free(v);
+}
+
+static void ignore_bytes(void *self, struct slice bytes) {
+    (void)self;
+    (void)bytes;
+}
+static void ignore_closed(void *self, enum err err, const struct why *why) {
+    (void)self;
+    (void)err;
+    (void)why;
+}
+static const struct stream_events nobody = {.on_bytes = ignore_bytes, .on_closed = ignore_closed};
+
+/* What was written to it is sent. */
+void visitor_leave(struct visitor *v) {
+    stream_set_owner(v->stream, &nobody, NULL);
+    stream_close(v->stream);
+    v->stream = NULL;
+    visitor_close(v);
 }
 
 static void on_closed(void *self, enum err err, const struct why *why) {

@@ -79,6 +79,7 @@ bool peers_on_carry(struct visitor *visitor, size_t argc, const struct slice *ar
 /* peers_in.c */
 void peers_on_visit(void *self, struct stream *stream);
 void visitor_close(struct visitor *visitor);
+void visitor_leave(struct visitor *visitor); /* likewise, when the end of what it was told is sent */
 void peers_holder_gone(struct peers *peers, struct holder *holder); /* with what it has pinned */
 void peers_on_unpinned(void *dual, const struct effect *effect);
 extern const struct resp_request_limits peers_limits;

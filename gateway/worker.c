@@ -206,6 +206,11 @@ static void on_stream(void *self, struct stream *stream) {
 }
 
 /* ---- told by the main loop ---- */
+static void obey_release(struct worker *w, const struct tell_message *m) {
+    enum side old = w->side; /* lanes that are opened have the new one at once */
+    if (worker_take_role(w, m->lanes, m->side)) barrier_release(w, m->round, m->epoch, m->side, old);
+}
+
 static void obey_route(struct worker *w, bool lanes, uint64_t epoch, enum side side) {
     if (!worker_take_role(w, lanes, side)) return;
     bool changed = !w->routed || w->epoch != epoch || w->side != side;
@@ -244,9 +249,7 @@ static void on_tell(void *self) {
     switch (m->tell) {
     case TELL_ROUTE: obey_route(w, m->lanes, m->epoch, m->side); break;
     case TELL_HOLD: barrier_hold(w, m->round); break;
-    case TELL_RELEASE:
-        if (worker_take_role(w, m->lanes, m->side)) barrier_release(w, m->round, m->epoch, m->side);
-        break;
+    case TELL_RELEASE: obey_release(w, m); break;
     case TELL_PREPARE: barrier_prepare(w, m->side); break;
     case TELL_BLACKOUT: barrier_blackout(w); break;
     case TELL_EPOCH: on_epoch(w, m->backend, m->fine); break;

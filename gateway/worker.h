@@ -198,14 +198,16 @@ void worker_check_drained(struct worker *w);
 void worker_prepared_one(struct worker *w);
 void worker_on_unready(struct worker *w); /* clients wait for a connection that is not there */
 
-/* The route is about to become this one: open the lanes, or turn them round. False: it cannot be
+/* The route is about to become this one: open the lanes, turn them round, or end them. False: it cannot be
  * taken, and the process ends. */
 MUST_CHECK bool worker_take_role(struct worker *w, bool lanes, enum side side);
 
 /* barrier.c */
 void barrier_drain(struct worker *w, uint64_t round);
 void barrier_hold(struct worker *w, uint64_t round);
-void barrier_release(struct worker *w, uint64_t round, uint64_t epoch, enum side side);
+/* OLD is the primary side before. */
+void barrier_release(struct worker *w, uint64_t round, uint64_t epoch, enum side side,
+                     enum side old);
 void barrier_prepare(struct worker *w, enum side side);
 void barrier_blackout(struct worker *w);
 void barrier_tick(struct worker *w);

@@ -147,6 +147,23 @@ static void call_rollback(struct call *call) {
     run_barrier(call, SIDE_TARGET);
 }
 
+static void call_capture(struct call *call) {
+    struct core *core = call->api->core;
+    int64_t max_hold_ms = number(call, "max_hold_ms", core->config->cutover.max_hold);
+    enum capture wanted = CAPTURE_AUTO;
+    if (!capture_parse(text(call, "capture"), &wanted) || wanted == CAPTURE_AUTO) {
+        answer_error(call, 400, 2, "capture is stream or lane", NULL);
+        return;
+    }
+    if (max_hold_ms < 10 || max_hold_ms > 60000) {
+        answer_error(call, 400, 2, "max_hold is between 10ms and 60s", NULL);
+        return;
+    }
+    struct core_asker asker = asker_of(call);
+    core_recapture_start(core, wanted, truth(call, "dry_run"), (uint32_t)max_hold_ms, &asker,
+                         command_done, call);
+}
+
 static void run_move(struct call *call, enum workflow_event event, const char *plan) {
     struct core *core = call->api->core;
     if (truth(call, "dry_run")) {
@@ -373,6 +390,7 @@ static const struct {
     {"POST", "/v1/start", call_start},
     {"POST", "/v1/cutover", call_cutover},
     {"POST", "/v1/rollback", call_rollback},
+    {"POST", "/v1/capture", call_capture},
     {"POST", "/v1/complete", call_complete},
     {"POST", "/v1/abort", call_abort},
     {"POST", "/v1/pause", call_pause},

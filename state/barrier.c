@@ -18,7 +18,7 @@ static const struct sm_rule rules[BARRIER_STEPS] = {
     [BARRIER_FENCING] = {"fencing", TO(READING_X) | TO(ABORTING)},
     [BARRIER_READING_X] = {"reading-x", TO(DRAINING) | TO(ABORTING)},
     [BARRIER_DRAINING] = {"draining", TO(READING_B) | TO(ABORTING)},
-    [BARRIER_READING_B] = {"reading-b", TO(SYNCING) | TO(ABORTING)},
+    [BARRIER_READING_B] = {"reading-b", TO(SYNCING) | TO(COMPARING) | TO(COMMITTING) | TO(ABORTING)},
     [BARRIER_SYNCING] = {"syncing", TO(COMPARING) | TO(ABORTING)},
     [BARRIER_COMPARING] = {"comparing", TO(COMMITTING) | TO(ABORTING)},
     [BARRIER_COMMITTING] = {"committing", TO(OPENING) | TO(ABORTING)},
@@ -50,7 +50,7 @@ void barrier_check(const struct barrier *b) {
     ASSERT(IMPLIES(step == BARRIER_ABORTING, b->row.outcome == BARRIER_OPEN));
     ASSERT(IMPLIES(step > BARRIER_HOLDING && step<BARRIER_OPENING, b->hold_began_ms> 0));
     ASSERT(IMPLIES(step > BARRIER_IDLE && step < BARRIER_DONE && b->sm.rules,
-                   b->row.from != b->row.to));
+                   b->row.from != b->row.to || barrier_recaptures(&b->row)));
 }
 
 bool barrier_is_open(const struct barrier *b) {
@@ -285,7 +285,8 @@ static void step_reading_x(struct barrier *b, const struct barrier_event *e,
 static void step_draining(struct barrier *b, const struct barrier_event *e,
                           struct barrier_todo *todo) {
     if (e->kind != BARRIER_EV_DRAINED) return;
-    if (e->count > 0) {
+    bool baseline = barrier_recaptures(&b->row) && b->row.capture_after == CAPTURE_LANE;
+    if (e->count > 0 && !baseline) {
         char text[REASON_BYTES];
         snprintf(text, sizeof text, "%" PRId64 " keys could not be made clean within the hold",
                  e->count);
@@ -300,6 +301,15 @@ static void step_reading_b(struct barrier *b, const struct barrier_event *e,
                            struct barrier_todo *todo) {
     if (e->kind != BARRIER_EV_PLACE) return;
     b->row.b = e->place;
+    if (b->next_replid[0] && strcmp(b->next_replid, e->place.replid) != 0) {
+        abort_now(b, todo, e->now_us,
+                  "the side that is primary has another replication id than the link to come has received");
+        return;
+    }
+    if (b->row.from == b->row.to) { /* what it was given, it was not given by us */
+        enter_comparing(b, todo, e->now_us);
+        return;
+    }
     move(b, BARRIER_SYNCING, b->deadline_ms);
     add(todo, BARRIER_DO_SYNC)->budget_ms = left_ms(b, e->now_us / 1000);
 }
@@ -514,13 +524,16 @@ void barrier_begin(struct barrier *b, const struct barrier_plan *plan, uint64_t 
     (void)now_us;
     todo->count = 0;
     b->row = (struct barrier_row){.from = plan->from,
-                                  .to = side_other(plan->from),
+                                  .to = plan->stays ? plan->from : side_other(plan->from),
+                                  .capture_before = plan->capture_before,
+                                  .capture_after = plan->capture_after,
                                   .rehearsal = plan->rehearsal,
                                   .max_hold_ms = plan->max_hold_ms,
                                   .epoch_before = plan->epoch,
                                   .outcome = BARRIER_OPEN};
     snprintf(b->row.who, sizeof b->row.who, "%s", plan->who);
     snprintf(b->link_replid, sizeof b->link_replid, "%s", plan->link_replid);
+    snprintf(b->next_replid, sizeof b->next_replid, "%s", plan->next_replid);
     move(b, BARRIER_BEGINNING, 0);
     add(todo, BARRIER_DO_RECORD_BEGIN);
     barrier_check(b);

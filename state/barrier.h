@@ -2,16 +2,22 @@
  *
  *   IDLE -> BEGINNING -> PREPARING -> HOLDING -> FENCING -> READING_X -> DRAINING -> READING_B
  *           (ledger)                                                                    |
- *      SYNCING <------------------------------------------------------------------------+
+ *      SYNCING <------------------------------------------------------------------------+ (*)
  *         +-> COMPARING -> COMMITTING ===> OPENING -> ACTIVATING -> RELEASING -> ENDING -> DONE
  *                          (ledger)                                             (ledger)
  *   before ===>  any failure or the deadline:  ABORTING -> RESTORING -> DONE
  *                                              (ledger)
  *
+ * (*) not when the primary side stays.
  * The double arrow is the commit: the new epoch is durable (C24). Before it, everything is undone;
  * after it, everything is completed, however often `state` dies. This is the decider: it takes one
  * event, and says what to do in a list of actions; it has no sockets, no clock, no memory of its
  * own. state/barrier_run.c carries the actions out, tests/sim/sim_barrier.c on a virtual network.
+ *
+ * A change of capture is such a barrier, too (C1): alone, and then both sides are the same one
+ * (row.from == row.to), or together with the change of the primary side. Before the commit the old
+ * capture is drained; the new one begins at B. Lanes begin with every slot dirty, so what of the link
+ * could not be made clean does not hold them up.
  *
  * The owner calls barrier_step() for everything that happens, and again with BARRIER_EV_TIMER once
  * `timer_at_ms` is reached. Events of an earlier step, or of another barrier, are harmless.
@@ -63,6 +69,7 @@ struct barrier {
     struct barrier_gateway gateways[BARRIER_GATEWAYS_MAX];
     size_t gateway_count;
     char link_replid[41];   /* history that the active link follows; X must be of it */
+    char next_replid[41];   /* likewise of the link that is active after it; B. "": not checked */
     uint64_t timer_at_ms;   /* 0: none */
     uint64_t hold_began_ms; /* 0: nobody was held yet */
     uint64_t hold_began_us;
@@ -147,6 +154,9 @@ struct barrier_plan {
     uint64_t epoch; /* the current one */
     char who[64];
     char link_replid[41]; /* "": not known, not checked */
+    bool stays;           /* only the capture changes; the primary side is `from` all the same */
+    enum capture capture_before, capture_after;
+    char next_replid[41]; /* see struct barrier */
 };
 
 void barrier_init(struct barrier *barrier);

@@ -16,7 +16,7 @@ static const struct {
     {"cutover", cli_barrier}, {"rollback", cli_barrier},
     {"complete", cli_simple}, {"abort", cli_simple},
     {"ledger", cli_ledger},   {"gates", cli_waive},
-    {"reads", cli_reads},
+    {"reads", cli_reads},     {"capture", cli_capture},
     {"config", cli_config},   {"completion", cli_completion},
 };
 

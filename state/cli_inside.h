@@ -94,6 +94,7 @@ void cli_progress_end(const struct cli *cli, struct progress *progress);
 /* ---- the verbs ---- */
 int cli_start(struct cli *cli);   /* cli_verbs.c */
 int cli_barrier(struct cli *cli); /* cutover, rollback */
+int cli_capture(struct cli *cli);
 int cli_reads(struct cli *cli);
 int cli_simple(struct cli *cli);  /* complete, abort, pause, resume, throttle */
 int cli_waive(struct cli *cli);

@@ -22,6 +22,7 @@ void cli_usage(FILE *out) {
           "  drawbridge audit [start|show|diff|repair|stop]\n"
           "  drawbridge cutover [--dry-run|--rehearse] [--max-hold 500ms]\n"
           "  drawbridge rollback [--dry-run|--rehearse] [--max-hold 500ms]\n"
+          "  drawbridge capture stream|lane [--dry-run] [--max-hold 500ms]\n"
           "  drawbridge complete                    give up the way back\n"
           "  drawbridge abort                       end the migration; legacy stays primary\n"
           "  drawbridge gates waive ID --reason TEXT [--for 1h]\n"
@@ -134,7 +135,7 @@ bool cli_parse(struct cli *cli, int argc, char **argv) {
                         .limit = 1000};
     cli->terminal = isatty(STDOUT_FILENO) == 1;
     cli->colour = cli->terminal && !getenv("NO_COLOR");
-    bool has_sub = strcmp(cli->verb, "audit") == 0 || strcmp(cli->verb, "ledger") == 0 ||
+    bool has_sub = strcmp(cli->verb, "capture") == 0 || strcmp(cli->verb, "audit") == 0 || strcmp(cli->verb, "ledger") == 0 ||
                    strcmp(cli->verb, "gates") == 0 || strcmp(cli->verb, "config") == 0 ||
                    strcmp(cli->verb, "completion") == 0;
     for (int i = 2; i < argc; i++) {

@@ -222,6 +222,49 @@ int cli_barrier(struct cli *cli) {
     return code;
 }
 
+static void print_capture(const struct cli *cli, const json_t *status) {
+    const json_t *b = json_object_get(status, "barrier");
+    if (cli->json || strcmp(json_text(b, "outcome"), "completed") != 0)
+        print_barrier(cli, status);
+    else
+        printf("capture %s: done, epoch %" PRId64 "; clients were held %.1f ms; phase %s\n",
+               json_text(status, "capture"), json_number(status, "epoch"),
+               json_double(b, "hold_ms"), json_text(status, "phase"));
+}
+
+int cli_capture(struct cli *cli) {
+    json_t *answer, *status, *body;
+    bool known = strcmp(cli->sub, "stream") == 0 || strcmp(cli->sub, "lane") == 0;
+    if (!known || cli->word_count > 0) {
+        fprintf(stderr, "drawbridge capture stream|lane [--dry-run] [--max-hold 500ms]\n");
+        return EXIT_USAGE;
+    }
+    if (!cli->dry_run &&
+        !cli_confirm(cli, "capture: hold all clients for a moment and change how their writes are "
+                          "carried over?"))
+        return EXIT_FAILED;
+    body = body_of(cli);
+    json_object_set_new(body, "capture", json_string(cli->sub));
+    int code = post(cli, "/v1/capture", body, &answer);
+    if (cli->dry_run && json_object_get(answer, "steps")) {
+        print_plan(cli, answer);
+    } else if (code) {
+        cli_print_error(cli, answer);
+    } else if (!cli->wait) {
+        if (cli->json)
+            cli_print_json(answer);
+        else
+            printf("capture %s begins; `drawbridge status` shows how it ended\n", cli->sub);
+    } else {
+        struct barrier_wait wait = {json_number(answer, "after_barrier")};
+        code = wait_status(cli, judge_barrier, &wait, &status);
+        if (code == EXIT_DONE || code == EXIT_RESTORED) print_capture(cli, status);
+        json_decref(status);
+    }
+    json_decref(answer);
+    return code;
+}
+
 /* ---- complete, abort, pause, resume, throttle ---- */
 
 /* The phase is a fact at once; each gateway ends its lanes when it hears of it. */

@@ -196,6 +196,7 @@ static void tick(void *self) {
     core_slots_tick(core);
     core_discard_standby(core);
     core_barrier_tick(core);
+    core_recapture_tick(core);
     if (core->open_primary_due && !barrier_is_open(&core->barrier) &&
         side_facts(core->side[core->workflow.primary])->gate.reachable) {
         core->open_primary_due = false;
@@ -272,6 +273,7 @@ static enum err load(struct core *core, struct why *why) {
 enum err core_open(struct core *core, struct loop *loop, const struct drawbridge_config *config,
                    struct why *why) {
     *core = (struct core){.config = config, .loop = loop, .alone_since_ms = loop_now_ms(loop)};
+    core->recapture.wanted = CAPTURE_AUTO;
     barrier_init(&core->barrier);
     enum err err =
         store_open(&core->store, loop, config->state.ledger, loop_clock(loop), on_event, core, why);
@@ -307,12 +309,15 @@ void core_close(struct core *core) {
     core->members = NULL;
     if (core->announced.done)
         core->announced.done(core->announced.self, ERR_STOPPED, "state is ending", NULL);
+    if (core->recapture.done)
+        core->recapture.done(core->recapture.self, ERR_STOPPED, "state is ending", NULL);
     if (core->audit.wait_done)
         core->audit.wait_done(core->audit.wait_self, ERR_STOPPED, "state is ending", NULL);
     store_close(core->store);
     for (unsigned s = 0; s < SIDES; s++) side_close(core->side[s]);
     topology_push_close(core->topology);
     for (unsigned l = 0; l < LINKS; l++) json_decref(core->link[l].json);
+    json_decref(core->attached.json);
     json_decref(core->prepared);
     core_lanes_close(core);
     core_audit_lanes_forget(core);

@@ -97,6 +97,17 @@ struct core_announced {
     uint64_t until_ms;
 };
 
+/* Another capture was asked for (core_recapture.c). */
+struct core_recapture {
+    enum capture wanted; /* CAPTURE_AUTO: none */
+    bool begun;          /* its barrier has */
+    core_done *done;     /* NULL: it was answered */
+    void *self;
+    uint32_t max_hold_ms;
+    struct core_asker asker;
+    uint64_t until_ms;
+};
+
 struct core_reads {
     bool ordered; /* somebody said what is wanted */
     struct reads_policy wanted, told;
@@ -144,6 +155,8 @@ struct core {
     struct loop_timer barrier_timer;
     struct loop_work stop_work; /* stop_at.h */
     struct core_announced announced;
+    struct core_recapture recapture;
+    struct link_report attached; /* the link that stands by to replace the lanes (C1) */
     json_t *prepared;      /* of the barrier: what gateways said in PREPARED */
     struct hist holds;     /* us, of the barriers of this process */
     int64_t felt_us;       /* the longest hold that a gateway reported */
@@ -208,6 +221,9 @@ void core_note(struct core *core, const char *kind, const char *fmt, ...) PRINTF
 MUST_CHECK enum err core_slots_load(struct core *core, struct ledger *ledger, struct why *why);
 void core_slots_seen(struct core *core, struct member *gateway, const json_t *json);
 void core_slots_lost(struct core *core, const char *name);
+/* There are lanes again, or for the first time: nobody owns anything (TABLE, from core_slots_cleared()). */
+void core_slots_begin(struct core *core, const struct slot_table *table);
+void core_slots_cleared(const struct core *core, struct slot_table *table);
 void core_slots_route(struct core *core, struct member *gateway); /* it may hold for a hand-over */
 void core_slots_tick(struct core *core);
 /* May a connection be used that NAME opened while it obeyed VERSION? (C25) */
@@ -233,6 +249,22 @@ void core_barrier_event(struct core *core, const struct barrier_event *event);
 bool core_barrier_report(struct core *core, struct member *member, const struct slice *words,
                          size_t count, const json_t *json);
 
+/* Only the capture becomes another one; all gates were looked at. */
+void core_barrier_recapture(struct core *core, enum capture capture, uint32_t max_hold_ms,
+                            const struct core_asker *asker);
+
+/* ---- core_recapture.c ---- */
+/* How changes are learned when SIDE is the primary one: now, or after the next barrier. */
+enum capture core_capture_of(const struct core *core, enum side side);
+void core_recapture_start(struct core *core, enum capture wanted, bool dry_run,
+                          uint32_t max_hold_ms, const struct core_asker *asker, core_done *done,
+                          void *self);
+void core_recapture_tick(struct core *core);
+void core_recapture_over(struct core *core); /* its barrier has ended, whichever way */
+/* The ledger has another capture; SLOTS, when that is lanes, is the table without owners. */
+void core_recaptured(struct core *core, const struct slot_table *slots);
+void core_link_forget(struct link_report *link);
+
 /* ---- core_gates.c ---- */
 void core_judge_gates(struct core *core);
 void core_take_link(struct core *core, enum link_id link, const json_t *json);
@@ -249,6 +281,7 @@ const char *core_capture_note(const struct core *core); /* what it promises, or 
 bool core_has_lanes(const struct core *core);
 void core_lanes_take(struct core *core, const struct member *gateway, const json_t *json);
 void core_lanes_forget(struct core *core, const struct member *gateway); /* it has just come */
+void core_lanes_forget_all(struct core *core);
 void core_lanes_sum(struct core *core, struct gates_lanes *all);
 /* Fill in core->link[] from the lanes, so that gates, moves and status see a link. */
 void core_lanes_as_links(struct core *core, const struct gates_lanes *all);

@@ -71,7 +71,20 @@ struct record_job {
     struct barrier_row row;
     enum phase to_phase;
     char reason[REASON_BYTES];
+    struct slot_table slots; /* of a commit that begins with lanes */
 };
+
+/* The commit makes lanes of a stream: they own nothing yet, and everything is dirty (C1). */
+static bool begins_lanes(const struct record_job *r) {
+    return r->kind == BARRIER_DO_RECORD_COMMIT && barrier_recaptures(&r->row) &&
+           r->row.capture_after == CAPTURE_LANE;
+}
+
+static enum err write_commit(struct record_job *r, struct ledger *ledger, struct why *why) {
+    enum err err = ledger_commit_barrier(ledger, &r->migration, &r->row, r->to_phase, why);
+    if (err || !begins_lanes(r)) return err;
+    return ledger_save_slots(ledger, r->migration.id, &r->slots, "the capture is lane now", why);
+}
 
 static enum err write_record(struct store_job *job, struct ledger *ledger, struct why *why) {
     struct record_job *r = (struct record_job *)job;
@@ -79,7 +92,7 @@ static enum err write_record(struct store_job *job, struct ledger *ledger, struc
     case BARRIER_DO_RECORD_BEGIN:
         return ledger_begin_barrier(ledger, &r->migration, &r->row, r->reason, why);
     case BARRIER_DO_RECORD_COMMIT:
-        return ledger_commit_barrier(ledger, &r->migration, &r->row, r->to_phase, why);
+        return write_commit(r, ledger, why);
     case BARRIER_DO_RECORD_ABORT:
         return ledger_abort_barrier(ledger, &r->migration, &r->row, r->to_phase, why);
     case BARRIER_DO_RECORD_END: return ledger_complete_barrier(ledger, &r->row, why);
@@ -96,6 +109,20 @@ static void take_over(struct core *core, const struct record_job *r) {
     core->barrier.row.began_ms = r->row.began_ms;
     core->migration = r->migration;
     workflow_move(&core->workflow, r->migration.phase, r->migration.primary, r->migration.epoch);
+    if (r->kind == BARRIER_DO_RECORD_COMMIT && barrier_recaptures(&r->row))
+        core_recaptured(core, &r->slots);
+}
+
+/* Where only the capture changes the phase stays; lanes that begin have all to copy. */
+static enum phase phase_after(const struct core *core, const struct record_job *r) {
+    enum phase to = core->workflow.phase;
+    struct why why;
+    enum workflow_event event =
+        r->kind == BARRIER_DO_RECORD_COMMIT ? WORKFLOW_COMMITTED : WORKFLOW_BARRIER_ABORTED;
+    if (r->row.from != r->row.to)
+        ASSERT(workflow_decide(&core->workflow, event, &to, &why) == WORKFLOW_MOVE);
+    bool copies = begins_lanes(r) && (to == PHASE_FOLLOWING || to == PHASE_LEVEL);
+    return copies ? PHASE_COPYING : to;
 }
 
 static void record_done(struct store_job *job) {
@@ -118,7 +145,6 @@ static void record_done(struct store_job *job) {
 
 static void record(struct core *core, enum barrier_do kind) {
     struct record_job *r = NEW(struct record_job);
-    struct why why;
     r->job.work = write_record;
     r->job.done = record_done;
     r->core = core;
@@ -126,10 +152,9 @@ static void record(struct core *core, enum barrier_do kind) {
     r->migration = core->migration;
     r->row = core->barrier.row;
     snprintf(r->reason, sizeof r->reason, "%s", core->barrier.note);
-    enum workflow_event event =
-        kind == BARRIER_DO_RECORD_COMMIT ? WORKFLOW_COMMITTED : WORKFLOW_BARRIER_ABORTED;
     if (kind == BARRIER_DO_RECORD_COMMIT || kind == BARRIER_DO_RECORD_ABORT)
-        ASSERT(workflow_decide(&core->workflow, event, &r->to_phase, &why) == WORKFLOW_MOVE);
+        r->to_phase = phase_after(core, r);
+    if (begins_lanes(r)) core_slots_cleared(core, &r->slots);
     core->moving = true;
     store_submit(core->store, &r->job);
 }
@@ -159,6 +184,10 @@ static void tell_gateway(struct core *core, const struct barrier_action *action)
                      side_name(core->barrier.row.to));
     else if (action->kind == BARRIER_DO_HOLD)
         member_sendf(gateway, NULL, core, "HOLD %" PRId64 " %" PRIu64, id, action->epoch);
+    else if (barrier_recaptures(&core->barrier.row))
+        member_sendf(gateway, release_answered, core, "RELEASE %" PRId64 " %" PRIu64 " %s %s", id,
+                     action->epoch, side_name(action->primary),
+                     capture_name(core->migration.capture));
     else
         member_sendf(gateway, release_answered, core, "RELEASE %" PRId64 " %" PRIu64 " %s", id,
                      action->epoch, side_name(action->primary));
@@ -198,7 +227,7 @@ static bool keep_gateway(void *self, const char *name, size_t bytes) {
 /* How many of the replicas at the new primary side are our own link's. */
 static int64_t own_replicas(const struct core *core) {
     const struct link_report *link = &core->link[link_from(core->barrier.row.to)];
-    if (core_has_lanes(core)) return 0;
+    if (core_capture_of(core, core->barrier.row.to) == CAPTURE_LANE) return 0;
     return link->gate.known && (link->gate.standby || link->gate.following) ? 1 : 0;
 }
 
@@ -305,6 +334,7 @@ static void finished(struct core *core) {
              LOG_I("hold_us", b->row.hold_us), LOG_S("why", b->row.why[0] ? b->row.why : NULL));
     if (committed && b->note[0]) core_note(core, "barrier.note", "%s", b->note);
     if (committed) core->open_primary_due = b->note[0] != 0;
+    core_recapture_over(core);
     for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m; m = members_next(m))
         core_route(core, m);
     core_carry_out_duties(core);
@@ -418,30 +448,56 @@ static enum err may_begin(struct core *core, enum side from, struct why *why) {
     if (closed < GATES)
         return why_set(why, ERR_STATE, "gate %s is closed: %s, wanted: %s", gate_name(closed),
                        core->gates[closed].observed, core->gates[closed].wanted);
-    if (!core_has_lanes(core) && !core_syncer(core))
-        return why_set(why, ERR_STATE, "no syncer is here");
+    bool by_link = !core_has_lanes(core) || core_capture_of(core, side_other(from)) == CAPTURE_STREAM;
+    if (by_link && !core_syncer(core)) return why_set(why, ERR_STATE, "no syncer is here");
     if (core->admitting) return why_set(why, ERR_STATE, "a gateway is just coming in");
     return OK;
 }
 
+static void begin_plan(struct core *core, const struct barrier_plan *plan, const char *reason) {
+    struct barrier_todo todo;
+    barrier_init(&core->barrier);
+    core->barrier_run++;
+    core->felt_us = 0;
+    join_gateways(core);
+    barrier_begin(&core->barrier, plan, now_us(core), &todo);
+    snprintf(core->barrier.note, sizeof core->barrier.note, "%s", reason);
+    carry_out(core, &todo);
+    core->barrier.note[0] = 0;
+}
+
+void core_barrier_recapture(struct core *core, enum capture capture, uint32_t max_hold_ms,
+                            const struct core_asker *asker) {
+    struct barrier_plan plan = {.from = core->workflow.primary,
+                                .stays = true,
+                                .capture_before = core->migration.capture,
+                                .capture_after = capture,
+                                .max_hold_ms = max_hold_ms,
+                                .epoch = core->workflow.epoch};
+    enum link_id active = link_from(core->workflow.primary);
+    bool stream = capture == CAPTURE_STREAM;
+    snprintf(plan.who, sizeof plan.who, "%s", asker->who);
+    snprintf(plan.link_replid, sizeof plan.link_replid, "%s",
+             stream ? core->attached.replid : core->link[active].replid);
+    snprintf(plan.next_replid, sizeof plan.next_replid, "%s", stream ? core->attached.replid : "");
+    begin_plan(core, &plan, asker->reason);
+}
+
 static void begin(struct core *core, const struct core_announced *wanted) {
     struct barrier_plan plan = {.from = wanted->from,
+                                .capture_before = core->migration.capture,
+                                .capture_after = core_capture_of(core, side_other(wanted->from)),
                                 .rehearsal = wanted->rehearsal,
                                 .max_hold_ms = wanted->max_hold_ms,
                                 .epoch = core->workflow.epoch};
     snprintf(plan.who, sizeof plan.who, "%s", wanted->asker.who);
     snprintf(plan.link_replid, sizeof plan.link_replid, "%s",
              core->link[link_from(wanted->from)].replid);
-    struct barrier_todo todo;
+    if (plan.capture_after == CAPTURE_STREAM && core_has_lanes(core))
+        snprintf(plan.next_replid, sizeof plan.next_replid, "%s",
+                 core->link[link_from(side_other(wanted->from))].replid);
     int64_t before = core->last.id;
-    barrier_init(&core->barrier);
-    core->barrier_run++;
-    core->felt_us = 0;
-    join_gateways(core);
-    barrier_begin(&core->barrier, &plan, now_us(core), &todo);
-    snprintf(core->barrier.note, sizeof core->barrier.note, "%s", wanted->asker.reason);
-    carry_out(core, &todo);
-    core->barrier.note[0] = 0;
+    begin_plan(core, &plan, wanted->asker.reason);
     wanted->done(wanted->self, OK, "", json_pack("{s:I}", "after_barrier", (json_int_t)before));
 }
 

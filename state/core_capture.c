@@ -2,9 +2,8 @@
  * routed (C1).
  *
  * The file says stream or lane, or leaves it to legacy (auto: stream where PSYNC is given out).
- * While the migration is only planned, the file may still be changed; a gateway that runs with the
- * other capture then refuses its route until it is started again. Later a change in the file
- * changes nothing, and is told.
+ * While the migration is only planned, the file may still be changed. Later a change in the file
+ * changes nothing, and is told: that is a barrier, and a verb of its own (core_recapture.c).
  */
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -122,10 +121,10 @@ const char *core_capture_note(const struct core *core) {
     enum capture wanted = (enum capture)core->config->gateway.capture;
     if (core->migration.capture == CAPTURE_AUTO)
         return "capture is not chosen yet: legacy has not answered";
-    if (wanted != CAPTURE_AUTO && wanted != core->migration.capture &&
+    if (wanted != CAPTURE_AUTO && wanted != core->migration.home &&
         core->workflow.phase != PHASE_PLANNED)
         return wanted == CAPTURE_LANE
-                   ? "gateway.capture was changed to lane: not while this migration runs with stream"
-                   : "gateway.capture was changed to stream: not while this migration runs with lane";
+                   ? "gateway.capture says lane, and this migration runs with stream: drawbridge capture lane changes it"
+                   : "gateway.capture says stream, and this migration runs with lane: drawbridge capture stream changes it";
     return preflight_promise(core->migration.capture);
 }

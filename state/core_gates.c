@@ -31,7 +31,10 @@ static void take_copy(struct link_report *report, const json_t *copy) {
 }
 
 void core_take_link(struct core *core, enum link_id link, const json_t *json) {
-    struct link_report *report = &core->link[link];
+    bool active = link == link_from(core->workflow.primary);
+    if (!active && core_capture_of(core, link_source(link)) == CAPTURE_LANE) return;
+    struct link_report *report =
+        active && core_has_lanes(core) ? &core->attached : &core->link[link];
     struct gates_link *gate = &report->gate;
     report->heard_ms = core_now_ms(core);
     gate->known = true;
@@ -103,6 +106,8 @@ void core_judge_gates(struct core *core) {
         .audit_age_ms = core->config->gates.audit_age,
         .ledger_failed = ledger.failed || core->halted,
         .member_ahead = core->member_ahead,
+        .next_by_lanes =
+            core_capture_of(core, side_other(core->workflow.primary)) == CAPTURE_LANE,
     };
     snprintf(in.ledger_why, sizeof in.ledger_why, "%.150s", ledger.why);
     for (unsigned s = 0; s < SIDES; s++) {

@@ -4,7 +4,8 @@
  *     LANES {...} of each gateway --> core->lanes[] --> link[active], link[standby] --> gates
  *     phases, barrier             --> LANES OPEN, CLOSE, DRAIN; ROUTE and RELEASE turn them round
  *
- * The way back needs nothing of its own: the same lanes run the other way round.
+ * The way back needs nothing of its own: the same lanes run the other way round; unless the file
+ * wants the reverse link then (guard.capture), which stands by for it.
  */
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -96,6 +97,16 @@ void core_lanes_forget(struct core *core, const struct member *gateway) {
     if (r == NULL) return;
     json_decref(r->json);
     *r = (struct lanes_report){0};
+}
+
+void core_lanes_forget_all(struct core *core) {
+    for (size_t i = 0; i < BARRIER_GATEWAYS_MAX; i++) {
+        json_decref(core->lanes[i].json);
+        core->lanes[i] = (struct lanes_report){0};
+    }
+    core->lanes_copying = core_has_lanes(core);
+    core->lanes_few_since_ms = core_wall_ms(core);
+    core->lanes_base = core->lanes_base_bytes = 0;
 }
 
 bool core_lanes_late(const struct core *core) {
@@ -273,8 +284,16 @@ void core_lanes_as_links(struct core *core, const struct gates_lanes *all) {
     enum link_id active = link_from(core->workflow.primary);
     struct link_report *link = &core->link[active], *standby = &core->link[link_other(active)];
     bool open = follows(core->workflow.phase);
+    /* Whoever is primary next is followed by lanes, which need not stand by. */
+    if (core_capture_of(core, side_other(core->workflow.primary)) == CAPTURE_LANE) {
+        standby->heard_ms = core_now_ms(core);
+        standby->gate = (struct gates_link){.known = !all->used || all->gateways > 0,
+                                            .standby = true,
+                                            .way_back = true};
+        snprintf(standby->gate.state, sizeof standby->gate.state, "standby");
+    }
     if (!all->used) return;
-    link->heard_ms = standby->heard_ms = core_now_ms(core);
+    link->heard_ms = core_now_ms(core);
     link->gate = (struct gates_link){.known = all->gateways > 0,
                                      .idle = all->level,
                                      .way_back = true,
@@ -286,9 +305,6 @@ void core_lanes_as_links(struct core *core, const struct gates_lanes *all) {
                                      .spool_limit = all->queue_limit};
     snprintf(link->gate.error, sizeof link->gate.error, "%s", open ? all->error : "");
     link->commands = all->commands;
-    standby->gate = (struct gates_link){.known = all->gateways > 0, .standby = true,
-                                        .way_back = true};
-    snprintf(standby->gate.state, sizeof standby->gate.state, "standby");
     if (!open) {
         set_base(core, all);
         link->copies = 0;

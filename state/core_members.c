@@ -66,14 +66,14 @@ void core_discard_standby(struct core *core) {
 }
 
 static void send_open(struct core *core, struct member *syncer, enum link_id link, const char *mode,
-                      int64_t own_until) {
+                      int64_t own_until, bool by_lanes) {
     char json[320];
     snprintf(json, sizeof json,
              "{\"migration\":\"%s\",\"epoch\":%" PRIu64
              ",\"from\":\"%s\",\"to\":\"%s\",\"mode\":\"%s\","
-             "\"own_until\":%" PRId64 "}",
+             "\"own_until\":%" PRId64 ",\"lanes\":%s}",
              core->migration.name, core->workflow.epoch, side_name(link_source(link)),
-             side_name(side_other(link_source(link))), mode, own_until);
+             side_name(side_other(link_source(link))), mode, own_until, by_lanes ? "true" : "false");
     const struct slice argv[] = {SLICE("LINK"), SLICE("OPEN"), slice_text(link_name(link)),
                                  slice_text(json)};
     member_send(syncer, NULL, core, 4, argv);
@@ -82,8 +82,10 @@ static void send_open(struct core *core, struct member *syncer, enum link_id lin
 static void carry_out(struct core *core, struct member *syncer, const struct duty *duty) {
     const char *link = link_name(duty->link);
     switch (duty->kind) {
-    case DUTY_OPEN_COPY: send_open(core, syncer, duty->link, "copy", 0); break;
-    case DUTY_OPEN_STANDBY: send_open(core, syncer, duty->link, "standby", duty->own_until); break;
+    case DUTY_OPEN_COPY: send_open(core, syncer, duty->link, "copy", 0, false); break;
+    case DUTY_OPEN_STANDBY:
+        send_open(core, syncer, duty->link, "standby", duty->own_until, duty->by_lanes);
+        break;
     case DUTY_UNDRAIN:
         member_sendf(syncer, NULL, core, "LINK UNDRAIN %s %" PRId64, link, duty->barrier);
         break;
@@ -97,13 +99,16 @@ static void carry_out(struct core *core, struct member *syncer, const struct dut
 
 void core_carry_out_duties(struct core *core) {
     struct member *syncer = core_syncer(core);
-    if (core_has_lanes(core)) { /* a syncer that is here has nothing to do */
-        if (!barrier_is_open(&core->barrier)) core_lanes_duties(core);
-        return;
-    }
-    if (!syncer || barrier_is_open(&core->barrier)) return;
+    if (barrier_is_open(&core->barrier)) return;
+    core_lanes_duties(core);
+    if (!syncer || core->migration.capture == CAPTURE_AUTO) return;
     struct duty duties[DUTIES_MAX];
-    size_t count = workflow_duties(&core->workflow, &core->last, &core->committed, duties);
+    struct workflow_capture capture = {
+        .now = core->migration.capture,
+        .other = core_capture_of(core, side_other(core->workflow.primary)),
+        .attach = core->recapture.wanted == CAPTURE_STREAM};
+    size_t count =
+        workflow_duties(&core->workflow, &capture, &core->last, &core->committed, duties);
     for (size_t i = 0; i < count; i++) carry_out(core, syncer, &duties[i]);
 }
 
@@ -129,7 +134,10 @@ static void route_answered(void *self, struct member *member, bool ok, struct sl
 void core_route(struct core *core, struct member *gateway) {
     const char *primary = side_name(core->workflow.primary);
     if (core->migration.capture == CAPTURE_AUTO) return; /* routed when it is chosen */
-    if (core->last.outcome != BARRIER_NONE)
+    if (core->last.outcome != BARRIER_NONE && barrier_recaptures(&core->last))
+        member_sendf(gateway, NULL, core, "RELEASE %" PRId64 " %" PRIu64 " %s %s", core->last.id,
+                     core->workflow.epoch, primary, capture_name(core->migration.capture));
+    else if (core->last.outcome != BARRIER_NONE)
         member_sendf(gateway, NULL, core, "RELEASE %" PRId64 " %" PRIu64 " %s", core->last.id,
                      core->workflow.epoch, primary);
     core_slots_route(core, gateway);
@@ -262,6 +270,7 @@ static void on_lost(void *self, struct member *member, const char *why) {
     core->syncer[0] = 0;
     core->alone_since_ms = core_now_ms(core);
     for (unsigned l = 0; l < LINKS; l++) core->link[l].gate.known = false;
+    core_link_forget(&core->attached);
     core_barrier_event(core, &(struct barrier_event){.kind = BARRIER_EV_LINK_LOST});
     struct member *next = members_first(core->members, MEMBER_SYNCER);
     if (next) take_syncer(core, next);

@@ -156,6 +156,20 @@ void core_slots_seen(struct core *core, struct member *gateway, const json_t *js
     }
 }
 
+void core_slots_cleared(const struct core *core, struct slot_table *table) {
+    uint64_t version = core->slots.table.version;
+    if (core->slots_published.version > version) version = core->slots_published.version;
+    slot_table_init(table);
+    table->version = version + 1;
+}
+
+/* What gateways had as owners under an older version is not theirs now; so what their journals say
+ * of it is not believed (C20). */
+void core_slots_begin(struct core *core, const struct slot_table *table) {
+    core->slots_published = *table;
+    slots_init(&core->slots, table, core_now_ms(core));
+}
+
 void core_slots_lost(struct core *core, const char *name) {
     slots_lost(&core->slots, name, core_now_ms(core));
     end_move(core, false);

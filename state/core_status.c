@@ -74,6 +74,10 @@ json_t *core_barrier_json(const struct barrier_row *b) {
     /* A rehearsal that came as far as it was meant to. */
     json_object_set_new(json, "ready",
                         json_boolean(b->rehearsal && strncmp(b->why, "a rehearsal:", 12) == 0));
+    json_object_set_new(json, "capture",
+                        b->capture_after == CAPTURE_AUTO
+                            ? json_null()
+                            : json_string(capture_name(b->capture_after)));
     json_object_set_new(json, "epoch_before", json_integer((json_int_t)b->epoch_before));
     json_object_set_new(json, "epoch_after", json_integer((json_int_t)b->epoch_after));
     json_object_set_new(
@@ -198,7 +202,7 @@ json_t *core_status(struct core *core) {
     json_object_set_new(json, "copy", copy_json(core, forward));
     json_t *links = json_object();
     for (unsigned l = 0; l < LINKS; l++)
-        if (!core_has_lanes(core) && core->link[l].json && core->link[l].gate.known)
+        if (core->link[l].json && core->link[l].gate.known)
             json_object_set(links, link_name((enum link_id)l), core->link[l].json);
     json_object_set_new(json, "links", links);
     json_object_set_new(json, "capture", json_string(capture_name(core->migration.capture)));

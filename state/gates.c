@@ -329,30 +329,28 @@ static void judge_scripts(const struct gates_input *in, struct gate *gate) {
             "let the clients load them once through the gateway");
 }
 
-static void judge_way_back(const struct gates_input *in, struct gate *gate) {
-    wanted(gate, "the other link stands by, and saw no foreign write");
-    const struct gates_link *link = in->primary == SIDE_TARGET ? active(in) : standby(in);
-    if (no_link(gate, in, link)) return;
-    if (in->lanes.used) {
-        wanted(gate, "the same lanes, the other way round");
-        if (!in->lanes.turnable || in->lanes.cluster) {
-            observed(gate, "%s", in->lanes.cluster ? "legacy is a Cluster: way back: none by lanes"
-                                                   : "legacy is older than 5.0, or does not tell its version");
-            verdict(gate, GATE_FAIL, "lanes could not bring writes back to it after a cutover",
-                    "waive it when you will not want to go back");
-            return;
-        }
-        observed(gate, "%s", active(in)->error[0] ? active(in)->error : "ready");
-        pass_if(gate, !active(in)->error[0], "what clients write is not carried over",
-                "drawbridge status");
+/* Lanes that bring writes back to legacy: after a cutover, or now. */
+static void judge_lanes_back(const struct gates_input *in, struct gate *gate) {
+    wanted(gate, in->lanes.used ? "the same lanes, the other way round"
+                                : "legacy can be written to by lanes");
+    if (!in->lanes.turnable || in->lanes.cluster) {
+        observed(gate, "%s", in->lanes.cluster ? "legacy is a Cluster: way back: none by lanes"
+                                               : "legacy is older than 5.0, or does not tell its version");
+        verdict(gate, GATE_FAIL, "lanes could not bring writes back to it after a cutover",
+                "waive it when you will not want to go back");
         return;
     }
-    if (in->primary == SIDE_TARGET) {
-        observed(gate, "%s%s%s", link->state, link->error[0] ? ": " : "", link->error);
-        pass_if(gate, link->way_back && link->following,
-                "rollback is closed: the reverse link needs a new copy", "drawbridge status");
+    observed(gate, "%s", active(in)->error[0] ? active(in)->error : "ready");
+    pass_if(gate, !active(in)->error[0], "what clients write is not carried over",
+            "drawbridge status");
+}
+
+/* The link that will be active after the next barrier. */
+static void judge_standby(const struct gates_input *in, struct gate *gate) {
+    const struct gates_link *link = standby(in);
+    if (unknown_if(gate, !in->syncer_here, "no syncer is connected to state") ||
+        unknown_if(gate, !link->known, "the link has not reported"))
         return;
-    }
     observed(gate, "%s, %" PRId64 " foreign units%s%s", link->state, link->foreign_units,
              link->error[0] ? ": " : "", link->error);
     pass_if(gate, link->standby && link->way_back && link->foreign_units == 0,
@@ -361,6 +359,27 @@ static void judge_way_back(const struct gates_input *in, struct gate *gate) {
             link->foreign_units ? "find the writer; what he wrote is copied again; then drawbridge "
                                   "audit start"
                                 : "drawbridge check");
+}
+
+static void judge_way_back(const struct gates_input *in, struct gate *gate) {
+    wanted(gate, "the other link stands by, and saw no foreign write");
+    const struct gates_link *link = active(in);
+    bool guarded = in->primary == SIDE_TARGET, lanes = guarded ? in->lanes.used : in->next_by_lanes;
+    if (lanes) {
+        if (no_link(gate, in, active(in))) return;
+        judge_lanes_back(in, gate);
+    } else if (guarded) {
+        if (no_link(gate, in, link)) return;
+        observed(gate, "%s%s%s", link->state, link->error[0] ? ": " : "", link->error);
+        pass_if(gate, link->way_back && link->following,
+                "rollback is closed: the reverse link needs a new copy", "drawbridge status");
+    } else {
+        judge_standby(in, gate);
+        return;
+    }
+    /* Lanes that came after a stream give way to it again. */
+    bool passed = gate->state == GATE_PASS;
+    if (guarded && passed && in->lanes.used && !in->next_by_lanes) judge_standby(in, gate);
 }
 
 static void judge_epoch(const struct gates_input *in, struct gate *gate) {

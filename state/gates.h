@@ -87,6 +87,7 @@ struct gates_input {
     struct gates_link link[LINKS];
     struct gates_lanes lanes;
     bool syncer_here;
+    bool next_by_lanes; /* the side that is primary after the next barrier is followed by lanes */
     struct audit_row audit; /* the last one that ended; id 0: none */
     bool audit_running;
     int64_t lag_limit_ms, audit_age_ms;

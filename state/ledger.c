@@ -65,6 +65,9 @@ static const char *const schema[] = {
     "CREATE TABLE slots (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, owners TEXT NOT NULL);",
     "CREATE TABLE reads (migration INTEGER PRIMARY KEY REFERENCES migrations, wanted TEXT NOT NULL);",
     "CREATE TABLE baselines (migration INTEGER PRIMARY KEY REFERENCES migrations, path TEXT NOT NULL);",
+    "ALTER TABLE migrations ADD COLUMN home_capture TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE barriers ADD COLUMN capture_before TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE barriers ADD COLUMN capture_after TEXT NOT NULL DEFAULT '';",
 };
 /* clang-format on */
 #define SCHEMA_VERSION ((int64_t)(sizeof schema / sizeof *schema))

@@ -18,7 +18,12 @@ const char *barrier_outcome_name(enum barrier_outcome outcome) {
 
 static const char *verb(const struct barrier_row *row) {
     if (row->rehearsal) return "rehearsal";
+    if (row->from == row->to) return row->capture_after == CAPTURE_LANE ? "capture lane" : "capture stream";
     return row->to == SIDE_TARGET ? "cutover" : "rollback";
+}
+
+static const char *capture_text(enum capture capture) {
+    return capture == CAPTURE_AUTO ? "" : capture_name(capture);
 }
 
 /* Rehearsals of a cutover hold clients too, so they are a phase like the real thing. */
@@ -35,10 +40,11 @@ enum err ledger_begin_barrier(struct ledger *ledger, struct migration *migration
     enum err err = db_run(
         ledger_db(ledger), why,
         "INSERT INTO barriers (migration, began_ms, from_side, to_side, rehearsal, max_hold_ms,"
-        " epoch_before, outcome, who) VALUES (?,?,?,?,?,?,?,?,?)",
-        "iittiiitt", row->migration, row->began_ms, side_name(row->from), side_name(row->to),
+        " epoch_before, outcome, who, capture_before, capture_after) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        "iittiiitttt", row->migration, row->began_ms, side_name(row->from), side_name(row->to),
         (int64_t)row->rehearsal, (int64_t)row->max_hold_ms, (int64_t)row->epoch_before,
-        barrier_outcome_name(row->outcome), row->who);
+        barrier_outcome_name(row->outcome), row->who, capture_text(row->capture_before),
+        capture_text(row->capture_after));
     if (err) return why_add(why, err, "begin barrier");
     row->id = db_last_id(ledger_db(ledger));
     char data[256];
@@ -47,7 +53,7 @@ enum err ledger_begin_barrier(struct ledger *ledger, struct migration *migration
     err = ledger_note(ledger, migration->id, "barrier.begun", row->who, data, why,
                       "%s begins: barrier %" PRId64 ", at most %u ms of held clients", verb(row),
                       row->id, row->max_hold_ms);
-    if (err) return err;
+    if (err || row->from == row->to) return err;
     struct phase_move move = {
         .to = open_phase(row), .primary = migration->primary, .epoch = migration->epoch};
     snprintf(move.who, sizeof move.who, "%s", row->who);
@@ -76,6 +82,24 @@ static enum err add_checkpoint(struct ledger *ledger, const struct barrier_row *
                   meaning);
 }
 
+/* A rollback comes back to what legacy offered last. */
+static enum err recapture(struct ledger *ledger, struct migration *migration,
+                          const struct barrier_row *row, struct why *why) {
+    enum capture home = row->to == SIDE_LEGACY ? row->capture_after : migration->home;
+    enum err err = db_run(ledger_db(ledger), why,
+                          "UPDATE migrations SET capture = ?, home_capture = ? WHERE id = ?", "tti",
+                          capture_name(row->capture_after), capture_name(home), migration->id);
+    if (!err)
+        err = ledger_note(ledger, migration->id, "capture.changed", row->who, NULL, why,
+                          "capture %s instead of %s, from epoch %" PRIu64 " on",
+                          capture_name(row->capture_after), capture_name(row->capture_before),
+                          row->epoch_after);
+    if (err) return err;
+    migration->capture = row->capture_after;
+    migration->home = home;
+    return OK;
+}
+
 enum err ledger_commit_barrier(struct ledger *ledger, struct migration *migration,
                                struct barrier_row *row, enum phase to_phase, struct why *why) {
     ASSERT(row->outcome == BARRIER_OPEN && row->epoch_after > migration->epoch);
@@ -95,10 +119,14 @@ enum err ledger_commit_barrier(struct ledger *ledger, struct migration *migratio
                       "%s is primary from offset %" PRId64 " on, epoch %" PRIu64,
                       side_name(row->to), row->b.offset, row->epoch_after);
     if (err) return err;
+    if (barrier_recaptures(row)) err = recapture(ledger, migration, row, why);
+    if (err) return err;
     struct phase_move move = {.to = to_phase, .primary = row->to, .epoch = row->epoch_after};
     move.at[row->from] = row->x;
     move.at[row->to] = row->b;
     snprintf(move.who, sizeof move.who, "%s", row->who);
+    if (barrier_recaptures(row))
+        snprintf(move.reason, sizeof move.reason, "capture %s", capture_name(row->capture_after));
     return ledger_move_phase(ledger, migration, &move, why);
 }
 
@@ -112,7 +140,7 @@ enum err ledger_abort_barrier(struct ledger *ledger, struct migration *migration
     err = ledger_note(ledger, migration->id,
                       row->rehearsal ? "barrier.rehearsed" : "barrier.aborted", row->who, NULL, why,
                       "%s goes on as primary: %s", side_name(row->from), row->why);
-    if (err) return err;
+    if (err || row->from == row->to) return err;
     struct phase_move move = {
         .to = to_phase, .primary = migration->primary, .epoch = migration->epoch};
     move.at[row->from] = row->x;
@@ -160,6 +188,8 @@ static enum err take_barrier(struct sqlite3_stmt *row, struct barrier_row *b, st
     db_copy_text(row, 12, b->who, sizeof b->who);
     db_copy_text(row, 13, b->x.replid, sizeof b->x.replid);
     db_copy_text(row, 15, b->b.replid, sizeof b->b.replid);
+    if (!capture_parse(db_text(row, 20), &b->capture_before)) b->capture_before = CAPTURE_AUTO;
+    if (!capture_parse(db_text(row, 21), &b->capture_after)) b->capture_after = CAPTURE_AUTO;
     b->x.offset = db_int(row, 14);
     b->b.offset = db_int(row, 16);
     if (!side_parse(db_text(row, 4), &b->from) || !side_parse(db_text(row, 5), &b->to) ||

@@ -23,7 +23,7 @@ const char *capture_name(enum capture capture) {
     return capture == CAPTURE_LANE ? "lane" : capture == CAPTURE_STREAM ? "stream" : "undecided";
 }
 
-static bool capture_parse(const char *name, enum capture *capture) {
+bool capture_parse(const char *name, enum capture *capture) {
     for (int i = CAPTURE_STREAM; i <= CAPTURE_AUTO; i++) {
         if (strcmp(name, capture_name((enum capture)i)) != 0) continue;
         *capture = (enum capture)i;
@@ -48,6 +48,7 @@ static enum err take_migration(void *self, struct sqlite3_stmt *row, struct why 
         !capture_parse(db_text(row, 7), &m.capture))
         return why_set(why, ERR_CORRUPT,
                        "migration %" PRId64 ": phase, side or capture is not a known word", m.id);
+    if (!capture_parse(db_text(row, 8), &m.home)) m.home = m.capture; /* by an older program */
     *found->migration = m;
     found->any = true;
     return OK;
@@ -58,7 +59,7 @@ enum err ledger_load_migration(struct ledger *ledger, const char *name, struct m
     struct found found = {.migration = migration};
     enum err err =
         db_query(ledger_db(ledger), why, take_migration, &found,
-                 "SELECT id, name, phase, phase_since_ms, epoch, primary_side, created_ms, capture"
+                 "SELECT id, name, phase, phase_since_ms, epoch, primary_side, created_ms, capture, home_capture"
                  " FROM migrations WHERE name = ? ORDER BY id DESC LIMIT 1",
                  "t", name);
     if (err) return err;
@@ -75,7 +76,7 @@ enum err ledger_add_migration(struct ledger *ledger, const char *name, struct mi
                               struct why *why) {
     struct migration m = {
         .phase = PHASE_PLANNED, .primary = SIDE_LEGACY, .created_ms = ledger_now(ledger)};
-    m.capture = migration->capture;
+    m.capture = m.home = migration->capture;
     m.phase_since_ms = m.created_ms;
     snprintf(m.name, sizeof m.name, "%s", name);
     enum err err = db_query(ledger_db(ledger), why, take_epoch, &m.epoch,
@@ -83,9 +84,10 @@ enum err ledger_add_migration(struct ledger *ledger, const char *name, struct mi
     if (!err)
         err = db_run(ledger_db(ledger), why,
                      "INSERT INTO migrations (name, phase, phase_since_ms, epoch, primary_side,"
-                     " capture, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                     "ttiitti", m.name, phase_name(m.phase), m.phase_since_ms, (int64_t)m.epoch,
-                     side_name(m.primary), capture_name(m.capture), m.created_ms);
+                     " capture, created_ms, home_capture) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                     "ttiittit", m.name, phase_name(m.phase), m.phase_since_ms, (int64_t)m.epoch,
+                     side_name(m.primary), capture_name(m.capture), m.created_ms,
+                     capture_name(m.home));
     if (err) return why_add(why, err, "new migration");
     m.id = db_last_id(ledger_db(ledger));
     err = ledger_note(ledger, m.id, "migration.planned", "state", NULL, why,
@@ -100,12 +102,13 @@ enum err ledger_choose_capture(struct ledger *ledger, struct migration *migratio
                                enum capture capture, const char *reason, struct why *why) {
     if (migration->phase != PHASE_PLANNED)
         return why_set(why, ERR_STATE, "the capture of a migration that runs is not changed (C1)");
-    enum err err = db_run(ledger_db(ledger), why, "UPDATE migrations SET capture = ? WHERE id = ?",
-                          "ti", capture_name(capture), migration->id);
+    enum err err = db_run(ledger_db(ledger), why,
+                          "UPDATE migrations SET capture = ?, home_capture = ? WHERE id = ?", "tti",
+                          capture_name(capture), capture_name(capture), migration->id);
     if (!err)
         err = ledger_note(ledger, migration->id, "capture.chosen", "state", NULL, why,
                           "capture %s: %s", capture_name(capture), reason);
-    if (!err) migration->capture = capture;
+    if (!err) migration->capture = migration->home = capture;
     return err;
 }
 

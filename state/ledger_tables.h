@@ -26,10 +26,12 @@ struct migration {
     uint64_t epoch;
     enum side primary;
     enum capture capture; /* CAPTURE_AUTO: `check` has not chosen yet (C1) */
+    enum capture home;    /* likewise; of legacy as primary side: what a rollback comes back to */
     int64_t created_ms;
 };
 
 const char *capture_name(enum capture capture); /* "undecided" for CAPTURE_AUTO */
+bool capture_parse(const char *name, enum capture *capture);
 
 /* The latest migration of NAME. ERR_ABSENT when there is none. */
 MUST_CHECK enum err ledger_load_migration(struct ledger *ledger, const char *name,
@@ -39,7 +41,7 @@ MUST_CHECK enum err ledger_load_migration(struct ledger *ledger, const char *nam
 MUST_CHECK enum err ledger_add_migration(struct ledger *ledger, const char *name,
                                          struct migration *migration, struct why *why);
 
-/* Only in `planned`: afterwards a change of capture would need a barrier (C1). */
+/* Only in `planned`: afterwards a change of capture is a barrier (C1). */
 MUST_CHECK enum err ledger_choose_capture(struct ledger *ledger, struct migration *migration,
                                           enum capture capture, const char *reason,
                                           struct why *why);
@@ -70,7 +72,8 @@ const char *barrier_outcome_name(enum barrier_outcome outcome);
 struct barrier_row {
     int64_t id, migration;
     int64_t began_ms, ended_ms;
-    enum side from, to;
+    enum side from, to; /* the same: the barrier only changes the capture (C1) */
+    enum capture capture_before, capture_after; /* CAPTURE_AUTO: not said, by an older program */
     bool rehearsal;
     uint32_t max_hold_ms;
     uint64_t epoch_before, epoch_after;
@@ -82,12 +85,18 @@ struct barrier_row {
     int64_t compared, killed;
 };
 
-/* `row` without id: begins it, and moves the migration to cutting-over or rolling-back. */
+/* Whether it changes the capture. */
+static inline bool barrier_recaptures(const struct barrier_row *row) {
+    return row->capture_before != row->capture_after;
+}
+
+/* `row` without id: begins it, and moves the migration to cutting-over or rolling-back; when only the
+ * capture changes the phase stays. */
 MUST_CHECK enum err ledger_begin_barrier(struct ledger *ledger, struct migration *migration,
                                          struct barrier_row *row, const char *reason,
                                          struct why *why);
 /* The commit point: x, b, epoch_after; two checkpoints; the migration moves to TO_PHASE, with the
- * new primary and epoch, in the one transaction (C24). */
+ * new primary, capture and epoch, in the one transaction (C24). */
 MUST_CHECK enum err ledger_commit_barrier(struct ledger *ledger, struct migration *migration,
                                           struct barrier_row *row, enum phase to_phase,
                                           struct why *why);

@@ -122,7 +122,10 @@ static size_t active_duties(const struct workflow *w, const struct barrier_row *
         count = add(duties, count, (struct duty){.kind = DUTY_OPEN_COPY, .link = link});
     } else {
         ASSERT(committed->to == w->primary);
-        count = add(duties, count, (struct duty){.kind = DUTY_OPEN_STANDBY, .link = link});
+        count = add(duties, count,
+                    (struct duty){.kind = DUTY_OPEN_STANDBY,
+                                  .link = link,
+                                  .by_lanes = committed->capture_before == CAPTURE_LANE});
         count = add(duties, count,
                     (struct duty){.kind = DUTY_ACTIVATE,
                                   .link = link,
@@ -135,32 +138,55 @@ static size_t active_duties(const struct workflow *w, const struct barrier_row *
     return count;
 }
 
-size_t workflow_duties(const struct workflow *w, const struct barrier_row *last,
-                       const struct barrier_row *committed, struct duty duties[DUTIES_MAX]) {
+/* Where the standby link's source was the primary side before, its stream up to X is clients'. */
+static struct duty standby_duty(const struct workflow *w, const struct workflow_capture *capture,
+                                const struct barrier_row *committed) {
+    struct duty duty = {.kind = DUTY_CLOSE, .link = link_other(link_from(w->primary))};
+    if (capture->other != CAPTURE_STREAM) return duty; /* its source gives out no stream */
+    duty.kind = DUTY_OPEN_STANDBY;
+    duty.by_lanes = capture->now == CAPTURE_LANE;
+    bool was_primary = committed->outcome != BARRIER_NONE && committed->from != committed->to &&
+                       committed->capture_before != CAPTURE_LANE;
+    if (was_primary) duty.own_until = committed->x.offset;
+    return duty;
+}
+
+/* The lanes carry over what clients write. A link only waits for its turn, if it will have one. */
+static size_t lanes_duties(const struct workflow *w, const struct workflow_capture *capture,
+                           struct duty *duties) {
+    struct duty active = {.kind = capture->attach ? DUTY_OPEN_STANDBY : DUTY_CLOSE,
+                          .link = link_from(w->primary),
+                          .by_lanes = capture->attach};
+    return add(duties, 0, active);
+}
+
+size_t workflow_duties(const struct workflow *w, const struct workflow_capture *capture,
+                       const struct barrier_row *last, const struct barrier_row *committed,
+                       struct duty duties[DUTIES_MAX]) {
     workflow_check(w);
-    enum link_id active = link_from(w->primary);
     size_t count = 0;
+    bool lanes = capture->now == CAPTURE_LANE;
     switch (w->phase) {
     case PHASE_PLANNED:
     case PHASE_CHECKED: return 0;
     case PHASE_COPYING: /* the reverse link waits: it would spool the copy's own writes */
-        count = active_duties(w, last, committed, duties);
-        if (committed->outcome == BARRIER_NONE) return count;
+        count = lanes ? lanes_duties(w, capture, duties)
+                      : active_duties(w, last, committed, duties);
+        if (lanes || committed->outcome == BARRIER_NONE) return count;
         break;
     case PHASE_FOLLOWING:
     case PHASE_LEVEL:
     case PHASE_CUTTING_OVER:
     case PHASE_GUARDED:
-    case PHASE_ROLLING_BACK: count = active_duties(w, last, committed, duties); break;
+    case PHASE_ROLLING_BACK:
+        count = lanes ? lanes_duties(w, capture, duties)
+                      : active_duties(w, last, committed, duties);
+        break;
     case PHASE_COMPLETED:
     case PHASE_ABORTED:
         count = add(duties, count, (struct duty){.kind = DUTY_CLOSE, .link = LINK_FORWARD});
         return add(duties, count, (struct duty){.kind = DUTY_CLOSE, .link = LINK_REVERSE});
     case PHASES: UNREACHABLE("not a phase");
     }
-    /* Where the standby link's source was the primary side before, its stream up to X is clients'.
-     */
-    struct duty standby = {.kind = DUTY_OPEN_STANDBY, .link = link_other(active)};
-    if (committed->outcome != BARRIER_NONE) standby.own_until = committed->x.offset;
-    return add(duties, count, standby);
+    return add(duties, count, standby_duty(w, capture, committed));
 }

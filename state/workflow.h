@@ -17,6 +17,7 @@
 #define STATE_WORKFLOW_H
 
 #include "lib/base/why.h"
+#include "lib/control/config.h"
 #include "state/words.h"
 
 #include <stddef.h>
@@ -78,12 +79,20 @@ struct duty {
     uint64_t epoch;     /* ACTIVATE */
     struct place place; /* ACTIVATE */
     int64_t own_until;  /* OPEN_STANDBY: the source's units up to here were its clients' */
+    bool by_lanes;      /* likewise: until it is activated, lanes write to its target */
 };
 #define DUTIES_MAX 6
 
+/* How changes of the primary side are learned: with a stream there is a link from that side. */
+struct workflow_capture {
+    enum capture now, other; /* of the present primary side; of the other one, when it is that */
+    bool attach;             /* with lanes: they are about to be replaced by the link (C1) */
+};
+
 /* LAST: the latest barrier of the migration, COMMITTED: the latest one that was committed; outcome
  * BARRIER_NONE where there is none. Both as the ledger has them. Returns how many. */
-size_t workflow_duties(const struct workflow *workflow, const struct barrier_row *last,
+size_t workflow_duties(const struct workflow *workflow, const struct workflow_capture *capture,
+                       const struct barrier_row *last,
                        const struct barrier_row *committed, struct duty duties[DUTIES_MAX]);
 
 #endif

@@ -48,6 +48,8 @@ part "lanes, a gateway that is released late" /usr/bin/python3 tests/e2e/test_la
 part "unit tests and snapshots, under TSan" make -s -j"$(nproc)" tsan
 part "the gateway's loops, under TSan" sh tests/threads.sh
 part "a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_bridge_steps.py --long
+part "another capture, each way" /usr/bin/python3 tests/e2e/test_capture.py --long
+part "a kill in each step of a change of capture" /usr/bin/python3 tests/e2e/test_capture_steps.py --long
 for round in $(seq 1 "${SIM_ROUNDS:-30}"); do
     part "simulations, seed $round" env SEED="$round" sh tests/run-binaries.sh build/san-address/tests/sim
 done

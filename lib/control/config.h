@@ -120,6 +120,9 @@ struct drawbridge_config {
     struct {
         int64_t max_hold, max_blackout; /* ms */
     } cutover;
+    struct {
+        int capture; /* enum capture; CAPTURE_AUTO: as before the cutover, if that can be */
+    } guard;
 };
 
 extern const struct options config_options;

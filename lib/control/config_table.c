@@ -80,8 +80,8 @@ static const struct option table[] = {
      .fallback = "auto", .choices = "stream|lane|auto",
      .help = "stream: the syncer follows legacy by PSYNC. lane: the gateway writes to both sides "
              "itself, for a legacy that hides PSYNC; several gateways need gateway.peer. auto: "
-             "stream where legacy gives out PSYNC (commands.psync), else lane. It stays what it is "
-             "until the migration is completed or aborted."},
+             "stream where legacy gives out PSYNC (commands.psync), else lane. While the migration "
+             "runs, drawbridge capture changes it."},
     {.name = "gateway.lanes", .type = OPTION_INT, .offset = AT(gateway.lanes), .fallback = "1",
      .min = 1, .max = 64,
      .help = "With capture lane: how many pairs of connections share the slots. With one, a pipeline "
@@ -202,6 +202,11 @@ static const struct option table[] = {
     {.name = "cutover.max_blackout", .type = OPTION_DURATION, .offset = AT(cutover.max_blackout),
      .fallback = "10s", .min = 100, .max = HOUR, .live = true,
      .help = "How long commands may wait in all when something dies at a barrier."},
+    {.name = "guard.capture", .type = OPTION_CHOICE, .offset = AT(guard.capture),
+     .fallback = "auto", .choices = "stream|lane|auto",
+     .help = "How writes come back to legacy after the cutover. stream: the reverse link follows "
+             "target by PSYNC. lane: the gateways' lanes. auto: what the capture was before; instead "
+             "of lanes that cannot be turned round (a legacy before 5.0) the link."},
 };
 
 const struct options config_options = {

@@ -461,10 +461,12 @@ static void crash_state(struct sim *s) {
     }
 }
 
+static const struct workflow_capture streams = {CAPTURE_STREAM, CAPTURE_STREAM, false};
+
 /* What workflow_duties() asks of the links, level-triggered. */
 static void carry_out_duties(struct sim *s) {
     struct duty duties[DUTIES_MAX];
-    size_t count = workflow_duties(&s->workflow, &s->row, &s->committed, duties);
+    size_t count = workflow_duties(&s->workflow, &streams, &s->row, &s->committed, duties);
     for (size_t i = 0; i < count; i++) {
         struct link_model *link = &s->link[duties[i].link];
         if (duties[i].kind == DUTY_ACTIVATE && !link->active && s->row.outcome != BARRIER_ABORTED) {

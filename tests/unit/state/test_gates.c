@@ -113,6 +113,7 @@ static void test_with_lanes_each_gate_closes_for_its_own_reason(void **state) {
         in.syncer_here = false;                                                                    \
         in.lanes = (struct gates_lanes){                                                           \
             .used = true, .turnable = true, .gateways = 1, .drain_ms = 250, .hold_ms = 500};       \
+        in.next_by_lanes = true;                                                                   \
         change;                                                                                    \
         assert_int_equal(closed_by(&in), gate);                                                    \
     } while (0)

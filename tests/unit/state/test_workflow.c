@@ -49,6 +49,8 @@ static const struct arrow *find_arrow(enum phase from, enum workflow_event event
     return NULL;
 }
 
+static const struct workflow_capture streams = {CAPTURE_STREAM, CAPTURE_STREAM, false};
+
 static void test_every_arrow_is_a_move_and_nothing_else_is(void **state) {
     (void)state;
     for (unsigned phase = 0; phase < PHASES; phase++)
@@ -112,20 +114,20 @@ static void test_duties_follow_from_rows_alone(void **state) {
                                   .outcome = BARRIER_ABORTED};
     struct duty d[DUTIES_MAX];
     struct workflow w = in_phase(PHASE_PLANNED);
-    assert_int_equal(workflow_duties(&w, &none, &none, d), 0);
+    assert_int_equal(workflow_duties(&w, &streams, &none, &none, d), 0);
 
     w = in_phase(PHASE_COPYING);
-    size_t n = workflow_duties(&w, &none, &none, d);
+    size_t n = workflow_duties(&w, &streams, &none, &none, d);
     assert_int_equal(n, 1);
     assert_true(has_duty(d, n, DUTY_OPEN_COPY, LINK_FORWARD));
 
     w = in_phase(PHASE_FOLLOWING);
-    n = workflow_duties(&w, &none, &none, d);
+    n = workflow_duties(&w, &streams, &none, &none, d);
     assert_true(has_duty(d, n, DUTY_OPEN_COPY, LINK_FORWARD) &&
                 has_duty(d, n, DUTY_OPEN_STANDBY, LINK_REVERSE));
 
     w = in_phase(PHASE_GUARDED);
-    n = workflow_duties(&w, &aborted, &cutover, d);
+    n = workflow_duties(&w, &streams, &aborted, &cutover, d);
     assert_true(has_duty(d, n, DUTY_ACTIVATE, LINK_REVERSE));
     assert_true(has_duty(d, n, DUTY_UNDRAIN, LINK_REVERSE));
     assert_true(has_duty(d, n, DUTY_OPEN_STANDBY, LINK_FORWARD));
@@ -134,7 +136,7 @@ static void test_duties_follow_from_rows_alone(void **state) {
         if (d[i].kind == DUTY_ACTIVATE) assert_true(d[i].epoch == 2 && d[i].place.offset == 77);
 
     w = in_phase(PHASE_COMPLETED);
-    n = workflow_duties(&w, &cutover, &cutover, d);
+    n = workflow_duties(&w, &streams, &cutover, &cutover, d);
     assert_true(n == 2 && has_duty(d, n, DUTY_CLOSE, LINK_FORWARD) &&
                 has_duty(d, n, DUTY_CLOSE, LINK_REVERSE));
 }
@@ -149,7 +151,7 @@ static void test_an_abort_before_the_last_commit_is_no_duty_any_more(void **stat
                                   .outcome = BARRIER_COMPLETED};
     struct duty d[DUTIES_MAX];
     struct workflow w = in_phase(PHASE_GUARDED);
-    size_t n = workflow_duties(&w, &cutover, &cutover, d);
+    size_t n = workflow_duties(&w, &streams, &cutover, &cutover, d);
     assert_false(has_duty(d, n, DUTY_UNDRAIN, LINK_REVERSE));
 }
 
