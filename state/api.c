@@ -219,6 +219,18 @@ static void run_link(struct call *call, const char *what) {
     struct member *syncer = core_syncer(core);
     const char *link = link_name(link_from(core->workflow.primary));
     struct core_asker asker = asker_of(call);
+    if (core_has_lanes(core)) {
+        answer_error(call, 409, 3,
+                     strcmp(what, "THROTTLE") == 0
+                         ? "with capture lane there is no link to be throttled: copies give way to "
+                           "clients' commands by themselves, and an audit is limited by GATEWAY AUDIT "
+                           "START KEYS n BYTES n at each gateway's admin socket"
+                         : "with capture lane there is no link that could be paused: the other side may "
+                           "be slow, or stopped, as long as you like, and no client waits; "
+                           "`drawbridge abort` ends the copying",
+                     NULL);
+        return;
+    }
     if (!syncer) {
         answer_error(call, 409, 3, "no syncer is here", NULL);
         return;

@@ -98,5 +98,15 @@ def test_a_gateway_and_a_state_that_die_in_an_audit_begin_it_again():
         assert b.audit()["outcome"] == "equal"
 
 
+def test_verbs_of_a_link_say_what_there_is_instead():
+    with Lanes("audit-verbs") as b:
+        b.verb("start", "--yes")
+        b.wait_phase("following", "level", timeout_s=60)
+        for words, instead in ((("pause",), "drawbridge abort"), (("resume",), "no link"), (("throttle", "--ops", "100"), "GATEWAY AUDIT START KEYS")):
+            told = b.verb(*words, wanted=(3,))
+            assert "with capture lane there is no link" in told["error"] and instead in told["error"], told
+        assert b.audit()["outcome"] == "equal"
+
+
 if __name__ == "__main__":
     sys.exit(run_tests(sys.modules[__name__]))
