@@ -106,7 +106,8 @@ void aof_sync_failed(struct aof *aof, const struct why *why) {
                "Fail to fsync the AOF file: %s. It is rewritten, as nobody knows what of it is on "
                "the disk",
                why->text);
-    (void)snprintf(aof->sync_fault, sizeof aof->sync_fault, "%s", why->text);
+    const char *reason = strstr(why->text, "AOF: "); /* the system's alone, as in Redis */
+    (void)snprintf(aof->sync_fault, sizeof aof->sync_fault, "%s", reason ? reason + 5 : why->text);
     aof->doubted_until = aof->rewrites + 1;
     aof->rewrite_scheduled = true;
     set_mark(aof, true);

@@ -214,13 +214,19 @@ static void end_process(struct aof *aof, const char *what, const struct why *why
     exit(1);
 }
 
+/* The system's reason alone, as in Redis. */
+static const char *reason_of(const struct why *why) {
+    const char *name = strstr(why->text, "AOF: ");
+    return name ? name + 5 : why->text;
+}
+
 static void write_failed(struct aof *aof, const struct why *why) {
     if (aof->write.syncs)
         end_process(aof,
                     "Can't recover from AOF write error when the AOF fsync policy is 'always'", why);
     if (!aof->fault[0])
         engine_log(aof->engine, '#', "Error writing to the AOF file: %s", why->text);
-    (void)snprintf(aof->fault, sizeof aof->fault, "%s", why->text);
+    (void)snprintf(aof->fault, sizeof aof->fault, "%s", reason_of(why));
     if (aof->write.must_cut && !aof->must_cut)
         engine_log(aof->engine, '#',
                    "Could not remove a short write from the AOF yet. Until that is done nothing "

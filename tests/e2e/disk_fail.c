@@ -4,8 +4,9 @@
  *     LD_PRELOAD=disk_fail.so DISK_FAIL_BELOW=FOLDER program ...
  *
  * The count begins when FOLDER.arm is there, which holds n, and perhaps the name of a call: then only
- * those are counted. When it has failed the name of the call
- * stands in FOLDER.fired. Counted: open to create, write, pwrite, fsync, fdatasync, ftruncate, rename.
+ * those are counted ("any": all). When it has failed the name of the call stands in FOLDER.fired. With
+ * the number of an error behind that name ("1 any 30") it and all that come after it fail so, until
+ * FOLDER.arm is gone; then all may begin again. Counted: open to create, write, pwrite, fsync, fdatasync, ftruncate, rename.
  * Compiled by the test that uses it: cc -shared -fPIC disk_fail.c -o disk_fail.so
  */
 #include <dlfcn.h>
@@ -26,12 +27,21 @@ static char below[PATH_MAX / 2], arm[PATH_MAX], fired_at[PATH_MAX];
 static char only[16]; /* empty: all */
 static long left; /* calls until the one that fails; 0: not armed */
 static int fired;
+static int lasting; /* the error of all calls; 0: one call fails, with EIO */
 
 static void *next_of(const char *name) {
     return dlsym(RTLD_NEXT, name);
 }
 
+static void before_fork(void) {
+    pthread_mutex_lock(&lock);
+}
+static void after_fork(void) {
+    pthread_mutex_unlock(&lock);
+}
+
 __attribute__((constructor)) static void start(void) {
+    pthread_atfork(before_fork, after_fork, after_fork); /* redis-server saves in a child */
     const char *folder = getenv("DISK_FAIL_BELOW");
     char full[PATH_MAX];
     if (folder == NULL || realpath(folder, full) == NULL || strlen(full) >= sizeof below) return;
@@ -43,7 +53,10 @@ __attribute__((constructor)) static void start(void) {
 static void look_for_arm(void) {
     FILE *file = left == 0 && !fired ? fopen(arm, "r") : NULL;
     if (file == NULL) return;
-    if (fscanf(file, "%ld %15s", &left, only) < 1) left = 0;
+    lasting = 0;
+    only[0] = '\0';
+    if (fscanf(file, "%ld %15s %d", &left, only, &lasting) < 1) left = 0;
+    if (strcmp(only, "any") == 0) only[0] = '\0';
     fclose(file);
 }
 
@@ -52,13 +65,15 @@ static int fails(const char *call, const char *path) {
     int now = 0;
     pthread_mutex_lock(&lock);
     look_for_arm();
+    if ((fired || left) && lasting && access(arm, F_OK)) fired = lasting = 0, left = 0; /* well again */
+    if (fired && lasting && (!only[0] || strcmp(only, call) == 0)) now = 1;
     if (left > 0 && (!only[0] || strcmp(only, call) == 0) && --left == 0) {
         now = fired = 1;
         FILE *file = fopen(fired_at, "w");
         if (file) fprintf(file, "%s %s\n", call, path), fclose(file);
     }
     pthread_mutex_unlock(&lock);
-    if (now) errno = EIO;
+    if (now) errno = lasting ? lasting : EIO;
     return now;
 }
 

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 
+import redis
+
 from servers import PROGRAM, Folder, Ours, preload, run_tests, wait_until
 
 POINTS = int(os.environ.get("POINTS", "40"))
@@ -29,9 +31,14 @@ class Recorded(Ours):
         self.journal = os.path.join(folder.path, name + ".journal")
         self.shim, self.made = preload(folder, "disk_log"), [(0, 0)]
         super().__init__(folder, name, *options, start=False)
+        self.fail = preload(folder, "disk_fail")
+        self.begin()
+
+    def begin(self):
         with open(self.log, "a", encoding="utf-8") as out:
             self.process = subprocess.Popen(self.command(), stdout=out, stderr=out, env={
-                **os.environ, "LD_PRELOAD": self.shim, "DISK_LOG": self.journal, "DISK_LOG_BELOW": self.dir})
+                **os.environ, "LD_PRELOAD": f"{self.fail}:{self.shim}", "DISK_LOG": self.journal,
+                "DISK_LOG_BELOW": self.dir, "DISK_FAIL_BELOW": self.dir})
         wait_until("it answers", self.answers)
 
     def journal_bytes(self):
@@ -94,6 +101,14 @@ class Disk:
                 self.pending_names.append((UNLINK, path, None))
         elif kind == SYNC_DIR:
             self.names, self.pending_names = name_all(self.names, self.pending_names), []
+
+    def lose_unsynced(self):
+        lost = 0
+        for file in self.by_inode.values():
+            if file.is_aof:
+                lost += len(file.pending)
+                file.pending, file.unsynced_since = [], None
+        return lost
 
     def unsynced_since(self):
         """From where in the journal on the AOF may lack what was written."""
@@ -237,10 +252,13 @@ def start_from(folder, files, rng, options, original, name):
         helped += 1
 
 
-def cut_everywhere(folder, server, model, rng, options, at_least, reorder):
-    """AT_LEAST(bytes of the journal, disk, answered): how many blocks must be there when the power goes."""
+def cut_everywhere(folder, server, model, rng, options, at_least, reorder, start=None, failed_at=None):
+    """AT_LEAST(bytes of the journal, disk, answered): how many blocks must be there when the power goes. START: where in the
+    journal the cuts begin. FAILED_AT: there a sync of the AOF has failed, and what was not synced will never be on the disk,
+    whatever is synced later."""
     all_records = list(records(server.journal))
-    first = next(index for index, record in enumerate(all_records) if record[0] >= server.made[1][0])
+    start = start or server.made[1][0]
+    first = next(index for index, record in enumerate(all_records) if record[0] >= start)
     points = sorted(rng.sample(range(first, len(all_records)), min(POINTS, len(all_records) - first)))
     disk, helped, lost = Disk(), 0, 0
     for index, (end, kind, inode, at, data) in enumerate(all_records):
@@ -255,6 +273,9 @@ def cut_everywhere(folder, server, model, rng, options, at_least, reorder):
             needed = min(answered, at_least(begin, disk, answered))
             assert number >= needed, f"{number} blocks are left, {needed} were promised ({answered} answered)"
             lost += answered - number
+        if failed_at and end > failed_at:
+            failed_at = None
+            assert disk.lose_unsynced(), "the failed sync lost nothing"
         disk.take(all_records[index - 1][0] if index else 0, kind, inode, at, data)
     print(f"    {len(points)} cuts, {helped} times it needed help to start, {lost / max(1, len(points)):.1f} blocks lost at a cut")
 
@@ -299,6 +320,42 @@ def test_everysec():
 
 def test_everysec_with_writes_reordered():
     appendonly("everysec", True)
+
+
+def test_always_after_a_failed_sync():
+    """The process ends; the next one of this boot finds in the page cache what the disk never got. Before it serves that, and
+    confirms what is built on it, it makes a base of it."""
+    with Folder("power-failed-sync") as folder:
+        rng, model = random.Random(folder.seed), Model()
+        options = ("--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
+        server = Recorded(folder, "a", *options)
+        write_some(server, model, rng, 40, lambda *_: None)
+        with open(server.dir + ".arm.new", "w", encoding="ascii") as file:
+            file.write("1 fsync")
+        os.rename(server.dir + ".arm.new", server.dir + ".arm")
+        block = command(len(model.states), rng)
+        pipe = server.client().pipeline(True)
+        for words in [("SET", "count", str(len(model.states)))] + block:
+            pipe.execute_command(*words)
+        try:
+            raise AssertionError(f"answered: {pipe.execute()}")
+        except redis.ConnectionError:
+            pass
+        assert server.process.wait(30) == 1 and server.said("Can't persist AOF for fsync error")
+        model.run(block)
+        failed_at = server.journal_bytes()
+        os.remove(server.dir + ".arm")
+        server.begin()
+        served_at = server.journal_bytes()
+        state = read_all(server.client(decode_responses=True))
+        assert state == model.states[-1], "the page cache has it: else this test proves nothing"
+        server.made.append((served_at, len(model.states) - 1))
+        write_some(server, model, rng, 40, lambda *_: None)
+        server.shutdown()
+        server.begin()
+        assert len(os.listdir(os.path.join(server.dir, "appendonlydir"))) == 3, "no mark is left"
+        server.kill()
+        cut_everywhere(folder, server, model, rng, options, lambda begin, disk, answered: answered, True, served_at, failed_at)
 
 
 def test_rdb():
