@@ -95,7 +95,7 @@ def words_of(kind, number):
         told["SET"] = wait_until("writes are refused", lambda: said(client, "SET", "k", "3"))
         told["PING"], told["EVAL"] = said(client, "PING"), said(client, "EVAL", "return redis.call('set', 'k', 4)", 0)
         told["MULTI"] = said(client, "MULTI"), said(client, "INCR", "n"), said(client, "EXEC")
-        told["GET"] = client.get("k")
+        told["GET"] = client.get("k") in (b"2", b"3")  # one more may be taken before the write has failed
         for words in ("CONFIG REWRITE", "ACL SAVE"):
             told[words] = said(client, *words.split())
         told["SAVE"] = said(client, "SAVE") is not None  # ours says why, DIFFERENCES.md
