@@ -239,6 +239,11 @@ void replica_start_full(struct replica *replica) {
                    "Replication backlog created, my new replication IDs are '%s' and '%s'",
                    r->history.id, r->history.id2);
     }
+    if (r->engine->role == ROLE_REPLICA && !replica->knows_psync2 && !replica->rdb_only && !replica->old_sync)
+        engine_log(r->engine, '#',
+                   "Replica %s does not say `capa psync2` (Redis before 4.0): it will not know which database "
+                   "the stream that is passed on to it stands in. Let it follow a master.",
+                   replica->client->peer);
     replica->state = REPLICA_QUEUED;
     replica->queued_ms = replication_now_ms(r);
     if (waits_for_others(replica) && !is_full_house(r))

@@ -47,6 +47,8 @@ part "lanes, a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_l
 part "lanes, a gateway that is released late" /usr/bin/python3 tests/e2e/test_lanes_late.py --long
 part "unit tests and snapshots, under TSan" make -s -j"$(nproc)" tsan
 part "the gateway's loops, under TSan" sh tests/threads.sh
+# Where there are servers of other versions: PEERS=/folder (tests/e2e/peers.py).
+part "servers of other versions" env PEERS="${PEERS:-}" /usr/bin/python3 tests/e2e/test_other_versions.py --long
 part "a kill in each step of a barrier" /usr/bin/python3 tests/e2e/test_bridge_steps.py --long
 part "another capture, each way" /usr/bin/python3 tests/e2e/test_capture.py --long
 part "a kill in each step of a change of capture" /usr/bin/python3 tests/e2e/test_capture_steps.py --long

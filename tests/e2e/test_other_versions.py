@@ -186,6 +186,204 @@ def test_a_master_of_ours(peer):
             print(f"    {peer.name}, {'diskless' if diskless == 'yes' else 'by a file'}: {keys} keys equal, partial syncs after breaks{' and a restart' if goes_on else ''}", flush=True)
 
 
+def test_chains_and_failover(peer):
+    """peer <- ours <- peer; then FAILOVER from ours to the peer and back (6.2 and later), else REPLICAOF NO ONE."""
+    if peer.version < (4, 0, 0):
+        print(f"    {peer.name}: not tried: it does not learn from an RDB which database the stream of a replica stands in", flush=True)
+        return
+    with Folder("peer-chain") as folder:
+        slow = 0 if peer.version >= (7, 0, 0) else 60000
+        top = peer(folder, "top", "--repl-ping-slave-period", "3600")
+        load = ScriptLoad(top, folder.seed, made_for=peer.version, more=True, keys=60)
+        load.start()
+        middle = Ours(folder, "middle", "--replicaof", "127.0.0.1", str(top.port), "--repl-ping-replica-period", "3600", "--oldest-replica", oldest_for(peer))
+        wait_linked(middle)
+        bottom = peer(folder, "bottom", "--slaveof", "127.0.0.1", str(middle.port), "--repl-ping-slave-period", "3600")
+        wait_linked(bottom)
+        time.sleep(SECONDS)
+        load.stop()
+        check_equal("a chain", slow, top, middle, bottom)
+        fulls = middle.info("stats")["sync_full"]
+        middle.client().execute_command("REPLICAOF", "NO", "ONE")
+        wait_linked(bottom)
+        middle.client().set("after", "promotion")
+        wait_until("the write arrives", lambda: bottom.client().get("after") == b"promotion")
+        psync2 = peer.version >= (4, 0, 0)
+        assert not psync2 or middle.info("stats")["sync_full"] == fulls, "a promotion costs the replica a full sync"
+        top.client().execute_command("SLAVEOF", "127.0.0.1", str(middle.port))
+        wait_linked(top)
+        wait_until("the former master has the write", lambda: top.client().get("after") == b"promotion")
+        went_on = middle.info("stats")["sync_full"] == fulls
+        if peer.version >= (6, 2, 0):
+            middle.client().execute_command("FAILOVER", "TO", "127.0.0.1", top.port, "TIMEOUT", 20000)
+            wait_until("the peer is the master", lambda: top.info("replication")["role"] == "master" and middle.info("replication")["role"] == "slave")
+            wait_linked(middle)
+            top.client().set("by", "the peer")
+            wait_until("ours has it", lambda: middle.client().get("by") == b"the peer")
+            top.client().execute_command("FAILOVER", "TO", "127.0.0.1", middle.port, "TIMEOUT", 20000)
+            wait_until("ours is the master", lambda: middle.info("replication")["role"] == "master" and top.info("replication")["role"] == "slave")
+            wait_linked(top)
+            middle.client().set("by", "ours")
+            wait_until("all have it", lambda: top.client().get("by") == bottom.client().get("by") == b"ours")
+            assert middle.info("stats")["sync_full"] + top.info("stats")["sync_full"] <= fulls + 2 + (not went_on), "a failover costs a full sync"
+        check_equal("at the end", slow, middle, top, bottom)
+        print(f"    {peer.name}: a chain, a promotion (the former master {'goes on' if went_on else 'copies anew'}){', FAILOVER both ways' if peer.version >= (6, 2, 0) else ''}", flush=True)
+
+
+def test_renamed_commands(peer):
+    """A master that hides commands, or gives them other names: it sends these names, so ours has to have them too, as stock replicas."""
+    with Folder("peer-renamed") as folder:
+        hidden = ("--rename-command", "CONFIG", "", "--rename-command", "FLUSHALL", "otherwise", "--rename-command", "DEBUG", "")
+        master = peer(folder, "master", *hidden)
+        master.client().set("a", 1)
+        ours = Ours(folder, "ours", "--replicaof", "127.0.0.1", str(master.port), "--rename-command", "FLUSHALL", "otherwise")
+        wait_linked(ours)
+        master.client().execute_command("otherwise")
+        master.client().set("b", 2)
+        wait_until("it has both", lambda: ours.client().keys() == [b"b"])
+        print(f"    {peer.name}: renamed commands", flush=True)
+
+
+def test_tls(peer):
+    """Both ways over TLS, where the peer has it."""
+    if peer.version < (6, 0, 0):
+        return
+    from test_server_tls import certificates, tls_options  # pylint: disable=import-outside-toplevel
+    with Folder("peer-tls") as folder:
+        cert = certificates(folder)
+        options = lambda port: (*tls_options(cert, port), "--tls-replication", "yes")
+        ports = [Ours(folder, f"probe{i}", start=False).port for i in range(2)]
+        try:
+            there = peer(folder, "there", *options(ports[0]))
+        except AssertionError as error:
+            print(f"    {peer.name}: this build has no TLS ({str(error)[-80:].strip()})", flush=True)
+            return
+        ours = Ours(folder, "ours", *options(ports[1]), "--replicaof", "127.0.0.1", str(ports[0]))
+        wait_linked(ours)
+        there.client().set("a", 1)
+        wait_until("ours has it", lambda: ours.client().get("a") == b"1")
+        ours.client().execute_command("REPLICAOF", "NO", "ONE")
+        there.client().execute_command("REPLICAOF", "127.0.0.1", ports[1])
+        wait_linked(there)
+        ours.client().set("b", 1)
+        wait_until("the peer has it", lambda: there.client().get("b") == b"1")
+        print(f"    {peer.name}: TLS both ways", flush=True)
+
+
+def filled(server, seed, version):
+    load = PeerLoad(server, seed, made_for=version, streams=True, more=True, keys=80)
+    clients = [server.client(db) for db in range(load.databases)]
+    for client in clients:
+        client.response_callbacks.clear()
+    for _ in range(600 if LONG else 250):
+        load.some(clients)
+    r = server.client()
+    r.sadd("ints", *range(300))
+    r.rpush("long", *(f"item{i}" * (i % 7) for i in range(2000)))
+    r.execute_command("HMSET", "wide", *(word for i in range(900) for word in (f"field{i}", i)))
+    r.execute_command("ZADD", "scores", *(word for i in range(900) for word in (i / 7, f"member{i}")))
+    r.set("big", "x" * 100000)
+
+
+def test_our_files_there(peer):
+    """RDB of ours, written for that version."""
+    with Folder("peer-files") as folder:
+        version = [n for v, n in sorted(RDB.items()) if v <= peer.version[:2]][-1]
+        ours = Ours(folder, "ours", "--rdb-version", str(version))
+        filled(ours, folder.seed, (7, 0) if peer.version >= (5, 0, 0) else (4, 9))
+        want = walk(ours.port)
+        ours.client().save()
+        there = peer(folder, "there", start=False)
+        path = shutil.copy(os.path.join(ours.dir, "dump.rdb"), there.dir)
+        if peer.version >= (4, 0, 0):  # the server is the checker, by its name
+            check = subprocess.run(["redis-check-rdb", path], executable=peer.path, capture_output=True, text=True, check=False)
+            assert check.returncode == 0 and "RDB looks OK" in check.stdout, check.stdout[-2000:]
+        there.start()
+        found = differences(want, walk(there.port), 2)
+        assert not found, "ours | there\n" + "\n".join(found)
+        print(f"    {peer.name} loads our RDB of version {version}: {len(want)} keys", flush=True)
+
+
+def test_their_files_here(peer):
+    """RDB and AOF of that version."""
+    with Folder("peer-files") as folder:
+        there = peer(folder, "there", "--appendonly", "yes", "--appendfsync", "always")
+        filled(there, folder.seed, peer.version)
+        want = walk(there.port)
+        there.client().save()
+        there.shutdown("NOSAVE")
+        for kind in ("rdb", "aof"):
+            here = Ours(folder, kind, "--appendonly", "yes" if kind == "aof" else "no", start=False)
+            for name in ("dump.rdb",) if kind == "rdb" else ("appendonly.aof", "appendonlydir"):
+                path = os.path.join(there.dir, name)
+                if os.path.isdir(path):
+                    shutil.copytree(path, os.path.join(here.dir, name))
+                elif os.path.exists(path):
+                    shutil.copy(path, here.dir)
+            here.start()
+            found = differences(want, walk(here.port), 60000 if kind == "aof" and peer.version < (7, 0, 0) else 2)
+            assert not found, f"{kind}: there | ours\n" + "\n".join(found)
+            print(f"    {peer.name}: its {kind} here, {len(want)} keys", flush=True)
+            here.kill()
+
+
+class Through:
+    """What PeerLoad writes to, by its port."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def client(self, db=0):
+        return redis.Redis(port=self.port, db=db, socket_timeout=60)
+
+
+def test_a_bridge(peer):
+    """A whole migration under load, with that version as legacy, and as the target: copy, audit, cutover, rollback."""
+    from bridge import Bridge  # pylint: disable=import-outside-toplevel
+    for side in ("legacy", "target"):
+        with Bridge("peer-bridge", target="bundled" if side == "legacy" else "redis", programs={side: peer.path}) as b:
+            b.fill(3000)
+            said = {f["id"]: f for f in b.verb("check", wanted=tuple(range(9)))["findings"]}
+            if side == "target" and peer.version < (5, 0, 0):
+                assert said["target.version"]["level"] == "fail", said
+                print(f"    {peer.name} as target: refused by check", flush=True)
+                continue
+            if peer.version < (3, 0, 0):
+                print(f"    {peer.name} as legacy: copies and follows; its INFO has no maxmemory_policy, so the gate eviction stays closed", flush=True)
+                continue
+            way_back = side == "target" or peer.version >= (5, 0, 0)
+            clients = b.clients(2, 80) if way_back else None  # they use streams
+            writes = None if way_back else ScriptLoad(Through(b.ports["legacy"]), b.seed, made_for=peer.version, keys=60)
+            if writes:
+                writes.start()
+            b.verb("start", "--yes")
+            time.sleep(2 * SECONDS)
+            if writes:
+                writes.stop()
+            b.wait_ready(90)
+            wait_until("an audit finds no difference", lambda: b.verb("audit", "start", "--wait", "--yes", wanted=(0, 5)).get("differences") == 0, 40)
+            if writes:
+                found = differences(walk(b.ports["legacy"]), walk(b.ports["target"]), 2000)
+                assert not found, "legacy | target\n" + "\n".join(found)
+            b.verb("cutover", "--yes", "--wait")
+            if not way_back:
+                assert "no way back" in said["legacy.version"]["text"], said
+                time.sleep(2)
+                assert not b.status()["gates_open"], "a way back that cannot be"
+            else:
+                b.settled()
+                time.sleep(SECONDS)
+                b.verb("rollback", "--yes", "--wait")
+                b.settled()
+                time.sleep(SECONDS)
+                wait_until("an audit finds no difference", lambda: b.verb("audit", "start", "--wait", "--yes", wanted=(0, 5)).get("differences") == 0, 40)
+                b.check_clients(clients)
+                time.sleep(1)
+                found = differences(walk(b.ports["legacy"]), walk(b.ports["target"]), 0 if peer.version >= (7, 0, 0) else 2000)
+                assert not found, "legacy | target\n" + "\n".join(found)
+            print(f"    {peer.name} as {side}: there{' and back' if way_back else ', no way back, as check says'}", flush=True)
+
+
 def main():
     words = [w for w in sys.argv[1:] if not w.startswith("-")]
     only = [words.pop(words.index(w)) for w in sys.argv[1:] if w.replace(".", "").isdigit() or w in ("valkey", "redis")]
