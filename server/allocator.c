@@ -69,7 +69,7 @@ void allocator_background(bool on) {
 #define HUGE_BYTES ((size_t)2 << 20)
 #define GROWTH_MIN (2 * HUGE_BYTES) /* less need not have a whole one in it */
 #define SLOW_US 700u
-#define SLOW_MAX 3u /* in one growth; then it goes on with small ones */
+#define SLOW_MAX 1u /* in one growth; then it goes on with small ones */
 
 static struct {
     _Atomic bool on;
