@@ -70,8 +70,9 @@ void dual_take_table(struct dual *d, const struct slot_table *table) {
     bool first = before == NULL;
     if (!first && table->version <= before->version) return;
     owners_read(&news, table, slice_text(d->worker->gw->name), first ? NULL : d->lanes.owned,
-                first ? read_since(d) : 0, d->recovered.found == JOURNAL_GOOD);
+                first ? 0 : before->version, first ? read_since(d) : 0, d->recovered.found == JOURNAL_GOOD);
     d->self = news.self;
+    if (news.missed) lanes_own(&d->lanes, (uint64_t[LANE_SLOTS / 64]){0}, true, false);
     unsigned known = peers_carried(d->peers, before, table, carried);
     log_info("lanes.slots", LOG_U("version", table->version), LOG_U("gateways", table->count),
              LOG_U("owned", news.count), LOG_B("gained", news.gained),

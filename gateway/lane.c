@@ -205,7 +205,7 @@ void lane_send(struct lane *l, struct lane_item *item) {
 static bool may_copy(const struct lane *l) {
     return lane_may_send(l) && l->follower_up && l->primary_lost == 0 && l->keys.pinned_all == 0 &&
            l->copies < l->rules.copies_max && l->copy_bytes < l->rules.copy_bytes_max &&
-           l->tail.count < l->rules.queue_items_max / 2 &&
+           l->tail.count + l->copies < (l->rules.queue_items_max + 1) / 2 &&
            l->tail.bytes < l->rules.queue_bytes_max / 2;
 }
 

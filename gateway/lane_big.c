@@ -208,7 +208,7 @@ void lane_big_turn(struct lane *l) {
         return;
     }
     bool room = l->tail.bytes + l->sent.bytes < l->rules.big_queue_bytes &&
-                l->tail.count < l->rules.queue_items_max / 2;
+                l->tail.count + l->copies < (l->rules.queue_items_max + 1) / 2;
     if (!b->asked && room && lane_may_send(l) && l->primary_lost == 0) ask(l);
 }
 

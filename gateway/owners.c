@@ -50,14 +50,15 @@ enum owners_way owners_route(const struct slot_table *table, unsigned self, cons
 }
 
 void owners_read(struct owners_news *news, const struct slot_table *table, struct slice name,
-                 const uint64_t *had, uint64_t noted, bool good) {
+                 const uint64_t *had, uint64_t seen, uint64_t noted, bool good) {
     *news = (struct owners_news){.self = slot_table_find(table, name), .gained = had == NULL};
     if (news->self < table->count) news->since = table->gateway[news->self].since;
+    news->missed = had != NULL && table->version > seen + 1 && news->since > seen;
     for (unsigned slot = 0; slot < LANE_SLOTS; slot++) {
         uint64_t bit = UINT64_C(1) << (slot % 64);
         if (table->owner[slot] != news->self || news->self == table->count) continue;
         news->owned[slot / 64] |= bit;
-        if (had != NULL && (had[slot / 64] & bit) == 0) news->gained = true;
+        if (had != NULL && (news->missed || (had[slot / 64] & bit) == 0)) news->gained = true;
         news->count++;
     }
     news->trusted = had == NULL && news->since == noted && good;

@@ -49,12 +49,15 @@ struct owners_news {
     uint64_t owned[LANE_SLOTS / 64];
     uint64_t since;
     bool gained; /* there are slots that we did not have; always true of a process's first table */
+    bool missed; /* slots were another's, perhaps, by a table that we never saw: all are gained */
     bool trusted; /* they are the ones of the process before us, whose journal says all there is */
 };
 
-/* HAD: what we own until now; NULL: this is the first table. NOTED: since when the journal knows all
+/* HAD: what we own until now, by table SEEN; NULL: this is the first table. When tables between the two
+ * were not seen, and we gained something by one of them, what we had may have been another's
+ * meanwhile: the lanes are to forget that it was theirs before they get it again. NOTED: since when the journal knows all
  * of our slots; GOOD: it could be read. */
 void owners_read(struct owners_news *news, const struct slot_table *table, struct slice name,
-                 const uint64_t *had, uint64_t noted, bool good);
+                 const uint64_t *had, uint64_t seen, uint64_t noted, bool good);
 
 #endif

@@ -62,9 +62,19 @@ static void empty(struct witness_set *s) {
     s->flush = s->full = false;
 }
 
+/* What our lanes write in is in use at F, even if no fence ever finds a key there at P. */
+static void use_database(struct witness *w, int32_t db) {
+    if ((uint32_t)db < WITNESS_DATABASES)
+        w->databases[db / 64] |= UINT64_C(1) << (db % 64);
+    else
+        w->databases_beyond = true;
+}
+
 static void add_effect(struct witness *w, const struct effect *e) {
     struct witness_set *s = &w->sets[w->now];
     if (!e->writes) return;
+    for (size_t i = 0; i < e->key_count; i++)
+        if (e->keys[i].use & EFFECT_WRITE) use_database(w, e->keys[i].db);
     if (e->keys_unknown || (e->barrier && !e->no_data)) s->flush = true;
     for (size_t i = 0; i < e->key_count; i++)
         if (e->keys[i].use & EFFECT_WRITE) add(s, hash_of(e->keys[i].name));

@@ -24,7 +24,7 @@
  * does not declare, or by a stranger, those stay for the audit. A stranger's write of a key that one
  * of our commands writes in the same moment, in whatever database, is taken for ours.
  *
- * No database is named: the key is dirty in every one that was ever seen in use.
+ * No database is named: the key is dirty in every one that was ever seen in use, or written by us.
  *
  * When names were missed (the connection broke, this is another process): if P counts as many scripts
  * as when all names were last here (witness_safe), only strangers and expiry may have been missed,

@@ -328,13 +328,14 @@ void gate_take_table(struct o_gate *g, const struct slot_table *table) {
     bool first = before == NULL;
     struct o_asks early = g->early;
     if (!first && table->version <= g->slots->version) return;
-    owners_read(&news, table, slice_text(g->name), first ? NULL : g->lanes.owned, g->noted, g->recovered.found == JOURNAL_GOOD);
+    owners_read(&news, table, slice_text(g->name), first ? NULL : g->lanes.owned, first ? 0 : before->version, g->noted, g->recovered.found == JOURNAL_GOOD);
     OTALK("gate %u takes table %" PRIu64 ": it has %u of %u slots%s%s\n", g->number, table->version, news.count, LANE_SLOTS,
           news.gained ? ", gained" : "", news.trusted ? ", trusted" : "");
     g->slots = table;
     g->self = news.self;
     g->resting = false;
     lanes_rest(&g->lanes, false);
+    if (news.missed && !w->off[OFF_MISSED]) lanes_own(&g->lanes, (uint64_t[LANE_SLOTS / 64]){0}, true, false);
     if (w->off[OFF_OWNER]) memset(news.owned, 0xff, sizeof news.owned);
     uint64_t carried[LANE_SLOTS / 64] = {0};
     if (carry_is_known(g, before, table, news.self, carried)) {

@@ -11,7 +11,7 @@
 const char *const owners_rule_names[OWNERS_RULES] = {"owner (C10)",    "pins not acknowledged (C10a)", "pins not known (C10a)",  "no fencing (C25)",
                                                      "admit (C25)",    "gained not dirty (C20)",       "no rest (C22b)",         "waiting (C10)",
                                                      "settled (C21)",  "dirty carried (C22b)",         "deadlines carried (C22b)", "believed (C22b)",
-                                                     "old marks (C22a)"};
+                                                     "old marks (C22a)",             "missed tables (C20)"};
 
 static int64_t wall_ms(const struct clock *clock) {
     const struct o_gate *g = (const struct o_gate *)(const void *)clock;

@@ -55,6 +55,7 @@ enum owners_rule {
     OFF_CARRIED_TIMES, /* C22b: deadlines do not */
     OFF_BELIEVED,  /* C22b: what was told is believed, whatever became of the hand-over */
     OFF_OLD_MARKS, /* C22a: a mark from before it counts for what others sent */
+    OFF_MISSED,    /* C20: whoever had slots before and has them now is taken to have had them all the time */
     OWNERS_RULES
 };
 extern const char *const owners_rule_names[OWNERS_RULES];

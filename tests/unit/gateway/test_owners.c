@@ -91,18 +91,36 @@ static void test_a_first_table_is_trusted_only_as_the_journal_knows_it(void **st
     (void)state;
     deal(&table, 7, 0, 0, 1);
     table.gateway[0].since = 5;
-    owners_read(&news, &table, SLICE("one"), NULL, 5, true);
+    owners_read(&news, &table, SLICE("one"), NULL, 0, 5, true);
     assert_true(news.gained && news.trusted);
-    owners_read(&news, &table, SLICE("one"), NULL, 4, true);
+    owners_read(&news, &table, SLICE("one"), NULL, 0, 4, true);
     assert_true(news.gained && !news.trusted);
-    owners_read(&news, &table, SLICE("one"), NULL, 5, false);
+    owners_read(&news, &table, SLICE("one"), NULL, 0, 5, false);
     assert_false(news.trusted);
     uint64_t had[LANE_SLOTS / 64];
     memcpy(had, news.owned, sizeof had);
-    owners_read(&news, &table, SLICE("one"), had, 5, true);
+    owners_read(&news, &table, SLICE("one"), had, table.version - 1, 5, true);
     assert_true(!news.gained && !news.trusted && news.count == SLOT_CLUSTER_COUNT - 1);
-    owners_read(&news, &table, SLICE("three"), had, 5, true);
+    owners_read(&news, &table, SLICE("three"), had, table.version - 1, 5, true);
     assert_true(news.self == table.count && news.count == 0 && !news.gained);
+}
+
+/* It stood still, and others had its slots meanwhile: they are its own again, and not as it left them. */
+static void test_slots_that_were_anothers_by_a_table_that_was_missed_are_gained(void **state) {
+    struct slot_table table;
+    struct owners_news news;
+    (void)state;
+    deal(&table, 7, 0, 0, 0);
+    table.gateway[0].since = 6;
+    uint64_t had[LANE_SLOTS / 64];
+    memset(had, 0xff, sizeof had);
+    owners_read(&news, &table, SLICE("one"), had, 4, 5, true);
+    assert_true(news.missed && news.gained && !news.trusted);
+    owners_read(&news, &table, SLICE("one"), had, 6, 5, true); /* seen: nothing since */
+    assert_false(news.missed || news.gained);
+    table.gateway[0].since = 4;
+    owners_read(&news, &table, SLICE("one"), had, 4, 5, true); /* it gained nothing by 5 .. 7 */
+    assert_false(news.missed || news.gained);
 }
 
 int main(void) {
@@ -111,6 +129,7 @@ int main(void) {
         cmocka_unit_test(test_what_waits_for_a_slot_that_has_moved_is_lost),
         cmocka_unit_test(test_what_would_be_overtaken_while_it_waits_for_pins_is_lost),
         cmocka_unit_test(test_a_first_table_is_trusted_only_as_the_journal_knows_it),
+        cmocka_unit_test(test_slots_that_were_anothers_by_a_table_that_was_missed_are_gained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
