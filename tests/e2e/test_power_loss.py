@@ -283,7 +283,9 @@ def cut_everywhere(folder, server, model, rng, options, at_least, reorder, start
 def appendonly(fsync, reorder):
     with Folder(f"power-{fsync}{'-reorder' if reorder else ''}") as folder:
         rng, model = random.Random(folder.seed), Model()
-        options = ("--appendonly", "yes", "--appendfsync", fsync, "--auto-aof-rewrite-percentage", "0")
+        # What is written when is told by when it was answered: so no answer before write(2), however busy the disk is.
+        options = ("--appendonly", "yes", "--appendfsync", fsync, "--auto-aof-rewrite-percentage", "0",
+                   "--aof-patience-ms", "1000000")
         server = Recorded(folder, "a", *options)
 
         def rewrite(r, number):
