@@ -306,6 +306,13 @@ static bool is_special(const struct unit *unit) {
 
 static size_t bytes_of(const struct unit *unit) { return (size_t)(unit->end - unit->start); }
 
+/* Redis before 6.2 streams the MULTI and EXEC in which keys are read (C7a), and tells an offset between
+ * them. Nobody else can have read inside of a unit: what was read is so at its end, too. */
+static void round_copies(struct apply *apply, const struct unit *unit) {
+    for (struct apply_copy *copy = apply->copies; copy && copy->offset < unit->end; copy = copy->next)
+        if (copy->offset > unit->start) copy->offset = unit->end;
+}
+
 bool apply_batch_add(struct apply *apply, const struct unit *unit, int64_t now_ms) {
     ASSERT(unit->start == apply->end.offset);
     if (apply->ends_here || apply->broken) return false;
@@ -316,6 +323,7 @@ bool apply_batch_add(struct apply *apply, const struct unit *unit, int64_t now_m
     size_t before = apply->data_items;
     for (size_t i = 0; i < unit->count && !apply->broken; i++) decide(apply, unit, &unit->commands[i], now_ms);
     if (apply->broken) return false;
+    round_copies(apply, unit);
     if (apply->data_items == before) apply->noops++;
     apply->units++;
     apply->end = (struct place){.offset = unit->end, .db = unit->end_db};
