@@ -150,12 +150,15 @@ def test_a_chain_and_a_promotion():
         assert middle.info("stats")["sync_full"] == full, "the replica needed a full copy after the promotion"
 
         # The former master becomes a replica of the promoted one: it has nothing of its own, so it can go on.
+        # What the promoted one lets expire from here on would put it ahead of the one that it goes back to.
+        middle.client().execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
         top.client().execute_command("REPLICAOF", "127.0.0.1", str(middle.port))
         wait_linked(top)
         assert middle.info("stats")["sync_full"] == full, "the former master needed a full copy"
         assert top.client().get("after") == b"promotion"
 
         # And ours goes back under it.
+        wait_until("the former master has all", lambda: offset(top) == offset(middle))
         top.client().execute_command("REPLICAOF", "NO", "ONE")
         middle.client().execute_command("REPLICAOF", "127.0.0.1", str(top.port))
         wait_linked(middle)
