@@ -340,6 +340,81 @@ static void test_recovery_aborts_what_was_open_and_completes_what_was_committed(
     assert_int_equal(d.b.row.outcome, BARRIER_COMPLETED);
 }
 
+/* ---- only the capture changes (C1) ---- */
+
+static void init_recapture(struct driver *d, enum capture capture) {
+    *d = (struct driver){.now_us = 5000000};
+    struct barrier_plan plan = {
+        .from = SIDE_LEGACY,
+        .stays = true,
+        .capture_before = capture == CAPTURE_LANE ? CAPTURE_STREAM : CAPTURE_LANE,
+        .capture_after = capture,
+        .max_hold_ms = 500,
+        .epoch = 4,
+        .who = "test",
+        .link_replid = REPLID};
+    if (capture == CAPTURE_STREAM)
+        snprintf(plan.next_replid, sizeof plan.next_replid, "%s", REPLID);
+    barrier_init(&d->b);
+    gateway(d, BARRIER_EV_GATEWAY_JOINED, "a");
+    gateway(d, BARRIER_EV_GATEWAY_JOINED, "b");
+    barrier_begin(&d->b, &plan, d->now_us, &d->todo);
+}
+
+static void test_a_change_of_capture_keeps_the_primary_side(void **state) {
+    (void)state;
+    for (enum capture capture = CAPTURE_STREAM; capture <= CAPTURE_LANE; capture++) {
+        struct driver d;
+        init_recapture(&d, capture);
+        advance_to(&d, BARRIER_READING_B);
+        assert_int_equal(d.todo.actions[0].side, SIDE_LEGACY); /* B is the same side's, behind the drain */
+        advance_to(&d, BARRIER_RELEASING);
+        assert_int_equal(asked(&d, BARRIER_DO_RELEASE), 2);
+        assert_true(d.todo.actions[0].epoch == 5 && d.todo.actions[0].primary == SIDE_LEGACY);
+        while (advance(&d)) continue;
+        assert_int_equal(d.b.row.outcome, BARRIER_COMPLETED);
+        assert_true(d.b.row.from == d.b.row.to && d.b.row.epoch_after == 5);
+        assert_true(d.b.row.b.offset == 200 && d.b.row.capture_after == capture);
+    }
+}
+
+static void test_a_change_of_capture_that_fails_before_the_commit_is_undone(void **state) {
+    (void)state;
+    for (unsigned at = BARRIER_PREPARING; at <= BARRIER_COMPARING; at++) {
+        struct driver d;
+        if (at == BARRIER_SYNCING) continue; /* nobody's role changes */
+        init_recapture(&d, CAPTURE_STREAM);
+        advance_to(&d, (enum barrier_step)at);
+        tell(&d, BARRIER_EV_LINK_LOST);
+        assert_int_equal(asked(&d, BARRIER_DO_RECORD_ABORT), 1);
+        while (advance(&d)) continue;
+        assert_true(d.b.row.outcome == BARRIER_ABORTED && d.b.row.epoch_after == 0);
+    }
+}
+
+static void test_lanes_begin_dirty_so_dirty_keys_do_not_stop_them(void **state) {
+    (void)state;
+    struct driver d;
+    init_recapture(&d, CAPTURE_LANE);
+    advance_to(&d, BARRIER_DRAINING);
+    step(&d, (struct barrier_event){.kind = BARRIER_EV_DRAINED, .count = 3});
+    assert_int_equal(d.b.sm.state, BARRIER_READING_B);
+    init_recapture(&d, CAPTURE_STREAM); /* which carries nothing that came before B */
+    advance_to(&d, BARRIER_DRAINING);
+    step(&d, (struct barrier_event){.kind = BARRIER_EV_DRAINED, .count = 3});
+    assert_int_equal(d.b.sm.state, BARRIER_ABORTING);
+}
+
+static void test_a_link_that_received_another_history_does_not_take_over(void **state) {
+    (void)state;
+    struct driver d;
+    init_recapture(&d, CAPTURE_STREAM);
+    advance_to(&d, BARRIER_READING_B);
+    struct barrier_event event = {.kind = BARRIER_EV_PLACE, .place = {"another", 200}};
+    step(&d, event);
+    assert_int_equal(d.b.sm.state, BARRIER_ABORTING);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_steps_come_in_the_order_of_c23),
@@ -356,6 +431,10 @@ int main(void) {
         cmocka_unit_test(test_another_history_than_the_link_follows_undoes_it),
         cmocka_unit_test(test_dirty_or_different_keys_undo_it),
         cmocka_unit_test(test_a_rehearsal_never_commits),
+        cmocka_unit_test(test_a_change_of_capture_keeps_the_primary_side),
+        cmocka_unit_test(test_a_change_of_capture_that_fails_before_the_commit_is_undone),
+        cmocka_unit_test(test_lanes_begin_dirty_so_dirty_keys_do_not_stop_them),
+        cmocka_unit_test(test_a_link_that_received_another_history_does_not_take_over),
         cmocka_unit_test(test_recovery_aborts_what_was_open_and_completes_what_was_committed),
     };
     return cmocka_run_group_tests_name("barrier", tests, NULL, NULL);

@@ -155,11 +155,57 @@ static void test_an_abort_before_the_last_commit_is_no_duty_any_more(void **stat
     assert_false(has_duty(d, n, DUTY_UNDRAIN, LINK_REVERSE));
 }
 
+static const struct duty *duty_of(const struct duty *duties, size_t count, enum duty_kind kind,
+                                  enum link_id link) {
+    for (size_t i = 0; i < count; i++)
+        if (duties[i].kind == kind && duties[i].link == link) return &duties[i];
+    return NULL;
+}
+
+/* C1: a side that is followed by lanes has no link; one that will be has one that stands by. */
+static void test_links_are_there_where_the_capture_is_a_stream(void **state) {
+    (void)state;
+    struct barrier_row none = {.outcome = BARRIER_NONE};
+    struct workflow_capture lanes = {CAPTURE_LANE, CAPTURE_LANE, false};
+    struct workflow_capture guard = {CAPTURE_LANE, CAPTURE_STREAM, false};
+    struct workflow_capture attach = {CAPTURE_LANE, CAPTURE_LANE, true};
+    struct workflow_capture back = {CAPTURE_STREAM, CAPTURE_LANE, false};
+    struct barrier_row cutover = {.id = 1,
+                                  .from = SIDE_LEGACY,
+                                  .to = SIDE_TARGET,
+                                  .capture_before = CAPTURE_LANE,
+                                  .capture_after = CAPTURE_STREAM,
+                                  .epoch_after = 2,
+                                  .outcome = BARRIER_COMPLETED,
+                                  .x = {"x", 55},
+                                  .b = {"b", 77}};
+    struct duty d[DUTIES_MAX];
+    struct workflow w = in_phase(PHASE_LEVEL);
+    size_t n = workflow_duties(&w, &lanes, &none, &none, d);
+    assert_true(n == 2 && duty_of(d, n, DUTY_CLOSE, LINK_FORWARD) &&
+                duty_of(d, n, DUTY_CLOSE, LINK_REVERSE));
+    n = workflow_duties(&w, &guard, &none, &none, d);
+    assert_non_null(duty_of(d, n, DUTY_CLOSE, LINK_FORWARD));
+    const struct duty *standby = duty_of(d, n, DUTY_OPEN_STANDBY, LINK_REVERSE);
+    assert_true(standby && standby->by_lanes);
+    n = workflow_duties(&w, &attach, &none, &none, d);
+    standby = duty_of(d, n, DUTY_OPEN_STANDBY, LINK_FORWARD);
+    assert_true(standby && standby->by_lanes && duty_of(d, n, DUTY_CLOSE, LINK_REVERSE));
+    w = in_phase(PHASE_GUARDED);
+    n = workflow_duties(&w, &back, &cutover, &cutover, d);
+    standby = duty_of(d, n, DUTY_OPEN_STANDBY, LINK_REVERSE);
+    assert_true(standby && standby->by_lanes); /* its target's keys came by lanes until B */
+    const struct duty *active = duty_of(d, n, DUTY_ACTIVATE, LINK_REVERSE);
+    assert_true(active && active->place.offset == 77);
+    assert_non_null(duty_of(d, n, DUTY_CLOSE, LINK_FORWARD));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_arrow_is_a_move_and_nothing_else_is),
         cmocka_unit_test(test_what_an_operator_may_not_do_is_refused_and_not_ignored),
         cmocka_unit_test(test_duties_follow_from_rows_alone),
+        cmocka_unit_test(test_links_are_there_where_the_capture_is_a_stream),
         cmocka_unit_test(test_an_abort_before_the_last_commit_is_no_duty_any_more),
     };
     return cmocka_run_group_tests_name("workflow", tests, NULL, NULL);
