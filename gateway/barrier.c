@@ -84,7 +84,7 @@ void barrier_tick(struct worker *w) {
 
 /* ---- drain (capture `lane`) ---- */
 void worker_check_drained(struct worker *w) {
-    if (!w->draining || !w->held_said || w->dual == NULL || !dual_is_drained(w->dual)) return;
+    if (!w->draining || !w->held_said || w->dual == NULL || !dual_may_be_released(w->dual)) return;
     w->draining = false;
     dual_drained(w->dual);
     struct report_message message = {

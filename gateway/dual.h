@@ -156,6 +156,8 @@ bool dual_owes_clients(const struct backend *backend);
 bool dual_stands_still(const struct dual *dual);
 /* Both sides are equal, and nothing is under way to either. */
 bool dual_is_drained(const struct dual *dual);
+/* And what other gateways have answered to what blocks here has come (peers_fence()). */
+bool dual_may_be_released(const struct dual *dual);
 /* The lanes have done all that can be done before the process ends (drain.h). */
 bool dual_has_settled(const struct dual *dual);
 /* While it is held: every gateway's commands are answered, so what the witness has not judged by now

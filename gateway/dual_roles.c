@@ -5,6 +5,7 @@
 #include "gateway/client.h"
 #include "gateway/dual_audit.h"
 #include "gateway/dual_witness.h"
+#include "gateway/peers.h"
 
 #include "lib/base/log.h"
 
@@ -55,7 +56,12 @@ bool dual_is_drained(const struct dual *d) {
            dual_witness_may_turn(d->witness);
 }
 
+bool dual_may_be_released(const struct dual *d) {
+    return dual_is_drained(d) && peers_are_fenced(d->peers);
+}
+
 void dual_drain(struct dual *d) {
+    peers_fence(d->peers);
     dual_witness_freeze(d->witness, false);
     dual_witness_owe(d->witness);
 }

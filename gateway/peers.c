@@ -251,6 +251,10 @@ static bool on_message(struct peer *peer, size_t argc, const struct slice *argv)
         on_pinned(peer, id);
         return true;
     }
+    if (argv[0].data[0] == 'F') {
+        if (id == peer->fence) peer->fence = 0;
+        return true;
+    }
     if (argv[0].data[0] == 'C') { /* of an earlier hand-over: it does not count */
         if (id == peer->carried) peer->carried = 0;
         return true;
@@ -308,7 +312,7 @@ static void on_open(void *self) {
 static void forget_connection(struct peer *peer) {
     peer->stream = NULL;
     peer->greeted = false;
-    peer->synced = peer->carried = 0;
+    peer->synced = peer->carried = peer->fence = 0;
     buf_close(&peer->in);
     resp_request_close(&peer->request);
     peer->request = (struct resp_request){0};
@@ -382,11 +386,24 @@ static void update_out(struct peers *p, const struct slot_table *table) {
     }
 }
 
+/* Whether it has all slots that it had. */
+static bool take_slots(struct peer *peer, const struct slot_table *table) {
+    uint64_t owns[LANE_SLOTS / 64] = {0};
+    unsigned self = slot_table_find(table, slice_text(peer->name));
+    bool kept = true;
+    for (unsigned slot = 0; slot < LANE_SLOTS; slot++)
+        if (table->owner[slot] == self) owns[slot / 64] |= UINT64_C(1) << (slot % 64);
+    for (unsigned i = 0; i < LANE_SLOTS / 64; i++) kept = kept && (peer->owns[i] & ~owns[i]) == 0;
+    memcpy(peer->owns, owns, sizeof owns);
+    return kept;
+}
+
 /* What waits for a gateway that has lost the slot meanwhile must not overtake anything. */
 static void update_asks(struct peers *p) {
     LIST_EACH(&p->out, at) {
         struct peer *peer = LIST_OWNER(at, struct peer, link);
-        for (struct list *next, *on = peer->asks.next; on != &peer->asks; on = next) {
+        bool kept = take_slots(peer, peers_table(p));
+        for (struct list *next, *on = peer->asks.next; !kept && on != &peer->asks; on = next) {
             next = on->next;
             struct ask *ask = LIST_OWNER(on, struct ask, link);
             if (!ask->told) give_back(p, ask, ASK_LOST);
@@ -489,7 +506,33 @@ enum err peers_open(struct peers **peers, struct dual *d, struct why *why) {
     return OK;
 }
 
-/* While all gateways hold, what is not answered only waits. */
+static bool has_told(const struct peer *peer) {
+    LIST_EACH(&peer->asks, at)
+    if (LIST_OWNER(at, struct ask, link)->told) return true;
+    return false;
+}
+
+void peers_fence(struct peers *p) {
+    LIST_EACH(&p->out, at) {
+        struct peer *peer = LIST_OWNER(at, struct peer, link);
+        peer->fence = 0;
+        if (!has_told(peer)) continue;
+        struct buf out = {0};
+        peer->fence = ++p->next_id;
+        peers_begin(&out, "FENCE", 1);
+        peers_number(&out, peer->fence);
+        stream_write(peer->stream, buf_slice(&out));
+        buf_close(&out);
+    }
+}
+
+bool peers_are_fenced(const struct peers *p) {
+    LIST_EACH(&p->out, at)
+    if (LIST_OWNER(at, struct peer, link)->fence != 0) return false;
+    return true;
+}
+
+/* While all gateways hold, what is not answered only waits: peers_are_fenced(). */
 void peers_retire(struct peers *p) {
     LIST_EACH(&p->out, at) {
         struct peer *peer = LIST_OWNER(at, struct peer, link);

@@ -64,6 +64,11 @@ void peers_answer(struct peers *peers, struct ask *ask);
 /* A visitor's, of which nothing is under way: the slot is another's now, and it may ask there. */
 void peers_moved(struct peers *peers, struct ask *ask);
 
+/* All gateways hold: what the others have answered to what blocks here was sent before. / Whether it
+ * has come, so that what is not answered now did nothing. */
+void peers_fence(struct peers *peers);
+bool peers_are_fenced(const struct peers *peers);
+
 /* The lanes end (C1). What blocks and waits here or there is asked anew by what the capture is then:
  * visitors are told so, and ours are given back. Whatever else is under way is lost. */
 void peers_retire(struct peers *peers);

@@ -192,6 +192,10 @@ static bool on_message(struct visitor *v, size_t argc, const struct slice *argv)
     if (slice_equal(argv[0], SLICE("CANCEL"))) return on_cancel(v, number);
     if (slice_equal(argv[0], SLICE("UNBLOCK")) && argc == 3)
         return on_unblock(v, number, slice_equal(argv[2], SLICE("1")));
+    if (slice_equal(argv[0], SLICE("FENCE"))) {
+        write_answer(v, 'F', number, NULL);
+        return true;
+    }
     if (slice_equal(argv[0], SLICE("SYNCED"))) {
         holder_synced(&v->peers->holders, v->holder, number);
         peers_look(v->peers);

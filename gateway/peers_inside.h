@@ -16,12 +16,14 @@ struct peer {
     struct peers *peers;
     char name[SLOT_TABLE_NAME_BYTES], address[SLOT_TABLE_PEER_BYTES];
     unsigned bit; /* of far_pin.acked */
+    uint64_t owns[LANE_SLOTS / 64]; /* by the table that we have */
     struct stream *stream;
     bool greeted;
     struct buf in;
     struct resp_request request;
     struct list asks; /* not answered; those that wait for the connection have no `told` */
     uint64_t carried; /* the number of a parcel that it has not acknowledged; 0: none */
+    uint64_t fence;   /* a number that it has not said again; 0: none */
     uint64_t synced;  /* the version that SYNCED named on this connection; 0: it was not said */
     uint64_t redial_at_ms;
 };

@@ -198,6 +198,8 @@ void stats_write_json(struct gateway *gw, struct buf *out) {
         (json_int_t)scripts_missing(gw->scripts), "capture",
         !gw->capture_known ? "undecided" : gw->lanes ? "lane" : "stream");
     mem_free(hist);
+    const char *peer = gw->config->gateway.peer.text;
+    json_object_set_new(object, "peer", json_string(peer != NULL ? peer : ""));
     json_object_set_new(object, "latency", latency_json(gw));
     json_object_set_new(object, "reads", reads_summary(gw->reads));
     char *text = json_dumps(object, JSON_COMPACT);

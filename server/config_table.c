@@ -533,7 +533,6 @@ static const struct config_option options[] = {
     BOOL_OPTION("aof-timestamp-enabled", aof_timestamp_enabled, "no"),
     {.name = "aof-disable-auto-gc",
      .kind = CONFIG_BOOL,
-     .flags = CONFIG_HIDDEN,
      .offset = AT(aof_disable_auto_gc),
      .fallback = "no",
      .apply = persistence_apply_auto_gc},

@@ -85,6 +85,19 @@ static enum err gates_let(const struct core *core, enum capture wanted, struct w
     return err;
 }
 
+/* Lanes of several gateways ask each other. */
+static enum err can_be_reached(const struct core *core, struct why *why) {
+    struct member *first = members_first(core->members, MEMBER_GATEWAY);
+    if (first == NULL || members_next(first) == NULL) return OK;
+    for (struct member *m = first; m != NULL; m = members_next(m)) {
+        const char *peer = json_string_value(json_object_get(member_stats(m), "peer"));
+        if (peer == NULL || peer[0] == '\0')
+            return why_set(why, ERR_STATE, "gateway %s has no gateway.peer, where other gateways could reach it",
+                           member_row(m)->name);
+    }
+    return OK;
+}
+
 static enum err is_attached(const struct core *core, struct why *why) {
     const struct link_report *link = &core->attached;
     const char *primary = side_name(core->workflow.primary);
@@ -105,6 +118,7 @@ static enum err may_begin(struct core *core, enum capture wanted, struct why *wh
     core_judge_gates(core);
     err = gates_let(core, wanted, why);
     if (!err && wanted == CAPTURE_STREAM) err = is_attached(core, why);
+    if (!err && wanted == CAPTURE_LANE) err = can_be_reached(core, why);
     if (err) return err;
     if (wanted == CAPTURE_LANE && !core_syncer(core))
         return why_set(why, ERR_STATE, "no syncer is here");

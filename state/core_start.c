@@ -171,6 +171,7 @@ static void again_written(struct store_job *job) {
         core->audit.last = (struct audit_row){0};
         core->waiver_count = 0;
         core->baseline[0] = '\0';
+        core_lanes_forget_all(core); /* what was level before is not so any more */
         for (struct member *m = members_first(core->members, MEMBER_GATEWAY); m;
              m = members_next(m))
             core_route(core, m);

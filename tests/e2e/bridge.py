@@ -46,7 +46,7 @@ HIDDEN = tuple(word for name in ("PSYNC", "SYNC", "CONFIG", "DEBUG") for word in
 
 class Bridge(Stage):
     def __init__(self, name, target="bundled", max_hold="3s", gateways=1, legacy_options=(), seed=None, capture="stream",
-                 psync="PSYNC", lanes=1, programs=None):
+                 psync="PSYNC", lanes=1, programs=None, peers=None):
         super().__init__(tempfile.mkdtemp(prefix=f"drawbridge-{name}-"))
         self.seed = int(os.environ.get("SEED", seed if seed is not None else random.randrange(1 << 30)))
         self.random = random.Random(self.seed)
@@ -59,6 +59,7 @@ class Bridge(Stage):
         server = f"server:  {{ port: {self.ports['target']}, dir: server }}" if target == "bundled" else ""
         self.write("drawbridge.yaml", CONFIG.format(server=server, max_hold=max_hold, capture=capture, psync=psync, lanes=lanes, **self.ports))
         self.capture = capture
+        self.peers = capture != "stream" if peers is None else peers  # gateways that can reach each other
         for folder in ("legacy-data", "server"):
             os.makedirs(os.path.join(self.folder, folder))
         self.legacy_options = legacy_options
@@ -84,7 +85,7 @@ class Bridge(Stage):
         if self.gateways == 2:
             self.commands["gateway2"] = (PROGRAM, "gateway", "drawbridge.yaml", "--name", "second", "--listen",
                                          f"127.0.0.1:{self.ports['gateway2']}", "--admin", "unix:gateway2.sock")
-            if self.capture != "stream":
+            if self.peers:
                 self.commands["gateway"] += ("--peer", "unix:gateway.peer")
                 self.commands["gateway2"] += ("--peer", "unix:gateway2.peer")
         for role in self.commands:

@@ -13,7 +13,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,9 @@ import time
 import redis
 
 import walk
+
+from ports import free_port
+
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 PROGRAM = os.environ.get("DRAWBRIDGE", os.path.join(os.environ.get("BUILD", os.path.join(TOP, "build")), "drawbridge"))
@@ -35,12 +37,6 @@ syncer:  {{ spool: {{ dir: spool, limit: {limit} }}{copy} }}
 state:   {{ ledger: ledger.db, control: "unix:control.sock", api: "unix:api.sock" }}
 run_dir: .
 """
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Link:

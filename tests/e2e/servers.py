@@ -19,14 +19,11 @@ import time
 
 import redis
 
+from ports import free_port
+
+
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 PROGRAM = os.environ.get("DRAWBRIDGE", os.path.join(os.environ.get("BUILD", os.path.join(TOP, "build")), "drawbridge"))
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_until(what, check, seconds=30):

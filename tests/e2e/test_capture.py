@@ -35,14 +35,15 @@ def guard(b, capture):
 class Queue(threading.Thread):
     """Producer and consumer of a list: BLPOP for ever, each element once and in order."""
 
-    def __init__(self, port, name):
+    def __init__(self, port, name, consumer_port=None, every_s=0.3):
         super().__init__(daemon=True)
         self.port, self.name, self.stopping, self.error, self.got = port, name, False, None, 0
+        self.consumer_port, self.every_s = consumer_port or port, every_s
         self.waiter = threading.Thread(target=self.consume, daemon=True)
 
     def consume(self):
         try:
-            with redis.Redis(port=self.port, socket_timeout=60) as r:
+            with redis.Redis(port=self.consumer_port, socket_timeout=60) as r:
                 while not self.stopping:
                     popped = r.blpop([self.name], timeout=30)
                     assert popped is not None, "nothing within 30 s"
@@ -61,7 +62,7 @@ class Queue(threading.Thread):
                 while not self.stopping:
                     r.rpush(self.name, number)
                     number += 1
-                    time.sleep(0.3)
+                    time.sleep(self.every_s)
                 r.rpush(self.name, "end")
         except Exception as e:  # pylint: disable=broad-except
             self.error = self.error or f"producer: {e!r} after {number}"
@@ -198,7 +199,38 @@ def test_by_link_in_the_guard_phase_from_redis():
     by_link_in_the_guard_phase("redis")
 
 
-SLICE = ("there_and_back_with_redis", "guard_phase_from_the_bundled_server")
+def test_with_two_gateways():
+    """Whoever blocks at one gateway on a key of the other gets each element once, across both changes."""
+    with Bridge("capture-two", target="redis", gateways=2, peers=True) as b:
+        begin(b, 2000)
+        clients = [b.clients(2), b.clients(2, port="gateway2", first=10)]
+        ports = [b.ports["gateway"], b.ports["gateway2"]]
+        queues = [Queue(ports[i % 2], f"queue:{i}", ports[1 - i % 2], 0.02) for i in range(6)]
+        for queue in queues:
+            queue.start()
+        for capture in ("lane", "stream", "lane", "stream"):
+            b.wait_ready()
+            change(b, capture)
+            time.sleep(1)
+        for queue in queues:
+            queue.finish()
+        for some in clients:
+            b.check_clients(some)
+        b.wait_ready()
+        b.check_equal()
+        assert b.verb("ledger", "verify")["ok"]
+        say(b, f"{sum(q.got for q in queues)} elements, no error")
+
+
+def test_gateways_that_cannot_reach_each_other():
+    with Bridge("capture-alone", target="redis", gateways=2) as b:
+        begin(b, 100)
+        refused = b.verb("capture", "lane", "--yes", "--wait", wanted=(3,))
+        assert "has no gateway.peer" in json.dumps(refused), refused
+        assert b.settled()["capture"] == "stream"
+
+
+SLICE = ("cannot_reach", "there_and_back_with_redis", "guard_phase_from_the_bundled_server")
 
 
 def main():

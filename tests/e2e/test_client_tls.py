@@ -3,14 +3,12 @@
 things work, and each wrong one is said in a clear sentence."""
 import os, shutil, socket, subprocess, sys, tempfile, time
 
+from ports import free_port
+
+
 root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 tool = os.path.join(os.environ.get("BUILD", os.path.join(root, "build")), "tests/tools/redis_call")
 failures = []
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 def call(*words):
     run = subprocess.run([tool, *words], capture_output=True, text=True, timeout=60, check=False,

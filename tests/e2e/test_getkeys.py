@@ -6,18 +6,15 @@ fit, do not fit and are no numbers); COMMAND GETKEYSANDFLAGS of the server must 
 """
 import os, random, shutil, socket, subprocess, sys, tempfile, time
 
+from ports import free_port
+
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOOL = os.path.join(os.environ.get("BUILD", os.path.join(ROOT, "build")), "tests/tools/getkeys")
 HIDDEN = {"may_replicate", "protected"}  # Redis 7.0 has these flags but does not show them
 WORDS = ["get", "GET", "store", "STORE", "storedist", "limit", "by", "keys", "KEYS", "auth", "auth2",
          "streams", "STREAMS", "block", "count", "group", "set", "incrby", "overflow", "copy",
          "0", "1", "2", "3", "-1", "2x", "+1", " 2", "02", "999999999999", "", "a", "k{1}", "left", "numkeys"]
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Connection:

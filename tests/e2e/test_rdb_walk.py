@@ -19,6 +19,7 @@ import tempfile
 import time
 
 from resp import encode
+from ports import free_port
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.environ.get("BUILD", os.path.join(TOP, "build"))
@@ -58,9 +59,7 @@ class Client:
 
 class Server:
     def __init__(self, folder, *options):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         self.process = subprocess.Popen(
             ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", folder, "--save", "",
              "--enable-debug-command", "yes", "--loglevel", "warning", "--logfile", os.path.join(folder, "log"), *options])

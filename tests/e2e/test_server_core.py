@@ -4,13 +4,11 @@ import os, random, socket, subprocess, sys, tempfile, time
 
 import redis
 
+from ports import free_port
+
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SERVER = os.environ.get("SERVER", os.path.join(os.environ.get("BUILD", os.path.join(TOP, "build")), "drawbridge"))
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 class Server:
     def __init__(self, *options):

@@ -13,6 +13,8 @@ from resp import encode
 from string_maker import StringMaker
 from stream_maker import StreamMaker, comparable_stream, stream_state
 
+from ports import free_port
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OURS = os.environ.get("DRAWBRIDGE", os.path.join(os.environ.get("BUILD", os.path.join(ROOT, "build")), "drawbridge"))
 THEIRS = os.environ.get("REDIS_SERVER", "redis-server")
@@ -57,9 +59,7 @@ class Wire:
 
 class Server:
     def __init__(self, command):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.dir = tempfile.mkdtemp(prefix="types-")
         self.log = open(os.path.join(self.dir, "log"), "wb")
         self.process = subprocess.Popen(
