@@ -398,17 +398,29 @@ static bool take_slots(struct peer *peer, const struct slot_table *table) {
     return kept;
 }
 
-/* What waits for a gateway that has lost the slot meanwhile must not overtake anything. */
+/* What waits for a gateway that has lost slots meanwhile must not overtake anything: only what blocks, for
+ * its client has nothing else under way, goes where it belongs now. */
 static void update_asks(struct peers *p) {
+    struct list again;
+    list_init(&again);
     LIST_EACH(&p->out, at) {
         struct peer *peer = LIST_OWNER(at, struct peer, link);
         bool kept = take_slots(peer, peers_table(p));
         for (struct list *next, *on = peer->asks.next; !kept && on != &peer->asks; on = next) {
             next = on->next;
-            struct ask *ask = LIST_OWNER(on, struct ask, link);
-            if (!ask->told) give_back(p, ask, ASK_LOST);
+            if (LIST_OWNER(on, struct ask, link)->told) continue;
+            list_remove(on);
+            list_push(&again, on);
         }
         say_synced(peer);
+    }
+    for (struct list *link; (link = list_pop(&again)) != NULL;) {
+        struct ask *ask = LIST_OWNER(link, struct ask, link);
+        ask->end = ASK_LOST;
+        if (ask->kind == ASK_DO && ask->block_count == 0 && buf_size(&ask->request) > 0)
+            dual_ask_moved(p->dual, ask, peers_table(p)->version);
+        else
+            ask_give_back(p->dual->worker, ask);
     }
 }
 
