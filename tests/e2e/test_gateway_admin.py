@@ -25,7 +25,7 @@ big_copies_total big_copies_given_up_total owned_slots forwarded_total pins_else
 witness_names_total witness_explained_total witness_dirtied_total witness_gaps_total witness_everything_total witness_fences_total
 journal_bytes journal_limit_bytes journal_records journal_moved_total journal_spilled_slots""".split()
 STATS = """clients ops_total ops_per_s bytes_in bytes_out errors_total p50_us p99_us p999_us max_us held pinned epoch primary backend_up unknown_commands
-scripts scripts_missing latency reads capture""".split()
+scripts scripts_missing latency reads capture peer""".split()
 SLOTS = """lane slots primary_up follower_up unanswered queue_items queue_bytes unconfirmed buried dirty_keys pinned_keys failed_keys dirty_slots
 dirty_ranges""".split()
 READS = """policy share after_ms canary_answered canary_returned shadow_same shadow_different shadow_late shadow_undecided shadow_skipped commands
