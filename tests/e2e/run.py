@@ -22,6 +22,11 @@ def run(name):
         return name, False, f"{late.stdout}\nno end after 20 minutes", time.time() - began
 
 
+def last_line(printed):
+    """What it ended with: of a Python program that failed, the error."""
+    return (printed.strip().splitlines() or ["it printed nothing"])[-1][:300]
+
+
 def main():
     wanted = sys.argv[1:]
     files = sorted(f for f in os.listdir(here) if f.startswith("test_") and f.endswith(".py"))
@@ -32,7 +37,7 @@ def main():
         for name, good, printed, seconds in pool.map(run, files):
             passed += good
             if not good:
-                print(f"FAILED: tests/e2e/{name}\n{printed[-6000:]}")
+                print(f"FAILED: tests/e2e/{name}: {last_line(printed)}\n{printed[-6000:]}")
             print(f"  {name}: {'passed' if good else 'FAILED'} in {seconds:.1f} s", flush=True)
     print(f"{passed} passed, {len(files) - passed} failed")
     return 1 if passed < len(files) else 0

@@ -277,7 +277,8 @@ def test_a_redis_as_target_and_flushes_in_their_place():
         cuts(gateway, 1, 4)
         flushes(gateway)
         cuts(gateway, 0, 3)
-        assert any(w.broken for w in writers)
+        wait_until("the link to legacy broke while a client's command was on its way",
+                   lambda: any(w.broken for w in writers) or cuts(gateway, 0, 1), 120)
         calm(gateway)
         cuts(gateway, 1, 2)
 
