@@ -78,7 +78,7 @@ static void test_numbers_are_written_as_redis_does(void **state) {
     check_text(text, number_write_int(text, 1234567), "1234567");
     check_text(text, number_write_double(text, 3), "3");
     check_text(text, number_write_double(text, 0.1), "0.10000000000000001");
-    check_text(text, number_write_double(text, -INFINITY), "-inf");
+    check_text(text, number_write_double(text, -(double)INFINITY), "-inf");
     check_text(text, number_write_human(text, 5.0e3L), "5000");
     check_text(text, number_write_human(text, 10.5L), "10.5");
     check_text(text, number_write_human(text, -0.0L), "0");
