@@ -131,7 +131,7 @@ static void on_loaded(struct req *req, struct backend *b, struct slice reply) {
 
 /* Loop 0 loads the scripts into the other side; PREPARED waits for the last answer. */
 static void load_scripts(struct worker *w, struct backend *b) {
-    if (w->number != 0 || b->dedicated || b->proto != 2) return;
+    if (w->number != 0 || b->side != w->prepare_side || b->dedicated || b->proto != 2) return;
     struct buf out = {0};
     size_t count = scripts_write_loads(w->gw->scripts, &out);
     backend_write(b, buf_slice(&out));
@@ -164,6 +164,16 @@ static void announce_tick(struct worker *w) {
     worker_prepared_one(w);
 }
 
+/* What blocks is ended over another connection (blocked_end()), and in a hold none is opened any more. A
+ * loop whose clients do nothing but wait has none. */
+static void prepare_unblocking(struct worker *w) {
+    if (w->lanes || dispatch_shared(w, w->side, 2, 0) != NULL) return;
+    struct backend *b = w->shared[w->side][0][0];
+    if (b == NULL || b->prepared) return; /* it cannot be reached now */
+    b->prepared = true;
+    w->prepare_left++;
+}
+
 /* Connections of every protocol that is in use, the scripts, the subscriptions. */
 void barrier_prepare(struct worker *w, enum side side) {
     w->prepare_side = side;
@@ -172,6 +182,7 @@ void barrier_prepare(struct worker *w, enum side side) {
     w->prepare_left = 1; /* this function itself */
     w->announced_ms = 0;
     w->retry_at_ms[side] = 0;
+    prepare_unblocking(w);
     for (unsigned proto = 2; proto <= 3 && side != w->side; proto++) {
         bool used = proto == 2;
         for (unsigned i = 0; i < SHARED; i++) used |= w->shared[w->side][proto - 2][i] != NULL;

@@ -23,7 +23,8 @@ import time
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(TOP, "deploy", "demo"))
-from stage import PROGRAM, Clients, Stage, free_port, wait_for_redis  # noqa: E402
+from ports import free_port  # noqa: E402
+from stage import PROGRAM, Clients, Stage, wait_for_redis  # noqa: E402
 import walk  # noqa: E402
 
 CONFIG = """\

@@ -12,7 +12,8 @@ import redis
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(TOP, "deploy", "demo"))
-from stage import PROGRAM, Stage, free_port, wait_for_redis  # noqa: E402
+from ports import free_port  # noqa: E402
+from stage import PROGRAM, Stage, wait_for_redis  # noqa: E402
 from fakes import Gateway, Syncer, Wire  # noqa: E402
 
 CONFIG = """\

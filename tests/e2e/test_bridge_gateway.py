@@ -6,7 +6,8 @@ import time
 
 import redis
 from bridge import Bridge
-from stage import free_port, wait_for_redis
+from ports import free_port
+from stage import wait_for_redis
 
 
 def killed(b):

@@ -13,7 +13,8 @@ import time
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(TOP, "deploy", "demo"))
 import redis  # noqa: E402
-from stage import PROGRAM, Stage, free_port, wait_for_redis  # noqa: E402
+from ports import free_port  # noqa: E402
+from stage import PROGRAM, Stage, wait_for_redis  # noqa: E402
 
 GOOD = """\
 migration: test
