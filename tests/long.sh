@@ -30,7 +30,7 @@ part() {
 # slow: one after the other. What was freed is kept in quarantine, and tests of how much memory something takes see it.
 sanitized() {
     BUILD=$PWD/build/san-address DRAWBRIDGE=$PWD/build/san-address/drawbridge SERVER=$PWD/build/san-address/drawbridge \
-        ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 E2E_JOBS=1 /usr/bin/python3 tests/e2e/run.py "$@"
+        ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 E2E_JOBS=1 RANDOM_SEEDS=1 /usr/bin/python3 tests/e2e/run.py "$@"
 }
 
 part "build" make -s -j"$(nproc)" all tools

@@ -1,6 +1,7 @@
 """stage.py -- what the demo stands on: processes with logs, the command line, the live clients."""
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,10 +12,21 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = os.environ.get("DRAWBRIDGE", os.path.join(os.environ.get("BUILD", os.path.join(TOP, "build")), "drawbridge"))
 
 
+given = set()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Not one of those that the kernel gives to connections (32768 on): it would be somebody's before it is used."""
+    while True:
+        port = random.randrange(11000, 21000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in given:
+            given.add(port)
+            return port
 
 
 class Stage:
@@ -61,7 +73,7 @@ class Stage:
         return json.loads(run.stdout) if run.stdout.strip() else {}
 
 
-def wait_for_redis(port, timeout_s=20):
+def wait_for_redis(port, timeout_s=60):
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         try:

@@ -25,6 +25,7 @@ TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(TOP, "deploy", "demo"))
 from ports import free_port  # noqa: E402
 from stage import PROGRAM, Clients, Stage, wait_for_redis  # noqa: E402
+import seeds  # noqa: E402
 import walk  # noqa: E402
 
 CONFIG = """\
@@ -49,7 +50,7 @@ class Bridge(Stage):
     def __init__(self, name, target="bundled", max_hold="3s", gateways=1, legacy_options=(), seed=None, capture="stream",
                  psync="PSYNC", lanes=1, programs=None, peers=None):
         super().__init__(tempfile.mkdtemp(prefix=f"drawbridge-{name}-"))
-        self.seed = int(os.environ.get("SEED", seed if seed is not None else random.randrange(1 << 30)))
+        self.seed = seeds.seed() if seed is None else int(os.environ.get("SEED", seed))
         self.random = random.Random(self.seed)
         print(f"{name}: SEED={self.seed} folder {self.folder}", flush=True)
         self.kind = target
@@ -94,7 +95,7 @@ class Bridge(Stage):
         wait_for_redis(self.ports["gateway"])
         if self.gateways == 2:
             wait_for_redis(self.ports["gateway2"])
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not os.path.exists(os.path.join(self.folder, "api.sock")):  # verbs can be said
             assert time.monotonic() < until, "state does not come"
             time.sleep(0.02)
@@ -115,7 +116,7 @@ class Bridge(Stage):
         if old:
             self.write(f"{role}.{int(time.time() * 1000)}.log", old)
         if role in ("legacy", "target"):
-            wait_for_redis(self.ports[role], 300 if old else 20)  # it may have much to load
+            wait_for_redis(self.ports[role], 300 if old else 60)  # it may have much to load
 
     def kill(self, role):
         """kill -9, and wait until it is gone."""

@@ -52,11 +52,11 @@ class FakeState:
                 if self.member is conn:
                     self.member = None
 
-    def wait_member(self, joined=1, timeout_s=20):
+    def wait_member(self, joined=1, timeout_s=60):
         with self.lock:
             assert self.lock.wait_for(lambda: self.member and self.joined >= joined, timeout_s), "the syncer did not join"
 
-    def order(self, *words, timeout_s=5):
+    def order(self, *words, timeout_s=30):
         with self.lock:
             before = len(self.answers)
             self.member.sendall(resp.encode(*words))

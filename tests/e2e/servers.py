@@ -20,6 +20,7 @@ import time
 import redis
 
 from ports import free_port
+from seeds import seed
 
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -44,7 +45,7 @@ class Folder:
     def __init__(self, name):
         self.path = tempfile.mkdtemp(prefix=f"drawbridge-{name}-")
         self.servers = []
-        self.seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
+        self.seed = seed()
         print(f"{name}: SEED={self.seed} folder {self.path}", flush=True)
 
     def __enter__(self):

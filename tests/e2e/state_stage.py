@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(TOP, "deploy", "demo"))
 from ports import free_port  # noqa: E402
 from stage import PROGRAM, Stage, wait_for_redis  # noqa: E402
 from fakes import Gateway, Syncer, Wire  # noqa: E402
+from seeds import seed  # noqa: E402
 
 CONFIG = """\
 migration: test
@@ -32,7 +33,7 @@ cutover: {{ max_hold: {max_hold}, max_blackout: 20s }}
 class StateStage(Stage):
     def __init__(self, name, gateways=2, max_hold="2s"):
         super().__init__(tempfile.mkdtemp(prefix=f"drawbridge-{name}-"))
-        self.seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
+        self.seed = seed()
         self.random = random.Random(self.seed)
         print(f"{name}: SEED={self.seed} folder {self.folder}", flush=True)
         self.ports = {side: free_port() for side in ("legacy", "target")}

@@ -15,6 +15,7 @@ import os, random, subprocess, sys, time
 
 from effect_maker import EffectMaker, LIBRARY, warm_up
 from resp import encode
+import seeds
 from servers import TOP
 from test_types_differential import OURS, Server, THEIRS
 from walk import differences, walk
@@ -383,7 +384,7 @@ def run(seed, wanted, a, b):
 
 def main():
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
-    seed = int(os.environ.get("SEED") or random.randrange(1 << 32))
+    seed = seeds.seed()
     pairs = [sys.argv[2:4]] if len(sys.argv) > 3 else [("redis", "redis"), ("redis", "ours"), ("ours", "redis")]
     for a, b in pairs:
         run(seed, wanted, a, b)

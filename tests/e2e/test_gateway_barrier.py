@@ -13,7 +13,7 @@ import time
 
 import redis
 
-from gwtest import PROGRAM, Bench, Error, Push, Raw, check, wait_for
+from gwtest import PROGRAM, Bench, Error, Push, Raw, check, free_port, wait_for
 
 
 class Member:
@@ -101,10 +101,7 @@ class Two(Bench):
 
     def __init__(self):
         super().__init__(target=True, cutover="cutover: { max_blackout: 1s }")
-        self.second = socket.socket()
-        self.second.bind(("127.0.0.1", 0))
-        self.port2 = self.second.getsockname()[1]
-        self.second.close()
+        self.port2 = free_port()
 
     def start_gateway(self):
         path = os.path.join(self.folder, "drawbridge.yaml")

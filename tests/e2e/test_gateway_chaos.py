@@ -3,7 +3,6 @@
 
 Random, from a printed seed. In the end it serves, knows of no client that is gone, and ends in order.
 """
-import os
 import random
 import socket
 import sys
@@ -11,6 +10,7 @@ import time
 
 from gwtest import Bench, check, wait_for
 from resp import encode
+import seeds
 
 WORDS = """SET GET k MULTI EXEC DISCARD WATCH SELECT 3 0 99 SUBSCRIBE PSUBSCRIBE ch HELLO 2 RESET PING CLIENT REPLY OFF ON SKIP LIST
 ID KILL TRACKING BLPOP q 0.05 RPUSH EVAL EVALSHA SCRIPT LOAD KEYS * SCAN DBSIZE MONITOR WAIT INFO AUTH XREAD BLOCK 10 STREAMS s $
@@ -68,7 +68,7 @@ def disturb(b, rng, side):
 
 
 def main():
-    seed = int(os.environ.get("SEED", "0")) or random.randrange(1 << 32)
+    seed = seeds.seed()
     print(f"SEED={seed}")
     rng = random.Random(seed)
     with Bench(target=True, cutover="cutover: { max_blackout: 1s }") as b:

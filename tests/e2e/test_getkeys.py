@@ -7,6 +7,7 @@ fit, do not fit and are no numbers); COMMAND GETKEYSANDFLAGS of the server must 
 import os, random, shutil, socket, subprocess, sys, tempfile, time
 
 from ports import free_port
+import seeds
 
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -121,7 +122,7 @@ def ours_of(line, args):
 
 
 def check_keys(redis, rows):
-    seed = int(os.environ.get("SEED", "0")) or random.randrange(1 << 32)
+    seed = seeds.seed()
     print("SEED=%d" % seed)
     rng = random.Random(seed)
     requests = [args for row in rows for args in shapes(rng, row[0], row[1])

@@ -13,6 +13,7 @@ import tempfile
 import time
 
 from gwtest import PROGRAM, Bench, check, free_port, wait_for
+import seeds
 
 SECRET = "open sesame 77"
 MORE_MEMORY_BYTES = 96 << 20
@@ -285,7 +286,7 @@ def bundled(rng, password):
 
 
 def main():
-    seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
+    seed = seeds.seed()
     print(f"SEED={seed}", flush=True)
     rng = random.Random(seed)
     wanted = sys.argv[1:]
