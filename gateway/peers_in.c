@@ -269,21 +269,9 @@ void visitor_close(struct visitor *v) {
     mem_free(v);
 }
 
-static void ignore_bytes(void *self, struct slice bytes) {
-    (void)self;
-    (void)bytes;
-}
-static void ignore_closed(void *self, enum err err, const struct why *why) {
-    (void)self;
-    (void)err;
-    (void)why;
-}
-static const struct stream_events nobody = {.on_bytes = ignore_bytes, .on_closed = ignore_closed};
-
 /* What was written to it is sent. */
 void visitor_leave(struct visitor *v) {
-    stream_set_owner(v->stream, &nobody, NULL);
-    stream_close(v->stream);
+    stream_leave(v->stream);
     v->stream = NULL;
     visitor_close(v);
 }

@@ -177,17 +177,6 @@ static void on_timer(void *self) {
 }
 
 /* The owner of a stream that is only told why it is not served. */
-static void ignore_bytes(void *self, struct slice bytes) {
-    (void)self;
-    (void)bytes;
-}
-static void ignore_closed(void *self, enum err err, const struct why *why) {
-    (void)self;
-    (void)err;
-    (void)why;
-}
-static const struct stream_events nobody = {.on_bytes = ignore_bytes, .on_closed = ignore_closed};
-
 static void on_stream(void *self, struct stream *stream) {
     struct worker *w = self;
     worker_begin(w);
@@ -197,8 +186,7 @@ static void on_stream(void *self, struct stream *stream) {
         atomic_fetch_sub(&w->gw->client_count, 1);
         counter_add(&w->counters.rejected, 1);
         stream_write(stream, SLICE("-ERR max number of clients reached\r\n"));
-        stream_set_owner(stream, &nobody, NULL);
-        stream_close(stream);
+        stream_leave(stream);
         return;
     }
     counter_add(&w->counters.clients, 1);

@@ -195,14 +195,11 @@ static void print_barrier(const struct cli *cli, const json_t *status) {
     }
 }
 
-int cli_barrier(struct cli *cli) {
+/* POST BODY (which is taken) to PATH and, with --wait, wait for the barrier's end, which PRINT tells. */
+static int barrier_asked(struct cli *cli, const char *path, json_t *body, const char *what,
+                         void (*print)(const struct cli *cli, const json_t *status)) {
     json_t *answer, *status;
-    char path[32], question[160];
-    snprintf(path, sizeof path, "/v1/%s", cli->verb);
-    snprintf(question, sizeof question, "%s: hold all clients for a moment and %s?", cli->verb,
-             cli->rehearse ? "rehearse the change of primary side" : "change the primary side");
-    if (!cli->dry_run && !cli_confirm(cli, question)) return EXIT_FAILED;
-    int code = post(cli, path, body_of(cli), &answer);
+    int code = post(cli, path, body, &answer);
     if (cli->dry_run && json_object_get(answer, "steps")) {
         print_plan(cli, answer);
     } else if (code) {
@@ -211,15 +208,24 @@ int cli_barrier(struct cli *cli) {
         if (cli->json)
             cli_print_json(answer);
         else
-            printf("%s begins; `drawbridge status` shows how it ended\n", cli->verb);
+            printf("%s begins; `drawbridge status` shows how it ended\n", what);
     } else {
         struct barrier_wait wait = {json_number(answer, "after_barrier")};
         code = wait_status(cli, judge_barrier, &wait, &status);
-        if (code == EXIT_DONE || code == EXIT_RESTORED) print_barrier(cli, status);
+        if (code == EXIT_DONE || code == EXIT_RESTORED) print(cli, status);
         json_decref(status);
     }
     json_decref(answer);
     return code;
+}
+
+int cli_barrier(struct cli *cli) {
+    char path[32], question[160];
+    snprintf(path, sizeof path, "/v1/%s", cli->verb);
+    snprintf(question, sizeof question, "%s: hold all clients for a moment and %s?", cli->verb,
+             cli->rehearse ? "rehearse the change of primary side" : "change the primary side");
+    if (!cli->dry_run && !cli_confirm(cli, question)) return EXIT_FAILED;
+    return barrier_asked(cli, path, body_of(cli), cli->verb, print_barrier);
 }
 
 static void print_capture(const struct cli *cli, const json_t *status) {
@@ -233,7 +239,7 @@ static void print_capture(const struct cli *cli, const json_t *status) {
 }
 
 int cli_capture(struct cli *cli) {
-    json_t *answer, *status, *body;
+    char what[32];
     bool known = strcmp(cli->sub, "stream") == 0 || strcmp(cli->sub, "lane") == 0;
     if (!known || cli->word_count > 0) {
         fprintf(stderr, "drawbridge capture stream|lane [--dry-run] [--max-hold 500ms]\n");
@@ -243,26 +249,10 @@ int cli_capture(struct cli *cli) {
         !cli_confirm(cli, "capture: hold all clients for a moment and change how their writes are "
                           "carried over?"))
         return EXIT_FAILED;
-    body = body_of(cli);
+    json_t *body = body_of(cli);
     json_object_set_new(body, "capture", json_string(cli->sub));
-    int code = post(cli, "/v1/capture", body, &answer);
-    if (cli->dry_run && json_object_get(answer, "steps")) {
-        print_plan(cli, answer);
-    } else if (code) {
-        cli_print_error(cli, answer);
-    } else if (!cli->wait) {
-        if (cli->json)
-            cli_print_json(answer);
-        else
-            printf("capture %s begins; `drawbridge status` shows how it ended\n", cli->sub);
-    } else {
-        struct barrier_wait wait = {json_number(answer, "after_barrier")};
-        code = wait_status(cli, judge_barrier, &wait, &status);
-        if (code == EXIT_DONE || code == EXIT_RESTORED) print_capture(cli, status);
-        json_decref(status);
-    }
-    json_decref(answer);
-    return code;
+    snprintf(what, sizeof what, "capture %s", cli->sub);
+    return barrier_asked(cli, "/v1/capture", body, what, print_capture);
 }
 
 /* ---- complete, abort, pause, resume, throttle ---- */

@@ -393,6 +393,11 @@ void stream_abort(struct stream *stream) {
     stream_end(stream, OK, NULL);
 }
 
+void stream_leave(struct stream *stream) {
+    stream->events = NULL;
+    stream_close(stream);
+}
+
 void stream_drop(struct stream *stream) {
     stream->events = NULL;
     stream_end(stream, OK, NULL);

@@ -101,6 +101,8 @@ bool stream_is_open(const struct stream *stream); /* after on_open and before an
 /* Send what is queued, then end. Reading stops at once. Of a stream that is not open yet it is
  * stream_abort(). */
 void stream_close(struct stream *stream);
+/* stream_close() by an owner that goes away: on_closed does not come. */
+void stream_leave(struct stream *stream);
 /* End without sending. Twice is fine, after stream_close() too. */
 void stream_abort(struct stream *stream);
 /* stream_abort() without on_closed: SELF is not touched any more. For owners that go away. */

@@ -502,6 +502,26 @@ static void test_a_dropped_stream_calls_nobody(void **state) {
     listener_close(echo.listener);
 }
 
+static void test_a_stream_that_is_left_sends_its_rest_and_calls_nobody(void **state) {
+    (void)state;
+    int pair[2];
+    char got[8];
+    ssize_t size;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    struct client client = {0};
+    struct stream *stream = stream_adopt(loop, pair[0], NULL, NULL, &client_events, &client);
+    stream_write(stream, SLICE("rest"));
+    stream_leave(stream);
+    assert_int_equal(write(pair[1], "more", 4), 4);
+    while ((size = read(pair[1], got, sizeof got)) < 0) loop_turn(loop, true);
+    assert_int_equal(size, 4);
+    assert_memory_equal(got, "rest", 4);
+    close(pair[1]);
+    for (int i = 0; i < 20; i++) loop_turn(loop, false);
+    assert_int_equal(client.closed, 0);
+    assert_int_equal(buf_size(&client.received), 0);
+}
+
 static void test_writes_of_one_turn_leave_in_one_call(void **state) {
     (void)state;
     int pair[2];
@@ -672,6 +692,7 @@ int main(void) {
         cmocka_unit_test(test_a_peer_that_does_not_read_meets_the_wall),
         cmocka_unit_test(test_a_graceful_close_gives_up_after_its_time),
         cmocka_unit_test(test_a_dropped_stream_calls_nobody),
+        cmocka_unit_test(test_a_stream_that_is_left_sends_its_rest_and_calls_nobody),
         cmocka_unit_test(test_writes_of_one_turn_leave_in_one_call),
         cmocka_unit_test(test_a_half_closed_peer_gets_its_late_answer),
         cmocka_unit_test(test_accepting_rests_when_descriptors_run_out),
