@@ -44,7 +44,7 @@ class Stage:
         self.running.append((name, process))
         return process
 
-    def end(self, process, timeout_s=20):
+    def end(self, process, timeout_s=60):
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         try:
@@ -64,7 +64,7 @@ class Stage:
         except OSError:
             return ""
 
-    def verb(self, *words, wanted=(0,), timeout_s=120):
+    def verb(self, *words, wanted=(0,), timeout_s=300):
         """Run a verb of the command line with JSON output; return what it says. Other exit codes end the demo."""
         run = subprocess.run([PROGRAM, *words, "--output", "json"], cwd=self.folder, env=self.env, text=True,
                              capture_output=True, timeout=timeout_s, check=False)
@@ -73,7 +73,7 @@ class Stage:
         return json.loads(run.stdout) if run.stdout.strip() else {}
 
 
-def wait_for_redis(port, timeout_s=60):
+def wait_for_redis(port, timeout_s=120):
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         try:

@@ -95,7 +95,7 @@ class Bridge(Stage):
         wait_for_redis(self.ports["gateway"])
         if self.gateways == 2:
             wait_for_redis(self.ports["gateway2"])
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while not os.path.exists(os.path.join(self.folder, "api.sock")):  # verbs can be said
             assert time.monotonic() < until, "state does not come"
             time.sleep(0.02)
@@ -116,7 +116,7 @@ class Bridge(Stage):
         if old:
             self.write(f"{role}.{int(time.time() * 1000)}.log", old)
         if role in ("legacy", "target"):
-            wait_for_redis(self.ports[role], 300 if old else 60)  # it may have much to load
+            wait_for_redis(self.ports[role], 300 if old else 120)  # it may have much to load
 
     def kill(self, role):
         """kill -9, and wait until it is gone."""
@@ -125,7 +125,7 @@ class Bridge(Stage):
             process.send_signal(signal.SIGKILL)
         process.wait()
 
-    def settled(self, timeout_s=60):
+    def settled(self, timeout_s=180):
         """Wait until no barrier runs and every gate that matters is open; the status then."""
         until = time.monotonic() + timeout_s
         status = {}
@@ -176,7 +176,7 @@ class Bridge(Stage):
     def status(self):
         return self.verb("status", wanted=(0, 1, 3, 5))
 
-    def wait_phase(self, *phases, timeout_s=60, audit=False):
+    def wait_phase(self, *phases, timeout_s=180, audit=False):
         """Wait for one of PHASES; with AUDIT, run one audit as soon as the link follows."""
         until = time.monotonic() + timeout_s
         status, asked = {}, 0.0
@@ -194,7 +194,7 @@ class Bridge(Stage):
             time.sleep(0.1)
         raise AssertionError(f"not in phase {phases} after {timeout_s} s: " + json.dumps(status)[:3000])
 
-    def wait_ready(self, timeout_s=90):
+    def wait_ready(self, timeout_s=180):
         """Level, with every gate open: what a person waits for before a cutover."""
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
@@ -204,7 +204,7 @@ class Bridge(Stage):
             time.sleep(0.1)
         raise AssertionError("gates stay closed: " + json.dumps(status.get("gates"))[:3000])
 
-    def wait_gates(self, timeout_s=30):
+    def wait_gates(self, timeout_s=180):
         """Every gate is known and open again, in whatever phase."""
         until = time.monotonic() + timeout_s
         status = {}
@@ -230,7 +230,7 @@ class Bridge(Stage):
         assert total["commands"] > 0
         return total
 
-    def wait_lanes(self, timeout_s=30):
+    def wait_lanes(self, timeout_s=180):
         """Capture lane: wait until everything is copied and confirmed."""
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:

@@ -52,11 +52,11 @@ class FakeState:
                 if self.member is conn:
                     self.member = None
 
-    def wait_member(self, joined=1, timeout_s=60):
+    def wait_member(self, joined=1, timeout_s=120):
         with self.lock:
             assert self.lock.wait_for(lambda: self.member and self.joined >= joined, timeout_s), "the syncer did not join"
 
-    def order(self, *words, timeout_s=30):
+    def order(self, *words, timeout_s=60):
         with self.lock:
             before = len(self.answers)
             self.member.sendall(resp.encode(*words))
@@ -70,7 +70,7 @@ class FakeState:
         with self.lock:
             self.reports.clear()
 
-    def wait_report(self, name, subject, test=lambda j: True, timeout_s=30):
+    def wait_report(self, name, subject, test=lambda j: True, timeout_s=180):
         def find():
             return [j for n, s, j in self.reports if n == name and s == str(subject) and test(j)]
         with self.lock:

@@ -23,7 +23,7 @@ BUILD = os.environ.get("BUILD", os.path.join(TOP, "build"))
 PROGRAM = os.path.join(BUILD, "drawbridge")
 
 
-def wait_for(what, condition, timeout_s=30.0):
+def wait_for(what, condition, timeout_s=120.0):
     until = time.monotonic() + timeout_s
     while True:
         try:
@@ -48,7 +48,7 @@ class Push(list):
 class Raw:
     """One connection that speaks RESP2 or RESP3."""
 
-    def __init__(self, port, timeout_s=30):
+    def __init__(self, port, timeout_s=60):
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self.file = self.sock.makefile("rb")
 

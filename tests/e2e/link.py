@@ -88,7 +88,7 @@ class Link:
             self.run(side, "redis-server", "--port", str(self.ports[side]), "--dir", os.path.join(self.folder, side), "--save", "",
                      "--repl-diskless-sync-delay", "0", "--repl-backlog-size", "64mb", "--enable-debug-command", "yes",
                      *self.options[side])
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while True:
             try:
                 if self.client(side).ping():
@@ -99,7 +99,7 @@ class Link:
                 time.sleep(0.05)
 
     def client(self, side, db=0):
-        return redis.Redis(port=self.ports[side], db=db, socket_timeout=30)
+        return redis.Redis(port=self.ports[side], db=db, socket_timeout=120)
 
     def start(self, *options):
         self.run("syncer", PROGRAM, "syncer", "drawbridge.yaml", "--standalone", *options)
@@ -114,7 +114,7 @@ class Link:
         with open(os.path.join(self.folder, "syncer.log"), encoding="utf-8") as log:
             return log.read()
 
-    def wait_log(self, pattern, timeout_s=30, count=1):
+    def wait_log(self, pattern, timeout_s=180, count=1):
         until = time.monotonic() + timeout_s
         while len(re.findall(pattern, self.log())) < count:
             assert time.monotonic() < until, f"not in the log after {timeout_s} s: {pattern}"
@@ -129,7 +129,7 @@ class Link:
         words = text.decode().split()
         return words[2], int(words[4].split(".")[0])
 
-    def wait_level(self, timeout_s=60):
+    def wait_level(self, timeout_s=180):
         """Write a last key at the source and wait until it is at the target: what came before is there, too.
 
         Twice: the first may have come with an RDB, which has no order; the second is then behind that RDB in the stream."""
@@ -141,7 +141,7 @@ class Link:
                 assert time.monotonic() < until, f"the target is not level after {timeout_s} s"
                 time.sleep(0.02)
 
-    def wait_clean(self, timeout_s=60):
+    def wait_clean(self, timeout_s=180):
         """Level, and no dirty key left, as the syncer says each second."""
         self.wait_level(timeout_s)
         seen = len(re.findall("link.progress", self.log()))

@@ -79,14 +79,14 @@ class StateStage(Stage):
 
     def run(self, *words):
         """Exit code, standard output, standard error."""
-        done = subprocess.run([PROGRAM, *words], cwd=self.folder, env=self.env, text=True, capture_output=True, timeout=60, check=False)
+        done = subprocess.run([PROGRAM, *words], cwd=self.folder, env=self.env, text=True, capture_output=True, timeout=180, check=False)
         return done.returncode, done.stdout, done.stderr
 
     def status(self):
         code, out, _ = self.run("status", "--output", "json")
         return json.loads(out) if code == 0 else None
 
-    def wait(self, condition, what, timeout_s=20):
+    def wait(self, condition, what, timeout_s=120):
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
             found = condition()
@@ -95,7 +95,7 @@ class StateStage(Stage):
             time.sleep(0.05)
         raise AssertionError(f"{what} (after {timeout_s} s): {json.dumps(self.status())[:3000]}")
 
-    def wait_phase(self, *phases, timeout_s=20):
+    def wait_phase(self, *phases, timeout_s=120):
         return self.wait(lambda: (s := self.status()) and s["phase"] in phases and s, f"not in phase {phases}", timeout_s)
 
     def to_level(self):

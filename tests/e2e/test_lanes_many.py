@@ -31,7 +31,7 @@ class Gate:
             return json.loads(admin.execute_command("GATEWAY", "LANES"))
 
 
-def wait(what, condition, timeout_s=60):
+def wait(what, condition, timeout_s=180):
     until = time.monotonic() + timeout_s
     while True:
         try:
