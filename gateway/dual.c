@@ -483,8 +483,6 @@ static void raise_to(uint64_t *figure, uint64_t value) {
     if (value > *figure) *figure = value;
 }
 
-_Static_assert(DUAL_FIGURES <= WORKER_LANE_FIGURES, "worker.h has no room for the figures");
-
 static void show_figures(struct dual *d) {
     uint64_t f[DUAL_FIGURES] = {0};
     bool level = lanes_are_level(&d->lanes) && (d->worker->held ? dual_witness_may_turn(d->witness) : dual_witness_is_proved(d->witness));
@@ -539,11 +537,7 @@ static void show_figures(struct dual *d) {
     for (unsigned side = 0; side < SIDES; side++)
         if (d->worker->shards[side] != NULL)
             f[DUAL_REDIRECTED] += shards_redirected(d->worker->shards[side]);
-    /* Whoever reads that all is well reads figures that are at least as new (lanes_write_report). */
-    for (unsigned i = DUAL_FIGURES; i-- > 0;) {
-        if (i == DUAL_FOLLOWER_UP) atomic_thread_fence(memory_order_release);
-        counter_set(&d->worker->counters.lanes[i], f[i]);
-    }
+    dual_put_figures(d->worker, f);
 }
 
 enum err dual_open(struct dual **dual, struct worker *w, struct why *why) {
@@ -644,11 +638,12 @@ void dual_write_json(struct gateway *gw, struct buf *out) {
 #define DUAL_NAME(name, text) text,
     static const char *const names[DUAL_FIGURES] = {DUAL_FIGURE_LIST(DUAL_NAME)};
 #undef DUAL_NAME
-    for (unsigned i = 0; i < DUAL_FIGURES; i++) {
-        uint64_t sum = 0;
-        for (unsigned n = 0; n < gw->loops; n++)
-            sum += counter_get(&gw->workers[n]->counters.lanes[i]);
-        buf_printf(out, "%s\"%s\":%" PRIu64, i ? "," : "{", names[i], sum);
+    uint64_t sums[DUAL_FIGURES] = {0}, figures[DUAL_FIGURES];
+    for (unsigned n = 0; n < gw->loops; n++) {
+        dual_read_figures(gw->workers[n], figures);
+        for (unsigned i = 0; i < DUAL_FIGURES; i++) sums[i] += figures[i];
     }
+    for (unsigned i = 0; i < DUAL_FIGURES; i++)
+        buf_printf(out, "%s\"%s\":%" PRIu64, i ? "," : "{", names[i], sums[i]);
     buf_printf(out, "}");
 }

@@ -92,6 +92,12 @@ struct grave;
 enum dual_figure { DUAL_FIGURE_LIST(DUAL_FIGURE_ENUM) DUAL_FIGURES };
 #undef DUAL_FIGURE_ENUM
 
+/* The figures of W's lanes are put, in its loop, and read, in any thread, as they stand together at
+ * one moment. Read one by one, the first could be of before a pass and the last of after it: no dirty
+ * key then, and no dirty slot now. */
+void dual_put_figures(struct worker *w, const uint64_t figures[DUAL_FIGURES]);
+void dual_read_figures(struct worker *w, uint64_t figures[DUAL_FIGURES]);
+
 /* In the loop's own thread, before anything is connected. Reads the journal of the process before.
  */
 MUST_CHECK enum err dual_open(struct dual **dual, struct worker *worker, struct why *why);

@@ -147,7 +147,8 @@ static void forget_pins(struct dual *d) {
 /* ---- the end ---- */
 
 static void forget_figures(struct worker *w) {
-    for (unsigned i = 0; i < WORKER_LANE_FIGURES; i++) counter_set(&w->counters.lanes[i], 0);
+    static const uint64_t nothing[DUAL_FIGURES];
+    dual_put_figures(w, nothing);
     for (unsigned i = 0; i < 2; i++) atomic_store(&w->gw->lane_versions[i], 0);
 }
 

@@ -184,10 +184,10 @@ void lanes_write_report(struct gateway *gw, struct buf *out) {
                gw->lanes_follow ? "true" : "false", gw->hold.epoch,
                gateway_side_name(gw->hold.side), hold_is_held(&gw->hold) ? "true" : "false");
     write_baseline(gw, out);
-    for (unsigned i = 0; i < DUAL_FIGURES; i++) {
-        buf_printf(out, ",\"%s\":%" PRIu64, names[i], figure(gw, (enum dual_figure)i));
-        if (i == DUAL_FOLLOWER_UP) atomic_thread_fence(memory_order_acquire);
-    }
+    uint64_t figures[DUAL_FIGURES];
+    dual_read_figures(gw->workers[0], figures);
+    for (unsigned i = 0; i < DUAL_FIGURES; i++)
+        buf_printf(out, ",\"%s\":%" PRIu64, names[i], figures[i]);
     buf_printf(out, "}");
 }
 

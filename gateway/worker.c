@@ -354,12 +354,14 @@ enum err worker_open(struct worker **worker, struct gateway *gw, unsigned number
     for (unsigned i = 0; i < PROTOS; i++) list_init(&w->idle[i]);
     pool_init(&w->reqs, sizeof(struct req), REQS_KEPT);
     w->far = far_new(w);
+    (void)pthread_mutex_init(&w->lanes_lock, NULL);
     (void)snprintf(name, sizeof name, "gw-%u", number);
     enum err err = loop_thread_open(&w->thread, name, on_start, on_stop, w, why);
     if (err != OK) {
         audit_board_close(w->audit_board);
         reads_loop_close(w->reads);
         far_free(w->far);
+        (void)pthread_mutex_destroy(&w->lanes_lock);
         mem_free(w);
         return err;
     }
@@ -379,5 +381,6 @@ void worker_close(struct worker *w) {
     reads_loop_close(w->reads);
     pool_close(&w->reqs);
     far_free(w->far);
+    (void)pthread_mutex_destroy(&w->lanes_lock);
     mem_free(w);
 }

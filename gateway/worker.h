@@ -21,6 +21,8 @@
 #include "lib/net/listener.h"
 #include "lib/net/loop.h"
 
+#include <pthread.h>
+
 #define SHARED 4u
 #define PROTOS 2u /* RESP2 and RESP3 */
 #define LEASES_IDLE_MAX 64u
@@ -64,7 +66,7 @@ struct worker_counters {
     struct counter bytes_in, bytes_out;
     struct counter broken_clients; /* closed because their backend was lost (C21) */
     struct counter blackouts;      /* requests that failed in a hold that was too long */
-    struct counter lanes[WORKER_LANE_FIGURES]; /* enum dual_figure; capture `lane` */
+    struct counter lanes[WORKER_LANE_FIGURES]; /* enum dual_figure; capture `lane`; lanes_lock */
     struct hist latency_us[SIDES][CLASSES]; /* sent until answered; at the other side of what
                                              * lanes do there, and of canary reads */
     struct hist request_us;        /* sent to the primary side until relayed */
@@ -136,6 +138,7 @@ struct worker {
     struct far *far;   /* what goes between the loops then */
     struct dual *dual; /* likewise, of loop 0: all lanes are there */
     struct worker_counters counters;
+    pthread_mutex_t lanes_lock; /* counters.lanes are those of one moment, all of them */
 };
 
 MUST_CHECK enum err worker_open(struct worker **worker, struct gateway *gw, unsigned number,
