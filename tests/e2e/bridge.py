@@ -79,7 +79,8 @@ class Bridge(Stage):
         self.commands["legacy"] = self.redis_command("legacy", "legacy-data", *self.legacy_options)
         if self.kind == "bundled":
             self.commands["target"] = (PROGRAM, "server", "--port", str(self.ports["target"]), "--dir",
-                                       os.path.join(self.folder, "server"), "--appendonly", "yes")
+                                       os.path.join(self.folder, "server"), "--appendonly", "yes",
+                                       "--aof-patience-ms", "1000000")  # who is killed has written what it answered, however busy the disk is
         else:
             self.commands["target"] = self.redis_command("target", "server", "--appendonly", "yes")
         for role in ("state", "syncer", "gateway"):

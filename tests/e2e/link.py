@@ -83,7 +83,7 @@ class Link:
         ours = self.bundled == "both" or (side == "target" and self.bundled)
         if ours:
             self.run(side, PROGRAM, "server", "--port", str(self.ports[side]), "--dir", os.path.join(self.folder, side),
-                     "--appendonly", "yes", *self.options[side])
+                     "--appendonly", "yes", "--aof-patience-ms", "1000000", *self.options[side])
         else:
             self.run(side, "redis-server", "--port", str(self.ports[side]), "--dir", os.path.join(self.folder, side), "--save", "",
                      "--repl-diskless-sync-delay", "0", "--repl-backlog-size", "64mb", "--enable-debug-command", "yes",

@@ -207,6 +207,12 @@ class Load(threading.Thread):
         except Exception as error:  # the test's main thread tells
             self.error = error
 
+    def go_on(self, seconds, commands=600):
+        """For SECONDS, and, where that is not enough for so many, until COMMANDS more were answered."""
+        before = self.commands
+        time.sleep(seconds)
+        wait_until(f"the load has done {commands} commands", lambda: self.commands > before + commands or self.error)
+
     def stop(self):
         self.stopping.set()
         self.join()

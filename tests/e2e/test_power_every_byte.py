@@ -112,7 +112,7 @@ def test_an_rdb():
         for cut in (0, 5, rng.randrange(9, len(whole)), len(whole) - 1):
             put(path, whole[:cut])
             ours.start(wait=False)
-            assert ours.process.wait(30) == 1 and ours.said("dump.rdb: ") and ours.said("move it away"), f"cut at {cut}"
+            assert ours.process.wait(180) == 1 and ours.said("dump.rdb: ") and ours.said("move it away"), f"cut at {cut}"
             os.rename(ours.log, f"{ours.log}.{cut}")
         os.rename(path, path + ".away")
         ours.start()

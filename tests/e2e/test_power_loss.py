@@ -234,7 +234,7 @@ def start_from(folder, files, rng, options, original, name):
         server.process = subprocess.Popen(server.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
             try:
-                wait_until("it starts", lambda: server.process.poll() is not None or server.client().ping(), 20)
+                wait_until("it starts", lambda: server.process.poll() is not None or server.client().ping(), 120)
             except AssertionError:
                 raise AssertionError(f"neither starts nor ends: {path}") from None
             if server.process.poll() is None:
@@ -290,6 +290,7 @@ def appendonly(fsync, reorder):
 
         def rewrite(r, number):
             if number in (150, 300):
+                wait_until("the last rewrite has ended", lambda: not r.info("persistence")["aof_rewrite_in_progress"])
                 r.bgrewriteaof()
             if fsync == "everysec":
                 time.sleep(0.01)
@@ -343,7 +344,7 @@ def test_always_after_a_failed_sync():
             raise AssertionError(f"answered: {pipe.execute()}")
         except redis.ConnectionError:
             pass
-        assert server.process.wait(30) == 1 and server.said("Can't persist AOF for fsync error")
+        assert server.process.wait(180) == 1 and server.said("Can't persist AOF for fsync error")
         model.run(block)
         failed_at = server.journal_bytes()
         os.remove(server.dir + ".arm")
