@@ -20,6 +20,7 @@ import time
 
 import redis
 
+import seeds
 import walk
 
 from ports import free_port
@@ -42,7 +43,7 @@ run_dir: .
 class Link:
     def __init__(self, name, limit="1GB", source_options=(), target_options=(), copy="", seed=None, bundled=False):
         self.folder = tempfile.mkdtemp(prefix=f"drawbridge-{name}-")
-        self.seed = int(os.environ.get("SEED", seed if seed is not None else random.randrange(1 << 30)))
+        self.seed = seeds.seed() if seed is None else int(os.environ.get("SEED", seed))
         self.random = random.Random(self.seed)
         print(f"{name}: SEED={self.seed} folder {self.folder}", flush=True)
         self.ports = {"source": free_port(), "target": free_port()}

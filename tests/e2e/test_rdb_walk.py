@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+import seeds
 from resp import encode
 from ports import free_port
 
@@ -356,7 +357,7 @@ def written_by_us(folder, seed):
 
 
 def main():
-    seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
+    seed = seeds.seed()
     print(f"SEED={seed}", flush=True)
     folder = tempfile.mkdtemp(prefix="drawbridge-rdb-")
     try:

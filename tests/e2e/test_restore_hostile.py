@@ -6,6 +6,7 @@ in. SEED=n repeats a run; with DRAWBRIDGE=build/san-address/drawbridge the sanit
 """
 import os, random, sys, time
 
+import seeds
 from test_types_differential import Maker, OURS, Server
 
 KINDS = {"l": "list", "h": "hash", "s": "set", "z": "zset", "x": "stream", "g": "geo", "b": "string", "p": "string"}
@@ -63,7 +64,7 @@ def one_round(server, maker, rng, kind):
 
 def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 24
-    seed = int(os.environ.get("SEED") or random.randrange(1 << 32))
+    seed = seeds.seed()
     print(f"seed {seed} (repeat with SEED={seed})")
     rng = random.Random(seed)
     maker, server = Maker(rng), Server([OURS, "server"])

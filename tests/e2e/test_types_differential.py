@@ -65,7 +65,7 @@ class Server:
         self.process = subprocess.Popen(
             command + ["--port", str(self.port), "--dir", self.dir, "--save", "", "--enable-debug-command", "yes"],
             stdout=self.log, stderr=subprocess.STDOUT)
-        for _ in range(200):
+        for _ in range(3600):
             try:
                 self.wire = Wire(self.port)
                 break

@@ -4,8 +4,9 @@
 A real redis-server 7.0.15 is a replica of ours while random commands run there, random and blocking ones too (SPOP,
 BLPOP, BLMOVE ...), some by a client that waits. In the end both hold the same values. SEED=n repeats a run.
 """
-import os, random, sys, time
+import random, sys, time
 
+import seeds
 from test_types_differential import Maker, OURS, Server, THEIRS, Wire, state
 
 
@@ -60,7 +61,7 @@ def level(ours, theirs):
 
 def main():
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0
-    seed = int(os.environ.get("SEED") or random.randrange(1 << 32))
+    seed = seeds.seed()
     print(f"seed {seed} (repeat with SEED={seed})")
     rng = random.Random(seed)
     maker = Maker(rng)
