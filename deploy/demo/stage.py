@@ -104,7 +104,7 @@ class Clients:
             process.send_signal(signal.SIGTERM)
         total = {"commands": 0, "errors": 0, "lost": 0, "doubled": 0, "wrong": 0, "slow": [], "messages": []}
         for process, path in zip(self.processes, self.reports):
-            process.wait(60)
+            process.wait(120)
             with open(path, encoding="utf-8") as report:
                 for name, value in json.load(report).items():
                     total[name] += value

@@ -1,12 +1,14 @@
-// cluster.js ioredis|node-redis PORT SECONDS -- a client of a cluster writes while slots move; then all is read back.
+// cluster.js ioredis|node-redis PORT SECONDS FILE -- a client of a cluster writes while slots move, for SECONDS, until FILE is there and
+// enough was written; then all is read back.
 // Prints one line of JSON: written, wrong, unfollowed, errors. Ends with 0 when nothing is missing. Unfollowed: redirections that
 // node-redis shows to its caller while it reads the slots anew; what it told so was not written.
 'use strict';
+const fs = require('fs');
 const Redis = require('ioredis');
 const { createCluster } = require('redis');
 const { until, pause, run } = require('./transcript');
 
-const [kind, port, seconds] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])];
+const [kind, port, seconds, file] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4]), process.argv[5]];
 
 async function connect() {
   if (kind === 'ioredis') {
@@ -35,10 +37,11 @@ run(async () => {
   let unfollowed = 0;
   const note = (error) => { if (kind === 'node-redis' && error.message.startsWith('MOVED')) unfollowed += 1; else errors.push(error.message); };
   await client.subscribe('channel', heard);
-  for (let n = 0; Date.now() < end; n += 1) {
+  for (let n = 0, enough = false; Date.now() < end || written.size <= 200 || !enough; n += 1) {
     const key = `key:${n % 3000}`;
     await client.set(key, String(n)).then(() => written.set(key, String(n)), note);
     if (n % 50 === 0) {
+      enough = fs.existsSync(file);
       for (const part of [client.pipeline(n), client.multi(n)]) await part.then((two) => { if (two !== 2) errors.push(`2 is ${two}`); }, note);
       await client.eval("return redis.call('GET', KEYS[1])", key).then((value) => { if (value !== String(n)) errors.push(`${key} is ${value}`); }, note);
       await pause(1);

@@ -50,9 +50,9 @@ async function scripts(redis) {
 async function streams(redis) {
   await told('xgroup', redis.xgroup('CREATE', 'stream', 'group', '$', 'MKSTREAM'));
   const reader = connect();
-  const waiting = reader.xreadgroup('GROUP', 'group', 'me', 'COUNT', 2, 'BLOCK', 5000, 'STREAMS', 'stream', '>');
-  await redis.xadd('stream', '5-1', 'field', 'value');
-  await redis.xadd('stream', '5-2', 'field', 'other');
+  const waiting = reader.xreadgroup('GROUP', 'group', 'me', 'COUNT', 2, 'BLOCK', 60000, 'STREAMS', 'stream', '>');
+  await until('it waits', async () => /blocked_clients:1/.test(await redis.info('clients')));
+  await redis.multi().xadd('stream', '5-1', 'field', 'value').xadd('stream', '5-2', 'field', 'other').exec();
   await told('xreadgroup', waiting);
   await told('pending', redis.xpending('stream', 'group'));
   await told('xack', redis.xack('stream', 'group', '5-1'));

@@ -1,7 +1,9 @@
 // queue.js PORT SECONDS [drops] -- BullMQ through the gateway: jobs are added and worked on for SECONDS, then counted.
+// With $QUEUE_UNTIL it also goes on until that file is there, and always until 100 jobs were added.
 // With `drops` a connection may break and be refused for a while; ioredis opens another.
 // Prints one line of JSON: added, done, twice, failed, errors. Ends with 0 when every added job was done exactly once.
 'use strict';
+const fs = require('fs');
 const { Queue, Worker } = require('bullmq');
 
 const port = Number(process.argv[2]);
@@ -27,7 +29,8 @@ worker.on('error', note('worker'));
 worker.on('failed', () => { failed += 1; });
 
 async function produce() {
-  while (Date.now() < until) {
+  const file = process.env.QUEUE_UNTIL;
+  while (Date.now() < until || added <= 100 || (file && !fs.existsSync(file))) {
     await queue.add('job', { number: added }, { delay: added % 5 === 0 ? 300 : 0, removeOnComplete: 100 });
     added += 1;
     await new Promise((resolve) => setTimeout(resolve, 10));
@@ -36,7 +39,7 @@ async function produce() {
 
 async function main() {
   await produce();
-  for (let i = 0; i < 200 && done.size < added; i += 1) await new Promise((resolve) => setTimeout(resolve, 100));
+  for (let i = 0; i < 900 && done.size < added; i += 1) await new Promise((resolve) => setTimeout(resolve, 100));
   const twice = [...done.values()].filter((count) => count > 1).length;
   console.log(JSON.stringify({ added, done: done.size, twice, failed, errors: errors.slice(0, 10) }));
   await worker.close();

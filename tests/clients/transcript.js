@@ -23,7 +23,7 @@ async function told(what, promise) {
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function until(what, check) {
-  for (let i = 0; i < 500; i += 1) {
+  for (let i = 0; i < 3000; i += 1) {
     if (await check()) return;
     await pause(20);
   }

@@ -38,7 +38,7 @@ class Bad(Stage):
         folder = os.path.join(self.folder, f"redis-{self.count}")
         os.mkdir(folder)
         self.start(f"redis-{self.count}", "redis-server", "--port", str(port), "--save", "", "--dir", folder, *options)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while wait:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
@@ -61,7 +61,7 @@ class Bad(Stage):
                       f"run_dir: .\n{more}\n")
         return name
 
-    def run(self, *words, timeout_s=60):
+    def run(self, *words, timeout_s=120):
         """Exit code and everything that it said; secrets are in none of it."""
         done = subprocess.run([PROGRAM, *words], cwd=self.folder, env=self.env, text=True, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout_s, check=False)
@@ -87,7 +87,7 @@ class Bad(Stage):
             if os.path.exists(os.path.join(self.folder, name)):
                 os.unlink(os.path.join(self.folder, name))
         state = self.start("state", PROGRAM, "state", config)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while self.run("status")[0] == 9:
             assert time.monotonic() < until and state.poll() is None, f"{what}: state: {self.log_tail('state')}"
             time.sleep(0.05)
@@ -199,11 +199,11 @@ def loading(b):
             for n in range(2000):
                 p.set(f"k{n}", os.urandom(500))
             p.execute()
-        r.config_set("key-load-delay", 10000)
+        r.config_set("key-load-delay", 40000)
         thread = threading.Thread(target=lambda: subprocess.run(["redis-cli", "-p", str(slow), "DEBUG", "RELOAD"], check=False,
                                                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         thread.start()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not r.info("persistence")["loading"]:
             assert time.monotonic() < until, "it does not load"
         b.check("a real legacy loading", b.config(legacy=slow), 3, "legacy.loading", "legacy is loading its data")

@@ -16,7 +16,7 @@ def scenario(target):
             if primary == "target":
                 b.wait_ready()
             before = b.status()["epoch"]
-            result = b.verb(verb, "--yes", "--wait", "--reason", "test")
+            result = b.move(verb, "--reason", "test")
             assert result["primary"] == primary, result
             assert b.status()["epoch"] > before
             time.sleep(2)

@@ -17,7 +17,7 @@ def deeds(b):
     return [e["text"].split(" by hand")[0] for e in b.verb("ledger", "events")["events"] if e["kind"] == "gateway.by-hand"]
 
 
-def wait_for(what, condition, timeout_s=20):
+def wait_for(what, condition, timeout_s=60):
     until = time.monotonic() + timeout_s
     while True:
         try:
@@ -30,11 +30,23 @@ def wait_for(what, condition, timeout_s=20):
         time.sleep(0.05)
 
 
+def begun(b, verb):
+    """A barrier that runs; a gate that a slow machine has just closed refuses it."""
+    while True:
+        process = subprocess.Popen([b.commands["state"][0], verb, "--yes"], cwd=b.folder, env=b.env, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        if process.wait(60) == 0:
+            return process
+        b.go_on("syncer")
+        b.wait_gates()
+        b.pause("syncer")
+
+
 def gate(b, name):
     return next(g for g in b.status()["gates"] if g["id"] == name)
 
 
-with Bridge("by-hand", target="bundled") as b:
+with Bridge("by-hand", target="bundled", max_hold="15s") as b:  # long enough to do something by hand in it
     b.fill(1000)
     clients = b.clients(2)
     b.verb("start", "--yes")
@@ -60,18 +72,17 @@ with Bridge("by-hand", target="bundled") as b:
     assert by_hand(b, "UNPIN") == "OK"
     wait_for("the ledger has that, too", lambda: deeds(b)[3:] == ["gateway gateway: unpin"])
     b.wait_ready()
-    assert b.verb("cutover", "--yes", "--wait")["primary"] == "target"
+    assert b.move("cutover")["primary"] == "target"
 
     # In the middle of a barrier it undoes the barrier.
     b.wait_gates()
     assert len(deeds(b)) == 4
     b.pause("syncer")
-    process = subprocess.Popen([b.commands["state"][0], "rollback", "--yes"], cwd=b.folder, env=b.env, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
+    process = begun(b, "rollback")
     wait_for("it holds", lambda: '"held":true' in by_hand(b, "STATS"))
     assert by_hand(b, "RELEASE").startswith("OK released by hand")
     b.go_on("syncer")
-    process.wait(30)
+    process.wait(60)
     wait_for("the barrier ends", lambda: not b.status()["barrier_running"])
     barrier = b.status()["barrier"]
     assert barrier["outcome"] == "aborted" and "moved by hand" in barrier["why"] and b.status()["primary"] == "target", barrier

@@ -23,7 +23,7 @@ def attach_replica(b):
     b.start("replica", "redis-server", "--port", str(port), "--dir", os.path.join(b.folder, "replica"), "--save", "",
             "--replicaof", "127.0.0.1", str(b.ports["legacy"]))
     wait_for_redis(port)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while redis.Redis(port=port).info("replication")["master_link_status"] != "up":
         assert time.monotonic() < until, "the replica does not come up"
         time.sleep(0.1)
@@ -53,11 +53,11 @@ def scenario(target):
         killed(b)
         b.wait_ready()
         check_nobody_at_replica(b, replica)
-        b.verb("cutover", "--yes", "--wait")
+        b.move("cutover")
         time.sleep(1)
         killed(b)
         b.wait_gates()
-        b.verb("rollback", "--yes", "--wait")
+        b.move("rollback")
         time.sleep(1)
         b.wait_ready()
         b.pause("gateway2")  # it stops without a word: the barrier fences it, or misses and lets the clients go on
@@ -66,7 +66,7 @@ def scenario(target):
         time.sleep(2)
         if result.get("primary") != "target":
             b.wait_ready()
-            b.verb("cutover", "--yes", "--wait")
+            b.move("cutover")
         time.sleep(1)
         b.check_clients(steady)
         b.check_clients(shaken, errors=40)

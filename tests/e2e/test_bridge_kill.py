@@ -25,25 +25,25 @@ def scenario(role, target):
         clients = b.clients(2)
         b.verb("start", "--yes")
         after_kill(b, role)  # copying
-        b.wait_phase("following", "level", timeout_s=60)
+        b.wait_phase("following", "level")
         after_kill(b, role)  # following
         b.wait_ready()
         if role != "target":
             after_kill(b, role)  # level
         b.wait_ready()
-        b.verb("cutover", "--yes", "--wait")
+        b.move("cutover")
         time.sleep(1)
         if role != "target":  # then the target is the primary side: its death is the clients' too
             after_kill(b, role)  # guarded
         time.sleep(2)
         b.wait_gates()
         b.audit()
-        b.verb("rollback", "--yes", "--wait")
+        b.move("rollback")
         time.sleep(1)
-        b.wait_phase("level", "following", timeout_s=60)
+        b.wait_phase("level", "following")
         after_kill(b, role)
         b.wait_ready()
-        b.verb("cutover", "--yes", "--wait")
+        b.move("cutover")
         b.check_clients(clients)
         b.wait_gates()
         b.audit()

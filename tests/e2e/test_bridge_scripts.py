@@ -26,14 +26,14 @@ def main():
         assert libraries(target) == libraries(legacy) == LIBRARY % 1, "by the copy"
         gateway.execute_command("FUNCTION", "LOAD", "REPLACE", LIBRARY % 10)
         assert gateway.execute_command("FCALL", "count", 1, "hits") == 11
-        b.verb("cutover", "--yes", "--wait")
+        b.move("cutover")
         assert libraries(target) == libraries(legacy) == LIBRARY % 10, "by the stream"
         assert gateway.evalsha(sha, 1, "hits") == 12, "a script that was loaded before the cutover"
         assert gateway.execute_command("FCALL", "count", 1, "hits") == 22
         assert gateway.eval("redis.call('SET', 'new', ARGV[1]) return redis.call('GET', 'new')", 0, "side") == b"side"
         assert target.get("hits") == b"22"
         gateway.execute_command("FUNCTION", "LOAD", "REPLACE", LIBRARY % 100)
-        b.verb("rollback", "--yes", "--wait")
+        b.move("rollback")
         assert legacy.get("hits") == b"22" and legacy.get("new") == b"side"
         assert gateway.execute_command("FCALL", "count", 1, "hits") == 122, "the library of the target"
         assert gateway.evalsha(sha, 1, "hits") == 123

@@ -35,17 +35,30 @@ class Steps(Bridge):
         with open(f"/proc/{self.processes['state'].pid}/stat", encoding="utf-8") as stat:
             return stat.read().rsplit(")", 1)[1].split()[0] == "T"
 
+    def stopped_inside(self, words, step, when):
+        """The verb that WORDS are, begun; state stands in STEP. A gate that a slow machine has just closed refuses it, and a deadline
+        that it missed ends it before that step: then once more."""
+        for _ in range(10):
+            self.write("stop-at", f"{step} {when}\n")
+            process = subprocess.Popen([PROGRAM, *words], cwd=self.folder, env=self.env, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            until = time.monotonic() + 20
+            while not self.is_stopped() and process.poll() in (None, 0) and time.monotonic() < until:
+                time.sleep(0.002)
+            if self.is_stopped():
+                return process
+            process.wait(60)
+            print(f"  {words} did not come to {step}: once more", flush=True)
+            self.write("stop-at", "")
+            self.go_on("state")  # if it came there just now
+            self.wait_open()
+        raise AssertionError(f"{words} did not come to {step}")
+
     def kill_inside(self, victim, step, when):
         """One barrier with VICTIM killed in it. Returns its outcome and who is the primary side now."""
         before = self.settled()
         verb = "cutover" if before["primary"] == "legacy" else "rollback"
-        self.write("stop-at", f"{step} {when}\n")
-        process = subprocess.Popen([PROGRAM, verb, "--yes"], cwd=self.folder, env=self.env, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 20
-        while not self.is_stopped():
-            assert time.monotonic() < until, f"{verb} did not come to {step}"
-            time.sleep(0.002)
+        process = self.stopped_inside((verb, "--yes"), step, when)
         self.kill(victim)
         if victim != "state":
             self.go_on("state")
@@ -68,7 +81,7 @@ class Steps(Bridge):
     def go_to(self, side):
         """Change the primary side, undisturbed, if need be."""
         if self.settled()["primary"] != side:
-            self.verb("cutover" if side == "target" else "rollback", "--yes", "--wait")
+            self.move("cutover" if side == "target" else "rollback")
             self.settled()
 
 

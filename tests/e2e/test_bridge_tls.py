@@ -91,7 +91,7 @@ dir {self.folder}/legacy-data
         return self
 
     @staticmethod
-    def wait_for(condition, timeout_s=30):
+    def wait_for(condition, timeout_s=60):
         until = time.monotonic() + timeout_s
         while True:
             try:
@@ -153,6 +153,8 @@ class Live(threading.Thread):
             time.sleep(0.01)
 
     def stop(self):
+        while self.count <= 50 and not self.problems and self.is_alive():
+            time.sleep(0.05)
         self.stopping = True
         self.join(60)
         assert not self.problems and self.count > 50, (self.count, self.problems[:5])
@@ -169,7 +171,7 @@ def fill(b):
 
 def check_metrics(b):
     for role, names in METRICS.items():
-        text = urllib.request.urlopen(f"http://127.0.0.1:{b.ports[role + '_metrics']}/metrics", timeout=5).read().decode()
+        text = urllib.request.urlopen(f"http://127.0.0.1:{b.ports[role + '_metrics']}/metrics", timeout=60).read().decode()
         missing = [n for n in names if f"\ndrawbridge_{n}" not in text]
         assert not missing, f"{role}: metrics missing: {missing} of\n{text[:6000]}"
         if shutil.which("promtool"):
@@ -229,7 +231,7 @@ def scenario(kind):
         for verb, primary in (("cutover", "target"), ("rollback", "legacy"), ("cutover", "target")):
             if primary == "target":
                 b.wait_ready()
-            result = b.verb(verb, "--yes", "--wait", "--reason", "test")
+            result = b.move(verb, "--reason", "test")
             assert result["primary"] == primary, result
             time.sleep(1)
             b.audit()

@@ -24,7 +24,7 @@ def waiting(b):
 
 def changed(b, verb, side):
     clients = waiting(b)
-    b.verb(verb, "--yes", "--wait")
+    b.move(verb)
     check("primary", b.status()["primary"], side)
     pusher = redis.Redis(port=b.ports[side])
     for i in range(len(clients)):

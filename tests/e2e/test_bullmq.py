@@ -18,15 +18,18 @@ CLIENTS = os.path.join(TOP, "tests", "clients")
 def move(target):
     with Bridge("bullmq-" + target, target=target) as b:
         b.fill(1000)
-        queue = subprocess.Popen(["node", os.path.join(CLIENTS, "queue.js"), str(b.ports["gateway"]), "25"],
-                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        enough = os.path.join(b.folder, "enough")
+        queue = subprocess.Popen(["node", os.path.join(CLIENTS, "queue.js"), str(b.ports["gateway"]), "15"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "QUEUE_UNTIL": enough})
         try:
             b.verb("start", "--yes")
             b.wait_phase("level", audit=True)
-            b.verb("cutover", "--yes", "--wait")
+            b.move("cutover")
             time.sleep(3)
-            b.verb("rollback", "--yes", "--wait")
-            out, _ = queue.communicate(timeout=60)
+            b.move("rollback")
+            time.sleep(1)
+            b.write("enough", "")
+            out, _ = queue.communicate(timeout=180)
         finally:
             queue.kill()
         print(target, out)

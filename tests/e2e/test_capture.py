@@ -70,8 +70,8 @@ class Queue(threading.Thread):
 
     def finish(self):
         self.stopping = True
-        self.join(60)
-        self.waiter.join(60)
+        self.join(120)
+        self.waiter.join(120)
         assert not self.error and not self.waiter.is_alive() and self.got == self.sent, (self.error, self.got, self.sent)
 
 
@@ -90,13 +90,30 @@ def change(b, capture):
     return status
 
 
-def turn(b, verb):
+def planned(b, capture):
+    """What a change would do; a gate that a slow machine has just closed forbids it."""
     for _ in range(10):
-        result = b.verb(verb, "--yes", "--wait", wanted=(0, 3, 8))
-        if result.get("outcome") == "completed":
+        plan = b.verb("capture", capture, "--dry-run", wanted=(0, 3))
+        if plan.get("possible"):
             break
-        b.settled()
-    assert result.get("outcome") == "completed", result
+        b.wait_open()
+    assert plan.get("possible"), plan
+    return plan
+
+
+def refused(b, capture, words):
+    """Refused for good, and not by a gate that a slow machine has just closed."""
+    for _ in range(10):
+        told = b.verb("capture", capture, "--yes", "--wait", wanted=(3,))
+        if words in json.dumps(told):
+            break
+        b.wait_open()
+    assert words in json.dumps(told), told
+    say(b, f"refused: {told.get('error')}")
+
+
+def turn(b, verb):
+    result = b.move(verb)
     say(b, f"{verb}: held for {result['hold_ms']:.1f} ms")
     return b.status()
 
@@ -115,15 +132,14 @@ def there_and_back(target):
         queue = Queue(b.ports["gateway"], "queue")
         queue.start()
         time.sleep(1)
-        plan = b.verb("capture", "lane", "--dry-run")
-        assert plan["possible"] and any("anew" in step for step in plan["steps"]), plan
+        plan = planned(b, "lane")
+        assert any("anew" in step for step in plan["steps"]), plan
         status = change(b, "lane")
         assert status["phase"] in ("copying", "following", "level"), status["phase"]
         b.wait_ready()
         with redis.Redis(port=b.ports["gateway"]) as r:
             r.set("by", "lane")
-        plan = b.verb("capture", "stream", "--dry-run")
-        assert plan["possible"], plan
+        planned(b, "stream")
         copies = b.status()["copy"].get("copies")
         status = change(b, "stream")
         assert status["phase"] in ("following", "level"), (status["phase"], copies)
@@ -140,6 +156,7 @@ def there_and_back(target):
         queue.finish()
         total = b.check_clients(clients)
         b.wait_ready()
+        b.audit()
         b.check_equal()
         assert b.verb("ledger", "verify")["ok"]
         say(b, f"{total['commands']} commands, {queue.got} elements, no error")
@@ -179,10 +196,9 @@ def by_link_in_the_guard_phase(target):
         queue.finish()
         total = b.check_clients(clients)
         b.wait_lanes()
+        b.audit()
         b.check_equal()
-        refused = b.verb("capture", "stream", "--yes", "--wait", wanted=(3,))
-        assert "PSYNC" in json.dumps(refused), refused
-        say(b, f"refused: {refused.get('error')}")
+        refused(b, "stream", "PSYNC")
         assert b.settled()["capture"] == "lane"
         turn(b, "cutover")
         b.wait_gates()
@@ -217,6 +233,7 @@ def test_with_two_gateways():
         for some in clients:
             b.check_clients(some)
         b.wait_ready()
+        b.audit()
         b.check_equal()
         assert b.verb("ledger", "verify")["ok"]
         say(b, f"{sum(q.got for q in queues)} elements, no error")
@@ -225,8 +242,7 @@ def test_with_two_gateways():
 def test_gateways_that_cannot_reach_each_other():
     with Bridge("capture-alone", target="redis", gateways=2) as b:
         begin(b, 100)
-        refused = b.verb("capture", "lane", "--yes", "--wait", wanted=(3,))
-        assert "has no gateway.peer" in json.dumps(refused), refused
+        refused(b, "lane", "has no gateway.peer")
         assert b.settled()["capture"] == "stream"
 
 

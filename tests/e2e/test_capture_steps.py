@@ -6,26 +6,19 @@ confirmed is lost or doubled, the change is undone or a fact, and a walk over bo
     test_capture_steps.py --long   each victim in each step, before and after, in both directions, before and after a cutover
     test_capture_steps.py VICTIM [STEP ...]
 """
-import subprocess
 import sys
 import time
 
-from test_bridge_steps import PROGRAM, Steps, wait_for_redis
+from test_bridge_steps import Steps, wait_for_redis
 
 STEPS = ("preparing", "holding", "fencing", "reading-x", "draining", "reading-b", "comparing", "committing", "opening", "activating",
          "releasing", "ending")
 VICTIMS = ("gateway", "syncer", "state")
 
 
-def settled(b, timeout_s=90):
+def settled(b, timeout_s=120):
     """No barrier runs, every gate that matters is open; an audit is asked for where it is missing."""
-    until = time.monotonic() + timeout_s
-    while True:
-        status = b.wait_phase("level", "guarded", timeout_s=timeout_s, audit=True)
-        if status["gates_open"] and not status["barrier_running"]:
-            return status
-        assert time.monotonic() < until, [(g["id"], g["observed"]) for g in status["gates"] if g["state"] not in ("pass", "warn")]
-        time.sleep(0.1)
+    return b.wait_open(timeout_s)
 
 
 def other(capture):
@@ -35,17 +28,7 @@ def other(capture):
 def kill_inside(b, victim, step, when):
     before = settled(b)
     wanted = other(before["capture"])
-    for _ in range(5):  # a gate that a slow machine has just closed refuses it
-        b.write("stop-at", f"{step} {when}\n")
-        process = subprocess.Popen([PROGRAM, "capture", wanted, "--yes", "--reason", "steps"], cwd=b.folder, env=b.env,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 20
-        while not b.is_stopped() and process.poll() in (None, 0):
-            assert time.monotonic() < until, f"capture {wanted} did not come to {step}"
-            time.sleep(0.002)
-        if b.is_stopped():
-            break
-        settled(b)
+    process = b.stopped_inside(("capture", wanted, "--yes", "--reason", "steps"), step, when)
     b.kill(victim)
     if victim != "state":
         b.go_on("state")
@@ -68,7 +51,7 @@ def kill_inside(b, victim, step, when):
 
 def go_to(b, side):
     if settled(b)["primary"] != side:
-        b.verb("cutover" if side == "target" else "rollback", "--yes", "--wait")
+        b.move("cutover" if side == "target" else "rollback")
         settled(b)
 
 

@@ -29,7 +29,7 @@ def start(certs, name, *more):
         ["redis-server", "--port", str(port), "--tls-port", str(tls), "--tls-cert-file", c(name + ".pem"),
          "--tls-key-file", c(name + ".key"), "--tls-ca-cert-file", c("ca.pem"), "--save", "",
          "--requirepass", "open sesame", "--dir", certs, *more], stdout=subprocess.DEVNULL)
-    for _ in range(200):
+    for _ in range(1200):
         try:
             socket.create_connection(("127.0.0.1", tls), 1).close()
             return server, port, tls

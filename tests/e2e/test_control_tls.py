@@ -40,7 +40,7 @@ class ControlTls(Bridge):
         super().restart(role)
 
     def control(self, **options):
-        return redis.Redis(port=self.ports["control"], socket_timeout=5, retry_on_timeout=False, **options)
+        return redis.Redis(port=self.ports["control"], socket_timeout=30, retry_on_timeout=False, **options)
 
     def secure(self, folder):
         return self.control(ssl=True, ssl_ca_certs=f"{self.folder}/certs/ca.pem", ssl_certfile=f"{self.folder}/{folder}/client.pem",
@@ -58,7 +58,7 @@ def is_refused(connection):
     return False
 
 
-def wait_for(what, condition, timeout_s=20):
+def wait_for(what, condition, timeout_s=60):
     until = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < until, what
@@ -71,7 +71,7 @@ def shown(b):
     context.check_hostname = False
     context.load_verify_locations(f"{b.folder}/certs/ca.pem")
     context.load_cert_chain(f"{b.folder}/certs/client.pem", f"{b.folder}/certs/client.key")
-    with socket.create_connection(("127.0.0.1", b.ports["control"]), timeout=5) as plain, context.wrap_socket(plain) as secure:
+    with socket.create_connection(("127.0.0.1", b.ports["control"]), timeout=30) as plain, context.wrap_socket(plain) as secure:
         return secure.getpeercert(True)
 
 
@@ -121,23 +121,25 @@ with ControlTls() as b:
         assert b.end(process) == 0
     b.write("none.yaml", b.text.replace('control: "unix:control.sock"', f'control: "127.0.0.1:{b.ports["control"]}", tls: {{ ca: certs/ca.pem }}'))
     done = subprocess.run([PROGRAM, "syncer", "none.yaml"], cwd=b.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          timeout=20, check=False)
+                          timeout=60, check=False)
     assert done.returncode == 2 and "state.tls.cert is missing" in done.stdout, done
 
     b.verb("start", "--yes")
     b.wait_ready()
-    assert b.verb("cutover", "--yes", "--wait")["primary"] == "target"
+    assert b.move("cutover")["primary"] == "target"
     b.kill("state")
     time.sleep(0.5)
     b.restart("state")
     b.wait_gates()
-    assert b.verb("rollback", "--yes", "--wait")["primary"] == "legacy"
+    assert b.move("rollback")["primary"] == "legacy"
     b.wait_ready()
     b.check_clients(clients)
     b.wait_gates()
     b.audit()
     b.check_equal()
     if shutil.which("redis-cli"):  # every part can be looked at with it
-        told = subprocess.run(["redis-cli", "--tls", "-p", str(b.ports["control"]), "--cacert", "certs/ca.pem", "--cert", "certs/client.pem",
-                               "--key", "certs/client.key", "DRAWBRIDGE", "EPOCH"], cwd=b.folder, stdout=subprocess.PIPE, text=True, check=True).stdout
-        assert told.split() == ["3", "legacy", b.status()["phase"]], told
+        def told():
+            return subprocess.run(["redis-cli", "--tls", "-p", str(b.ports["control"]), "--cacert", "certs/ca.pem", "--cert", "certs/client.pem",
+                                   "--key", "certs/client.key", "DRAWBRIDGE", "EPOCH"], cwd=b.folder, stdout=subprocess.PIPE, text=True,
+                                  check=True).stdout.split()
+        wait_for(f"the phase of the status: {told()}", lambda: told() == ["3", "legacy", b.status()["phase"]])

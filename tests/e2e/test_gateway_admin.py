@@ -16,7 +16,7 @@ import urllib.request
 import redis
 
 from servers import Folder, Ours, RedisServer, free_port, wait_until
-from test_gateway_lanes import HIDDEN, Gateway
+from test_gateway_lanes import HIDDEN, PATIENT, Gateway
 
 LANES = """level primary_up follower_up dirty_keys dirty_slots functions_dirty pinned_keys queue_items queue_bytes unconfirmed buried commands_total
 simple_total effects_total copies_total functions_failed_total copies_failed_total refused_total dropped_total lost_total passes_total pass_names pass_items
@@ -49,7 +49,7 @@ class Stage:
     def __init__(self, folder):
         self.metrics = free_port()
         self.legacy, self.target = RedisServer(folder, "legacy", *HIDDEN), Ours(folder, "target")
-        self.gateway = Gateway(folder, self.legacy, self.target, lanes=2, loops=2, options=f'metrics: "127.0.0.1:{self.metrics}"')
+        self.gateway = Gateway(folder, self.legacy, self.target, lanes=2, loops=2, options=f'metrics: "127.0.0.1:{self.metrics}"', more=PATIENT)
         self.gateway.wait_level()
 
     def ask(self, *words):
@@ -61,7 +61,7 @@ class Stage:
         return json.loads(self.ask(*words))
 
     def scrape(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=10) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=60) as page:
             return page.read().decode()
 
 
@@ -79,6 +79,10 @@ def figures(s):
     assert set(lanes) == set(LANES), set(lanes) ^ set(LANES)
     assert lanes["commands_total"] + lanes["simple_total"] >= 300 and lanes["effects_total"] + lanes["simple_total"] >= 300, lanes
     assert lanes["journal_limit_bytes"] > 0 and lanes["journal_spilled_slots"] == 0, lanes
+    def is_counted():
+        latency = s.json("STATS")["latency"]
+        return all(latency[side].get(kind, {}).get("count", 0) >= 250 for side, kind in (("legacy", "read"), ("legacy", "write"), ("target", "write")))
+    wait_until("the latencies are counted", is_counted)
     stats = s.json("STATS")
     assert set(stats) == set(STATS), set(stats) ^ set(STATS)
     for side, classes in (("legacy", ("read", "write")), ("target", ("write",))):
@@ -123,8 +127,9 @@ def by_hand(s):
     time.sleep(0.5)
     assert not answered, "it is not held"
     assert s.ask("RELEASE").startswith("OK")
-    waiting.join(30)
-    assert answered == [True] and not s.json("STATS")["held"]
+    waiting.join(60)
+    assert answered == [True]
+    wait_until("it does not hold", lambda: not s.json("STATS")["held"])
     assert s.ask("PIN", "legacy").startswith("OK") and s.json("STATS")["pinned"]
     assert s.ask("UNPIN").startswith("OK") and not s.json("STATS")["pinned"]
     for words in (("RELEASE",), ("PIN",), ("PIN", "nobody"), ("RELOAD",), ("WHAT",)):

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import time
 
 import redis
 
+from resp import encode
 from servers import Folder, Ours, RedisServer, run_tests, wait_until
 from test_gateway_lanes import Gateway, HIDDEN, Writer, compare, fill
 
@@ -102,8 +104,11 @@ def with_writers(folder, target_class, loops=1):
                     r.execute_command("LMOVE", key, *words[1:])
                 else:
                     do(r, key, words)
-    before = sum(w.done for w in writers)
-    found = gateway.audit()
+    before = after = sum(w.done for w in writers)
+    while after == before:  # clients that write during the audit
+        before = sum(w.done for w in writers)
+        found = gateway.audit()
+        after = sum(w.done for w in writers)
     assert found["ok"] and found["undecided"] == 0, found
     named = by_name(found)
     wanted = {(3, name(key)): (kind, what) for key, _, _, kind, what in PLANTED}
@@ -112,7 +117,6 @@ def with_writers(folder, target_class, loops=1):
     for (_, key), d in named.items():
         assert (d["source_digest"] == "") == (d["kind"] == "extra") and (d["target_digest"] == "") == (d["kind"] == "missing"), (key, d)
         assert d["source_digest"] != d["target_digest"], (key, d)
-    assert sum(w.done for w in writers) > before, "no client wrote during the audit"
     with redis.Redis(unix_socket_path=gateway.admin) as admin:
         slots = json.loads(admin.execute_command("GATEWAY", "SLOTS"))
     assert sum(lane["slots"] for lane in slots["lanes"]) == slots["slots"] == 16384 and len(slots["lanes"]) == 3, slots
@@ -214,17 +218,20 @@ def test_a_large_value_that_is_written_all_the_time_is_never_called_equal_unless
         stopping = threading.Event()
 
         def write():
-            r = gateway.client()
-            n = 0
-            while not stopping.is_set():
-                r.hset("hot", f"field {n % 30000}", n)
-                n += 1
+            """There are always writes in the socket: whenever the gateway is awake it has some to do."""
+            with socket.create_connection(("127.0.0.1", gateway.port), 60) as s:
+                threading.Thread(target=lambda: [None for _ in iter(lambda: s.recv(1 << 16), b"")], daemon=True).start()
+                n = 0
+                while not stopping.is_set():
+                    s.sendall(b"".join(encode("HSET", "hot", f"field {i % 30000}", i) for i in range(n, n + 500)))
+                    n += 500
+                s.shutdown(socket.SHUT_WR)
         writer = threading.Thread(target=write, daemon=True)
         writer.start()
         gateway.admin_call("START", "WHOLE", 20000)
         time.sleep(3)
+        wait_until("it is read again and again", lambda: gateway.show()["late"] > 3, 60)
         assert not gateway.show()["done"], gateway.show()
-        assert gateway.show()["late"] > 3, gateway.show()
         stopping.set()
         writer.join()
         wait_until("the audit ends", lambda: gateway.show()["done"], 60)
@@ -243,9 +250,10 @@ def test_an_audit_says_when_it_cannot_claim_anything():
             raise AssertionError("two at a time")
         except redis.ResponseError as err:
             assert "running already" in str(err), err
-        began = gateway.show()["keys"]
+        since, began = time.monotonic(), gateway.show()["keys"]
         time.sleep(2)
-        assert gateway.show()["keys"] - began < 150, "it is not as slow as it was told to be"
+        read = gateway.show()["keys"] - began
+        assert read < 50 * (time.monotonic() - since) + 50, "it is not as slow as it was told to be"
         target.kill()
         target.start()
         wait_until("it ends", lambda: gateway.show()["done"])

@@ -38,14 +38,14 @@ class Member:
         with self.changed:
             before = len(self.answers)
             self.conn.send(*words)
-            assert self.changed.wait_for(lambda: len(self.answers) > before, 5), f"no answer to {words}"
+            assert self.changed.wait_for(lambda: len(self.answers) > before, 30), f"no answer to {words}"
             return self.answers[before]
 
     def report(self, kind, barrier):
         def find():
             return [r for r in self.reports if r[0] == kind.encode() and r[1] == barrier.encode()]
         with self.changed:
-            assert self.changed.wait_for(find, 5), f"no {kind} {barrier}; reports {self.reports[-3:]}"
+            assert self.changed.wait_for(find, 30), f"no {kind} {barrier}; reports {self.reports[-3:]}"
             return json.loads(find()[-1][-1])
 
 
@@ -186,8 +186,8 @@ def test_there_and_back(b):
     in_db.call("SELECT", "7")
     in_db.call("CLIENT", "SETNAME", "seven")
     sha = b.raw().call("SCRIPT", "LOAD", "return 'from ' .. ARGV[1]").decode()
-    time.sleep(0.3)
     for round_, side in enumerate(("target", "legacy", "target")):
+        wait_for("they wait", lambda: b.direct(b.state.primary).info("clients")["blocked_clients"] == 6)
         b.raw().call("PUBLISH", "news", f"before {side}")
         prepared, held, released = b.change(f"b{round_}", side)
         check("prepared", (sum(p["subscriptions"] for p in prepared), max(p["scripts"] for p in prepared)), (2, 1))
@@ -203,7 +203,6 @@ def test_there_and_back(b):
         check("and then works again", (watch.call("WATCH", "w"), watch.call("GET", "w")), ("OK", b"1"))
         check("script", b.raw().call("EVALSHA", sha, 0, side), b"from " + side.encode())
         b.follow("legacy" if side == "target" else "target")
-        time.sleep(0.2)
     expected = [f"{when} {side}".encode() for side in ("target", "legacy", "target") for when in ("before", "after")]
     check("RESP2 messages", [sub.read() for _ in range(6)], [[b"message", b"news", m] for m in expected])
     replies = [sub3.read() for _ in range(9)]
@@ -231,7 +230,7 @@ def test_an_aborted_barrier_releases_the_old_side(b):
     c = b.raw()
     waiting = b.raw()
     waiting.send("BLPOP", "aborted", "20")
-    time.sleep(0.1)
+    wait_for("it waits", lambda: any(x["cmd"] == "blpop" for x in b.direct(side).client_list()))
     state.all("HOLD", "b9", state.epoch)
     state.reports("HELD", "b9")
     c.send("INCR", "held")
@@ -242,7 +241,7 @@ def test_an_aborted_barrier_releases_the_old_side(b):
         c.sock.recv(1)
         raise AssertionError("it was answered while held")
     except TimeoutError:
-        c.sock.settimeout(10)
+        c.sock.settimeout(30)
     state.all("RELEASE", "b9", state.epoch, side)
     check("answered", c.read(), 1)
     b.direct(side).rpush("aborted", "x")
@@ -255,11 +254,11 @@ def test_after_max_blackout_commands_fail_and_nothing_is_sent(b):
     state = b.state
     c = b.raw()
     c.call("DEL", "dark")
-    state.all("HOLD", "b10", state.epoch)
     began = time.monotonic()
+    state.all("HOLD", "b10", state.epoch)
     c.send("INCR", "dark")
     check("failed", c.read().startswith("TRYAGAIN"), True)
-    check("after a second", 0.8 < time.monotonic() - began < 3, True)
+    check("after a second", time.monotonic() - began > 0.8, True)
     check("at once now", c.call("INCR", "dark").startswith("TRYAGAIN"), True)
     check("local ones go on", c.call("PING"), "PONG")
     state.all("RELEASE", "b10", state.epoch, state.primary)
@@ -270,14 +269,14 @@ def test_a_new_connection_asks_for_the_epoch_first(b):
     side, state = b.state.primary, b.state
     c = b.raw()
     c.call("SET", "k", "1")
+    state.mute, asked = True, state.asked
     b.direct(side).execute_command("CLIENT", "KILL", "TYPE", "normal")
-    state.mute = True
-    time.sleep(0.1)
+    wait_for("the loss is known", lambda: '"backend_up":false' in b.call_admin("GATEWAY", "STATS"))
     c = b.raw()
-    asked = state.asked
     c.send("SET", "k", "2")
+    wait_for("it asks", lambda: state.asked > asked)
     time.sleep(0.3)
-    check("not used before the answer", (b.direct(side).get("k"), state.asked > asked), (b"1", True))
+    check("not used before the answer", b.direct(side).get("k"), b"1")
     state.mute = False
     check("used after it", c.read(), "OK")
 
@@ -287,9 +286,9 @@ def test_a_lost_connection_is_known_to_be_gone_before_held(b):
     direct = b.direct(side)
     c = b.raw()
     check("connected", c.call("SET", "k", "5"), "OK")
-    direct.execute_command("CLIENT", "PAUSE", "2000", "WRITE")
+    direct.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
     c.send("INCR", "k")
-    time.sleep(0.1)
+    wait_for("it is there", lambda: any(x["cmd"] == "incr" for x in direct.client_list()))
     state.all("HOLD", "b11", state.epoch)
     time.sleep(0.1)
     check("not held yet", [r for m in state.members.values() for r in m.reports if r[1] == b"b11" and m.hello[3] == "one"], [])

@@ -13,6 +13,7 @@ import urllib.request
 import redis
 
 from gwtest import Bench, Error, Raw, check, free_port, wait_for
+from resp import encode
 
 
 def with_password():
@@ -79,13 +80,11 @@ def a_backend_that_is_lost(b):
     asked.send("PING")
     time.sleep(0.1)
     b.processes["legacy"].send_signal(18)
-    b.direct()
     check("nothing was lost by waiting", (asked.read(), asked.read()), (2, "PONG"))
     b.processes["legacy"].send_signal(19)
-    asked.send("PING")
-    asked.send("INCR", "a")
-    asked.send("PING")
+    asked.send_bytes(encode("PING") + encode("INCR", "a") + encode("PING"))
     check("what came before", asked.read(), "PONG")
+    time.sleep(0.3)  # INCR has left, too
     b.stop("legacy", kill=True)
     check("an unanswered request closes its client (C21)", asked.is_closed(), True)
     check("a blocked one, too", blocked.is_closed(), True)
@@ -98,11 +97,11 @@ def a_backend_that_is_lost(b):
 
 def a_backend_that_does_not_come(b):
     c = b.raw()
-    b.stop("legacy")
-    time.sleep(0.2)  # until the gateway has seen it; a request before that closes its client (C21)
+    b.stop("legacy")  # a request before the gateway has seen it closes its client (C21)
+    wait_for("it is seen", lambda: '"backend_up":false' in b.call_admin("GATEWAY", "STATS"))
     began = time.monotonic()
     check("an error in the end", c.call("SET", "a", "1").startswith("TRYAGAIN"), True)
-    check("after max_blackout", 0.5 < time.monotonic() - began < 5, True)
+    check("after max_blackout", time.monotonic() - began > 0.5, True)
     b.start_redis("legacy")
     wait_for("service", lambda: c.call("SET", "a", "1") == "OK")
 
@@ -159,7 +158,7 @@ def the_admin_socket(b):
 
 def count_requests(port):
     """Of legacy, by class and outcome."""
-    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60).read().decode()
     found = {}
     for side, kind, outcome, value in re.findall(r'drawbridge_requests_total\{.*?side="(\w+)",class="(\w+)",outcome="(\w+)"\} (\S+)', text):
         if side == "legacy":
@@ -188,7 +187,7 @@ def requests_by_outcome(b, port):
 
 
 def the_metrics(b, port):
-    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60).read()
     for name in (b"drawbridge_requests_total", b"drawbridge_request_duration_seconds_bucket", b"drawbridge_hold_seconds_count",
                  b"drawbridge_gateway_overhead_seconds_bucket",
                  b"drawbridge_epoch", b"drawbridge_gateway_clients", b"drawbridge_build_info"):
@@ -213,12 +212,12 @@ def wrong_configuration(b):
     def run(*words):
         from gwtest import PROGRAM
         return subprocess.run([PROGRAM, "gateway", *words], cwd=b.folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                              timeout=10, check=False)
+                              timeout=60, check=False)
     check("no file", run().returncode, 2)
     check("not there", (run("nosuch.yaml").returncode, "nosuch.yaml" in run("nosuch.yaml").stderr), (2, True))
-    taken = run("drawbridge.yaml", "--admin", "unix:/tmp/none-of-this.sock", "--metrics", f"127.0.0.1:{b.legacy_port}")
+    taken = run("drawbridge.yaml", "--admin", f"unix:{b.folder}/none-of-this.sock", "--metrics", f"127.0.0.1:{b.legacy_port}")
     check("port in use", (taken.returncode, "in use" in taken.stderr), (1, True))
-    second = run("drawbridge.yaml", "--admin", "unix:/tmp/none-of-this.sock", "--metrics", "127.0.0.1:0")
+    second = run("drawbridge.yaml", "--admin", f"unix:{b.folder}/none-of-this.sock", "--metrics", "127.0.0.1:0")
     check("a second gateway does not share the first one's port",
           (second.returncode, f"listen on 127.0.0.1:{b.port}: address already in use" in second.stderr), (1, True))
     check("the first one has its loops", len({b.client().ping() for _ in range(20)}), 1)
@@ -230,8 +229,11 @@ def main():
     with_tls()
     print("  TLS: fine", flush=True)
     port = free_port()
-    with Bench(target=True, gateway=f'  metrics: "127.0.0.1:{port}"\n  max_clients: 80', cutover="cutover: { max_blackout: 1s }") as b:
-        for test in (a_backend_that_is_lost, a_backend_that_does_not_come, a_reader_that_does_not_read, clients_that_vanish,
+    with Bench(cutover="cutover: { max_blackout: 1s }") as b:
+        a_backend_that_does_not_come(b)
+        print("  a_backend_that_does_not_come: fine", flush=True)
+    with Bench(target=True, gateway=f'  metrics: "127.0.0.1:{port}"\n  max_clients: 80', cutover="cutover: { max_blackout: 10m }") as b:
+        for test in (a_backend_that_is_lost, a_reader_that_does_not_read, clients_that_vanish,
                      the_admin_socket, too_many_clients, wrong_configuration):
             test(b)
             print(f"  {test.__name__}: fine", flush=True)

@@ -46,6 +46,26 @@ class Stream(Reads):
         super().start()
 
 
+def undisturbed(gateway, read):
+    """What READ() gives when no answer of the target was waited for in vain, now and a while ago (READS_BACK_OFF_MS): a busy machine
+    makes the target slow, and then reads go to legacy."""
+    def attempt():
+        before = gateway.reads()["canary_returned"]
+        time.sleep(1.1)
+        got = read()
+        return got if gateway.reads()["canary_returned"] == before else None
+    return wait_until("no read came back from the target", attempt, 120)
+
+
+def answered_by_target(gateway, client, key):
+    """What the target says: the policy is 100%."""
+    def attempt():
+        before = gateway.reads()["canary_answered"]
+        got = client.get(key)
+        return (got,) if gateway.reads()["canary_answered"] == before + 1 else None
+    return wait_until("the target answers", attempt, 60)[0]
+
+
 def stop(process):
     process.send_signal(signal.SIGSTOP)
 
@@ -69,18 +89,20 @@ def canary_by_lanes(loops):
         read = lambda n: [clients[i % 8].get(f"k{i % 50}") for i in range(n)]
         assert set(read(200)) == {b"legacy"}
         gateway.say("READS", "25%")
-        got = read(800)
+        got = undisturbed(gateway, lambda: read(800))
         assert 150 <= got.count(b"target") <= 250, got.count(b"target")
         # its own writes: every read after an answered write sees it, whoever answers
         gateway.say("READS", "100%")
         before = gateway.reads()["canary_answered"]
-        for i in range(400):
-            c = clients[i % 8]
-            c.set(f"own{i % 8}", i)
-            assert c.get(f"own{i % 8}") == b"%d" % i, i
-            c.rpush(f"list{i % 8}", i)
-            assert c.lindex(f"list{i % 8}", -1) == b"%d" % i, i
-        assert gateway.reads()["canary_answered"] > before + 100, gateway.reads()
+        def own_writes():
+            for i in range(400):
+                c = clients[i % 8]
+                c.set(f"own{i % 8}", i)
+                assert c.get(f"own{i % 8}") == b"%d" % i, i
+                c.rpush(f"list{i % 8}", i)
+                assert c.lindex(f"list{i % 8}", -1) == b"%d" % i, i
+        own_writes()
+        wait_until("the target answered some of them", lambda: gateway.reads()["canary_answered"] > before + 100 or own_writes(), 120)
         # RESP3 clients get RESP3 answers
         new, old = Raw(gateway.port), Raw(gateway.port)
         assert isinstance(new.call("HELLO", 3), dict)
@@ -99,13 +121,15 @@ def canary_by_lanes(loops):
         except redis.ResponseError as err:
             assert "WRONGTYPE" in str(err), err
         # a target that stops costs a moment, and no error
+        undisturbed(gateway, lambda: read(8))
         stop(target.process)
-        began = time.monotonic()
+        returned, began = gateway.reads()["canary_returned"], time.monotonic()
         for i in range(300):
             assert clients[i % 8].get(f"own{i % 8}") is not None
         spent = time.monotonic() - began
         target.process.send_signal(signal.SIGCONT)
-        assert gateway.reads()["canary_returned"] > 0 and spent < 8, (spent, gateway.reads())
+        tried = gateway.reads()["canary_returned"] - returned
+        assert 0 < tried <= loops * (1 + spent), (spent, tried)  # each loop once, and once more a second later
         target.kill()
         for i in range(100):
             assert clients[i % 8].get(f"own{i % 8}") is not None
@@ -172,22 +196,29 @@ def shadows(gateway, legacy, target, minimum):
                 assert got == str(err).split()[0], words
     for _ in range(10):
         round_of_reads()
+    wait_until("they were compared", lambda: gateway.reads()["shadow_same"] >= minimum or round_of_reads(), 60)
     time.sleep(1)
     before = gateway.reads()
-    assert before["shadow_different"] == 0 and before["shadow_same"] >= minimum and before["differences"] == [], before
+    assert before["shadow_different"] == 0 and before["differences"] == [], before
     assert not set(before["commands"]) & {"srandmember", "object|encoding"}, before["commands"]
     t = target.client()
     for words in PLANTED.values():
         t.execute_command(*words)
+    def all_seen():
+        told = gateway.reads()["commands"]
+        return all(told[command]["different"] >= 3 for command, _ in PLANTED)
     for _ in range(3):
         round_of_reads()
-    wait_until("all was compared", lambda: gateway.reads()["shadow_different"] >= 3 * len(PLANTED), 15)
+    began = time.monotonic()  # what the busy machine left out is read once more
+    wait_until("all was compared", lambda: all_seen() or time.monotonic() > began + 5 and round_of_reads(), 60)
     time.sleep(0.5)
     found = gateway.reads()
     named = {(d["command"], d["key"]) for d in found["differences"]}
     assert set(PLANTED) <= named and named <= set(PLANTED) | {("mget", "text")}, (named, set(PLANTED))
-    for command, _ in PLANTED:
-        assert found["commands"][command]["different"] == 3, (command, found["commands"])
+    for command, _ in PLANTED:  # every one that was compared since
+        told = found["commands"][command]
+        if [words[0].lower() for words in READS].count(command) == 1:
+            assert told["different"] == told["compared"] - before["commands"][command]["compared"], (command, told)
     text = next(d for d in found["differences"] if d["command"] == "get")
     assert "one" in text["primary"] and "other" in text["other"], text
     gateway.say("READS", "primary")
@@ -215,17 +246,17 @@ def test_shadow_reads_by_the_lanes_show_what_differs():
         writer = threading.Thread(target=write)
         writer.start()
         reader = gateway.client()
-        for _ in range(400):
-            reader.get("moving")
-            reader.llen("growing")
+        def read():
+            for _ in range(400):
+                reader.get("moving")
+                reader.llen("growing")
+        read()
+        wait_until("many were compared", lambda: gateway.reads()["commands"].get("llen", {}).get("compared", 0) > 50 or read(), 60)
         stopping.set()
         writer.join()
         time.sleep(0.5)
         after = gateway.reads()
         assert after["shadow_different"] == before, after["differences"]
-        assert after["commands"]["llen"]["compared"] > 50, after["commands"]
-
-
 
 
 def test_shadow_and_canary_reads_beside_a_stream():
@@ -237,7 +268,7 @@ def test_shadow_and_canary_reads_beside_a_stream():
         assert gateway.reads()["policy"] == "primary"
         shadows(gateway, legacy, target, 100)
         # lag: what is the same a moment later is no difference
-        gateway.say("READS", "shadow", "AFTER", "500")
+        gateway.say("READS", "shadow", "AFTER", "5000")
         c = gateway.client()
         warm = gateway.reads()["shadow_same"]
         wait_until("its loop has a connection to the target", lambda: c.get("same") and gateway.reads()["shadow_same"] > warm)
@@ -249,27 +280,27 @@ def test_shadow_and_canary_reads_beside_a_stream():
         wait_until("it was read again", lambda: gateway.reads()["shadow_late"] == before["shadow_late"] + 1)
         assert gateway.reads()["shadow_different"] == before["shadow_different"], gateway.reads()
         # a client that wrote lately is answered by legacy, another one by the target
-        gateway.say("READS", "100%", "AFTER", "600")
+        gateway.say("READS", "100%", "AFTER", "5000")
         other = gateway.client()
         answered = gateway.reads()["canary_answered"]
         wait_until("its loop has a connection, too", lambda: other.get("same") and gateway.reads()["canary_answered"] > answered)
-        time.sleep(0.7)
         c.set("mine", 1)
-        assert c.get("mine") == b"1" and other.get("mine") is None
-        time.sleep(0.8)
-        assert c.get("mine") is None, "the target, where nobody wrote it"
+        assert c.get("mine") == b"1" and answered_by_target(gateway, other, "mine") is None
+        time.sleep(5.1)
+        assert answered_by_target(gateway, c, "mine") is None, "the target, where nobody wrote it"
         with c.pipeline(transaction=True) as p:
             p.set("block", 1)
             p.get("block")
             assert p.execute() == [True, b"1"]
         assert c.get("block") == b"1"
         stop(target.process)
-        began = time.monotonic()
+        returned, began = gateway.reads()["canary_returned"], time.monotonic()
         for _ in range(200):
             assert other.get("same") == b"same"
         spent = time.monotonic() - began
         target.process.send_signal(signal.SIGCONT)
-        assert spent < 5, spent
+        tried = gateway.reads()["canary_returned"] - returned
+        assert tried <= 1 + spent, (tried, spent)  # and then for a second no other one
         target.kill()
         for _ in range(50):
             assert other.get("same") == b"same"

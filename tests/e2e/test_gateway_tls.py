@@ -62,7 +62,7 @@ class TlsBench(Bench):
         return int(ssl.cert_time_to_seconds(text.strip().split("=")[1]))
 
     def metric(self):
-        text = urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5).read().decode()
+        text = urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=60).read().decode()
         values = [line.split()[1] for line in text.splitlines() if line.startswith("drawbridge_tls_not_after_timestamp_seconds")]
         check("one value", len(values), 1)
         return int(float(values[0]))

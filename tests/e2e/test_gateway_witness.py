@@ -14,7 +14,7 @@ import redis
 
 from bridge import HIDDEN, Bridge
 from servers import Folder, Ours, RedisServer, run_tests, wait_until
-from test_gateway_lanes import Gateway
+from test_gateway_lanes import PATIENT, Gateway
 from test_lanes_bridge import begin, direct, turn
 from walk import differences, walk
 
@@ -22,9 +22,7 @@ OTHERS = "redis.call('DEL', ARGV[1]) redis.call('SET', ARGV[2], ARGV[3]) return 
 
 
 def settled(gateway, legacy, target):
-    """The figures are of the last tick: what was just answered must be in them."""
-    time.sleep(0.1)
-    gateway.wait_level(30)
+    gateway.wait_level()
     found = differences(walk(legacy.port), walk(target.port))
     assert not found, "\n".join(found)
     return gateway.lanes()
@@ -33,9 +31,10 @@ def settled(gateway, legacy, target):
 def kill_witness(server):
     """Killed by whoever may; it is the one that tracks."""
     with redis.Redis(port=server.port) as r:
-        names = [c for c in r.client_list() if c["name"].startswith("drawbridge-gw") and "t" in c["flags"]]
-        assert len(names) == 1, names
-        r.client_kill_filter(_id=names[0]["id"])
+        def tracking():
+            return [c for c in r.client_list() if c["name"].startswith("drawbridge-gw") and "t" in c["flags"]]
+        wait_until("one tracks", lambda: len(tracking()) == 1)
+        r.client_kill_filter(_id=tracking()[0]["id"])
 
 
 class Lanes(threading.Thread):
@@ -114,7 +113,7 @@ def test_scripts_that_name_nothing_expiry_and_strangers():
             passes = gateway.lanes()["passes_total"]
             with redis.Redis(port=legacy.port) as stranger:
                 stranger.flushall()
-            wait_until("both sides are listed again", lambda: gateway.lanes()["passes_total"] > passes, 30)
+            wait_until("both sides are listed again", lambda: gateway.lanes()["passes_total"] > passes, 60)
             settled(gateway, legacy, target)
 
 
@@ -133,7 +132,8 @@ def test_names_that_were_missed():
             if script:  # at once: it may be back already, or not
                 with redis.Redis(port=legacy.port) as stranger:
                     stranger.eval(OTHERS, 1, "one", "two", f"three:{before['commands_total']}", 3)
-            wait_until("the witness is there", lambda: gateway.lanes()["witness"] == 3, 30)
+            gateway.turned()
+            wait_until("the witness is there", lambda: gateway.lanes()["witness"] == 3, 60)
             after = settled(gateway, legacy, target)
             if listed is not None:
                 assert bool(after["witness_everything_total"] - before["witness_everything_total"]) == listed, (before, after)
@@ -151,9 +151,11 @@ def test_names_that_were_missed():
         gap(lambda: kill_witness(legacy), True, None)
         gateway.kill()
         gateway.start()
+        wait_until("the witness is there", lambda: gateway.lanes()["witness"] == 3, 60)
         lanes = settled(gateway, legacy, target)
         assert lanes["witness_everything_total"] == 0 and lanes["passes_total"] == 0, lanes
         anew(True)()
+        wait_until("the witness is there", lambda: gateway.lanes()["witness"] == 3, 60)
         lanes = settled(gateway, legacy, target)
         assert lanes["witness_everything_total"] == 1 and lanes["passes_total"] == 1, lanes
 
@@ -175,7 +177,7 @@ def test_it_turns_round_with_the_lanes():
     for target_class in (RedisServer, Ours):
         with Folder("witness-turn") as folder:
             legacy, target = RedisServer(folder, "legacy"), target_class(folder, "target")
-            gateway = Gateway(folder, legacy, target, lanes=2, loops=2)
+            gateway = Gateway(folder, legacy, target, lanes=2, loops=2, more=PATIENT)
             gateway.wait_level()
             r = gateway.client()
             with redis.Redis(unix_socket_path=gateway.admin) as admin:
@@ -186,12 +188,13 @@ def test_it_turns_round_with_the_lanes():
                     waiting = threading.Thread(target=lambda: gateway.client().eval(OTHERS, 1, "n", "t0:29", f"first:{turn_no}", 1))
                     waiting.start()  # held, and sent to the new primary side before anything else
                     time.sleep(0.1)
-                    gateway.wait_level(30)
+                    gateway.wait_level()
                     everything = gateway.lanes()["witness_everything_total"]
                     admin.execute_command("GATEWAY", "RELEASE", side)
-                    waiting.join(20)
+                    waiting.join(60)
+                    wait_until("the witness is there", lambda: gateway.lanes()["witness"] == 3, 60)
                     lanes = settled(gateway, legacy, target)
-                    assert lanes["witness"] == 3 and lanes["witness_everything_total"] == everything, lanes
+                    assert lanes["witness_everything_total"] == everything, lanes
                     primary = target if side == "target" else legacy
                     with redis.Redis(port=primary.port) as stranger:
                         assert stranger.get(f"first:{turn_no}") == b"1"
@@ -211,13 +214,14 @@ def test_a_claim_is_void_when_the_witness_was_away():
             return [g for g in status["gates"] if g["id"] == "audit" and g["state"] == "fail" and "witness" in g["why"]]
 
         with direct(b, "legacy") as r:
-            tracking = [c["id"] for c in r.client_list() if c["name"].startswith("drawbridge-gw") and "t" in c["flags"]]
-            assert len(tracking) == 1, tracking
-            r.client_kill_filter(_id=tracking[0])
-        wait_until("the claim is void", stale, 20)
+            def tracking():
+                return [c["id"] for c in r.client_list() if c["name"].startswith("drawbridge-gw") and "t" in c["flags"]]
+            wait_until("one tracks", lambda: len(tracking()) == 1)
+            r.client_kill_filter(_id=tracking()[0])
+        wait_until("the claim is void", stale, 60)
         events = b.verb("ledger", "events")
         assert any(e["kind"] == "audit.voided" and "witness" in e["text"] for e in events["events"]), events["events"][-5:]
-        wait_until("it is back", lambda: b.status()["lanes"]["witness"] == "on", 20)
+        wait_until("it is back", lambda: b.status()["lanes"]["witness"] == "on", 60)
         b.audit()
         b.settled()
         assert not stale()

@@ -49,7 +49,6 @@ def test_an_entry_behind_the_release_is_not_missed(b):
         c.send("XREAD", "BLOCK", "60000", "COUNT", "9", "STREAMS", *STREAMS, "$", "$", "5-5" if n == 2 else "$")
         clients.append(c)
     waiting(b, 3)
-    time.sleep(0.1)
 
     def meanwhile(new):
         for name in STREAMS:

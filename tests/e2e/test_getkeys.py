@@ -151,7 +151,7 @@ def main():
     server = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
                                "--dir", folder], stdout=subprocess.DEVNULL)
     try:
-        for _ in range(100):
+        for _ in range(1200):
             try:
                 redis = Connection(port)
                 break
