@@ -39,6 +39,14 @@ static bool is_our_barrier(const struct hold *hold, struct slice barrier) {
     return slice_equal(slice_text(hold->barrier), barrier);
 }
 
+/* Ours is over: state says so of it, or of a later one, for which we were away. Barriers have numbers;
+ * what else is held for (slots, by hand) ends by its own name. */
+static bool is_over(const struct hold *hold, struct slice barrier) {
+    int64_t ours = 0, theirs = 0;
+    if (is_our_barrier(hold, barrier)) return true;
+    return slice_to_int(slice_text(hold->barrier), &ours) && slice_to_int(barrier, &theirs) && theirs > ours;
+}
+
 static void set_barrier(struct hold *hold, struct slice barrier) {
     size_t size = barrier.size < HOLD_BARRIER_BYTES ? barrier.size : HOLD_BARRIER_BYTES - 1;
     if (size > 0) memcpy(hold->barrier, barrier.data, size);
@@ -87,7 +95,8 @@ unsigned hold_on_release(struct hold *hold, struct slice barrier, uint64_t epoch
         }
         return todo | HOLD_DO_REPORT_RELEASED;
     }
-    if (!is_our_barrier(hold, barrier)) return 0; /* of an earlier barrier: done long ago */
+    if (!is_over(hold, barrier)) return 0; /* of an earlier barrier: done long ago */
+    set_barrier(hold, barrier);
     hold->epoch = epoch;
     hold->side = side;
     hold->released = (struct hold_totals){0};

@@ -64,6 +64,27 @@ static void test_neither_time_nor_a_route_ends_a_hold(void **state) {
     assert_true(hold_is_held(&hold));
 }
 
+/* It was away when its barrier ended, and when another came and went (C24). */
+static void test_the_word_of_a_later_barrier_ends_a_hold(void **state) {
+    (void)state;
+    struct hold hold;
+    hold_init(&hold, 1, 1000);
+    (void)hold_on_route(&hold, 5, SIDE_LEGACY);
+    (void)hold_on_hold(&hold, SLICE("9"), 5, 0);
+    (void)hold_on_loop_held(&hold, hold.round, &one);
+    assert_int_equal(hold_on_release(&hold, SLICE("8"), 5, SIDE_LEGACY), 0);
+    assert_int_equal(hold_on_release(&hold, SLICE("slots"), 5, SIDE_LEGACY), 0);
+    assert_true(hold_is_held(&hold));
+    assert_int_equal(hold_on_release(&hold, SLICE("10"), 6, SIDE_TARGET), HOLD_DO_RELEASE | HOLD_WAIT);
+    assert_int_equal(hold_on_loop_released(&hold, hold.round, &one),
+                     HOLD_DO_ANSWER | HOLD_DO_REPORT_RELEASED);
+    assert_int_equal(hold.side, SIDE_TARGET);
+    assert_string_equal(hold.barrier, "10");
+    (void)hold_on_hold(&hold, SLICE("slots"), 6, 0);
+    assert_int_equal(hold_on_release(&hold, SLICE("11"), 6, SIDE_TARGET), 0);
+    assert_true(hold_is_held(&hold));
+}
+
 static void test_a_confirmation_of_an_earlier_hold_does_not_count(void **state) {
     (void)state;
     struct hold hold;
@@ -128,6 +149,7 @@ int main(void) {
         cmocka_unit_test(test_a_barrier_from_route_to_release),
         cmocka_unit_test(test_old_epochs_are_refused),
         cmocka_unit_test(test_neither_time_nor_a_route_ends_a_hold),
+        cmocka_unit_test(test_the_word_of_a_later_barrier_ends_a_hold),
         cmocka_unit_test(test_a_confirmation_of_an_earlier_hold_does_not_count),
         cmocka_unit_test(test_it_can_be_held_before_it_has_a_route),
         cmocka_unit_test(test_any_order_of_messages_keeps_the_promises),
