@@ -2,6 +2,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "state/core.h"
+#include "state/recapture.h"
 #include "state/stop_at.h"
 
 #include <inttypes.h>
@@ -74,10 +75,8 @@ struct record_job {
     struct slot_table slots; /* of a commit that begins with lanes */
 };
 
-/* The commit makes lanes of a stream: they own nothing yet, and everything is dirty (C1). */
 static bool begins_lanes(const struct record_job *r) {
-    return r->kind == BARRIER_DO_RECORD_COMMIT && barrier_recaptures(&r->row) &&
-           r->row.capture_after == CAPTURE_LANE;
+    return r->kind == BARRIER_DO_RECORD_COMMIT && recapture_begins_lanes(&r->row);
 }
 
 static enum err write_commit(struct record_job *r, struct ledger *ledger, struct why *why) {
@@ -113,18 +112,6 @@ static void take_over(struct core *core, const struct record_job *r) {
         core_recaptured(core, &r->slots);
 }
 
-/* Where only the capture changes the phase stays; lanes that begin have all to copy. */
-static enum phase phase_after(const struct core *core, const struct record_job *r) {
-    enum phase to = core->workflow.phase;
-    struct why why;
-    enum workflow_event event =
-        r->kind == BARRIER_DO_RECORD_COMMIT ? WORKFLOW_COMMITTED : WORKFLOW_BARRIER_ABORTED;
-    if (r->row.from != r->row.to)
-        ASSERT(workflow_decide(&core->workflow, event, &to, &why) == WORKFLOW_MOVE);
-    bool copies = begins_lanes(r) && (to == PHASE_FOLLOWING || to == PHASE_LEVEL);
-    return copies ? PHASE_COPYING : to;
-}
-
 static void record_done(struct store_job *job) {
     struct record_job *r = (struct record_job *)job;
     struct core *core = r->core;
@@ -153,7 +140,7 @@ static void record(struct core *core, enum barrier_do kind) {
     r->row = core->barrier.row;
     snprintf(r->reason, sizeof r->reason, "%s", core->barrier.note);
     if (kind == BARRIER_DO_RECORD_COMMIT || kind == BARRIER_DO_RECORD_ABORT)
-        r->to_phase = phase_after(core, r);
+        r->to_phase = recapture_phase(&core->workflow, &r->row, kind == BARRIER_DO_RECORD_COMMIT);
     if (begins_lanes(r)) core_slots_cleared(core, &r->slots);
     core->moving = true;
     store_submit(core->store, &r->job);

@@ -13,6 +13,7 @@
 #include "lib/base/mem.h"
 #include "state/core.h"
 #include "state/preflight.h"
+#include "state/recapture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,16 +29,9 @@ static bool may_turn(const struct core *core) {
            strcmp(legacy->mode, "cluster") == 0;
 }
 
-static enum capture guard_capture(const struct core *core) {
-    enum capture said = (enum capture)core->config->guard.capture;
-    if (said != CAPTURE_AUTO) return said;
-    if (core->migration.home != CAPTURE_LANE) return core->migration.home;
-    return may_turn(core) ? CAPTURE_LANE : CAPTURE_STREAM;
-}
-
 enum capture core_capture_of(const struct core *core, enum side side) {
-    if (side == core->workflow.primary) return core->migration.capture;
-    return side == SIDE_LEGACY ? core->migration.home : guard_capture(core);
+    return recapture_of(side, &core->workflow, core->migration.capture, core->migration.home,
+                        (enum capture)core->config->guard.capture, may_turn(core));
 }
 
 /* ---- whether it can be ---- */

@@ -1,6 +1,7 @@
 /* ledger_barriers.c -- a barrier's records: begun, committed or aborted, completed; checkpoints. */
 #include "state/db.h"
 #include "state/ledger_tables.h"
+#include "state/recapture.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -82,10 +83,9 @@ static enum err add_checkpoint(struct ledger *ledger, const struct barrier_row *
                   meaning);
 }
 
-/* A rollback comes back to what legacy offered last. */
 static enum err recapture(struct ledger *ledger, struct migration *migration,
                           const struct barrier_row *row, struct why *why) {
-    enum capture home = row->to == SIDE_LEGACY ? row->capture_after : migration->home;
+    enum capture home = recapture_home(migration->home, row);
     enum err err = db_run(ledger_db(ledger), why,
                           "UPDATE migrations SET capture = ?, home_capture = ? WHERE id = ?", "tti",
                           capture_name(row->capture_after), capture_name(home), migration->id);
