@@ -112,6 +112,7 @@ enum err aof_base_write(const struct aof_base_want *want, struct why *why) {
 
 struct aof_base_job {
     uv_work_t work;
+    struct engine *engine;
     struct aof *aof; /* NULL: nobody waits for it */
     struct aof_base_want want;
     enum err err;
@@ -131,8 +132,8 @@ static void job_done(uv_work_t *work, int status) {
     if (job->aof) {
         job->aof->base_job = NULL;
         aof_base_is_ready(job->aof, job->want.path, job->err, job->why.text);
-    } else if (!job->err && fs_remove(job->want.path, &job->why)) {
-        /* It can stay. */
+    } else if (!job->err) {
+        persistence_remove_file(job->engine, job->want.path, -1);
     }
     mem_free(job->want.rdb_path);
     mem_free(job->want.path);
@@ -144,6 +145,7 @@ enum err aof_base_start(struct aof *aof, const char *rdb_path, struct why *why) 
     struct aof_base_job *job = NEW(struct aof_base_job);
     struct buf name = {0};
     buf_printf(&name, "%s.%u", rdb_path, ++number);
+    job->engine = aof->engine;
     job->aof = aof;
     job->want.rdb_path = mem_strdup(rdb_path);
     job->want.path = mem_strdup(buf_text(&name));

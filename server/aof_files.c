@@ -107,33 +107,22 @@ enum err aof_open_incr(struct aof *aof, struct why *why) {
 
 /* ---- history files ---- */
 
+/* First they go, beside everything (a big file takes the file system a while), then the manifest
+ * forgets them, in line with what else changes it. */
 struct tidying {
     struct disk_job job;
     struct aof *aof;
-    struct aof_manifest manifest; /* without them */
-    char **paths;                 /* of what is to be removed */
+    char **paths; /* of what is to be removed */
     size_t count;
+    struct aof_manifest manifest; /* without them */
     char *manifest_path;
-    struct why why;
     enum err err;
+    struct why why;
 };
 
-static void tidy(struct disk_job *job) {
-    struct tidying *t = (struct tidying *)job;
-    for (size_t i = 0; i < t->count; i++) {
-        struct why why;
-        enum err err = fs_remove(t->paths[i], &why);
-        if (err && !t->err) {
-            t->err = err;
-            t->why = why;
-        }
-    }
-    struct why why;
-    enum err err = aof_put_manifest(t->manifest_path, &t->manifest, &why);
-    if (err && !t->err) {
-        t->err = err;
-        t->why = why;
-    }
+/* A rewrite writes the manifest, too, and has another one in hand; it tidies up when it is done. */
+static bool may_tidy(const struct aof *aof) {
+    return !aof_is_rewriting(aof) && aof->change.kind == CHANGE_NONE;
 }
 
 static void tidied(struct disk_job *job) {
@@ -147,11 +136,42 @@ static void tidied(struct disk_job *job) {
     mem_free(t);
 }
 
-/* A big file takes the file system a while. */
+static void forget_work(struct disk_job *job) {
+    struct tidying *t = (struct tidying *)job;
+    struct why why;
+    enum err err = aof_put_manifest(t->manifest_path, &t->manifest, &why);
+    if (!err || t->err) return;
+    t->err = err;
+    t->why = why;
+}
+
+static void removed(struct disk_job *job) {
+    struct tidying *t = (struct tidying *)job;
+    if (!may_tidy(t->aof)) { /* the next manifest will be without them */
+        tidied(job);
+        return;
+    }
+    aof_manifest_copy(&t->manifest, &t->aof->manifest);
+    t->manifest_path = aof_manifest_path(t->aof);
+    t->job = (struct disk_job){.work = forget_work, .done = tidied};
+    disk_thread_give(t->aof->thread, &t->job);
+}
+
+static void remove_work(struct disk_job *job) {
+    struct tidying *t = (struct tidying *)job;
+    for (size_t i = 0; i < t->count; i++) {
+        struct why why;
+        enum err err = fs_remove(t->paths[i], &why);
+        if (!err || t->err) continue;
+        t->err = err;
+        t->why = why;
+    }
+}
+
 void aof_collect_history(struct aof *aof) {
-    if (aof->engine->settings.aof_disable_auto_gc) return;
+    if (aof->engine->settings.aof_disable_auto_gc || !may_tidy(aof)) return;
     struct tidying *t = NEW(struct tidying);
-    *t = (struct tidying){.job = {.work = tidy, .done = tidied}, .aof = aof};
+    *t = (struct tidying){.job = {.work = remove_work, .done = removed}, .aof = aof};
     t->paths = NEW_ARRAY(char *, aof->manifest.count + 1);
     for (size_t i = 0; i < aof->manifest.count; i++)
         if (aof->manifest.files[i].type == AOF_HISTORY)
@@ -162,7 +182,5 @@ void aof_collect_history(struct aof *aof) {
         return;
     }
     aof_manifest_drop_history(&aof->manifest);
-    aof_manifest_copy(&t->manifest, &aof->manifest);
-    t->manifest_path = aof_manifest_path(aof);
-    disk_thread_give(aof->thread, &t->job);
+    disk_thread_give(persistence_of(aof->engine)->disk, &t->job);
 }

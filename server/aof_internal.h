@@ -38,7 +38,7 @@ struct aof_change {
     int fd, next_fd;
     uint64_t size, next_size; /* of these files */
     struct aof_manifest manifest; /* NEXT_FILE: with the next file in it; owned, as the paths */
-    char *path, *manifest_path;
+    char *folder, *path, *manifest_path;
     enum err err, sync_err;
     struct why why, sync_why;
 };

@@ -24,9 +24,8 @@ static void end_rewrite(struct aof *aof, bool good) {
     aof->last_rewrite_ok = good;
     aof->failures = good ? 0 : aof->failures + 1;
     if (!good) {
-        struct why why;
-        if (fs_remove(aof->rewrite_temp, &why)) engine_log(aof->engine, '#', "%s", why.text);
-        if (aof->ready && fs_remove(aof->ready, &why)) engine_log(aof->engine, '#', "%s", why.text);
+        persistence_remove_file(aof->engine, aof->rewrite_temp, -1);
+        if (aof->ready) persistence_remove_file(aof->engine, aof->ready, -1);
         if (aof->state == AOF_WAITING) aof->rewrite_scheduled = true;
     }
     mem_free(aof->rewrite_temp);
@@ -47,7 +46,7 @@ struct install {
     struct disk_job job;
     struct aof *aof;
     struct aof_manifest manifest; /* owned, as the paths */
-    char *temp, *base, *manifest_path;
+    char *folder, *temp, *base, *manifest_path;
     char *temp_incr, *incr; /* NULL: it has its name */
     uint64_t base_size;
     enum err err;
@@ -56,7 +55,8 @@ struct install {
 
 static void install_work(struct disk_job *job) {
     struct install *in = (struct install *)job;
-    in->err = fs_rename(in->temp, in->base, &in->why);
+    in->err = fs_make_dirs(in->folder, &in->why);
+    if (!in->err) in->err = fs_rename(in->temp, in->base, &in->why);
     if (!in->err && in->temp_incr) in->err = fs_rename(in->temp_incr, in->incr, &in->why);
     if (!in->err) in->err = aof_put_manifest(in->manifest_path, &in->manifest, &in->why);
     if (!in->err) in->err = fs_size(in->base, &in->base_size, &in->why);
@@ -64,6 +64,7 @@ static void install_work(struct disk_job *job) {
 
 static void free_install(struct install *in) {
     aof_manifest_close(&in->manifest);
+    mem_free(in->folder);
     mem_free(in->temp);
     mem_free(in->base);
     mem_free(in->manifest_path);
@@ -109,6 +110,7 @@ static void install(struct aof *aof) {
     struct install *in = NEW(struct install);
     *in = (struct install){.job = {.work = install_work, .done = install_done},
                            .aof = aof,
+                           .folder = mem_strdup(aof->engine->settings.appenddirname),
                            .temp = mem_strdup(aof->ready),
                            .manifest_path = aof_manifest_path(aof)};
     aof_manifest_copy(&in->manifest, &aof->manifest);
@@ -195,7 +197,6 @@ enum err aof_rewrite(struct aof *aof, struct why *why) {
     bool found;
     if (aof->state == AOF_OFF && aof->manifest.count == 0)
         err = aof_read_manifest(aof, &found, why); /* a base and nothing else */
-    if (!err) err = aof_make_folder(aof, why);
     if (err) return err;
     /* What happens from here on goes into a file of its own; or, if the base is tried anew that the
      * AOF waits for, that will contain what the temporary file has. */

@@ -303,6 +303,8 @@ static enum err write_beginning(int fd, uint64_t size_before, uint64_t *size, st
 
 static void next_file_work(struct aof_change *change) {
     change->sync_err = fs_sync(change->fd, "AOF", &change->sync_why);
+    change->err = fs_make_dirs(change->folder, &change->why);
+    if (change->err) return;
     change->err = fs_open(change->path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, &change->next_fd,
                           &change->why);
     if (change->err) return;
@@ -324,9 +326,10 @@ static void change_work(struct disk_job *job) {
 
 static void close_change(struct aof_change *change) {
     aof_manifest_close(&change->manifest);
+    mem_free(change->folder);
     mem_free(change->path);
     mem_free(change->manifest_path);
-    change->path = change->manifest_path = NULL;
+    change->folder = change->path = change->manifest_path = NULL;
     change->kind = CHANGE_NONE;
     change->given = false;
     change->bytes_before = 0;
@@ -377,6 +380,7 @@ void aof_change_file(struct aof *aof, enum aof_change_kind kind) {
         aof_manifest_copy(&change->manifest, &aof->manifest);
         const struct aof_file *incr =
             aof_manifest_new_incr(&change->manifest, aof->engine->settings.appendfilename);
+        change->folder = mem_strdup(aof->engine->settings.appenddirname);
         change->path = aof_path(aof, incr->name);
         change->manifest_path = aof_manifest_path(aof);
     }

@@ -170,7 +170,7 @@ static void sample_persistence(struct engine_metrics *m, const struct engine *en
     counter_set(&m->loading_total, p->loading_total_bytes);
     counter_set(&m->loading_done, p->loading_done_bytes);
     counter_set(&m->dirty, engine->dirty);
-    counter_set(&m->saving, p->bgsave != NULL);
+    counter_set(&m->saving, bgsave_is_running(engine));
     counter_set(&m->last_save_ms, (uint64_t)p->last_save_ms);
     counter_set(&m->last_save_ok, p->last_bgsave_ok);
     counter_set(&m->aof_on, aof_is_on(p->aof));

@@ -4,6 +4,7 @@
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "server/aof.h"
+#include "server/disk_thread.h"
 #include "server/loading.h"
 #include "server/replication.h"
 
@@ -111,11 +112,52 @@ static void started(struct engine *engine) {
     engine->dirty = 0;
 }
 
+/* ---- files that go ---- */
+
+struct removal {
+    struct disk_job job;
+    struct engine *engine;
+    char *path;
+    int fd;
+    enum err err;
+    struct why why;
+};
+
+static void removal_work(struct disk_job *job) {
+    struct removal *removal = (struct removal *)job;
+    removal->err = fs_remove(removal->path, &removal->why);
+    if (removal->fd >= 0) close(removal->fd); /* now its blocks are free */
+}
+
+static void removal_done(struct disk_job *job) {
+    struct removal *removal = (struct removal *)job;
+    if (removal->err) engine_log(removal->engine, '#', "%s", removal->why.text);
+    mem_free(removal->path);
+    mem_free(removal);
+}
+
+void persistence_remove_file(struct engine *engine, const char *path, int fd) {
+    struct removal *removal = NEW(struct removal);
+    *removal = (struct removal){.job = {.work = removal_work, .done = removal_done},
+                                .engine = engine,
+                                .path = mem_strdup(path),
+                                .fd = fd};
+    disk_thread_give(persistence_of(engine)->disk, &removal->job);
+}
+
+static bool at_shutdown(struct engine *engine, unsigned flags, struct why *why) {
+    (void)flags;
+    (void)why;
+    disk_thread_drain(persistence_of(engine)->disk);
+    return false;
+}
+
 void persistence_open(struct engine *engine) {
     struct persistence *p = NEW(struct persistence);
     p->engine = engine;
     p->last_bgsave_ok = true;
     p->last_bgsave_took_ms = -1;
+    p->disk = disk_thread_open(engine->loop);
     engine->persistence = p;
     engine_hook_add(engine, HOOK_STARTED, started);
     save_open(engine);
@@ -123,4 +165,5 @@ void persistence_open(struct engine *engine) {
     restore_open(engine);
     drawbridge_open(engine);
     debug_data_open(engine);
+    engine_shutdown_add(engine, at_shutdown); /* behind those that give it work */
 }

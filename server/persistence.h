@@ -17,15 +17,21 @@
 #include "server/snapshot.h"
 
 struct aof;
+struct disk_thread;
+struct naming;
 
 struct persistence {
     struct engine *engine;
     struct checkpoints checkpoints;
     struct aof *aof; /* never NULL */
+    /* For what clients need not wait for, and need not stand in line with what the AOF writes. */
+    struct disk_thread *disk;
 
     /* RDB */
-    struct snapshot *bgsave; /* NULL: none under way */
+    struct snapshot *bgsave; /* NULL: none is being taken */
     char *bgsave_temp;       /* the file it is writing; owned */
+    struct naming *naming;   /* NULL: none; the file of a BGSAVE gets its name, on `disk` */
+    unsigned namings;        /* under way, with those that nobody wants any more */
     bool bgsave_scheduled;   /* begin one as soon as nothing stands in the way */
     bool last_bgsave_ok;
     int64_t last_save_ms, bgsave_started_ms, last_bgsave_try_ms,
@@ -131,6 +137,13 @@ void save_open(struct engine *engine);
 MUST_CHECK enum err save_now(struct engine *engine, struct why *why);
 MUST_CHECK enum err bgsave_start(struct engine *engine, struct why *why);
 void bgsave_stop(struct engine *engine); /* harmless when there is none */
+/* From its start until the file has its name. */
+bool bgsave_is_running(const struct engine *engine);
+
+/* ---- persistence.c ---- */
+/* Remove the file PATH (copied), and close FD (-1: none), beside the engine. What goes wrong is in
+ * the log. */
+void persistence_remove_file(struct engine *engine, const char *path, int fd);
 
 /* ---- others ---- */
 void drawbridge_open(struct engine *engine);

@@ -50,11 +50,8 @@ void replica_address(const struct replica *replica, char *text, size_t size, int
 /* ---- ends ---- */
 
 static void drop_file(struct replica *replica) {
-    struct why why;
-    if (replica->fd >= 0) close(replica->fd);
+    if (replica->temp) persistence_remove_file(replica->client->engine, replica->temp, replica->fd);
     replica->fd = -1;
-    if (replica->temp && fs_remove(replica->temp, &why))
-        engine_log(replica->client->engine, '#', "%s", why.text);
     mem_free(replica->temp);
     replica->temp = NULL;
 }

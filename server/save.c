@@ -5,9 +5,11 @@
 #include "lib/redis/command.h"
 #include "server/aof.h"
 #include "server/args.h"
+#include "server/disk_thread.h"
 #include "server/persistence.h"
 #include "server/reply.h"
 
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,6 +42,8 @@ static void note_saved(struct engine *engine, uint64_t dirty_left) {
 }
 
 enum err save_now(struct engine *engine, struct why *why) {
+    /* What an older one still names would come over this. */
+    if (persistence_of(engine)->namings) disk_thread_drain(persistence_of(engine)->disk);
     struct rdb_save_options options = {.scope = SNAPSHOT_ALL,
                                        .version = (unsigned)engine->settings.rdb_version,
                                        .place = persistence_place(engine)};
@@ -58,34 +62,84 @@ enum err save_now(struct engine *engine, struct why *why) {
     return err;
 }
 
+bool bgsave_is_running(const struct engine *engine) {
+    return persistence_of(engine)->bgsave || persistence_of(engine)->naming;
+}
+
+static void bgsave_failed(struct engine *engine, const char *words) {
+    struct persistence *p = persistence_of(engine);
+    engine_log(engine, '#', "Background saving error: %s", words);
+    p->last_bgsave_took_ms = engine->now_ms - p->bgsave_started_ms;
+    p->last_bgsave_ok = false;
+}
+
+/* ---- the file gets its name, on the disk's thread ---- */
+
+struct naming {
+    struct disk_job job;
+    struct engine *engine;
+    char *temp, *path; /* owned */
+    uint64_t dirty_before;
+    _Atomic bool is_dropped; /* nobody wants it any more */
+    enum err err;
+    struct why why;
+};
+
+static void naming_work(struct disk_job *job) {
+    struct naming *naming = (struct naming *)job;
+    struct why why;
+    if (atomic_load(&naming->is_dropped))
+        naming->err = why_set(&naming->why, ERR_STATE, "it was not wanted any more");
+    else
+        naming->err = fs_rename(naming->temp, naming->path, &naming->why);
+    if (naming->err && fs_remove(naming->temp, &why)) (void)why; /* the next start removes it */
+}
+
+static void naming_done(struct disk_job *job) {
+    struct naming *naming = (struct naming *)job;
+    struct engine *engine = naming->engine;
+    struct persistence *p = persistence_of(engine);
+    p->namings--;
+    engine_read_clock(engine);
+    if (!atomic_load(&naming->is_dropped)) {
+        p->naming = NULL;
+        if (naming->err) {
+            bgsave_failed(engine, naming->why.text);
+        } else {
+            engine_log(engine, '*', "Background saving terminated with success");
+            p->last_bgsave_took_ms = engine->now_ms - p->bgsave_started_ms;
+            note_saved(engine, engine->dirty - naming->dirty_before);
+        }
+    }
+    mem_free(naming->temp);
+    mem_free(naming->path);
+    mem_free(naming);
+}
+
 static void bgsave_ended(void *owner, enum err err, const char *words) {
     struct engine *engine = owner;
     struct persistence *p = persistence_of(engine);
-    struct why why;
-    char *path = rdb_path(engine);
     p->bgsave = NULL;
-    engine_read_clock(engine);
-    p->last_bgsave_took_ms = engine->now_ms - p->bgsave_started_ms;
-    if (!err)
-        err = fs_rename(p->bgsave_temp, path, &why);
-    else
-        (void)why_set(&why, err, "%s", words);
     if (err) {
-        engine_log(engine, '#', "Background saving error: %s", why.text);
-        remove_file(p->bgsave_temp);
-        p->last_bgsave_ok = false;
+        engine_read_clock(engine);
+        bgsave_failed(engine, words);
+        mem_free(p->bgsave_temp); /* the file is gone: snapshot_writer.h */
     } else {
-        engine_log(engine, '*', "Background saving terminated with success");
-        note_saved(engine, engine->dirty - p->dirty_at_bgsave);
+        p->naming = NEW(struct naming);
+        *p->naming = (struct naming){.job = {.work = naming_work, .done = naming_done},
+                                     .engine = engine,
+                                     .temp = p->bgsave_temp,
+                                     .path = rdb_path(engine),
+                                     .dirty_before = p->dirty_at_bgsave};
+        p->namings++;
+        disk_thread_give(p->disk, &p->naming->job);
     }
-    mem_free(path);
-    mem_free(p->bgsave_temp);
     p->bgsave_temp = NULL;
 }
 
 enum err bgsave_start(struct engine *engine, struct why *why) {
     struct persistence *p = persistence_of(engine);
-    ASSERT(!p->bgsave);
+    ASSERT(!bgsave_is_running(engine));
     p->bgsave_temp = temp_path("");
     struct snapshot_want want = {.scope = SNAPSHOT_ALL,
                                  .version = (unsigned)engine->settings.rdb_version,
@@ -110,12 +164,17 @@ enum err bgsave_start(struct engine *engine, struct why *why) {
 
 void bgsave_stop(struct engine *engine) {
     struct persistence *p = persistence_of(engine);
-    if (!p->bgsave) return;
-    snapshot_abort(p->bgsave);
-    p->bgsave = NULL;
-    remove_file(p->bgsave_temp);
-    mem_free(p->bgsave_temp);
-    p->bgsave_temp = NULL;
+    if (!bgsave_is_running(engine)) return;
+    if (p->bgsave) {
+        snapshot_abort(p->bgsave);
+        p->bgsave = NULL;
+        persistence_remove_file(engine, p->bgsave_temp, -1);
+        mem_free(p->bgsave_temp);
+        p->bgsave_temp = NULL;
+    } else { /* it may have its name already, or be about to get it: save_now() waits for that */
+        atomic_store(&p->naming->is_dropped, true);
+        p->naming = NULL;
+    }
     engine_log(engine, '#', "There is a child saving an .rdb. Killing it!");
 }
 
@@ -124,7 +183,7 @@ void bgsave_stop(struct engine *engine) {
 static void save_command(struct client *c) {
     struct why why;
     propagate_nothing(c); /* it changes the count of changes, and nothing else */
-    if (persistence_of(c->engine)->bgsave) {
+    if (bgsave_is_running(c->engine)) {
         reply_error(c, "ERR Background save already in progress");
         return;
     }
@@ -140,7 +199,7 @@ static void bgsave_command(struct client *c) {
     bool schedule = c->argc == 2 && arg_is(c->argv[1], "schedule");
     if (c->argc > 2 || (c->argc == 2 && !schedule)) {
         reply_syntax_error(c);
-    } else if (p->bgsave) {
+    } else if (bgsave_is_running(c->engine)) {
         reply_error(c, "ERR Background save already in progress");
     } else if (c->flags & CLIENT_EXECUTING || !snapshot_may_start(c->engine)) {
         /* The moment of a snapshot lies between commands, never inside of one. */
@@ -173,7 +232,7 @@ static bool save_point_reached(const struct engine *engine) {
 static void tick(struct engine *engine) {
     struct persistence *p = persistence_of(engine);
     struct why why;
-    if (p->bgsave || engine->loading || engine->async_loading || engine->shutting_down ||
+    if (bgsave_is_running(engine) || engine->loading || engine->async_loading || engine->shutting_down ||
         !snapshot_may_start(engine))
         return;
     if (save_point_reached(engine))
@@ -274,9 +333,9 @@ static void info_loading(const struct engine *engine, struct buf *out) {
 
 static void info(struct engine *engine, struct buf *out) {
     const struct persistence *p = persistence_of(engine);
-    bool saving = p->bgsave != NULL;
+    bool saving = bgsave_is_running(engine);
     uint64_t keys_done = 0, keys_total = 0;
-    if (saving) snapshot_progress(p->bgsave, &keys_done, &keys_total);
+    if (p->bgsave) snapshot_progress(p->bgsave, &keys_done, &keys_total);
     buf_printf(out, "current_cow_peak:0\r\ncurrent_cow_size:0\r\ncurrent_cow_size_age:0\r\n");
     buf_printf(out,
                "current_fork_perc:%.2f\r\ncurrent_save_keys_processed:%llu\r\n"

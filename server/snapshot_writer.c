@@ -1,9 +1,10 @@
 /* snapshot_writer.c -- the thread beside a snapshot. See snapshot_writer.h.
  *
  * Everything under `shared` is read and written under its lock; `engine` belongs to the engine's
- * thread and `worker` to the writer's. The engine never waits for the lock, but at the end: the
- * thread may lose the processor while it has it, and as it comes after all others, for long. What
- * could not be given is given the next time.
+ * thread and `worker` to the writer's. The engine does not wait for the lock while clients are
+ * served: the thread may lose the processor while it has it, and as it comes after all others, for
+ * long. What could not be given is given the next time. Nor does it wait for the thread to end: the
+ * last that the thread does is to let go of the lock, with `done` set, and who sees that has it all.
  */
 #include "server/snapshot_writer.h"
 
@@ -49,7 +50,6 @@ struct chunks {
 
 struct snapshot_writer {
     struct snapshot_writer_want want;
-    pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t news;
     _Atomic bool is_hungry; /* hungry() is to be called */
@@ -72,8 +72,6 @@ struct snapshot_writer {
         uint64_t unsynced_bytes, spill_written, spill_read;
         bool ended;
         size_t noted; /* snapshot_memory.h: of `rdb` */
-        enum err open_err; /* of the file; told when the thread ends, as other errors are */
-        struct why open_why;
     } worker;
     struct {
         uv_async_t async;
@@ -81,6 +79,7 @@ struct snapshot_writer {
         struct tapes given;  /* not in `waiting` yet */
         struct tapes spares; /* a few of the empty pieces */
         bool wants, delivering, aborted;
+        bool finishes, stops; /* the thread is to be told: `finished`, `stop` */
     } engine;
 };
 
@@ -276,11 +275,25 @@ static void give_way(void) {
     (void)setpriority(PRIO_PROCESS, 0, NICE);
 }
 
+/* Closing a file that has no name any more frees its blocks, which takes the disk a while. */
+static void leave_file(struct snapshot_writer *w, enum err err) {
+    struct why why;
+    if (w->worker.fd >= 0) close(w->worker.fd);
+    w->worker.fd = -1;
+    pthread_mutex_lock(&w->lock);
+    bool is_unwanted = err || w->shared.stop;
+    pthread_mutex_unlock(&w->lock);
+    if (is_unwanted && w->want.path && fs_remove(w->want.path, &why))
+        (void)why; /* its owner tries again, and tells */
+}
+
 static void *run(void *arg) {
     struct snapshot_writer *w = arg;
-    struct why why = w->worker.open_why;
-    enum err err = w->worker.open_err;
+    struct why why = {{0}};
+    enum err err = OK;
     give_way();
+    if (w->want.path)
+        err = fs_open(w->want.path, O_WRONLY | O_CREAT | O_TRUNC, &w->worker.fd, &why);
     while (!err) {
         pthread_mutex_lock(&w->lock);
         enum work work = wait_for_work(w);
@@ -288,13 +301,14 @@ static void *run(void *arg) {
         if (work == WORK_STOP) break;
         err = do_work(w, work, &why);
     }
+    leave_file(w, err);
     pthread_mutex_lock(&w->lock);
     w->shared.err = err;
     w->shared.why = why;
     w->shared.done = true;
     if (w->shared.told_full) atomic_store(&w->is_hungry, true); /* for what is thrown away */
-    pthread_mutex_unlock(&w->lock);
     (void)uv_async_send(&w->engine.async);
+    pthread_mutex_unlock(&w->lock); /* the engine may free W now */
     return NULL;
 }
 
@@ -310,7 +324,6 @@ static void free_writer(uv_handle_t *handle) {
     rdb_writer_close(&w->worker.rdb);
     while (w->shared.ready.first) chunks_drop_first(&w->shared.ready);
     while (w->engine.out.first) chunks_drop_first(&w->engine.out);
-    if (w->worker.fd >= 0) close(w->worker.fd);
     pthread_cond_destroy(&w->news);
     pthread_mutex_destroy(&w->lock);
     mem_free((void *)(uintptr_t)w->want.path);
@@ -318,7 +331,6 @@ static void free_writer(uv_handle_t *handle) {
 }
 
 static void come_to_an_end(struct snapshot_writer *w) {
-    (void)pthread_join(w->thread, NULL); /* it has said that it is done */
     bool tell = !w->engine.aborted;
     w->engine.aborted = true;
     uv_close((uv_handle_t *)&w->engine.async, free_writer);
@@ -367,18 +379,46 @@ static void deliver(struct snapshot_writer *w) {
     if (given || w->engine.aborted) come_to_an_end(w);
 }
 
+/* With the lock: what the engine has goes to the thread, and the other way round. */
+static void trade(struct snapshot_writer *w) {
+    if (!w->shared.done) tapes_join(&w->shared.waiting, &w->engine.given);
+    while (w->engine.spares.pieces < SPARES_A_TURN && w->shared.spares.first)
+        tapes_add(&w->engine.spares, tapes_take(&w->shared.spares));
+    w->shared.spares_of_engine = w->engine.spares.pieces;
+    bool has_work = w->shared.waiting.first || w->shared.spares.pieces < SPARES_WANTED / 2;
+    if (has_work) wake(w);
+}
+
+/* That nothing follows, or is wanted any more. */
+static void tell_thread(struct snapshot_writer *w) {
+    if (!w->engine.finishes && !w->engine.stops) return;
+    if (pthread_mutex_trylock(&w->lock)) {
+        (void)uv_async_send(&w->engine.async); /* in the next turn */
+        return;
+    }
+    trade(w);
+    w->shared.finished = w->shared.finished || w->engine.finishes;
+    w->shared.stop = w->shared.stop || w->engine.stops;
+    w->engine.finishes = w->engine.stops = false;
+    wake(w);
+    pthread_mutex_unlock(&w->lock);
+}
+
 static void on_news(uv_async_t *async) {
     struct snapshot_writer *w = async->data;
+    tell_thread(w);
     if (atomic_exchange(&w->is_hungry, false) && !w->engine.aborted) w->want.hungry(w->want.owner);
     deliver(w);
 }
 
 static enum err start_thread(struct snapshot_writer *w, struct why *why) {
+    pthread_t thread;
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old); /* signals are the engine's */
-    int error = pthread_create(&w->thread, NULL, run, w);
+    int error = pthread_create(&thread, NULL, run, w);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (!error) pthread_detach(thread);
     return error ? why_set(why, ERR_NOMEM, "no thread for it: %s", strerror(error)) : OK;
 }
 
@@ -390,9 +430,6 @@ enum err snapshot_writer_open(const struct snapshot_writer_want *want,
     (void)pthread_mutex_init(&w->lock, NULL);
     (void)pthread_cond_init(&w->news, NULL);
     w->worker.fd = -1;
-    if (want->path)
-        w->worker.open_err =
-            fs_open(want->path, O_WRONLY | O_CREAT | O_TRUNC, &w->worker.fd, &w->worker.open_why);
     w->worker.sink.write = write_bytes;
     rdb_writer_open(&w->worker.rdb, &w->worker.sink, want->version);
     w->worker.rdb.no_sum = want->no_sum;
@@ -410,16 +447,6 @@ enum err snapshot_writer_open(const struct snapshot_writer_want *want,
 
 struct rdb_writer *snapshot_writer_head(struct snapshot_writer *w) {
     return &w->worker.rdb; /* the thread touches it first when it has a tape */
-}
-
-/* With the lock: what the engine has goes to the thread, and the other way round. */
-static void trade(struct snapshot_writer *w) {
-    if (!w->shared.done) tapes_join(&w->shared.waiting, &w->engine.given);
-    while (w->engine.spares.pieces < SPARES_A_TURN && w->shared.spares.first)
-        tapes_add(&w->engine.spares, tapes_take(&w->shared.spares));
-    w->shared.spares_of_engine = w->engine.spares.pieces;
-    bool has_work = w->shared.waiting.first || w->shared.spares.pieces < SPARES_WANTED / 2;
-    if (has_work) wake(w);
 }
 
 /* False: the thread has the lock. */
@@ -460,11 +487,8 @@ void snapshot_writer_give(struct snapshot_writer *w, struct rdb_tape *tape) {
 }
 
 void snapshot_writer_finish(struct snapshot_writer *w) {
-    pthread_mutex_lock(&w->lock);
-    trade(w);
-    w->shared.finished = true;
-    wake(w);
-    pthread_mutex_unlock(&w->lock);
+    w->engine.finishes = true;
+    tell_thread(w);
 }
 
 bool snapshot_writer_is_full(struct snapshot_writer *w) {
@@ -477,13 +501,6 @@ bool snapshot_writer_is_full(struct snapshot_writer *w) {
     return full;
 }
 
-bool snapshot_writer_has_failed(struct snapshot_writer *w) {
-    pthread_mutex_lock(&w->lock);
-    bool failed = w->shared.done && w->shared.err;
-    pthread_mutex_unlock(&w->lock);
-    return failed;
-}
-
 void snapshot_writer_next(struct snapshot_writer *w) {
     if (w->engine.wants) return;
     w->engine.wants = true;
@@ -491,10 +508,7 @@ void snapshot_writer_next(struct snapshot_writer *w) {
 }
 
 void snapshot_writer_abort(struct snapshot_writer *w) {
-    w->engine.aborted = true;
-    pthread_mutex_lock(&w->lock);
-    w->shared.stop = true;
-    wake(w);
-    pthread_mutex_unlock(&w->lock);
+    w->engine.aborted = w->engine.stops = true;
+    tell_thread(w);
     (void)uv_async_send(&w->engine.async); /* the thread may have ended long ago */
 }

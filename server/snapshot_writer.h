@@ -23,7 +23,8 @@ struct snapshot_writer;
 struct snapshot_writer_want {
     uv_loop_t *loop;
     struct snapshot_sink *sink; /* NULL: none */
-    const char *path;           /* created or emptied, synced at the end; NULL: batches. Copied. */
+    /* Created or emptied, synced at the end; removed if that is not reached. NULL: batches. Copied. */
+    const char *path;
     bool syncs;                 /* every 32 MB, so that the end has little left to sync */
     unsigned version;           /* of the RDB */
     bool no_sum;                /* it ends without a checksum */
@@ -53,10 +54,8 @@ void snapshot_writer_finish(struct snapshot_writer *writer);
 /* The thread has enough to do, or no room is ready: whoever can wait should, until hungry() is
  * called. */
 bool snapshot_writer_is_full(struct snapshot_writer *writer);
-/* It has failed: what is given is thrown away, and ended() will say so. */
-bool snapshot_writer_has_failed(struct snapshot_writer *writer);
 void snapshot_writer_next(struct snapshot_writer *writer);
-/* No call follows; the file stays as it is. */
+/* No call follows. The file is removed, but for one that is whole already: its owner removes it, too. */
 void snapshot_writer_abort(struct snapshot_writer *writer);
 
 #endif

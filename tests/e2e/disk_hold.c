@@ -4,7 +4,7 @@
  *
  * While FOLDER.hold is there, calls that change files below FOLDER and whose path has the text in it that
  * the file holds do not return: "incr.aof" holds those of the AOF, "" all. With "CALL TEXT" only that call:
- * write, fsync, rename. The name of each call that is held is appended to FOLDER.held, with the number of
+ * write, fsync, rename. "TEXT$" is what the path ends with. The name of each call that is held is appended to FOLDER.held, with the number of
  * the thread that makes it; the process is FOLDER's, and its first thread the engine.
  * Held: open to create, write, pwrite, fsync, fdatasync, ftruncate, rename, unlink.
  * Compiled by the test that uses it: cc -shared -fPIC disk_hold.c -o disk_hold.so
@@ -36,6 +36,12 @@ __attribute__((constructor)) static void start(void) {
     snprintf(held, sizeof held, "%s.held", below);
 }
 
+static int is_in(const char *path, const char *part) {
+    size_t size = strlen(part), length = strlen(path);
+    if (size == 0 || part[size - 1] != '$') return strstr(path, part) != NULL;
+    return length >= size - 1 && strncmp(path + length - (size - 1), part, size - 1) == 0;
+}
+
 static int is_held(const char *call, const char *path) {
     char text[200] = "", only[16] = "";
     FILE *file = fopen(hold, "r");
@@ -49,7 +55,7 @@ static int is_held(const char *call, const char *path) {
         snprintf(only, sizeof only, "%.*s", (int)(space - text), text);
         part = space + 1;
     }
-    return (!only[0] || strcmp(only, call) == 0) && strstr(path, part) != NULL;
+    return (!only[0] || strcmp(only, call) == 0) && is_in(path, part);
 }
 
 static void note(const char *call, const char *path) {

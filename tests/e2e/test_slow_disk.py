@@ -5,7 +5,8 @@ clients go on. None of the calls is made by the engine's thread.
 - `everysec` and `no`: with write(2) held for longer than aof-patience-ms, and with the sync held, reads and writes are answered;
   what was answered is in the file when the disk goes on. After two seconds writes wait, reads do not; nothing is refused.
 - `always`: nobody is answered before the sync, nor are those who only read: it might be what is not on the disk yet.
-- A rewrite begins and ends while the disk stands, and is whole when it goes on.
+- A rewrite begins and ends while the disk stands, and is whole when it goes on; so does a BGSAVE, and what is dropped is
+  removed; FLUSHALL's own save comes after a BGSAVE that was about to end.
 - A replica has nothing that a killed master would not have; a replica of a master, too, when its own disk stands.
 """
 import os
@@ -17,6 +18,7 @@ import time
 from servers import PROGRAM, Folder, Ours, RedisServer, preload, run_tests, wait_until
 
 ROUNDS = 300
+TIMEOUT_S = 60
 
 
 class Slow(Ours):
@@ -46,6 +48,12 @@ class Slow(Ours):
         except FileNotFoundError:
             return []
 
+    def stands(self):
+        """Wait until a call is held; it is none of the engine's, or nobody would be answered."""
+        wait_until("the disk stands", self.held)
+        by_engine = [line for line in self.held() if line[1] == "engine"]
+        assert not by_engine, f"the engine itself waits for the disk: {by_engine}"
+
     def release(self):
         os.remove(self.dir + ".hold")
         by_engine = [line for line in self.held() if line[1] == "engine"]
@@ -63,7 +71,7 @@ def command(*words):
 
 def asks(server, *words):
     """A connection on which a command was sent, and no answer read."""
-    sock = socket.create_connection(("127.0.0.1", server.port))
+    sock = socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_S)
     sock.sendall(command(*words))
     return sock
 
@@ -75,7 +83,7 @@ def is_silent(sock):
     except BlockingIOError:
         return True
     finally:
-        sock.setblocking(True)
+        sock.settimeout(TIMEOUT_S)
 
 
 def goes_on(policy, call):
@@ -231,6 +239,101 @@ def test_a_rewrite_with_the_removal_held():
         wait_until("history files are gone", lambda: len(os.listdir(os.path.join(server.dir, "appendonlydir"))) == 3)
 
 
+def goes_round(reader):
+    for i in range(ROUNDS):
+        reader.set("round", i)
+        assert reader.get("round") == b"%d" % i
+
+
+def files_like(server, text):
+    return [name for name in os.listdir(server.dir) if text in name]
+
+
+def test_a_bgsave_with_each_call_held():
+    with Folder("slow-bgsave") as folder:
+        server = Slow(folder, "a", "--save", "", "--rdbcompression", "no")
+        r, reader = server.client(), server.client()
+        for i in range(100):
+            r.set(f"k{i}", b"x" * 10000)
+        dump = os.path.join(server.dir, "dump.rdb")
+        for held in ("open temp-", "write temp-", "fsync temp-", "rename dump.rdb", f"fsync {os.path.basename(server.dir)}$"):
+            if os.path.exists(dump):
+                os.remove(dump)
+            r.set("held", held)
+            saves = r.info("persistence")["rdb_saves"]
+            server.hold(held)
+            began = asks(server, "BGSAVE")
+            server.stands()
+            assert began.recv(100) == b"+Background saving started\r\n"
+            goes_round(reader)
+            info = reader.info("persistence")
+            assert info["rdb_bgsave_in_progress"] == 1 and info["rdb_saves"] == saves, (held, info)
+            assert info["rdb_changes_since_last_save"] >= ROUNDS, (held, info)
+            assert asks(server, "BGSAVE").recv(100) == b"-ERR Background save already in progress\r\n"
+            assert asks(server, "SAVE").recv(100) == b"-ERR Background save already in progress\r\n"
+            server.release()
+            wait_until("the BGSAVE has ended", lambda: reader.info("persistence")["rdb_bgsave_in_progress"] == 0)
+            info = reader.info("persistence")
+            assert info["rdb_last_bgsave_status"] == "ok" and info["rdb_saves"] == saves + 1, (held, info)
+            assert info["rdb_changes_since_last_save"] == ROUNDS, (held, info)
+            assert os.path.getsize(dump) > 1000000 and not files_like(server, "temp-")
+        server.kill()
+        server.begin()
+        assert server.client().get("held").endswith(b"$") and server.client().dbsize() == 102
+
+
+def test_a_bgsave_that_is_dropped_with_each_call_held():
+    """FLUSHALL without save points: it goes on at once, and the file goes when the disk does."""
+    with Folder("slow-dropped") as folder:
+        server = Slow(folder, "a", "--save", "", "--rdbcompression", "no")
+        r, reader = server.client(), server.client()
+        for held in ("open temp-", "write temp-", "fsync temp-", "rename dump.rdb"):
+            for i in range(100):
+                r.set(f"k{i}", b"x" * 10000)
+            server.hold(held)
+            r.execute_command("BGSAVE")
+            server.stands()
+            assert asks(server, "FLUSHALL").recv(10) == b"+OK\r\n"
+            goes_round(reader)
+            assert reader.info("persistence")["rdb_bgsave_in_progress"] == 0
+            server.release()
+            wait_until("no file is left", lambda: not files_like(server, "temp-"))
+        server.hold("unlink temp-")
+        r.config_set("rdb-key-save-delay", 100000)
+        for i in range(100):
+            r.set(f"k{i}", b"x" * 10000)
+        r.execute_command("BGSAVE")
+        wait_until("its file is there", lambda: files_like(server, "temp-"))
+        r.flushall()
+        server.stands()
+        goes_round(reader)
+        server.release()
+        wait_until("no file is left", lambda: not files_like(server, "temp-"))
+        r.config_set("rdb-key-save-delay", 0)
+        r.execute_command("BGSAVE")
+        wait_until("a BGSAVE goes through", lambda: r.info("persistence")["rdb_bgsave_in_progress"] == 0
+                   and r.info("persistence")["rdb_last_bgsave_status"] == "ok")
+
+
+def test_the_save_of_a_flush_comes_last():
+    """With save points FLUSHALL saves, and waits for the disk: a BGSAVE that was getting its name is not what stays."""
+    with Folder("slow-flush") as folder:
+        server = Slow(folder, "a", "--save", "100000 1")
+        r = server.client()
+        r.set("old", "1")
+        server.hold("rename dump.rdb")
+        r.execute_command("BGSAVE")
+        server.stands()
+        flushing = asks(server, "FLUSHALL")
+        time.sleep(0.2)
+        assert is_silent(flushing), "the older BGSAVE would come over it"
+        server.release()
+        assert flushing.recv(10) == b"+OK\r\n"
+        server.kill()
+        server.begin()
+        assert server.client().dbsize() == 0
+
+
 def linked(replica):
     wait_until("the link is up", lambda: replica.info("replication")["master_link_status"] == "up")
 
@@ -307,9 +410,14 @@ def test_a_replica_whose_disk_stands():
         replica.release()
         assert r.execute_command("WAIT", 1, 60000) == 1
         assert copy.dbsize() == 102
+        # While it is late it confirms what is not written; from here on it waits for the file again.
+        copy.config_set("aof-patience-ms", 1000000)
+        wait_until("it is not late any more", lambda: copy.info("persistence")["drawbridge_aof_late"] == 0)
+        r.set("last", "1")
+        assert r.execute_command("WAIT", 1, 60000) == 1
         replica.kill()
         replica.begin()
-        assert replica.client().dbsize() == 102
+        assert replica.client().dbsize() == 103
 
 
 def test_shutdown_waits_for_the_disk():
