@@ -519,6 +519,7 @@ static void show_figures(struct dual *d) {
     }
     dual_witness_figures(d->witness, f);
     f[DUAL_FUNCTIONS_DIRTY] = !lane_functions_are_clean(&d->lanes.functions);
+    f[DUAL_FUNCTIONS_REFUSED] = d->lanes.functions.refused;
     f[DUAL_FUNCTIONS_FAILED] = d->lanes.functions.failed;
     f[DUAL_PASSES] = d->lanes.scan.passes;
     f[DUAL_PASS_NAMES] = d->lanes.scan.names;

@@ -39,6 +39,7 @@ struct grave;
     X(DIRTY_KEYS, "dirty_keys")                                                                    \
     X(DIRTY_SLOTS, "dirty_slots")                                                                  \
     X(FUNCTIONS_DIRTY, "functions_dirty")                                                          \
+    X(FUNCTIONS_REFUSED, "functions_refused")                                                      \
     X(PINNED_KEYS, "pinned_keys")                                                                  \
     X(QUEUE_ITEMS, "queue_items")                                                                  \
     X(QUEUE_BYTES, "queue_bytes")                                                                  \

@@ -281,9 +281,13 @@ void effect_tell_xclaim(struct effect_teller *t) {
         effect_tell_dirty(t);
         return;
     }
-    bool older = in->primary_version < VERSION_DELETED;
-    bool drops = count < in->at - 5 || (in->options & OPTION_LASTID);
-    if ((older && count > 0) || (drops && in->follower_version < VERSION_DELETED)) {
+    bool lastid = in->options & OPTION_LASTID;
+    if (in->primary_version < VERSION_DELETED) { /* what is deleted stays pending there */
+        if (count > 0 || lastid) effect_tell_dirty(t);
+        return;
+    }
+    bool drops = count < in->at - 5 || lastid;
+    if (drops && in->follower_version < VERSION_DELETED) {
         effect_tell_dirty(t);
         return;
     }

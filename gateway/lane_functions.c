@@ -1,14 +1,35 @@
 /* lane_functions.c -- P's libraries of functions, brought to F. See lane_functions.h. */
 #include "gateway/lane_functions.h"
 
+#include "lib/redis/bytes.h"
+#include "lib/redis/crc64.h"
+#include "lib/redis/rdb.h"
 #include "lib/redis/resp.h"
 
 #include <stdio.h>
 
-#define EMPTY_BYTES 10u /* a payload without a library: its footer */
+#define FOOT_BYTES 10u
+#define EMPTY_BYTES FOOT_BYTES /* a payload without a library */
 
 static struct lane_functions *of(struct lane_read *read) {
     return (struct lane_functions *)((char *)read - offsetof(struct lane_functions, read));
+}
+
+void lane_functions_fit(struct slice payload, struct buf *out) {
+    buf_add(out, payload);
+    if (payload.size < FOOT_BYTES) return;
+    struct slice whole = slice_take(payload, payload.size - 8);
+    struct slice libraries = slice_take(payload, payload.size - FOOT_BYTES);
+    uint64_t version = bytes_le(whole.data + libraries.size, 2);
+    if (version <= RDB_VERSION_WRITTEN || version > RDB_VERSION_MAX) return;
+    if (bytes_le(whole.data + whole.size, 8) != crc64_add(0, whole)) return;
+    buf_clear(out);
+    buf_add(out, libraries);
+    bytes_put_le(buf_room(out, 2), RDB_VERSION_WRITTEN, 2);
+    buf_filled(out, 2);
+    uint64_t sum = crc64_add(0, buf_slice(out));
+    bytes_put_le(buf_room(out, 8), sum, 8);
+    buf_filled(out, 8);
 }
 
 /* Tried again later. */
@@ -36,11 +57,15 @@ static bool primary(struct lane_read *read, struct slice answer, bool clean, str
                         slice_starts(t.text, SLICE("NOPERM"));
         if (!has_none) failed(f);
         f->asking = false;
+        f->refused = false;
         return false;
     }
     f->none = t.text.size <= EMPTY_BYTES;
-    struct slice argv[] = {SLICE("FUNCTION"), SLICE("RESTORE"), t.text, SLICE("FLUSH")};
+    struct buf payload = {0};
+    lane_functions_fit(t.text, &payload);
+    struct slice argv[] = {SLICE("FUNCTION"), SLICE("RESTORE"), buf_slice(&payload), SLICE("FLUSH")};
     resp_write_command(out, 4, argv);
+    buf_close(&payload);
     *replies = 1;
     return true;
 }
@@ -50,10 +75,12 @@ static void follower(struct lane_read *read, struct slice answer, bool spoiled) 
     bool knows_none = f->none && slice_starts(answer, SLICE("-ERR unknown command"));
     (void)spoiled;
     if (!slice_starts(answer, SLICE("+OK")) && !knows_none) {
+        f->refused = slice_starts(answer, SLICE("-"));
         failed(f);
         return;
     }
     f->asking = false;
+    f->refused = false;
     f->copies++;
 }
 

@@ -8,7 +8,7 @@
  * done at F in its place, or F refused it. Until then the lanes are not level. A P that does not
  * know functions (before 7.0), or does not let the gateway's account near them, has none that our
  * clients could use. An F that does not know them has what P has when P has none; else the copy is
- * tried again after rules.copy_interval_ms.
+ * tried again after rules.copy_interval_ms, and `refused` says why the lanes are not level.
  *
  * Decided without I/O, over the lanes of one loop. Cached scripts are not data: hold.h, scripts.h.
  */
@@ -24,6 +24,7 @@ struct lane_functions {
     bool dirty;    /* also when it became so again while they were copied */
     bool asking;   /* a copy is under way */
     bool none;     /* ... and P has none */
+    bool refused;  /* P has some, and F answered the last copy with an error */
     uint64_t due_ms;
     uint64_t copies, failed; /* figures */
 };
@@ -33,6 +34,11 @@ void lane_functions_init(struct lane_functions *functions, struct lane *home);
 
 void lane_functions_mark(struct lane_functions *functions);
 void lane_functions_turn(struct lane_functions *functions);
+
+/* Append PAYLOAD, of FUNCTION DUMP, with the version of Redis 7.0 if a newer one wrote it: 7.0 refuses
+ * that, and libraries are written in the same way. One that is unknown or broken stays as it is, for
+ * F to refuse. */
+void lane_functions_fit(struct slice payload, struct buf *out);
 
 static inline bool lane_functions_are_clean(const struct lane_functions *functions) {
     return !functions->dirty && !functions->asking;

@@ -287,7 +287,7 @@ static bool trailer_is_fine(struct slice payload) {
     if (payload.size < 10) return false;
     const uint8_t *end = payload.data + payload.size - 10;
     uint64_t crc = 0;
-    if ((end[0] | end[1] << 8) > RDB_VERSION_WRITTEN) return false;
+    if ((end[0] | end[1] << 8) > RDB_VERSION_MAX) return false;
     for (int i = 7; i >= 0; i--) crc = crc << 8 | end[2 + i];
     return crc == crc64_add(0, slice_take(payload, payload.size - 8));
 }

@@ -53,7 +53,7 @@ struct link_report {
 struct lanes_report {
     char name[NAME_MAX_BYTES]; /* "": none */
     uint64_t heard_ms;         /* monotonic; 0: never */
-    bool open, level, primary_up, follower_up;
+    bool open, level, primary_up, follower_up, functions_refused;
     int64_t dirty_slots, dirty_keys, failed_keys, buried, queue_bytes, queue_limit, lag_ms;
     int64_t copies, copy_bytes, commands, copy_us, copy_us_max, big_copy_ms;
     int64_t witness, witness_gaps; /* gateway/dual_witness.h: 0 off, 1 refused, 2 down, 3 on */

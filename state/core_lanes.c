@@ -73,6 +73,7 @@ void core_lanes_take(struct core *core, const struct member *gateway, const json
     r->level = number(json, "level") > 0;
     r->primary_up = number(json, "primary_up") > 0;
     r->follower_up = number(json, "follower_up") > 0;
+    r->functions_refused = number(json, "functions_refused") > 0;
     r->dirty_slots = number(json, "dirty_slots");
     r->dirty_keys = number(json, "dirty_keys") + number(json, "pinned_keys");
     r->failed_keys = number(json, "failed_keys");
@@ -175,6 +176,7 @@ static const char *trouble(const struct core *core, const struct lanes_report *r
 static void add(struct gates_lanes *all, const struct lanes_report *r) {
     int64_t drain_ms = r->copy_us_max / 1000 + r->dirty_keys * r->copy_us / COPIES_AT_ONCE / 1000 +
                        r->big_copy_ms;
+    all->functions_refused |= r->functions_refused;
     all->dirty_slots += r->dirty_slots;
     all->dirty_keys += r->dirty_keys;
     all->failed_keys += r->failed_keys;

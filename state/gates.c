@@ -157,11 +157,16 @@ static void judge_drain(const struct gates_lanes *lanes, struct gate *gate) {
     int64_t room_ms = lanes->hold_ms / 2;
     snprintf(gate->wanted, sizeof gate->wanted,
              "copied within %" PRId64 " ms (half of cutover.max_hold), 0 refused", room_ms);
-    observed(gate, "%" PRId64 " dirty, about %" PRId64 " ms; %" PRId64 " refused", lanes->dirty_keys,
-             lanes->drain_ms, lanes->failed_keys);
+    observed(gate, "%" PRId64 " dirty, about %" PRId64 " ms; %" PRId64 " refused%s", lanes->dirty_keys,
+             lanes->drain_ms, lanes->failed_keys,
+             lanes->functions_refused ? ", and functions" : "");
     if (lanes->failed_keys > 0)
         verdict(gate, GATE_FAIL, "a side refuses to give or to take these keys",
                 "drawbridge status --output json");
+    else if (lanes->functions_refused)
+        verdict(gate, GATE_FAIL,
+                "the other side refuses the libraries of functions (FUNCTION came with Redis 7.0)",
+                "FUNCTION DELETE them, or go on without the other side");
     else
         pass_if(gate, lanes->drain_ms <= room_ms,
                 "a big key that is written all the time, or too many: the hold would miss its deadline",

@@ -72,6 +72,7 @@ struct gates_lanes {
     bool cluster;  /* legacy is a Cluster, which lanes read from, and do not write to as followers */
     int64_t gateways;
     char error[160]; /* what keeps a gateway's lanes from carrying over what clients write */
+    bool functions_refused; /* the other side does not take libraries that the primary side has */
     int64_t dirty_keys, dirty_slots, failed_keys, queue_bytes, queue_limit, lag_ms;
     int64_t copies, copy_bytes, commands;
     int64_t drain_ms; /* about what the dirty keys would need in a hold */

@@ -108,6 +108,11 @@ static void judge_lanes(struct preflight *p, const struct preflight_side *legacy
         add(p, FINDING_WARN, "legacy.lanes", "cut over only when you will not want to go back",
             "legacy has version %s: lanes cannot bring writes back to it after a cutover",
             legacy->version);
+    else if (strtol(legacy->version, NULL, 10) < 7 && strtol(target->version, NULL, 10) >= 7)
+        add(p, FINDING_NOTE, "legacy.lanes", "load no functions before you are sure of the target",
+            "legacy has version %s: after a cutover, what it has no command for is brought back as copies "
+            "of whole keys; functions cannot be, and close the way back until they are deleted",
+            legacy->version);
 }
 
 /* C22: who tells which keys change. */

@@ -96,6 +96,8 @@ def registers(value):
     while at < len(value):
         code = value[at]
         if code & 0xC0 == 0x40:
+            if at + 1 == len(value):
+                return None
             out += bytes(((code & 63) << 8 | value[at + 1]) + 1)
             at += 1
         else:
@@ -183,6 +185,18 @@ SINCE = {  # words of a command, or of an option
     "KEEPTTL": (6, 0), "ZPOPMIN": (5, 0), "ZPOPMAX": (5, 0), "UNLINK": (4, 0), "SWAPDB": (4, 0), "BITFIELD": (3, 2), "GEOADD": (3, 2), "HSETNX": (2, 0), "PXAT": (6, 2),
     "FUNCTION": (7, 0), "NOMKSTREAM": (6, 2), "LIMIT": (6, 2), "ENTRIESADDED": (7, 0), "ENTRIESREAD": (7, 0), "GET": (6, 2), "LT": (6, 2), "BLMOVE": (6, 2),
     "SMISMEMBER": (6, 2), "CH": (3, 2), "INCR": (0,), "GETEX": (6, 2), "ZRANGESTORE": (6, 2), "ZDIFFSTORE": (6, 2), "GT": (6, 2), "NX7": (7, 0), "LMPOP": (7, 0), "ZMPOP": (7, 0), "SPUBLISH": (7, 0)}
+
+
+def survives(version, words):
+    """Whether a server of VERSION answers WORDS, and keeps what may be kept: not where old ones are broken."""
+    if version >= (7, 0, 0):
+        return True
+    texts = [w.decode(errors="replace") if isinstance(w, bytes) else str(w) for w in words]
+    if texts[0].upper().endswith("RANDMEMBER") or texts[0].upper() == "HRANDFIELD":  # a count below 0 is how much it answers, or until memory is full
+        return not any(w.startswith("-") and len(w) > 5 for w in texts[2:])
+    if texts[0].upper() == "HINCRBYFLOAT":  # leaves a hash without fields when it fails
+        return texts[3:] and texts[3].lower().lstrip("+-") not in ("inf", "nan", "infinity")
+    return not any(w[:4] in ("9223", "-922") and len(w) > 15 for w in texts)  # times beyond 63 bits
 
 
 class PeerLoad(Load):

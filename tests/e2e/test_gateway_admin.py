@@ -18,7 +18,7 @@ import redis
 from servers import Folder, Ours, RedisServer, free_port, wait_until
 from test_gateway_lanes import HIDDEN, PATIENT, Gateway
 
-LANES = """level primary_up follower_up dirty_keys dirty_slots functions_dirty pinned_keys queue_items queue_bytes unconfirmed buried commands_total
+LANES = """level primary_up follower_up dirty_keys dirty_slots functions_dirty functions_refused pinned_keys queue_items queue_bytes unconfirmed buried commands_total
 simple_total effects_total copies_total functions_failed_total copies_failed_total refused_total dropped_total lost_total passes_total pass_names pass_items
 baseline_wants_file_after_s waiting_clients copy_bytes_total copy_us copy_us_max lag_ms failed_keys queue_limit_bytes big_keys big_bytes big_copy_ms
 big_copies_total big_copies_given_up_total owned_slots forwarded_total pins_elsewhere_total redirected_total displaced_total witness witness_ms

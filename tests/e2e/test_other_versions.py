@@ -384,6 +384,22 @@ def test_a_bridge(peer):
             print(f"    {peer.name} as {side}: there{' and back' if way_back else ', no way back, as check says'}", flush=True)
 
 
+def test_effects(peer):
+    """What the lanes say that a command did there is done here, and the other way round."""
+    import peer_effects  # pylint: disable=import-outside-toplevel
+    with Folder("peer-effects") as folder:
+        peer_effects.run(folder.seed, 12000 if LONG else 3000, folder, peer, None)
+    if peer.version >= (5, 0, 0):  # RESTORE with ABSTTL
+        with Folder("peer-effects") as folder:
+            peer_effects.run(folder.seed, 12000 if LONG else 3000, folder, None, peer)
+
+
+def test_lanes(peer):
+    """A migration by capture lane, under every write command, and back."""
+    import peer_lanes  # pylint: disable=import-outside-toplevel
+    peer_lanes.migrate(peer, SECONDS)
+
+
 def main():
     words = [w for w in sys.argv[1:] if not w.startswith("-")]
     only = [words.pop(words.index(w)) for w in sys.argv[1:] if w.replace(".", "").isdigit() or w in ("valkey", "redis")]

@@ -9,10 +9,13 @@
  * scope, db, db_other, request,
  *        [[name, db, use, expiry, from, deadline_ms]...]]...]]
  *
+ *   FIT version PAYLOAD    of DUMP, as lane_copy_fit() writes it for a follower of that version
+ *
  * effect_tell() is shown no more of the answer than it says that it needs, in a block of memory of
  * exactly that size.
  */
 #include "gateway/effect.h"
+#include "gateway/lane_copy.h"
 #include "lib/base/mem.h"
 #include "lib/redis/resp.h"
 
@@ -115,9 +118,19 @@ static void tell(struct slice answer) {
     buf_close(&scratch);
 }
 
+static void fit(struct slice version, struct slice payload) {
+    struct buf scratch = {0};
+    struct lane_value value = {.payload = payload};
+    lane_copy_fit((int32_t)number(version), &value, &scratch);
+    resp_write_bulk(&out, value.payload);
+    buf_close(&scratch);
+}
+
 static void serve(const struct resp_request *request) {
     if (slice_equal(request->argv[0], SLICE("TELL")))
         tell(request->argv[1]);
+    else if (slice_equal(request->argv[0], SLICE("FIT")))
+        fit(request->argv[1], request->argv[2]);
     else
         make(request->argc, request->argv, slice_equal(request->argv[0], SLICE("BLOCK")));
     struct slice all = buf_slice(&out);

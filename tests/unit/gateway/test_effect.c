@@ -249,6 +249,10 @@ static void test_old_servers_get_words_that_they_know(void **state) {
     expect_with(&facts, "RESTORE k 10 xyz", "RESTORE k 10 xyz", "+OK\r\n", "DIRTY { k:rw }");
     expect_with(&facts, "XCLAIM x g c 0 1-1", NULL, "*1\r\n*2\r\n$3\r\n1-1\r\n*0\r\n",
                 "DIRTY { x:rw }");
+    facts.primary_version = EFFECT_VERSION(6, 2, 14);
+    facts.follower_version = EFFECT_VERSION(7, 0, 15); /* would drop 1-1 from the pending list, if it is deleted */
+    expect_with(&facts, "XCLAIM x g c 9 1-1", NULL, "*0\r\n", "");
+    expect_with(&facts, "XCLAIM x g c 9 1-1 LASTID 7", NULL, "*0\r\n", "DIRTY { x:rw }");
 }
 
 static void test_what_blocks_is_tried_in_a_block_of_its_own(void **state) {

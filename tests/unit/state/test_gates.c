@@ -125,6 +125,7 @@ static void test_with_lanes_each_gate_closes_for_its_own_reason(void **state) {
     CLOSES(GATE_LAG, in.link[0].lag_ms = 201);
     CLOSES(GATE_CLEAN, in.lanes.drain_ms = 251);
     CLOSES(GATE_CLEAN, in.lanes.failed_keys = 1);
+    CLOSES(GATE_CLEAN, in.lanes.functions_refused = true);
     CLOSES(GATE_WAY_BACK, in.lanes.turnable = false);
     CLOSES(GATE_WAY_BACK, in.lanes.cluster = true);
     CLOSES(GATE_EPOCH, in.other_capture[0] = 'g');
