@@ -5,7 +5,7 @@ import os
 import time
 
 import redis
-from bridge import Bridge
+from bridge import Bridge, Direct
 from ports import free_port
 from stage import wait_for_redis
 
@@ -32,12 +32,12 @@ def attach_replica(b):
 
 def check_nobody_at_replica(b, port):
     """C25 fences the primary side alone, because no gateway goes anywhere else."""
-    addresses = [r["ip"] + ":" + str(r["port"]) for name, r in redis.Redis(port=b.ports["legacy"]).info("replication").items()
+    addresses = [r["ip"] + ":" + str(r["port"]) for name, r in Direct(port=b.ports["legacy"]).info("replication").items()
                  if name.startswith("slave") and isinstance(r, dict) and r["port"] == port]
     assert addresses, "the primary side does not name its replica"
     names = [c["name"] for c in redis.Redis(port=port).client_list()]
     assert not any(n.startswith("drawbridge-gw:") for n in names), names
-    at_primary = [c["name"] for c in redis.Redis(port=b.ports["legacy"]).client_list()]
+    at_primary = [c["name"] for c in Direct(port=b.ports["legacy"]).client_list()]
     assert any(n.startswith("drawbridge-gw:") for n in at_primary), at_primary
 
 

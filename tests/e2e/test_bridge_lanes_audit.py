@@ -10,7 +10,7 @@ import time
 
 import redis
 
-from bridge import HIDDEN, Bridge
+from bridge import HIDDEN, Bridge, Direct
 from servers import run_tests, wait_until
 
 
@@ -30,7 +30,7 @@ class Lanes(Bridge):
             return None
 
     def target(self, db=0):
-        return redis.Redis(port=self.ports["target"], db=db)
+        return Direct(port=self.ports["target"], db=db)
 
     def gate(self, name):
         return next(g for g in self.status()["gates"] if g["id"] == name)

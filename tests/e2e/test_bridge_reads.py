@@ -6,7 +6,7 @@ import time
 
 import redis
 
-from bridge import HIDDEN, Bridge
+from bridge import HIDDEN, Bridge, Direct
 from servers import run_tests, wait_until
 
 
@@ -61,7 +61,7 @@ def run(name, **options):
         read()
         wait_until("answers were compared", lambda: read() or figure("shadow_same") > 50)
         assert figure("shadow_different") == 0
-        with redis.Redis(port=b.ports["target"]) as target:
+        with Direct(port=b.ports["target"]) as target:
             # again and again: with capture stream the standby link has the key copied as soon as it sees the stranger (C26)
             wait_until("the difference is seen", lambda: target.set("text", "two") and read() or figure("shadow_different") > 0)
         shown = b.verb("reads", wanted=(5,))

@@ -4,7 +4,7 @@ import sys
 
 import redis
 
-from bridge import Bridge
+from bridge import Bridge, Direct
 
 LIBRARY = "#!lua name=count\nredis.register_function('count', function(keys) return redis.call('INCRBY', keys[1], %d) end)"
 
@@ -16,8 +16,7 @@ def libraries(client):
 def main():
     with Bridge("scripts", target="bundled") as b:
         b.fill(500)
-        at = {side: redis.Redis(port=b.ports[side]) for side in ("legacy", "target", "gateway")}
-        legacy, target, gateway = at["legacy"], at["target"], at["gateway"]
+        legacy, target, gateway = Direct(port=b.ports["legacy"]), Direct(port=b.ports["target"]), redis.Redis(port=b.ports["gateway"])
         legacy.execute_command("FUNCTION", "LOAD", LIBRARY % 1)
         sha = gateway.script_load("return redis.call('INCR', KEYS[1])")
         assert gateway.evalsha(sha, 1, "hits") == 1

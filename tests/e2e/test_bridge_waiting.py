@@ -4,8 +4,7 @@
 A loop of the gateway whose clients all block has no shared connection to the primary side, and in a hold none is opened any
 more: what ends the blocked ones (CLIENT UNBLOCK) has to be prepared before.
 """
-import redis
-from bridge import Bridge
+from bridge import Bridge, Direct
 from gwtest import Raw, check, wait_for
 
 
@@ -17,7 +16,7 @@ def waiting(b):
     clients = [Raw(b.ports["gateway"], timeout_s=60) for _ in range(16)]
     for i, client in enumerate(clients):
         client.send("BLPOP", f"queue:{i}", 0)
-    blocked = redis.Redis(port=b.ports[b.status()["primary"]])
+    blocked = Direct(port=b.ports[b.status()["primary"]])
     wait_for("all wait", lambda: blocked.info("clients")["blocked_clients"] == len(clients))
     return clients
 
@@ -26,7 +25,7 @@ def changed(b, verb, side):
     clients = waiting(b)
     b.move(verb)
     check("primary", b.status()["primary"], side)
-    pusher = redis.Redis(port=b.ports[side])
+    pusher = Direct(port=b.ports[side])
     for i in range(len(clients)):
         pusher.rpush(f"queue:{i}", f"{verb} {i}")
     for i, client in enumerate(clients):
