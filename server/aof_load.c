@@ -353,12 +353,12 @@ static enum err make_base_anew(struct aof *aof, struct why *why) {
     const struct aof_file *base = aof_manifest_new_base(&manifest, settings->appendfilename,
                                                         settings->aof_use_rdb_preamble);
     char *path = aof_path(aof, base->name), *mark = aof_doubt_path(aof);
-    aof_manifest_retire_incr(&manifest, 0);
-    (void)aof_manifest_new_incr(&manifest, settings->appendfilename);
     engine_log(aof->engine, '#',
                "A sync of the AOF had failed before the last process ended, and the machine has run "
                "since: a new base file %s is written before anything is served",
                base->name);
+    aof_manifest_retire_incr(&manifest, 0);
+    (void)aof_manifest_new_incr(&manifest, settings->appendfilename); /* BASE has moved */
     enum err err = save_base(aof, path, why);
     if (!err) err = fs_size(path, &aof->base_size, why);
     aof_manifest_close(&aof->manifest);

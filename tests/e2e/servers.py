@@ -286,6 +286,21 @@ def preload(folder, name):
     return path
 
 
+def preloaded(*libraries):
+    """The environment of a program with these libraries before all others, those of the sanitizers too."""
+    options = [os.environ["ASAN_OPTIONS"]] if os.environ.get("ASAN_OPTIONS") else []
+    return {**os.environ, "LD_PRELOAD": ":".join(libraries), "ASAN_OPTIONS": ":".join([*options, "verify_asan_link_order=0"])}
+
+
+def needs_preloading():
+    """Ends the test where AddressSanitizer is inside the program, as clang links it: it takes the calls before a preloaded library."""
+    with open(PROGRAM, "rb") as program:
+        code = program.read()
+    if b"__asan_init" in code and b"libasan.so" not in code:
+        print("not run: AddressSanitizer takes the calls that the preloaded library is there for")
+        sys.exit(0)
+
+
 def run_tests(module):
     """All functions test_* of a module in order; the first failure ends it."""
     wanted = sys.argv[1:]

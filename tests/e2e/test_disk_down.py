@@ -13,7 +13,7 @@ import sys
 
 import redis
 
-from servers import PROGRAM, Folder, Ours, RedisServer, preload, run_tests, wait_until
+from servers import Folder, Ours, RedisServer, needs_preloading, preload, preloaded, run_tests, wait_until
 
 FIRST = [int(k) for k in os.environ.get("FIRST", "1 3 6").split()]
 ERRORS = (errno.ENOSPC, errno.EROFS, errno.EIO)
@@ -28,7 +28,7 @@ def failing(kind):
             for path, text in ((self.config, f"aclfile {self.acl}\n"), (self.acl, "user default on nopass ~* &* +@all\n")):
                 with open(path, "w", encoding="ascii") as file:
                     file.write(text)
-            self.begin({**os.environ, "LD_PRELOAD": preload(folder, "disk_fail"), "DISK_FAIL_BELOW": self.dir})
+            self.begin({**preloaded(preload(folder, "disk_fail")), "DISK_FAIL_BELOW": self.dir})
 
         def command(self):
             words = super().command()
@@ -169,8 +169,5 @@ def test_an_rdb_comes_through():
     print("    first:", *(down(first, ERRORS[(i + 1) % 3], "--save", "3600 1") for i, first in enumerate(FIRST)))
 
 
-with open(PROGRAM, "rb") as program:
-    if b"__asan_init" in program.read():
-        print("not run: AddressSanitizer takes the calls that the preloaded library is there for")
-        sys.exit(0)
+needs_preloading()
 run_tests(sys.modules[__name__])

@@ -13,7 +13,7 @@ import time
 
 import redis
 
-from servers import Folder, Ours, preload, wait_until
+from servers import Folder, Ours, needs_preloading, preload, preloaded, wait_until
 
 CALLS = int(os.environ.get("CALLS", "14"))
 
@@ -22,7 +22,7 @@ class Failing(Ours):
     def __init__(self, folder, name, *options):
         super().__init__(folder, name, *options, start=False)
         self.shim = preload(folder, "disk_fail")
-        self.begin({**os.environ, "LD_PRELOAD": self.shim, "DISK_FAIL_BELOW": self.dir})
+        self.begin({**preloaded(self.shim), "DISK_FAIL_BELOW": self.dir})
 
     def begin(self, env):
         with open(self.log, "a", encoding="utf-8") as out:
@@ -171,6 +171,7 @@ def failed_sync():
 
 
 def main():
+    needs_preloading()
     failed_sync()
     save = ("--save", "3600 1")
     sweep("rdb", *save)

@@ -17,7 +17,7 @@ import time
 
 import redis
 
-from servers import PROGRAM, Folder, Ours, preload, run_tests, wait_until
+from servers import Folder, Ours, needs_preloading, preload, preloaded, run_tests, wait_until
 
 POINTS = int(os.environ.get("POINTS", "40"))
 OPEN, WRITE, SYNC, TRUNCATE, RENAME, UNLINK, SYNC_DIR = range(1, 8)
@@ -37,7 +37,7 @@ class Recorded(Ours):
     def begin(self):
         with open(self.log, "a", encoding="utf-8") as out:
             self.process = subprocess.Popen(self.command(), stdout=out, stderr=out, env={
-                **os.environ, "LD_PRELOAD": f"{self.fail}:{self.shim}", "DISK_LOG": self.journal,
+                **preloaded(self.fail, self.shim), "DISK_LOG": self.journal,
                 "DISK_LOG_BELOW": self.dir, "DISK_FAIL_BELOW": self.dir})
         wait_until("it answers", self.answers)
 
@@ -378,8 +378,5 @@ def test_rdb():
                        lambda begin, *_: max(count for size, count in saved if size <= begin), False)
 
 
-with open(PROGRAM, "rb") as program:
-    if b"__asan_init" in program.read():
-        print("not run: AddressSanitizer takes the calls that the preloaded library is there for")
-        sys.exit(0)
+needs_preloading()
 run_tests(sys.modules[__name__])

@@ -12,6 +12,7 @@ import redis
 from servers import Folder, Ours, RedisServer, wait_until
 
 KEYS = 1500
+SLOWLY = "50000"  # us for each key: a copy of more than a minute, until it is told otherwise
 
 
 def library(answer):
@@ -75,7 +76,7 @@ def from_any_master(folder):
 def another_history(folder):
     """Its data are kept, but not served; and stay when the master dies in the middle."""
     master, replica = (Ours(folder, f"{name}-another", *options) for name, options in
-                       (("m", ("--rdb-key-save-delay", "3000")), ("r", ("--repl-diskless-load", "swapdb"))))
+                       (("m", ("--rdb-key-save-delay", SLOWLY)), ("r", ("--repl-diskless-load", "swapdb"))))
     fill(master.client())
     replica.client().mset({f"own{i}": i for i in range(100)})
     replica.client().function_load(library("old"))
@@ -112,9 +113,9 @@ def same_history(folder):
         old = digest(replica)
         p = master.client().pipeline(transaction=False)
         for i in range(KEYS):
-            p.set(f"k{i}", f"{ends_well}-{i}" + "x" * 1000)
+            p.set(f"k{i}", random.randbytes(2000))  # not to be compressed: what is sent is sent in pieces of 64 KB
         p.execute()
-        master.client().config_set("rdb-key-save-delay", 2000)
+        master.client().config_set("rdb-key-save-delay", SLOWLY)
         replica.client().replicaof("127.0.0.1", master.port)
         wait_until("it loads beside", lambda: loading_aside(replica.client()))
         r = replica.client()
