@@ -23,8 +23,8 @@ SLOW_MS = 2
 
 class Client:
     def __init__(self, port, number, ops_per_s):
-        self.redis = redis.Redis(port=port, decode_responses=True, socket_timeout=30, retry_on_timeout=False)
-        self.jobs = redis.Redis(port=port, decode_responses=True, socket_timeout=30, retry_on_timeout=False)
+        self.redis = redis.Redis(port=port, decode_responses=True, socket_timeout=60, retry_on_timeout=False)
+        self.jobs = redis.Redis(port=port, decode_responses=True, socket_timeout=60, retry_on_timeout=False)
         self.name = f"live:{number}"
         self.pause_s = 1.0 / ops_per_s
         self.random = random.Random(number)

@@ -93,7 +93,7 @@ class Server:
         return self.client().ping()
 
     def client(self, db=0, **options):
-        return redis.Redis(port=self.port, db=db, socket_timeout=60, **{"password": self.password, **options})
+        return redis.Redis(port=self.port, db=db, **{"socket_timeout": 300, "password": self.password, **options})
 
     def kill(self, how=signal.SIGKILL):
         if self.process and self.process.poll() is None:

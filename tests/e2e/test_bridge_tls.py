@@ -109,7 +109,7 @@ dir {self.folder}/legacy-data
 
     def client(self):
         return redis.Redis(host="localhost", port=self.ports["tls"], ssl=True, ssl_ca_certs=f"{self.certs}/ca.pem",
-                           ssl_check_hostname=True, password=SECRETS["CLIENT_PASSWORD"], socket_timeout=30)
+                           ssl_check_hostname=True, password=SECRETS["CLIENT_PASSWORD"], socket_timeout=60)
 
     def check_equal_here(self):
         """As check_equal(), with the passwords and TLS."""

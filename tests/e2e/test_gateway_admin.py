@@ -53,7 +53,7 @@ class Stage:
         self.gateway.wait_level()
 
     def ask(self, *words):
-        with redis.Redis(unix_socket_path=self.gateway.admin, socket_timeout=10) as admin:
+        with redis.Redis(unix_socket_path=self.gateway.admin, socket_timeout=60) as admin:
             answer = admin.execute_command("GATEWAY", *words)
         return answer.decode() if isinstance(answer, bytes) else answer
 

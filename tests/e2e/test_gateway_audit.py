@@ -25,7 +25,7 @@ class Audits(Gateway):
         return json.loads(self.admin_call("SHOW"))
 
     def admin_call(self, *words):
-        with redis.Redis(unix_socket_path=self.admin, socket_timeout=10) as admin:
+        with redis.Redis(unix_socket_path=self.admin, socket_timeout=60) as admin:
             return admin.execute_command("GATEWAY", "AUDIT", *words)
 
     def audit(self, *words, seconds=120):

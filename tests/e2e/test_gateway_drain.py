@@ -93,7 +93,7 @@ class Popping(threading.Thread):
 
     def __init__(self, port, number):
         super().__init__(daemon=True)
-        self.r = redis.Redis(port=port, socket_timeout=60, retry=None)
+        self.r = redis.Redis(port=port, socket_timeout=300, retry=None)
         self.number, self.got, self.errors = number, [], []
 
     def run(self):

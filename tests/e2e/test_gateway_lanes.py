@@ -65,7 +65,7 @@ run_dir: "{folder.path}"
             self.process.wait()
 
     def lanes(self):
-        with redis.Redis(unix_socket_path=self.admin, socket_timeout=10) as admin:
+        with redis.Redis(unix_socket_path=self.admin, socket_timeout=60) as admin:
             return json.loads(admin.execute_command("GATEWAY", "LANES"))
 
     def turned(self):

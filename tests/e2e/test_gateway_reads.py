@@ -21,7 +21,7 @@ from test_gateway_lanes import Gateway, HIDDEN
 
 class Reads(Gateway):
     def say(self, *words):
-        with redis.Redis(unix_socket_path=self.admin, socket_timeout=10) as admin:
+        with redis.Redis(unix_socket_path=self.admin, socket_timeout=60) as admin:
             return admin.execute_command("GATEWAY", *words)
 
     def reads(self):
