@@ -187,7 +187,7 @@ class Bridge(Stage):
     def attempt(self, *words):
         """A verb whose outcome does not matter here: state may die under it."""
         subprocess.run([PROGRAM, *words, "--output", "json"], cwd=self.folder, env=self.env, capture_output=True,
-                       timeout=120, check=False)
+                       timeout=300, check=False)
 
     def status(self):
         return self.verb("status", wanted=(0, 1, 3, 5))
@@ -247,7 +247,7 @@ class Bridge(Stage):
             self.wait_open()
         raise AssertionError(f"{verb} was not possible ten times: {why}")
 
-    def wait_open(self, timeout_s=120):
+    def wait_open(self, timeout_s=300):
         """No barrier runs, and every gate that matters is open; an audit is made where its claim is missing."""
         until = time.monotonic() + timeout_s
         while True:

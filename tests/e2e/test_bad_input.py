@@ -61,7 +61,7 @@ class Bad(Stage):
                       f"run_dir: .\n{more}\n")
         return name
 
-    def run(self, *words, timeout_s=120):
+    def run(self, *words, timeout_s=300):
         """Exit code and everything that it said; secrets are in none of it."""
         done = subprocess.run([PROGRAM, *words], cwd=self.folder, env=self.env, text=True, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout_s, check=False)

@@ -14,7 +14,7 @@ def source_restarts(target):
         b.verb("start", "--yes")
         b.wait_ready()
         subprocess.run(["redis-cli", "-p", str(b.ports["legacy"]), "shutdown", "save"], check=False, capture_output=True)
-        b.processes["legacy"].wait(60)
+        b.processes["legacy"].wait(180)
         time.sleep(1)
         b.restart("legacy")
         clients = b.clients(2)

@@ -17,7 +17,7 @@ def deeds(b):
     return [e["text"].split(" by hand")[0] for e in b.verb("ledger", "events")["events"] if e["kind"] == "gateway.by-hand"]
 
 
-def wait_for(what, condition, timeout_s=60):
+def wait_for(what, condition, timeout_s=300):
     until = time.monotonic() + timeout_s
     while True:
         try:
@@ -35,7 +35,7 @@ def begun(b, verb):
     while True:
         process = subprocess.Popen([b.commands["state"][0], verb, "--yes"], cwd=b.folder, env=b.env, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)
-        if process.wait(60) == 0:
+        if process.wait(180) == 0:
             return process
         b.go_on("syncer")
         b.wait_gates()
@@ -82,7 +82,7 @@ with Bridge("by-hand", target="bundled", max_hold="15s") as b:  # long enough to
     wait_for("it holds", lambda: '"held":true' in by_hand(b, "STATS"))
     assert by_hand(b, "RELEASE").startswith("OK released by hand")
     b.go_on("syncer")
-    process.wait(60)
+    process.wait(180)
     wait_for("the barrier ends", lambda: not b.status()["barrier_running"])
     barrier = b.status()["barrier"]
     assert barrier["outcome"] == "aborted" and "moved by hand" in barrier["why"] and b.status()["primary"] == "target", barrier

@@ -41,7 +41,7 @@ def test_an_audit_by_the_lanes_makes_level_and_differences_are_repaired():
         b.fill(3000)
         clients = b.clients(2, ops_per_s=80)
         b.verb("start", "--yes")
-        b.wait_phase("following", "level", timeout_s=120)
+        b.wait_phase("following", "level", timeout_s=300)
         clean = b.audit()
         with redis.Redis(unix_socket_path=b.folder + "/gateway.sock") as admin:
             undecided = json.loads(admin.execute_command("GATEWAY", "AUDIT", "SHOW"))["undecided_keys"]
@@ -73,7 +73,7 @@ def test_a_gateway_and_a_state_that_die_in_an_audit_begin_it_again():
     with Lanes("audit-lanes-kill") as b:
         b.fill(30000)
         b.verb("start", "--yes")
-        b.wait_phase("following", "level", timeout_s=90)
+        b.wait_phase("following", "level", timeout_s=300)
         b.audit()
         for victim in ("state", "gateway"):
             before = b.verb("audit", "start", "--yes")["audit"]
@@ -94,14 +94,14 @@ def test_a_gateway_and_a_state_that_die_in_an_audit_begin_it_again():
             # The gateway's journal survives kill -9, so its lanes need not copy all keys again; if they had to, the audit says so.
             assert audit["outcome"] == "equal" or (audit["outcome"] == "failed" and audit["error"]), json.dumps(audit)
             print(victim, audit["outcome"], audit["error"])
-        b.wait_phase("following", "level", timeout_s=120)
+        b.wait_phase("following", "level", timeout_s=300)
         assert b.audit()["outcome"] == "equal"
 
 
 def test_verbs_of_a_link_say_what_there_is_instead():
     with Lanes("audit-verbs") as b:
         b.verb("start", "--yes")
-        b.wait_phase("following", "level", timeout_s=120)
+        b.wait_phase("following", "level", timeout_s=300)
         for words, instead in ((("pause",), "drawbridge abort"), (("resume",), "no link"), (("throttle", "--ops", "100"), "GATEWAY AUDIT START KEYS")):
             told = b.verb(*words, wanted=(3,))
             assert "with capture lane there is no link" in told["error"] and instead in told["error"], told

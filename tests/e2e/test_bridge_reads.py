@@ -25,7 +25,7 @@ def run(name, **options):
         wait_until("state answers", lambda: answers(b))
         b.fill(2000)
         b.verb("start", "--yes")
-        b.wait_phase("following", timeout_s=60)
+        b.wait_phase("following", timeout_s=300)
         said = b.verb("reads", "--target", "50%")
         assert said["wanted"] == "50%" and said["effective"] == "primary", said  # not level: nobody has audited
         b.wait_ready()

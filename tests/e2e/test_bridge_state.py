@@ -24,7 +24,7 @@ def disturb(b, number):
         b.kill("state")
         time.sleep(b.random.random() * 0.5)
         b.restart("state")
-    process.wait(60)
+    process.wait(180)
     status = b.settled()
     print(f"  {verb}, {'stopped' if number % 3 == 2 else 'killed'}: {(status['barrier'] or {}).get('outcome')}, "
           f"{status['primary']}, epoch {status['epoch']}", flush=True)

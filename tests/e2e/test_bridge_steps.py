@@ -47,7 +47,7 @@ class Steps(Bridge):
                 time.sleep(0.002)
             if self.is_stopped():
                 return process
-            process.wait(60)
+            process.wait(180)
             print(f"  {words} did not come to {step}: once more", flush=True)
             self.write("stop-at", "")
             self.go_on("state")  # if it came there just now
@@ -64,7 +64,7 @@ class Steps(Bridge):
             self.go_on("state")
         time.sleep(0.2)
         self.restart(victim)
-        process.wait(60)
+        process.wait(180)
         after = self.settled()
         barrier = after["barrier"]
         outcome, moved = barrier["outcome"], after["primary"] != before["primary"]

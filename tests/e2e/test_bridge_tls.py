@@ -91,7 +91,7 @@ dir {self.folder}/legacy-data
         return self
 
     @staticmethod
-    def wait_for(condition, timeout_s=60):
+    def wait_for(condition, timeout_s=300):
         until = time.monotonic() + timeout_s
         while True:
             try:
@@ -156,7 +156,7 @@ class Live(threading.Thread):
         while self.count <= 50 and not self.problems and self.is_alive():
             time.sleep(0.05)
         self.stopping = True
-        self.join(60)
+        self.join(300)
         assert not self.problems and self.count > 50, (self.count, self.problems[:5])
 
 

@@ -43,9 +43,9 @@ class Queue(threading.Thread):
 
     def consume(self):
         try:
-            with redis.Redis(port=self.consumer_port, socket_timeout=60) as r:
+            with redis.Redis(port=self.consumer_port, socket_timeout=180) as r:
                 while True:
-                    popped = r.blpop([self.name], timeout=30)
+                    popped = r.blpop([self.name], timeout=120)
                     assert popped is not None, "nothing within 30 s"
                     if popped[1] == b"end":
                         return
@@ -58,7 +58,7 @@ class Queue(threading.Thread):
         self.waiter.start()
         number = 0
         try:
-            with redis.Redis(port=self.port, socket_timeout=60) as r:
+            with redis.Redis(port=self.port, socket_timeout=180) as r:
                 while not self.stopping:
                     r.rpush(self.name, number)
                     number += 1
@@ -70,8 +70,8 @@ class Queue(threading.Thread):
 
     def finish(self):
         self.stopping = True
-        self.join(120)
-        self.waiter.join(120)
+        self.join(300)
+        self.waiter.join(300)
         assert not self.error and not self.waiter.is_alive() and self.got == self.sent, (self.error, self.got, self.sent)
 
 

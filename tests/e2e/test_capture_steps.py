@@ -16,7 +16,7 @@ STEPS = ("preparing", "holding", "fencing", "reading-x", "draining", "reading-b"
 VICTIMS = ("gateway", "syncer", "state")
 
 
-def settled(b, timeout_s=120):
+def settled(b, timeout_s=300):
     """No barrier runs, every gate that matters is open; an audit is asked for where it is missing."""
     return b.wait_open(timeout_s)
 
@@ -34,7 +34,7 @@ def kill_inside(b, victim, step, when):
         b.go_on("state")
     time.sleep(0.2)
     b.restart(victim)
-    process.wait(60)
+    process.wait(180)
     after = settled(b)
     barrier = after["barrier"]
     outcome, moved = barrier["outcome"], after["capture"] != before["capture"]

@@ -198,7 +198,7 @@ def cluster_client(kind):
         client = subprocess.Popen(["node", os.path.join(CLIENTS, "cluster.js"), kind, str(cluster.nodes[0].port), "3", enough],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
-            wait_until("slots moved", lambda: len(moved) > 20 or client.poll() is not None or not mover.is_alive(), 120)
+            wait_until("slots moved", lambda: len(moved) > 20 or client.poll() is not None or not mover.is_alive(), 300)
             with open(enough, "w", encoding="utf-8"):
                 pass
             told = client.communicate(timeout=180)[0]

@@ -209,7 +209,7 @@ def test_blocked_clients_follow_their_slot():
         while a.client().info("clients")["blocked_clients"] == 0:
             time.sleep(0.01)
         raw(a, "CLUSTER", "SETSLOT", 7, "NODE", cluster.ids[1])
-        waiting.join(60)
+        waiting.join(300)
         assert found and found[0] == f"MOVED 7 127.0.0.1:{cluster.nodes[1].port}", found
 
 

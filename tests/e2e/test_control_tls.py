@@ -58,7 +58,7 @@ def is_refused(connection):
     return False
 
 
-def wait_for(what, condition, timeout_s=60):
+def wait_for(what, condition, timeout_s=300):
     until = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < until, what

@@ -127,7 +127,7 @@ def by_hand(s):
     time.sleep(0.5)
     assert not answered, "it is not held"
     assert s.ask("RELEASE").startswith("OK")
-    waiting.join(60)
+    waiting.join(300)
     assert answered == [True]
     wait_until("it does not hold", lambda: not s.json("STATS")["held"])
     assert s.ask("PIN", "legacy").startswith("OK") and s.json("STATS")["pinned"]

@@ -28,8 +28,8 @@ class Audits(Gateway):
         with redis.Redis(unix_socket_path=self.admin, socket_timeout=60) as admin:
             return admin.execute_command("GATEWAY", "AUDIT", *words)
 
-    def audit(self, *words, seconds=120):
-        wait_until("the baseline has ended", lambda: self.lanes()["dirty_slots"] == 0, 60)
+    def audit(self, *words, seconds=300):
+        wait_until("the baseline has ended", lambda: self.lanes()["dirty_slots"] == 0, 300)
         time.sleep(0.1)
         self.admin_call("START", *words)
         wait_until("the audit ends", lambda: self.show()["done"], seconds)
@@ -86,7 +86,7 @@ def stop(writers):
     for writer in writers:
         writer.stopping = True
     for writer in writers:
-        writer.join(60)
+        writer.join(300)
 
 
 def with_writers(folder, target_class, loops=1):
@@ -122,7 +122,7 @@ def with_writers(folder, target_class, loops=1):
     assert sum(lane["slots"] for lane in slots["lanes"]) == slots["slots"] == 16384 and len(slots["lanes"]) == 3, slots
     assert all(lane["primary_up"] and lane["follower_up"] and lane["dirty_slots"] == 0 for lane in slots["lanes"]), slots
     gateway.admin_call("REPAIR")
-    wait_until("the repaired keys are clean", lambda: gateway.audit()["differences"] == 0, 60)
+    wait_until("the repaired keys are clean", lambda: gateway.audit()["differences"] == 0, 300)
     stop(writers)
     assert all(w.wrong is None and w.broken == 0 for w in writers), [(w.wrong, w.broken) for w in writers]
     gateway.wait_level()
@@ -214,7 +214,7 @@ def test_a_large_value_that_is_written_all_the_time_is_never_called_equal_unless
         legacy, target = RedisServer(folder, "legacy", *HIDDEN), Ours(folder, "target")
         BIG["big:hash"](legacy.client(), "hot")
         gateway = Audits(folder, legacy, target)
-        wait_until("the baseline has ended", lambda: gateway.lanes()["passes_total"] > 0 and gateway.lanes()["level"], 60)
+        wait_until("the baseline has ended", lambda: gateway.lanes()["passes_total"] > 0 and gateway.lanes()["level"], 300)
         stopping = threading.Event()
 
         def write():
@@ -230,11 +230,11 @@ def test_a_large_value_that_is_written_all_the_time_is_never_called_equal_unless
         writer.start()
         gateway.admin_call("START", "WHOLE", 20000)
         time.sleep(3)
-        wait_until("it is read again and again", lambda: gateway.show()["late"] > 3, 60)
+        wait_until("it is read again and again", lambda: gateway.show()["late"] > 3, 300)
         assert not gateway.show()["done"], gateway.show()
         stopping.set()
         writer.join()
-        wait_until("the audit ends", lambda: gateway.show()["done"], 60)
+        wait_until("the audit ends", lambda: gateway.show()["done"], 300)
         result = gateway.show()
         assert result["ok"] and result["keys"] == 1 and result["differences"] == result["undecided"] == 0, result
 

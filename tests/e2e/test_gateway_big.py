@@ -161,7 +161,7 @@ class Hot(threading.Thread):
 
     def stop(self):
         self.stopping = True
-        self.join(60)
+        self.join(300)
         assert self.error is None and not self.is_alive(), self.error
 
 
@@ -172,9 +172,9 @@ def test_clients_that_write_a_key_wait_while_it_is_copied():
         gateway = Gateway(folder, legacy, target, options="copy: { big: 64KB, hold: 60s }")
         writer = Hot(gateway, "hot")
         writer.start()
-        wait_until("it was copied though it is written all the time", lambda: gateway.lanes()["big_copies_total"] > 0, 60)
+        wait_until("it was copied though it is written all the time", lambda: gateway.lanes()["big_copies_total"] > 0, 300)
         before = gateway.lanes()["effects_total"]
-        wait_until("its writes go on as effects", lambda: gateway.lanes()["effects_total"] > before + 100, 60)
+        wait_until("its writes go on as effects", lambda: gateway.lanes()["effects_total"] > before + 100, 300)
         writer.stop()
         gateway.wait_level()
         check_equal(legacy, target)
@@ -188,7 +188,7 @@ def test_without_a_hold_a_write_ends_the_copy_and_the_figures_tell_what_it_would
         gateway = Gateway(folder, legacy, target, options="copy: { big: 64KB, hold: 0ms }", more=PATIENT)
         writer = Hot(gateway, "hot", pause=0.002)
         writer.start()
-        wait_until("the copy was given up twice", lambda: gateway.lanes()["big_copies_given_up_total"] > 1, 180)
+        wait_until("the copy was given up twice", lambda: gateway.lanes()["big_copies_given_up_total"] > 1, 300)
         lanes = gateway.lanes()
         assert lanes["big_keys"] == 1 and lanes["big_bytes"] > 10000000 and lanes["big_copy_ms"] > 100, lanes
         assert lanes["level"] == 0 and lanes["dirty_keys"] >= 1, lanes
@@ -226,7 +226,7 @@ def test_memory_is_bounded_whatever_the_size_of_a_key():
         legacy.client().eval("redis.call('SET', KEYS[1], string.rep('0123456789abcdef', ARGV[1] / 16))", 1, "string", 200 << 20)
         began = time.monotonic()
         gateway.client().execute_command("EVAL", "return redis.call('DBSIZE')", 2, "zset", "string")  # they are dirty now
-        wait_until("they are dirty", lambda: gateway.lanes()["dirty_keys"] > 0 or gateway.lanes()["big_copies_total"] > 0, 60)
+        wait_until("they are dirty", lambda: gateway.lanes()["dirty_keys"] > 0 or gateway.lanes()["big_copies_total"] > 0, 300)
         gateway.wait_level(300)
         took = time.monotonic() - began
         lanes, (_, peak) = gateway.lanes(), rss_kb(gateway.process.pid)

@@ -33,7 +33,7 @@ class Stream(Gateway):
             out.write(text)
         self.start()
 
-    def wait_level(self, seconds=90):
+    def wait_level(self, seconds=300):
         pass
 
 
@@ -116,7 +116,7 @@ def busy(legacy):
                          "repeat t = redis.call('TIME') until t[1] * 1e6 + t[2] > e return 1", 0)
 
 
-def ended(gateway, seconds=60):
+def ended(gateway, seconds=180):
     """It ends by itself, in order; returns how long that took."""
     began = time.monotonic()
     try:
@@ -134,7 +134,7 @@ def said(gateway, event):
 def one_drain(gateway, legacy, round_, with_script):
     r = legacy.client()
     r.flushall()
-    gateway.wait_level(60)
+    gateway.wait_level()
     counters = [Counting(gateway.port, n, n % 3 == 0) for n in range(6)]
     poppers = [Popping(gateway.port, n) for n in range(4)]
     for one in counters + poppers:
@@ -152,7 +152,7 @@ def one_drain(gateway, legacy, round_, with_script):
     gateway.process.send_signal(signal.SIGTERM)
     took = ended(gateway)
     for one in counters + poppers:
-        one.join(60)
+        one.join(300)
         assert not one.is_alive() and not one.errors, one.errors[:3]
     for c in counters:
         done = int(r.get(c.key) or 0)
@@ -211,7 +211,7 @@ def test_the_next_process_has_nothing_to_copy():
             gateway.process.send_signal(signal.SIGTERM)
             ended(gateway)
             for one in counters:
-                one.join(60)
+                one.join(300)
             values = [int(s.client().get(c.key)) for c in counters for s in (legacy, target)]
             assert values[0::2] == values[1::2], values
             assert legacy.client().get("scripted:199") == target.client().get("scripted:199") == str(round_).encode()

@@ -85,7 +85,7 @@ run_dir: "{folder.path}"
         for task in slept:
             wait_until("each loop has turned", lambda task=task: has_woken(task))
 
-    def wait_level(self, seconds=90):
+    def wait_level(self, seconds=300):
         self.turned()
         try:
             wait_until("the lanes are level", lambda: self.lanes()["level"] == 1, seconds)
@@ -211,13 +211,13 @@ def with_load(folder, target_class, disturb, loops=1, options=""):
     writers = [Writer(gateway, folder.seed + i) for i in range(4)]
     for writer in writers:
         writer.start()
-    wait_until("both sides were listed", lambda: gateway.lanes()["passes_total"] > 0, 60)
+    wait_until("both sides were listed", lambda: gateway.lanes()["passes_total"] > 0, 300)
     disturb(gateway, target, writers)
-    wait_until("much was done", lambda: sum(writer.done for writer in writers) > 500, 120)
+    wait_until("much was done", lambda: sum(writer.done for writer in writers) > 500, 300)
     for writer in writers:
         writer.stopping = True
     for writer in writers:
-        writer.join(120)
+        writer.join(300)
         assert not writer.is_alive(), "a client waits for ever"
         assert writer.wrong is None, writer.wrong
     gateway.wait_level()
@@ -378,7 +378,7 @@ def test_by_hand_the_clients_are_held_and_moved_and_the_lanes_turn_round():
         writers = [Writer(gateway, folder.seed + i) for i in range(3)]
         for writer in writers:
             writer.start()
-        wait_until("both sides were listed", lambda: gateway.lanes()["passes_total"] > 0, 60)
+        wait_until("both sides were listed", lambda: gateway.lanes()["passes_total"] > 0, 300)
         for side in ("legacy", "target", "legacy"):
             with redis.Redis(unix_socket_path=gateway.admin) as admin:
                 assert admin.execute_command("GATEWAY", "HOLD") == b"OK"
@@ -394,7 +394,7 @@ def test_by_hand_the_clients_are_held_and_moved_and_the_lanes_turn_round():
             assert primary.client().info("stats")["total_commands_processed"] > before + 100
         for writer in writers:
             writer.stopping = True
-            writer.join(60)
+            writer.join(300)
             assert writer.broken == 0, "nobody was disconnected"
         gateway.wait_level()
         compare(legacy, target)

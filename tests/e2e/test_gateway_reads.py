@@ -54,7 +54,7 @@ def undisturbed(gateway, read):
         time.sleep(1.1)
         got = read()
         return got if gateway.reads()["canary_returned"] == before else None
-    return wait_until("no read came back from the target", attempt, 120)
+    return wait_until("no read came back from the target", attempt, 300)
 
 
 def answered_by_target(gateway, client, key):
@@ -102,7 +102,7 @@ def canary_by_lanes(loops):
                 c.rpush(f"list{i % 8}", i)
                 assert c.lindex(f"list{i % 8}", -1) == b"%d" % i, i
         own_writes()
-        wait_until("the target answered some of them", lambda: gateway.reads()["canary_answered"] > before + 100 or own_writes(), 120)
+        wait_until("the target answered some of them", lambda: gateway.reads()["canary_answered"] > before + 100 or own_writes(), 300)
         # RESP3 clients get RESP3 answers
         new, old = Raw(gateway.port), Raw(gateway.port)
         assert isinstance(new.call("HELLO", 3), dict)
@@ -196,7 +196,7 @@ def shadows(gateway, legacy, target, minimum):
                 assert got == str(err).split()[0], words
     for _ in range(10):
         round_of_reads()
-    wait_until("they were compared", lambda: gateway.reads()["shadow_same"] >= minimum or round_of_reads(), 60)
+    wait_until("they were compared", lambda: gateway.reads()["shadow_same"] >= minimum or round_of_reads(), 300)
     time.sleep(1)
     before = gateway.reads()
     assert before["shadow_different"] == 0 and before["differences"] == [], before
@@ -210,7 +210,7 @@ def shadows(gateway, legacy, target, minimum):
     for _ in range(3):
         round_of_reads()
     began = time.monotonic()  # what the busy machine left out is read once more
-    wait_until("all was compared", lambda: all_seen() or time.monotonic() > began + 5 and round_of_reads(), 60)
+    wait_until("all was compared", lambda: all_seen() or time.monotonic() > began + 5 and round_of_reads(), 300)
     time.sleep(0.5)
     found = gateway.reads()
     named = {(d["command"], d["key"]) for d in found["differences"]}
@@ -251,7 +251,7 @@ def test_shadow_reads_by_the_lanes_show_what_differs():
                 reader.get("moving")
                 reader.llen("growing")
         read()
-        wait_until("many were compared", lambda: gateway.reads()["commands"].get("llen", {}).get("compared", 0) > 50 or read(), 60)
+        wait_until("many were compared", lambda: gateway.reads()["commands"].get("llen", {}).get("compared", 0) > 50 or read(), 300)
         stopping.set()
         writer.join()
         time.sleep(0.5)

@@ -58,7 +58,7 @@ class Lanes(threading.Thread):
 
     def stop(self):
         self.stopping.set()
-        self.join(30)
+        self.join(300)
         assert self.wrong is None and self.done > 0, self.wrong
 
 
@@ -70,7 +70,7 @@ def test_what_the_lanes_wrote_is_explained_and_not_copied():
             gateway.wait_level()
             before, writer = gateway.lanes(), Lanes(gateway)
             writer.start()
-            wait_until("much was written", lambda: writer.done > 20000, 60)
+            wait_until("much was written", lambda: writer.done > 20000, 300)
             writer.stop()
             lanes = settled(gateway, legacy, target)
             names = lanes["witness_names_total"] - before["witness_names_total"]
@@ -113,7 +113,7 @@ def test_scripts_that_name_nothing_expiry_and_strangers():
             passes = gateway.lanes()["passes_total"]
             with redis.Redis(port=legacy.port) as stranger:
                 stranger.flushall()
-            wait_until("both sides are listed again", lambda: gateway.lanes()["passes_total"] > passes, 60)
+            wait_until("both sides are listed again", lambda: gateway.lanes()["passes_total"] > passes, 300)
             settled(gateway, legacy, target)
 
 
@@ -133,7 +133,7 @@ def test_names_that_were_missed():
                 with redis.Redis(port=legacy.port) as stranger:
                     stranger.eval(OTHERS, 1, "one", "two", f"three:{before['commands_total']}", 3)
             gateway.turned()
-            wait_until("the witness is there", lambda: gateway.lanes()["witness"] == 3, 60)
+            wait_until("the witness is there", lambda: gateway.lanes()["witness"] == 3, 300)
             after = settled(gateway, legacy, target)
             if listed is not None:
                 assert bool(after["witness_everything_total"] - before["witness_everything_total"]) == listed, (before, after)
@@ -151,11 +151,11 @@ def test_names_that_were_missed():
         gap(lambda: kill_witness(legacy), True, None)
         gateway.kill()
         gateway.start()
-        wait_until("the witness is there", lambda: gateway.lanes()["witness"] == 3, 60)
+        wait_until("the witness is there", lambda: gateway.lanes()["witness"] == 3, 300)
         lanes = settled(gateway, legacy, target)
         assert lanes["witness_everything_total"] == 0 and lanes["passes_total"] == 0, lanes
         anew(True)()
-        wait_until("the witness is there", lambda: gateway.lanes()["witness"] == 3, 60)
+        wait_until("the witness is there", lambda: gateway.lanes()["witness"] == 3, 300)
         lanes = settled(gateway, legacy, target)
         assert lanes["witness_everything_total"] == 1 and lanes["passes_total"] == 1, lanes
 
@@ -165,7 +165,7 @@ def test_where_it_is_refused_or_off():
         with Folder("witness-refused") as folder:
             legacy, target = RedisServer(folder, "legacy", *HIDDEN, *words), RedisServer(folder, "target")
             gateway = Gateway(folder, legacy, target, options=options)
-            wait_until("it is seen", lambda: gateway.lanes()["witness"] == state, 30)
+            wait_until("it is seen", lambda: gateway.lanes()["witness"] == state, 300)
             gateway.wait_level()
             gateway.client().set("a", 1)
             settled(gateway, legacy, target)
@@ -191,8 +191,8 @@ def test_it_turns_round_with_the_lanes():
                     gateway.wait_level()
                     everything = gateway.lanes()["witness_everything_total"]
                     admin.execute_command("GATEWAY", "RELEASE", side)
-                    waiting.join(60)
-                    wait_until("the witness is there", lambda: gateway.lanes()["witness"] == 3, 60)
+                    waiting.join(300)
+                    wait_until("the witness is there", lambda: gateway.lanes()["witness"] == 3, 300)
                     lanes = settled(gateway, legacy, target)
                     assert lanes["witness_everything_total"] == everything, lanes
                     primary = target if side == "target" else legacy
@@ -218,10 +218,10 @@ def test_a_claim_is_void_when_the_witness_was_away():
                 return [c["id"] for c in r.client_list() if c["name"].startswith("drawbridge-gw") and "t" in c["flags"]]
             wait_until("one tracks", lambda: len(tracking()) == 1)
             r.client_kill_filter(_id=tracking()[0])
-        wait_until("the claim is void", stale, 60)
+        wait_until("the claim is void", stale, 300)
         events = b.verb("ledger", "events")
         assert any(e["kind"] == "audit.voided" and "witness" in e["text"] for e in events["events"]), events["events"][-5:]
-        wait_until("it is back", lambda: b.status()["lanes"]["witness"] == "on", 60)
+        wait_until("it is back", lambda: b.status()["lanes"]["witness"] == "on", 300)
         b.audit()
         b.settled()
         assert not stale()

@@ -276,7 +276,7 @@ def bundled(rng, password):
         wait_for("the server", lambda: socket.create_connection(("127.0.0.1", port), 1).close() is None)
         hostile(Door("server with a password" if password else "server", port, process.pid, password), rng)
         process.terminate()
-        check("it ends in order", process.wait(20), 0)
+        check("it ends in order", process.wait(180), 0)
         with open(log, "rb") as text:
             check("no password in the log", SECRET.encode() in text.read(), False)
         shutil.rmtree(folder)
