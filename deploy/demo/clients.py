@@ -142,9 +142,7 @@ class Client:
 
     def settle(self, what):
         """After a command without an answer: it was carried out, or it was not; find out which, and go on from there."""
-        for _ in range(600):
-            if self.stopping:
-                return
+        for _ in range(600):  # also when it is to end: what is compared then must be known
             try:
                 found = (int(self.redis.get(self.name + ":counter") or 0), self.redis.llen(self.name + ":list"),
                          int(self.redis.hget(self.name + ":hash", "field") or 0),

@@ -35,7 +35,9 @@ def ports(count):
 
 class Cluster:
     def __init__(self, folder, masters, replicas=0, options=()):
-        self.nodes = [RedisServer(folder, f"node{n}", "--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--cluster-config-file", "nodes.conf",
+        # Where nobody is to take over nobody may be taken for dead, however busy the machine is.
+        timeout_ms = "1500" if replicas else "60000"
+        self.nodes = [RedisServer(folder, f"node{n}", "--cluster-enabled", "yes", "--cluster-node-timeout", timeout_ms, "--cluster-config-file", "nodes.conf",
                                   *options, port=port) for n, port in enumerate(ports(masters + replicas))]
         self.ids = [self.call(node, "MYID").decode() for node in self.nodes]
         self.slot_owner = [slot * masters // SLOTS for slot in range(SLOTS)]

@@ -31,7 +31,7 @@ cutover: {{ max_hold: {max_hold}, max_blackout: 20s }}
 
 
 class StateStage(Stage):
-    def __init__(self, name, gateways=2, max_hold="2s"):
+    def __init__(self, name, gateways=2, max_hold="8s"):
         super().__init__(tempfile.mkdtemp(prefix=f"drawbridge-{name}-"))
         self.seed = seed()
         self.random = random.Random(self.seed)

@@ -71,12 +71,16 @@ run_dir: "{folder.path}"
     def turned(self):
         """Its figures are of now: each loop shows them by a timer of 20 ms, and has slept and woken since, however busy the machine is."""
         time.sleep(0.05)
-        tasks, slept = f"/proc/{self.process.pid}/task", {}
-        for task in os.listdir(tasks):
-            with open(f"{tasks}/{task}/status", encoding="ascii") as status:
-                fields = dict(line.split(":", 1) for line in status)
-            if fields["Name"].strip().startswith("gw-"):
-                slept[task] = int(fields["voluntary_ctxt_switches"])
+        tasks, loops, slept = f"/proc/{self.process.pid}/task", {}, {}
+        for task in sorted(os.listdir(tasks), key=int):
+            try:
+                with open(f"{tasks}/{task}/status", encoding="ascii") as status:
+                    fields = dict(line.split(":", 1) for line in status)
+            except OSError:
+                continue  # it has ended
+            name = fields["Name"].strip()
+            if name.startswith("gw-") and name not in loops:  # a later one of that name is a loop's helper: it rests, or ends
+                loops[name], slept[task] = task, int(fields["voluntary_ctxt_switches"])
 
         def has_woken(task):
             with open(f"{tasks}/{task}/status", encoding="ascii") as status:

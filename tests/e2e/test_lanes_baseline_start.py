@@ -20,7 +20,7 @@ from test_lanes_many import wait
 
 def say(b, *words):
     """Exit code, and what was answered as JSON, or said."""
-    done = subprocess.run([PROGRAM, *words, "--yes", "--output", "json"], cwd=b.folder, env=b.env, text=True, capture_output=True, timeout=60, check=False)
+    done = subprocess.run([PROGRAM, *words, "--yes", "--output", "json"], cwd=b.folder, env=b.env, text=True, capture_output=True, timeout=180, check=False)
     try:
         return done.returncode, json.loads(done.stdout)
     except ValueError:
@@ -59,7 +59,7 @@ def waiting(b):
     return max(t["baseline_wants_file_after_s"] for t in told), told
 
 
-def feed(b, path, timeout_s=90):
+def feed(b, path, timeout_s=180):
     """What is waited for; again when slots change hands meanwhile, and a later one is wanted."""
     given, until = 0, time.monotonic() + timeout_s
     while time.monotonic() < until:
@@ -100,7 +100,7 @@ def lanes():
         _, told = waiting(b)
         assert all(t["baseline"] == path for t in told), told
         wait("the old file is not taken", lambda: all("too old" in t["baseline_why"] for t in waiting(b)[1] if t["owned_slots"]))
-        text = subprocess.run([PROGRAM, "status"], cwd=b.folder, env=b.env, text=True, capture_output=True, timeout=60, check=False).stdout
+        text = subprocess.run([PROGRAM, "status"], cwd=b.folder, env=b.env, text=True, capture_output=True, timeout=180, check=False).stdout
         assert f"waits for {path}, an RDB of legacy that was begun at" in text and "too old" in text, text
         for role in ("state", "gateway"):
             b.kill(role)

@@ -18,6 +18,8 @@ from bridge import HIDDEN, Bridge
 from stage import PROGRAM
 from test_bridge_steps import Steps
 
+PATIENT = "20s"  # these barriers have no deadline to miss, however busy the machine is
+
 
 @contextlib.contextmanager
 def direct(b, side):
@@ -44,18 +46,23 @@ def begin(b, keys=9000):
     assert promised and "capture lane" in promised[0], checked
     began = b.verb("start", "--yes")
     assert began["phase"] == "copying", began
-    status = b.wait_phase("following", "level", timeout_s=60)
+    status = b.wait_phase("following", "level", timeout_s=180)
     assert status["capture"] == "lane" and status["copy"]["done"] and status["copy"]["keys"] >= keys, status["copy"]
     b.audit()
-    return b.wait_phase("level", timeout_s=60)
+    return b.wait_phase("level", timeout_s=180)
 
 
-def turn(b, verb):
+def asked(b, *words):
     for _ in range(10):  # a slow build falls back to `following` for a moment, and is asked again
-        result = b.verb(verb, "--yes", "--wait", wanted=(0, 3))
+        result = b.verb(*words, "--yes", "--wait", wanted=(0, 3))
         if "outcome" in result:
             break
         b.settled()
+    return result
+
+
+def turn(b, verb):
+    result = asked(b, verb)
     assert result.get("outcome") == "completed", result
     say(b, f"{verb}: held for {result['hold_ms']:.1f} ms")
     return result
@@ -69,10 +76,10 @@ def no_stray_keys(b):
 
 
 def whole_migration(target):
-    with Bridge(f"lanes-{target}", target=target, legacy_options=HIDDEN, capture="lane") as b:
+    with Bridge(f"lanes-{target}", target=target, max_hold=PATIENT, legacy_options=HIDDEN, capture="lane") as b:
         clients = b.clients(3)
         begin(b)
-        rehearsed = b.verb("cutover", "--rehearse", "--yes", "--wait")
+        rehearsed = asked(b, "cutover", "--rehearse")
         assert rehearsed["outcome"] == "aborted" and "rehearsal" in rehearsed["why"], rehearsed
         b.wait_phase("level")
         for verb in ("cutover", "rollback", "cutover"):
@@ -104,7 +111,7 @@ def test_a_whole_migration_to_redis():
 
 def test_rolled_back_and_aborted_legacy_has_everything():
     """After a rollback legacy is complete; abort then leaves the target alone, and a new start copies anew."""
-    with Bridge("lanes-back", target="redis", legacy_options=HIDDEN, capture="lane") as b:
+    with Bridge("lanes-back", target="redis", max_hold=PATIENT, legacy_options=HIDDEN, capture="lane") as b:
         clients = b.clients(3)
         begin(b, 3000)
         turn(b, "cutover")
@@ -126,9 +133,9 @@ def test_rolled_back_and_aborted_legacy_has_everything():
             r.delete("junk")
         again = b.clients(2, first=10)
         b.verb("start", "--yes")
-        b.wait_phase("following", "level", timeout_s=60)
+        b.wait_phase("following", "level", timeout_s=180)
         b.audit()
-        b.wait_phase("level", timeout_s=60)
+        b.wait_phase("level", timeout_s=180)
         b.check_clients(again)
         b.wait_lanes()
         b.check_equal()
@@ -136,7 +143,7 @@ def test_rolled_back_and_aborted_legacy_has_everything():
 
 def test_a_deadline_that_is_missed_restores():
     """The target stands still when the lanes are to be drained: who is held goes on at legacy, and the ledger says why."""
-    with Steps("lanes-late", target="redis", max_hold="800ms", legacy_options=HIDDEN, capture="lane") as b:
+    with Steps("lanes-late", target="redis", max_hold="6s", legacy_options=HIDDEN, capture="lane") as b:
         clients = b.clients(2)
         begin(b, 3000)
         before = b.settled()
@@ -144,20 +151,23 @@ def test_a_deadline_that_is_missed_restores():
             b.write("stop-at", "holding before\n")
             process = subprocess.Popen([PROGRAM, "cutover", "--yes"], cwd=b.folder, env=b.env, stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL)
-            until = time.monotonic() + 20
+            until = time.monotonic() + 180
             while not b.is_stopped():
                 assert time.monotonic() < until, "the cutover did not come to holding"
                 time.sleep(0.002)
             b.pause("target")
             r.set("late", 1)  # the target has not got it
             b.go_on("state")
-            process.wait(60)
-            time.sleep(1.5)
+            process.wait(180)
+            until = time.monotonic() + 180
+            while b.status()["barrier_running"]:
+                assert time.monotonic() < until, "the barrier does not end"
+                time.sleep(0.1)
             b.go_on("target")
         after = b.settled()
         assert after["primary"] == "legacy" and after["epoch"] == before["epoch"], after["summary"]
         barrier = after["barrier"]
-        assert barrier["outcome"] == "aborted" and "deadline of 800 ms was missed while draining" in barrier["why"], barrier
+        assert barrier["outcome"] == "aborted" and "deadline of 6000 ms was missed while draining" in barrier["why"], barrier
         say(b, f"missed: {barrier['why']}")
         turn(b, "cutover")
         b.check_clients(clients)
@@ -188,22 +198,24 @@ def test_a_hot_big_key_is_a_gate():
         hot = Hot(b.ports["gateway"])
         hot.start()
         b.verb("start", "--yes")
-        b.wait_phase("following", "level", timeout_s=60)
+        b.wait_phase("following", "level", timeout_s=180)
         b.verb("gates", "waive", "audit", "--reason", "this test is about another gate", "--for", "1h")
-        until = time.monotonic() + 20
+        until = time.monotonic() + 180
+        plan = {}
         while time.monotonic() < until:
             status = b.status()
             if gate(status, "clean")["state"] == "fail" and status["lanes"]["drain_ms"] > 30:
-                break
+                plan = b.verb("cutover", "--dry-run", wanted=(0, 3))  # and the plan says so, too
+                if not plan["possible"]:
+                    break
             time.sleep(0.1)
         else:
             raise AssertionError(f"the gate stays open: {gate(status, 'clean')} {json.dumps(status['lanes'])[:600]}")
         say(b, f"gate clean: {gate(status, 'clean')['observed']}")
-        plan = b.verb("cutover", "--dry-run", wanted=(3,))  # and the plan says so, too
-        assert not plan["possible"] and plan["drain_ms"] > 0 and plan["why_not"], plan
+        assert plan["drain_ms"] > 0 and plan["why_not"], plan
         hot.stopping = True
         hot.join()
-        b.wait_phase("level", timeout_s=30)
+        b.wait_phase("level", timeout_s=180)
 
 
 def reconfigure(b, capture):
@@ -216,7 +228,7 @@ def reconfigure(b, capture):
     b.restart("state")
 
 
-def chosen(b, timeout_s=20):
+def chosen(b, timeout_s=180):
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         try:
@@ -259,7 +271,7 @@ def test_a_planned_capture_may_be_changed_in_the_file():
         with redis.Redis(port=b.ports["gateway"]) as r:
             assert r.set("a", 1), "it is routed"
             reconfigure(b, "lane")
-            until = time.monotonic() + 20
+            until = time.monotonic() + 180
             while time.monotonic() < until:
                 status = chosen(b)
                 if status["capture"] == "lane" and "another capture" not in gate(status, "epoch")["why"]:

@@ -22,7 +22,7 @@ class ClusterBridge(bridge.Bridge):
         self.servers, self.path = [], self.folder  # as servers.Folder
         self.cluster = cluster_of(self)
         self.ports["legacy"] = self.cluster.nodes[0].port
-        self.write("drawbridge.yaml", bridge.CONFIG.format(server=f"server:  {{ port: {self.ports['target']}, dir: server }}", max_hold="5s", capture="auto",
+        self.write("drawbridge.yaml", bridge.CONFIG.format(server=f"server:  {{ port: {self.ports['target']}, dir: server }}", max_hold="20s", capture="auto",
                                                            psync="PSYNC", lanes=2, **self.ports))
 
     def restart(self, role):
@@ -65,18 +65,20 @@ def test_a_cluster_is_moved_to_one_server():
         for w in writers:
             w.start()
         b.verb("start", "--yes")
-        b.wait_phase("following", "level", timeout_s=90)
+        b.wait_phase("following", "level", timeout_s=180)
         # One that sleeps is fenced at every node, before its slots go to the other.
-        wait_until("both gateways are connected to every node", lambda: all(len(gateways_at(node)) == 2 for node in b.cluster.nodes), 60)
+        wait_until("both gateways are connected to every node", lambda: all(len(gateways_at(node)) == 2 for node in b.cluster.nodes), 180)
         b.pause("gateway2")
-        wait_until("it has no connection at any node", lambda: not any("second" in gateways_at(node) for node in b.cluster.nodes), 60)
+        wait_until("it has no connection at any node", lambda: not any("second" in gateways_at(node) for node in b.cluster.nodes), 180)
         b.go_on("gateway2")
-        wait_until("it is back at every node", lambda: all("second" in gateways_at(node) for node in b.cluster.nodes), 60)
+        wait_until("it is back at every node", lambda: all("second" in gateways_at(node) for node in b.cluster.nodes), 180)
+        before = [w.done for w in writers]
+        wait_until("each client has gone on", lambda: all(w.done > d + 5 for w, d in zip(writers, before)) or any(w.wrong for w in writers))
         for w in writers:  # some were cut off by that, and some when slots were dealt out at the start
             w.broken = 0
         for tag in TAGS[:3]:
             b.cluster.move(slot_of(tag))
-        status = b.wait_phase("following", timeout_s=60)
+        status = b.wait_phase("following", timeout_s=180)
         back = gate(status, "way-back")
         assert back["state"] == "fail" and "legacy is a Cluster" in back["observed"], back
         assert not status["gates_open"]
@@ -84,7 +86,7 @@ def test_a_cluster_is_moved_to_one_server():
         assert "outcome" not in refused, refused
         b.verb("gates", "waive", "way-back", "--reason", "nobody wants to go back to the Cluster", "--for", "1h")
         b.verb("gates", "waive", "bypass", "--reason", "the test looks at the nodes itself", "--for", "1h")
-        b.wait_phase("level", timeout_s=90, audit=True)
+        b.wait_phase("level", timeout_s=180, audit=True)
         b.settled()
         turned = b.verb("cutover", "--yes", "--wait", wanted=(0, 3))
         assert turned.get("outcome") == "completed", turned

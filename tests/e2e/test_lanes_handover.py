@@ -55,12 +55,16 @@ def hand_over(b, gates, staying, leaving):
     b.processes[role].send_signal(signal.SIGTERM)
     took = ended(Role(b, role))
     for one in counters:
-        one.join(20)
+        one.join(180)
         assert not one.is_alive() and not one.errors, one.errors[:3]
         done = int(r.get(one.key))
         assert done == one.answers, f"{one.key}: {done} were executed, {one.answers} answered"
-    lanes, last = gates[staying].lanes(), said(b, gates[staying].role, "lanes.slots")[-1]
-    assert lanes["owned_slots"] == 16384 and lanes["dirty_slots"] == 0, lanes
+    def has_all():
+        found = gates[staying].lanes()
+        return found["owned_slots"] == 16384 and found
+
+    lanes, last = wait("the other one has all slots", has_all), said(b, gates[staying].role, "lanes.slots")[-1]
+    assert lanes["dirty_slots"] == 0, lanes
     assert lanes["passes_total"] == before, (before, lanes["passes_total"], last)
     print(f"{role} ended in {took:.2f} s, {last['carried']} slots were carried", flush=True)
     assert not said(b, role, "gateway.not_drained") and not said(b, role, "gateway.keeps_slots")

@@ -43,7 +43,7 @@ def test_what_a_stranger_writes_meanwhile_is_named_to_one_of_the_two():
             hand_over(b, gates, staying, leaving)
             comes_back(b, gates, gates[leaving].role, leaving)
         stranger.stopping = True
-        stranger.join(30)
+        stranger.join(180)
         assert not stranger.is_alive()
         equal(b, gates)
         print(stranger.done, "keys of a stranger")

@@ -14,6 +14,7 @@ import time
 from bridge import HIDDEN, Bridge
 from stage import wait_for_redis
 from test_bridge_steps import STEPS, Steps
+from test_lanes_bridge import PATIENT, turn
 
 VICTIMS = ("gateway", "state")
 
@@ -39,20 +40,20 @@ def finish(b, clients, errors):
 
 
 def in_each_phase(victim, target):
-    with Bridge(f"lanes-kill-{victim}-{target}", target=target, legacy_options=HIDDEN, capture="lane") as b:
+    with Bridge(f"lanes-kill-{victim}-{target}", target=target, max_hold=PATIENT, legacy_options=HIDDEN, capture="lane") as b:
         b.fill(9000)
         clients = b.clients(2)
         b.verb("start", "--yes")
         after_kill(b, victim)  # copying
-        b.wait_phase("following", "level", timeout_s=90)
+        b.wait_phase("following", "level", timeout_s=180)
         after_kill(b, victim)  # following
-        b.wait_phase("copying", "following", "level", timeout_s=90)  # state answers
+        b.wait_phase("copying", "following", "level", timeout_s=180)  # state answers
         claim(b)
         for verb in ("cutover", "rollback", "cutover"):
             b.settled()
             after_kill(b, victim)  # level, guarded
             b.settled()
-            b.verb(verb, "--yes", "--wait")
+            turn(b, verb)
             time.sleep(1)
         finish(b, clients, 1000 if victim == "gateway" else 0)
         b.verb("complete", "--yes", "--wait")
@@ -64,7 +65,7 @@ def in_steps(name, cases, target="redis"):
         b.fill(3000)
         clients = b.clients(2, ops_per_s=80)
         b.verb("start", "--yes")
-        b.wait_phase("following", "level", timeout_s=60)
+        b.wait_phase("following", "level", timeout_s=180)
         claim(b)
         for victim, step, when, primary in cases:
             if primary:

@@ -102,7 +102,7 @@ def change(b):
 def main():
     if not LONG:
         os.environ.setdefault("SEED", str(FIXED_SEED))
-    with bridge("lanes-late", lanes=1, witness=False) as b:
+    with bridge("lanes-late", lanes=1, witness=False, max_hold="3s") as b:
         gates = begin(b, 300)
         b.verb("gates", "waive", "audit", "--reason", "the test walks over both sides itself", "--for", "1h")
         clients = [Blocks(gates[i % 2].port, i) for i in range(4)]
@@ -115,7 +115,7 @@ def main():
         for client in clients:
             client.stopping = True
         for client in clients:
-            client.join(60)
+            client.join(180)
             assert not client.is_alive(), "a client waits for ever"
         b.settled()
         assert not any(c.wrong for c in clients), [c.wrong for c in clients]

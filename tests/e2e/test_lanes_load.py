@@ -72,7 +72,7 @@ def compare(legacy, target):
 
 def progress(load, text, commands=100):
     before = done(load)
-    wait_until(text, lambda: done(load) > before + commands, 30)
+    wait_until(text, lambda: done(load) > before + commands, 180)
 
 
 def cuts(gateway, side, rng, times):
@@ -131,19 +131,19 @@ class World:
         self.gateway = Gateway(folder, to_legacy, to_target, lanes=self.rng.choice((1, 2, 2, 3, 5)), loops=self.rng.choice((1, 2, 3)),
                                options=f"witness: {witness}")
         self.gateway.relays = to_legacy, to_target
-        wait_until("both sides were listed", lambda: self.gateway.lanes()["passes_total"] > 0, 60)
+        wait_until("both sides were listed", lambda: self.gateway.lanes()["passes_total"] > 0, 180)
         self.load = clients(count, self.gateway, folder.seed, self.third.port, gentle)
 
     def calm(self, effects=300):
         """Effects go to the target, and not only copies."""
         before = self.gateway.lanes()["effects_total"]
-        wait_until(f"{effects} effects went", lambda: self.gateway.lanes()["effects_total"] > before + effects, 60)
+        wait_until(f"{effects} effects went", lambda: self.gateway.lanes()["effects_total"] > before + effects, 180)
 
     def end(self, seconds=90):
         for client in self.load:
             client.stopping.set()
         for client in self.load:
-            client.join(60)
+            client.join(180)
             assert not client.is_alive(), "a client waits for ever"
             assert client.wrong is None, client.wrong
         self.gateway.wait_level(seconds)

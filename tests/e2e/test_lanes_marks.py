@@ -127,7 +127,7 @@ def test_under_load_with_many_restarts():
             wait_until("the target is back", lambda: gateway.lanes()["follower_up"] == 1)
         for writer in writers:
             writer.stopping = True
-            writer.join(60)
+            writer.join(180)
         level_and_equal(gateway, legacy, target)
         assert gateway.lanes()["passes_total"] == 1, gateway.lanes()
 

@@ -51,10 +51,10 @@ def test_a_database_that_legacy_does_not_have_stops_nothing():
             p.multi()
             p.execute_command("MOVE", even, "70")
             p.execute(raise_on_error=False)
-        gateway.wait_level(20)
+        gateway.wait_level(180)
         assert gateway.lanes()["lost_total"] == 0
         r.set(even, 2)
-        gateway.wait_level(20)
+        gateway.wait_level(180)
         assert not differences(walk(legacy.port), walk(target.port))
 
 
@@ -75,10 +75,10 @@ def test_functions_are_at_the_target_whenever_they_were_loaded():
         relay = Relay(target.port)
         gateway = Gateway(folder, legacy, relay)
         r = gateway.client()
-        gateway.wait_level(30)
+        gateway.wait_level(180)
         assert functions(target) == ["before"], functions(target)
         r.execute_command("FUNCTION", "LOAD", library("beside"))
-        gateway.wait_level(30)
+        gateway.wait_level(180)
         assert functions(target) == ["before", "beside"], functions(target)
         passes = gateway.lanes()["passes_total"]
         relay.cut()
@@ -88,7 +88,7 @@ def test_functions_are_at_the_target_whenever_they_were_loaded():
         r.execute_command("SCRIPT", "LOAD", "return 1")
         assert gateway.lanes()["level"] == 0
         relay.open()
-        gateway.wait_level(30)
+        gateway.wait_level(180)
         assert functions(target) == functions(legacy) == ["away", "beside"], functions(target)
         lanes = gateway.lanes()
         assert lanes["passes_total"] == passes and lanes["dirty_slots"] == 0, f"keys were listed again because of functions: {lanes}"
@@ -99,7 +99,7 @@ def test_what_legacy_refuses_makes_nothing_dirty():
         legacy, target, gateway = two_sides(folder)
         r = gateway.client()
         r.rpush("l", 1)
-        gateway.wait_level(30)
+        gateway.wait_level(180)
         passes = gateway.lanes()["passes_total"]
         for command in (("NO.SUCH", "l"), ("XGROUP", "NOSUCH", "l"), ("LMPOP", "0", "l", "LEFT"), ("LMPOP", "9", "l", "LEFT"), ("ZUNIONSTORE", "l", "-1", "l"),
                         ("EVAL", "return redis.call('incr', 'x')", "-1"), ("EVAL", "return 1", "7", "l"), ("XREADGROUP", "GROUP", "g", "c", "STREAMS", "l"),
@@ -115,7 +115,7 @@ def test_what_legacy_refuses_makes_nothing_dirty():
         # What nobody here knows, and legacy does: everything is dirty, and copied.
         r.execute_command("SECRET-DEBUG", "POPULATE", 100, "many")
         wait_until("both sides were listed again", lambda: gateway.lanes()["passes_total"] > passes)
-        gateway.wait_level(30)
+        gateway.wait_level(180)
         assert target.client().dbsize() == 101
         assert not differences(walk(legacy.port), walk(target.port))
 

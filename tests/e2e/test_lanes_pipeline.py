@@ -83,7 +83,7 @@ def test_a_pipeline_is_answered_as_by_a_redis():
         with Folder("lanes-pipeline") as folder:
             legacy, target, plain = RedisServer(folder, "legacy", *HIDDEN), target_class(folder, "target"), RedisServer(folder, "plain")
             gateway = Gateway(folder, legacy, target, lanes=lanes, loops=loops)
-            gateway.wait_level(60)  # from here on keys are clean, and what is done goes as effects
+            gateway.wait_level(180)  # from here on keys are clean, and what is done goes as effects
             wrong = []
             clients = [threading.Thread(target=one_client, args=(random.Random(lanes * 100 + n), f"c{n}", plain.port, gateway.port, wrong)) for n in range(6)]
             for client in clients:
@@ -91,7 +91,7 @@ def test_a_pipeline_is_answered_as_by_a_redis():
             for client in clients:
                 client.join()
             assert not wrong, "\n".join(wrong)
-            gateway.wait_level(60)
+            gateway.wait_level(180)
             figures = gateway.lanes()
             assert figures["lost_total"] == 0, figures
             assert lanes > 1 or figures["effects_total"] > 1000, figures  # over several lanes keys are pinned, and copied

@@ -22,7 +22,7 @@ from bridge import HIDDEN, Bridge
 from servers import Folder, Ours, RedisServer, run_tests, wait_until
 from test_bullmq import CLIENTS
 from test_gateway_lanes import Gateway
-from test_lanes_bridge import begin, turn
+from test_lanes_bridge import PATIENT, begin, turn
 from walk import differences, walk
 
 # Both may be sent again: the second time they do nothing.
@@ -93,20 +93,20 @@ class Hands:
 
     def wait_more(self, jobs=100):
         before = self.added()
-        wait_until(f"{jobs} more jobs were added", lambda: self.added() > before + jobs, 30)
+        wait_until(f"{jobs} more jobs were added", lambda: self.added() > before + jobs, 180)
 
     def end(self, port):
         for p in self.producers:
             p.stopping.set()
         for p in self.producers:
-            p.join(40)
+            p.join(180)
         with redis.Redis(port=port) as r:
             queues = [p.queue for p in self.producers]
-            wait_until("every job is done", lambda: all(r.hlen(q + ":done") == r.scard(q + ":known") for q in queues), 40)
+            wait_until("every job is done", lambda: all(r.hlen(q + ":done") == r.scard(q + ":known") for q in queues), 180)
             for worker in self.workers:
                 worker.stopping.set()
             for worker in self.workers:
-                worker.join(40)
+                worker.join(180)
             assert not [h.errors for h in self.producers + self.workers if h.errors], [h.errors for h in self.producers + self.workers]
             for q in queues:
                 known, times = r.smembers(q + ":known"), r.hgetall(q + ":done")
@@ -128,7 +128,7 @@ class BullMQ:
 
     def end(self):
         try:
-            out, _ = self.process.communicate(timeout=90)
+            out, _ = self.process.communicate(timeout=600)
         finally:
             self.process.kill()
         print("BullMQ:", out.strip(), flush=True)
@@ -139,10 +139,10 @@ class BullMQ:
 def with_gateway(name, target_class, work):
     with Folder(name) as folder:
         legacy, target = RedisServer(folder, "legacy", *HIDDEN), target_class(folder, "target", "--appendonly", "yes")
-        gateway = Gateway(folder, legacy, target, lanes=2, loops=2)
-        gateway.wait_level(40)
+        gateway = Gateway(folder, legacy, target, lanes=2, loops=2, options="drain: 60s")
+        gateway.wait_level(180)
         work(gateway, target)
-        gateway.wait_level(60)
+        gateway.wait_level(180)
         time.sleep(1.5)
         found = differences(walk(legacy.port), walk(target.port))
         assert not found, "\n".join(found)
@@ -191,7 +191,7 @@ def test_bullmq_while_the_target_dies_and_the_gateway_is_started_anew():
 
 def test_queues_through_cutover_and_rollback():
     for target in ("redis", "bundled"):
-        with Bridge(f"lanes-queues-{target}", target=target, legacy_options=HIDDEN, capture="lane") as b:
+        with Bridge(f"lanes-queues-{target}", target=target, max_hold=PATIENT, legacy_options=HIDDEN, capture="lane") as b:
             hands, queue = Hands(b.ports["gateway"]), None
             try:
                 begin(b, 1000)

@@ -54,7 +54,7 @@ def unblock(loops):
                     except TimeoutError:
                         c.file = c.sock.makefile("rb")
                         other.call("CLIENT", "UNBLOCK", i)
-                c.sock.settimeout(10)
+                c.sock.settimeout(60)
             left = other.call("LRANGE", "queue", 0, -1)
             other.call("DEL", "queue")
             served = [c.got[1] for c in waiting if c.got is not None]

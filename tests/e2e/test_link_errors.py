@@ -55,7 +55,7 @@ def mistake_in_file():
     with Link("mistake") as link:
         with open(os.path.join(link.folder, "drawbridge.yaml"), "w", encoding="utf-8") as out:
             out.write(CONFIG.format(limit="1GB", copy="", **link.ports).replace("syncer:", "sincer:"))
-        run = subprocess.run([PROGRAM, "syncer", "drawbridge.yaml"], cwd=link.folder, capture_output=True, text=True, timeout=20, check=False)
+        run = subprocess.run([PROGRAM, "syncer", "drawbridge.yaml"], cwd=link.folder, capture_output=True, text=True, timeout=180, check=False)
         assert run.returncode == 2 and "sincer" in run.stderr and "drawbridge.yaml:" in run.stderr, (run.returncode, run.stderr)
 
 

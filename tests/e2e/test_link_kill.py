@@ -66,7 +66,7 @@ def main():
                 time.sleep(0.2 + link.random.random() * 0.3)
                 link.kill()
                 link.start()
-            link.wait_log("link.following", timeout_s=30)
+            link.wait_log("link.following", timeout_s=180)
             assert "resumed=true" in link.log()
             assert link.log().count("link.full_copy") == 1, "a second full copy was made"
             for _ in range(8):  # in the stream
@@ -83,6 +83,8 @@ def main():
                         except redis.exceptions.RedisError:
                             pass
             time.sleep(0.5)
+            while load.count <= 1000:
+                time.sleep(0.1)
         finally:
             load.stop = True
             load.join()

@@ -52,6 +52,8 @@ def main():
             time.sleep(0.5)
             target.config_set("maxmemory", 0)
             time.sleep(0.5)
+            while load.count <= 300:
+                time.sleep(0.1)
         finally:
             load.stop = True
             load.join()

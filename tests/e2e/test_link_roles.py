@@ -71,7 +71,7 @@ def scenario(bundled):
         assert b.client("source").info("stats")["sync_full"] <= 6  # one copy, audits, no copy for a change of sides
         assert b.state.order("LINK", "CLOSE", "forward") == "OK"
         assert b.state.order("LINK", "CLOSE", "reverse") == "OK"
-        until = time.monotonic() + 20
+        until = time.monotonic() + 180
         if bundled:
             assert b.client("target").execute_command("DRAWBRIDGE", "CHECKPOINT", "LIST") is not None
         while (b.client("target").keys("drawbridge:*") or b.client("source").keys("drawbridge:*") or

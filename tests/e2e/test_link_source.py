@@ -68,9 +68,9 @@ def rdb_cut():
     with Link("cut") as link:
         source = link.client("source")
         write(source, "early", 1500, 4000)  # enough that the RDB comes in many parts
-        source.config_set("rdb-key-save-delay", 1000)
+        source.config_set("rdb-key-save-delay", 5000)
         link.start()
-        until = time.monotonic() + 30
+        until = time.monotonic() + 180
         while not link.client("target").dbsize() > 100:  # it is applied as it arrives
             assert time.monotonic() < until, "nothing arrives"
             time.sleep(0.02)

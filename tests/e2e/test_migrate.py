@@ -43,7 +43,7 @@ def test_all_types_arrive_whole():
         names = fill(source.client())
         before = walk(source.port)
         for key in names[:3]:
-            assert ask(source.client(), "MIGRATE", "127.0.0.1", target.port, key, 0, 5000) in (b"OK", True)
+            assert ask(source.client(), "MIGRATE", "127.0.0.1", target.port, key, 0, 60000) in (b"OK", True)
         assert ask(source.client(), "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *names) in (b"OK", True)
         assert source.client().dbsize() == 0
         after = walk(target.port)
@@ -60,9 +60,9 @@ def test_replies_are_those_of_redis():
         a, b, found = source.client(), target.client(), []
         a.set("x", "1"), b.set("x", "2")
         port = target.port
-        for command in (["nokey", 0, 1000], ["x", 0, 1000], ["x", 0, 1000, "COPY"], ["x", 0, 1000, "COPY", "REPLACE"], ["x", 9, 1000], ["x", 99, 1000],
-                        ["x", "a", 1000], ["x", 0, "b"], ["x", 0, 1000, "KEYS", "x"], ["", 0, 1000, "KEYS", "none"], ["", 0, 1000, "KEYS"],
-                        ["x", 0, 1000, "AUTH"], ["x", 0, 1000, "what"], ["x", 0, 1000, "AUTH2", "u"], ["", 0, 1000, "KEYS", "p", "q"]):
+        for command in (["nokey", 0, 60000], ["x", 0, 60000], ["x", 0, 60000, "COPY"], ["x", 0, 60000, "COPY", "REPLACE"], ["x", 9, 60000], ["x", 99, 60000],
+                        ["x", "a", 1000], ["x", 0, "b"], ["x", 0, 60000, "KEYS", "x"], ["", 0, 60000, "KEYS", "none"], ["", 0, 60000, "KEYS"],
+                        ["x", 0, 60000, "AUTH"], ["x", 0, 60000, "what"], ["x", 0, 60000, "AUTH2", "u"], ["", 0, 60000, "KEYS", "p", "q"]):
             a.set("p", 1), a.set("q", 2), b.set("p", 3), b.delete("q")
             a.setnx("x", "again")
             found.append((command, ask(a, "MIGRATE", "127.0.0.1", port, *command), sorted(a.keys()), sorted(b.keys()), b.get("x")))
@@ -78,10 +78,10 @@ def test_auth_is_given_and_not_shown():
         target.client().config_set("requirepass", "secret")
         source.client().config_set("slowlog-log-slower-than", 0)
         source.client().set("k", "v")
-        assert "NOAUTH" in ask(source.client(), "MIGRATE", "127.0.0.1", target.port, "k", 0, 1000)
-        assert "WRONGPASS" in ask(source.client(), "MIGRATE", "127.0.0.1", target.port, "k", 0, 1000, "AUTH", "wrong")
+        assert "NOAUTH" in ask(source.client(), "MIGRATE", "127.0.0.1", target.port, "k", 0, 60000)
+        assert "WRONGPASS" in ask(source.client(), "MIGRATE", "127.0.0.1", target.port, "k", 0, 60000, "AUTH", "wrong")
         assert source.client().exists("k")
-        assert ask(source.client(), "MIGRATE", "127.0.0.1", target.port, "k", 0, 1000, "AUTH2", "default", "secret") in (b"OK", True)
+        assert ask(source.client(), "MIGRATE", "127.0.0.1", target.port, "k", 0, 60000, "AUTH2", "default", "secret") in (b"OK", True)
         shown = str(source.client().slowlog_get(50))
         assert "MIGRATE" in shown and "secret" not in shown and "wrong" not in shown, shown
         with_password = redis.Redis(port=target.port, password="secret")
@@ -107,7 +107,7 @@ def test_a_migrated_key_leaves_replicas_as_del():
             client.config_set("appendonly", "yes")
             while client.info("persistence")["aof_rewrite_in_progress"]:
                 pass
-            ask(client, "MIGRATE", "127.0.0.1", theirs.port, "", 0, 1000, "KEYS", "a", "b")
+            ask(client, "MIGRATE", "127.0.0.1", theirs.port, "", 0, 60000, "KEYS", "a", "b")
             client.execute_command("DEBUG", "LOADAOF")
             assert client.dbsize() == 0
 
@@ -124,16 +124,16 @@ def test_a_connection_is_kept_for_the_next_and_a_dead_one_is_replaced():
         before = accepted()
         for n in range(20):
             a.set(f"k{n}", n)
-            assert ask(a, "MIGRATE", "127.0.0.1", theirs.port, f"k{n}", n % 3, 5000) in (b"OK", True)
+            assert ask(a, "MIGRATE", "127.0.0.1", theirs.port, f"k{n}", n % 3, 60000) in (b"OK", True)
         assert cached(a) == 1 and accepted() == before + 1
         assert b.info("keyspace")["db1"]["keys"] == 7 and b.dbsize() == 7
         b.client_kill_filter(_type="normal", skipme=True)
         a.set("after", 1)
-        assert ask(a, "MIGRATE", "127.0.0.1", theirs.port, "after", 0, 5000) in (b"OK", True)
+        assert ask(a, "MIGRATE", "127.0.0.1", theirs.port, "after", 0, 60000) in (b"OK", True)
         assert b.get("after") == b"1" and cached(a) == 1
         theirs.kill()
         a.set("late", 1)
-        assert "IOERR" in ask(a, "MIGRATE", "127.0.0.1", theirs.port, "late", 0, 1000)
+        assert "IOERR" in ask(a, "MIGRATE", "127.0.0.1", theirs.port, "late", 0, 60000)
         assert a.get("late") == b"1" and cached(a) == 0
 
 
@@ -143,11 +143,11 @@ def test_a_connection_with_a_password_serves_nobody_else():
         theirs.client().config_set("requirepass", "secret")
         a = ours.client()
         a.mset({"one": 1, "two": 2})
-        assert ask(a, "MIGRATE", "127.0.0.1", theirs.port, "one", 0, 1000, "AUTH", "secret") in (b"OK", True)
-        assert "NOAUTH" in ask(a, "MIGRATE", "127.0.0.1", theirs.port, "two", 0, 1000)
-        assert "NOAUTH" in ask(a, "MIGRATE", "127.0.0.1", theirs.port, "two", 0, 1000)
-        assert "WRONGPASS" in ask(a, "MIGRATE", "127.0.0.1", theirs.port, "two", 0, 1000, "AUTH", "wrong")
-        assert ask(a, "MIGRATE", "127.0.0.1", theirs.port, "two", 0, 1000, "AUTH", "secret") in (b"OK", True)
+        assert ask(a, "MIGRATE", "127.0.0.1", theirs.port, "one", 0, 60000, "AUTH", "secret") in (b"OK", True)
+        assert "NOAUTH" in ask(a, "MIGRATE", "127.0.0.1", theirs.port, "two", 0, 60000)
+        assert "NOAUTH" in ask(a, "MIGRATE", "127.0.0.1", theirs.port, "two", 0, 60000)
+        assert "WRONGPASS" in ask(a, "MIGRATE", "127.0.0.1", theirs.port, "two", 0, 60000, "AUTH", "wrong")
+        assert ask(a, "MIGRATE", "127.0.0.1", theirs.port, "two", 0, 60000, "AUTH", "secret") in (b"OK", True)
         assert cached(a) == 3 and a.dbsize() == 0
 
 

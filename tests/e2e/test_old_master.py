@@ -37,7 +37,7 @@ class OldMaster:
 
     def handshake(self):
         self.sock, _ = self.listener.accept()
-        self.sock.settimeout(30)
+        self.sock.settimeout(180)
         self.file = self.sock.makefile("rb")
         while (words := self.read())[0] != b"PSYNC":
             if words[0] == b"PING":

@@ -64,7 +64,7 @@ class Server:
         self.process = subprocess.Popen(
             ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", folder, "--save", "",
              "--enable-debug-command", "yes", "--loglevel", "warning", "--logfile", os.path.join(folder, "log"), *options])
-        deadline = time.time() + 30
+        deadline = time.time() + 180
         while True:
             try:
                 self.client = Client(self.port)

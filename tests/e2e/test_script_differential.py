@@ -365,7 +365,7 @@ class Line:
 
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.settimeout(30)
+        self.socket.settimeout(180)
         self.file = self.socket.makefile("rb")
 
     def read(self):

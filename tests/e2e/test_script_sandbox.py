@@ -258,7 +258,7 @@ def run_cases(server, client):
             wrong.append(f"{name}: {got[:300]!r} is not {wanted!r}")
         assert client.info("server")["process_id"] == pid, f"{name}: another process"
         assert client.execute_command("EVAL", PROBE, 0) == names, f"{name}: the globals changed"
-        assert time.time() - began < 60, f"{name}: took {time.time() - began:.0f} s"
+        assert time.time() - began < 600, f"{name}: took {time.time() - began:.0f} s"
     assert not wrong, "\n".join(wrong)
     print(f"{len(CASES)} hostile scripts", flush=True)
 
@@ -270,8 +270,8 @@ def run_endless(server, client):
         other = server.client(encoding_errors="replace")
         thread = threading.Thread(target=lambda: result.append(answer_of(other, script)))
         thread.start()
-        wait_until(f"{name} is killed", lambda: client.script_kill(), 30)
-        thread.join(60)
+        wait_until(f"{name} is killed", lambda: client.script_kill(), 180)
+        thread.join(180)
         assert result and "killed by user" in result[0], f"{name}: {result}"
         assert client.ping()
     client.config_set("busy-reply-threshold", 5000)
@@ -325,8 +325,8 @@ def check_functions(server, client):
             result.append(str(error))
     thread = threading.Thread(target=spin)
     thread.start()
-    wait_until("the function is killed", lambda: client.execute_command("FUNCTION", "KILL"), 30)
-    thread.join(30)
+    wait_until("the function is killed", lambda: client.execute_command("FUNCTION", "KILL"), 180)
+    thread.join(180)
     assert "killed by user" in result[0], result
     assert client.execute_command("FCALL", "use", 0) == 1
     client.execute_command("FUNCTION", "FLUSH")

@@ -12,7 +12,7 @@ from servers import Folder, Ours, wait_until
 
 def raw(server):
     s = socket.create_connection(("127.0.0.1", server.port))
-    s.settimeout(20)
+    s.settimeout(180)
     return s
 
 
@@ -75,7 +75,7 @@ def test_a_user_may_do_what_its_rules_say(folder):
     heard_with(conn, b"no longer allowed")
     # A user that goes takes its connections along.
     assert admin.execute_command("ACL", "DELUSER", "reader") == 1
-    conn.settimeout(20)
+    conn.settimeout(180)
     assert conn.recv(100) == b""
 
 
@@ -101,21 +101,16 @@ def test_a_cache_hears_of_every_change(folder):
     writer = server.client()
     cache = raw(server)
     cache.sendall(b"HELLO 3\r\nCLIENT TRACKING ON\r\n")
-    heard(cache)
+    heard_with(cache, b"+OK\r\n")
     changes = [lambda: writer.set("k", 1), lambda: writer.delete("k"), lambda: writer.expire("k", 100),
                lambda: writer.rename("k", "k2"), lambda: writer.flushall(), lambda: writer.pexpire("k", 1)]
-    for number, change in enumerate(changes):
+    for change in changes:
         writer.set("k", "v")
         heard(cache)
         cache.sendall(b"GET k\r\n")
         heard_with(cache, b"v\r\n")
         change()
-        got = b""
-        for _ in range(50):
-            got += heard(cache)
-            if b"invalidate" in got:
-                break
-        assert b"invalidate" in got, f"change {number} was not told: {got}"
+        heard_with(cache, b"invalidate")
     # What it did not read it does not hear of.
     writer.set("other", 1)
     assert b"invalidate" not in heard(cache)
@@ -126,14 +121,15 @@ def test_prefixes_are_told_at_once_and_not_to_who_changed_them(folder):
     writer = server.client()
     listener = raw(server)
     listener.sendall(b"HELLO 3\r\nCLIENT TRACKING ON BCAST PREFIX a: NOLOOP\r\n")
-    heard(listener)
+    heard_with(listener, b"+OK\r\n")
     with writer.pipeline(transaction=True) as pipe:
         pipe.set("a:1", 1).set("a:2", 2).set("b:1", 3)
         pipe.execute()
-    got = heard(listener)
+    got = heard_with(listener, b"invalidate")
+    got += heard(listener)
     assert got.count(b"invalidate") == 1 and b"a:1" in got and b"a:2" in got and b"b:1" not in got, got
     listener.sendall(b"SET a:3 1\r\n")
-    assert heard(listener) == b"+OK\r\n"
+    assert heard_with(listener, b"+OK\r\n") + heard(listener) == b"+OK\r\n"
 
 
 def test_the_biggest_client_goes_first(folder):
@@ -150,7 +146,7 @@ def test_the_biggest_client_goes_first(folder):
     wait_until("one is closed", lambda: admin.info("stats")["evicted_clients"] == 1)
     assert heard(big) == b"", "it was answered"
     small.sendall(b"x" * 100000 + b"\r\n")
-    assert b"wrong number" in heard(small)
+    heard_with(small, b"wrong number")
 
 
 def test_a_command_can_be_renamed_and_rewrite_keeps_it(folder):

@@ -18,7 +18,7 @@ class Server:
         self.process = subprocess.Popen([SERVER, "server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.dir.name,
                                          "--save", "", "--enable-debug-command", "yes", *options],
                                         stdout=self.log, stderr=subprocess.STDOUT)
-        for _ in range(500):
+        for _ in range(9000):
             try:
                 socket.create_connection(("127.0.0.1", self.port)).close()
                 return
@@ -31,18 +31,18 @@ class Server:
 
     def raw(self):
         s = socket.create_connection(("127.0.0.1", self.port))
-        s.settimeout(20)
+        s.settimeout(180)
         return s
 
     def stop(self):
         self.process.terminate()
-        code = self.process.wait(20)
+        code = self.process.wait(180)
         self.log.close()
         self.dir.cleanup()
         assert code == 0, f"exit code {code}"
 
 def until(what, condition):
-    for _ in range(1000):
+    for _ in range(9000):
         if condition():
             return
         time.sleep(0.02)
@@ -183,6 +183,7 @@ def test_maxclients_refuses_and_goes_on(server):
     c.config_set("maxclients", 5)
     c.ping()
     held = [server.raw() for _ in range(10)]
+    until("five at least were refused", lambda: c.info("stats")["rejected_connections"] >= 5)
     refused = 0
     for s in held:
         s.settimeout(0.3)

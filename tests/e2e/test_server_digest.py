@@ -143,7 +143,7 @@ def keys_of(client, slots):
 
 
 def check_audit(folder, r):
-    ours = Ours(folder, "audited")
+    ours = Ours(folder, "audited", "--repl-ping-replica-period", "3600")  # it and its replica are asked at one offset
     c = ours.client()
     fill(c, r, 300)
     with c.pipeline(transaction=False) as p:

@@ -74,7 +74,7 @@ class World:
         for relay in self.relays:
             relay.open()
         for i in self.replicas():
-            wait_until(f"{self.nodes[i].log}: the link is up", lambda: self.nodes[i].info("replication")["master_link_status"] == "up", 60)
+            wait_until(f"{self.nodes[i].log}: the link is up", lambda: self.nodes[i].info("replication")["master_link_status"] == "up", 180)
 
     def check(self):
         self.stop_load()

@@ -12,7 +12,7 @@ import sys
 
 import walk
 from servers import Folder, Ours, RedisServer, run_tests, wait_until
-from test_server_persistence import check_same, checked, loaded
+from test_server_persistence import KEPT, check_same, checked, loaded
 
 OPTIONS = ("aof-use-rdb-preamble", "aof-timestamp-enabled", "rdbcompression")
 LIBRARY = "#!lua name=lib\nredis.register_function('f', function(keys, args) return args[1] .. '\\r\\n' end)"
@@ -99,7 +99,7 @@ def one(folder, ours, number, values):
 
 def every_combination(checksum):
     with Folder(f"files-checksum-{checksum}") as folder:
-        ours = Ours(folder, "ours", "--appendonly", "yes", "--auto-aof-rewrite-percentage", "0", "--rdbchecksum", checksum)
+        ours = Ours(folder, "ours", *KEPT, "--auto-aof-rewrite-percentage", "0", "--rdbchecksum", checksum)
         odd_keys(ours.client())
         for number, values in enumerate(itertools.product(("yes", "no"), repeat=len(OPTIONS))):
             one(folder, ours, number, values)

@@ -329,11 +329,11 @@ def test_an_aof_cut_anywhere_loads_up_to_the_cut():
             out.write(whole[:-1])
         ours.options += ("--aof-load-truncated", "no")
         ours.start(wait=False)
-        assert ours.process.wait(20) == 1 and ours.said("Unexpected end of file")
+        assert ours.process.wait(180) == 1 and ours.said("Unexpected end of file")
         with open(aof, "wb") as out:
             out.write(whole[:40] + b"garbage\r\n" + whole[40:])
         ours.start(wait=False)
-        assert ours.process.wait(20) == 1 and ours.said("Bad file format")
+        assert ours.process.wait(180) == 1 and ours.said("Bad file format")
 
 
 def test_an_old_aof_moves_in():

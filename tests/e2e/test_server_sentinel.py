@@ -51,7 +51,7 @@ class SentinelServer(Server):
         if not os.path.exists(file):
             with open(file, "w", encoding="ascii") as out:
                 out.write(f"port {self.port}\ndir {self.dir}\nbind 127.0.0.1\nsentinel monitor m 127.0.0.1 {self.master.port} 2\n"
-                          "sentinel down-after-milliseconds m 1500\nsentinel failover-timeout m 10000\nsentinel parallel-syncs m 1\n")
+                          "sentinel down-after-milliseconds m 4000\nsentinel failover-timeout m 10000\nsentinel parallel-syncs m 1\n")
         return (*self.program, file, "--sentinel")
 
     def state(self):
@@ -119,9 +119,9 @@ def fail_over(folder, kinds, preferred):
     old, new, other = nodes[0], nodes[preferred], nodes[3 - preferred]
     old.kill()
     began = time.time()
-    wait_until("the preferred replica is the master", lambda: role_of(new) == "master", 60)
+    wait_until("the preferred replica is the master", lambda: role_of(new) == "master", 180)
     took = time.time() - began
-    wait_until("the third follows the new master", lambda: other.info("replication")["master_port"] == new.port, 60)
+    wait_until("the third follows the new master", lambda: other.info("replication")["master_port"] == new.port, 180)
     wait_linked(other)
     before = client.confirmed
     wait_until("clients go on", lambda: client.confirmed > before + 50)

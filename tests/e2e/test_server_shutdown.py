@@ -98,7 +98,7 @@ def test_abort_answers_those_who_asked_and_life_goes_on():
         wait_until("both wait", lambda: client.info("clients")["blocked_clients"] == 2)
         assert client.execute_command("SHUTDOWN", "ABORT") in (b"OK", True)
         for caller in callers:
-            caller.join(10)
+            caller.join(180)
             assert "Errors trying to SHUTDOWN" in caller.heard, caller.heard
         assert client.incr("k") == 3 and waiting_ms(master) == 0
         try:
@@ -131,7 +131,7 @@ def test_now_ends_a_wait_and_an_abort_leaves_a_pause_of_clients():
         wait_until("it waits", lambda: waiting_ms(master) > 0)
         Caller(master, "NOW", "NOSAVE")
         wait_until("it has ended", lambda: ended(master), 5)
-        caller.join(5)
+        caller.join(180)
         assert caller.heard == "gone"
         go_on(replica)
 

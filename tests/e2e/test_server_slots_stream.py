@@ -58,7 +58,7 @@ class Peer:
         self.thread.start()
 
     def dial(self):
-        s = socket.create_connection(("127.0.0.1", self.master.port), 30)
+        s = socket.create_connection(("127.0.0.1", self.master.port), 60)
         file = s.makefile("rb")
         for words in ((b"capa", b"eof", b"capa", b"psync2"), (b"rdb-filter-slots", SLOTS.encode())):
             s.sendall(packed(b"REPLCONF", *words))
@@ -163,7 +163,7 @@ def main():
         load.start()
         peer = Peer(master, folder)
         try:
-            wait_until("it has come back three times", lambda: peer.again >= 3 or peer.error, 60)
+            wait_until("it has come back three times", lambda: peer.again >= 3 or peer.error, 180)
         finally:
             stop.set()
             load.join()

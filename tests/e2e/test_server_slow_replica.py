@@ -69,6 +69,7 @@ def test_a_slow_full_sync_is_never_dropped():
                 p.execute()
             total += 1_000_000
             most = max(most, rss(master))
+            wait_until("the disk's thread follows", lambda: master.info("replication")["repl_backlog_memory"] < 16_000_000)
         wait_until("all but little of it is on disk", lambda: master.info("replication")["repl_backlog_memory"] < 6_000_000)
         info, memory = master.info("replication"), master.info("memory")
         assert info["repl_backlog_disk"] > 60_000_000, info

@@ -20,7 +20,7 @@ class Daemon:
         self.dir = os.path.join(folder.path, name)
         os.makedirs(self.dir, exist_ok=True)
         run = subprocess.run([*program, config, "--port", str(self.port), "--dir", self.dir, "--pidfile", f"{self.dir}/pid",
-                              "--logfile", f"{self.dir}/log"], capture_output=True, text=True, timeout=20, check=False)
+                              "--logfile", f"{self.dir}/log"], capture_output=True, text=True, timeout=180, check=False)
         assert (run.returncode, run.stdout, run.stderr) == (0, "", ""), run
         self.client = redis.Redis(port=self.port)
         wait_until(f"{name} answers", self.client.ping)
@@ -59,7 +59,7 @@ def mistakes(folder):
         path = os.path.join(folder.path, "bad.conf")
         with open(path, "w", encoding="utf-8") as out:
             out.write(f"# first\nhz 10\n{line}\n")
-        run = subprocess.run([PROGRAM, "server", path], capture_output=True, text=True, timeout=20, check=False)
+        run = subprocess.run([PROGRAM, "server", path], capture_output=True, text=True, timeout=180, check=False)
         assert run.returncode == 1 and run.stdout == "" and len(run.stderr.splitlines()) == 1, run
         assert f"{path}:3: {words}" in run.stderr, run.stderr
 
@@ -69,7 +69,7 @@ def port_in_use(folder, config):
     first = Daemon(folder, (PROGRAM, "server"), config, "port-first")
     log = os.path.join(folder.path, "port.log")
     subprocess.run([PROGRAM, "server", config, "--port", str(first.port), "--dir", folder.path, "--pidfile", "", "--logfile", log],
-                   capture_output=True, timeout=20, check=True)
+                   capture_output=True, timeout=180, check=True)
     wait_until("the log says why", lambda: os.path.exists(log) and "in use" in open(log, encoding="utf-8").read())
     first.end()
 

@@ -68,7 +68,7 @@ def test_clients():
 
 def talks(port, cert, *options, inside=b"PING\r\nQUIT\r\n"):
     """What openssl s_client tells of a connection; None if there is none."""
-    done = subprocess.run(["openssl", "s_client", "-connect", f"localhost:{port}", "-CAfile", cert("ca.pem"), "-ign_eof", *options], input=inside, capture_output=True, check=False, timeout=30)
+    done = subprocess.run(["openssl", "s_client", "-connect", f"localhost:{port}", "-CAfile", cert("ca.pem"), "-ign_eof", *options], input=inside, capture_output=True, check=False, timeout=180)
     return done.stdout.decode(errors="replace") if b"+PONG" in done.stdout else None
 
 
@@ -176,7 +176,7 @@ def test_strangers():
         ours = Ours(folder, "a", *tls_options(cert, port))
         for bytes_sent in (b"*1\r\n$4\r\nPING\r\n", b"GET / HTTP/1.1\r\n\r\n", os.urandom(3000), b"\x16\x03\x01"):
             with socket.create_connection(("127.0.0.1", port), 5) as stranger:
-                stranger.settimeout(5)
+                stranger.settimeout(180)
                 try:
                     stranger.sendall(bytes_sent)
                     stranger.shutdown(socket.SHUT_WR)
@@ -209,6 +209,7 @@ def follows(master, replica):
         wait_until("the link is up", lambda: redis.Redis(port=replica.port).info("replication")["master_link_status"] == "up")
         redis.Redis(port=master.port).execute_command("CLIENT", "KILL", "TYPE", "replica")
         wait_until("it is up again", lambda: redis.Redis(port=replica.port).info("replication")["master_link_status"] == "up")
+        wait_until("there is something to compare", lambda: redis.Redis(port=replica.port).dbsize() > 100)
     finally:
         stop.set()
         writer.join()

@@ -99,9 +99,8 @@ def test_a_syncer_that_refuses_undoes_it(s):
 
 def test_a_way_back_that_does_not_answer_holds_nobody_for_long(s):
     s.syncer.silent = {"LINK ACTIVATE"}
-    began = time.monotonic()
     result = cutover(s, 0)
-    assert time.monotonic() - began < 3
+    assert result["hold_ms"] < 6000, "it was waited for until the deadline of 8 s"
     released_at(s, "target", result["epoch"])
     assert any(e["kind"] == "barrier.note" and "way back" in e["text"] for e in s.events())
     s.syncer.silent = set()
@@ -149,7 +148,7 @@ def test_state_dies_in_each_step(s):
 
 def test_a_gateway_that_comes_in_the_hold_is_held(s):
     s.syncer.silent = {"LINK DRAIN"}
-    thread = threading.Thread(target=lambda: s.run("cutover", "--yes", "--wait", "--max-hold", "3s"))
+    thread = threading.Thread(target=lambda: s.run("cutover", "--yes", "--wait", "--max-hold", "12s"))
     thread.start()
     s.wait(lambda: s.gateways[0].held, "no hold")
     late = Gateway(s.control, "late")

@@ -49,7 +49,7 @@ class State:
 
     def run(self, *words):
         env = dict(os.environ, DRAWBRIDGE_API=os.path.join(self.folder.path, "api.sock"))
-        return subprocess.run([PROGRAM, *words], env=env, capture_output=True, text=True, timeout=60, check=False).stdout
+        return subprocess.run([PROGRAM, *words], env=env, capture_output=True, text=True, timeout=180, check=False).stdout
 
     def topology(self):
         out = self.run("status", "--output", "json")
@@ -93,7 +93,7 @@ def test_a_cluster_out_of_the_file():
         state.wait(CONFIRMED)
         load(nodes)
         done = subprocess.run(["node", os.path.join(TOP, "tests", "clients", "cluster.js"), "ioredis", str(nodes[1].port), "1"],
-                              capture_output=True, text=True, timeout=60, check=False)
+                              capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         text = state.metrics()
         assert "drawbridge_topology_epoch 1\n" in text and 'drawbridge_topology_node_confirmed{node="n2"} 1\n' in text, text
@@ -198,7 +198,7 @@ class Listener:
     def heard(self, count):
         """COUNT messages, and no more after them."""
         got = []
-        while self.connection.can_read(timeout=30 if len(got) < count else 0.2):
+        while self.connection.can_read(timeout=180 if len(got) < count else 0.2):
             got.append(self.connection.read_response()[2])
         return got
 
@@ -277,7 +277,7 @@ def test_who_is_no_node_of_ours_is_named():
         os.mkdir(run_dir)
         with open(bad, "w", encoding="utf-8") as out:
             out.write(open(state.config, encoding="utf-8").read().replace(folder.path, run_dir).replace("epoch: 1", "epoch: 0"))
-        done = subprocess.run([PROGRAM, "state", bad], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run([PROGRAM, "state", bad], capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 1 and "topology.epoch is missing" in done.stderr, done
 
 

@@ -15,7 +15,7 @@ GONE = {
 
 
 def wait_blocked(wire, count):
-    until = time.monotonic() + 20
+    until = time.monotonic() + 180
     while b"blocked_clients:%d\r" % count not in wire.ask("INFO", "clients")[1]:
         if time.monotonic() > until:
             raise SystemExit(f"there are not {count} blocked clients")

@@ -50,7 +50,7 @@ def serve_waiting(ours, rng):
 
 
 def level(ours, theirs):
-    for _ in range(400):
+    for _ in range(7200):
         infos = [s.wire.ask("INFO", "replication")[1].decode() for s in (ours, theirs)]
         offsets = [next((l for l in i.splitlines() if l.startswith("master_repl_offset")), "") for i in infos]
         if "master_link_status:up" in infos[1] and offsets[0] == offsets[1]:
