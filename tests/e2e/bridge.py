@@ -45,7 +45,8 @@ cutover: {{ max_hold: {max_hold}, max_blackout: 20s }}
 
 
 # Why a barrier is refused or undone on a machine that is too slow for its deadlines.
-SLOW = ("is closed", "deadline of", "did not get ready in time", "another step is under way", "a gateway is just coming in")
+SLOW = ("is closed", "deadline of", "did not get ready in time", "another step is under way", "a gateway is just coming in",
+        "did not confirm", "went away", "silent for")
 
 # As clouds hide them: to everybody but the tests, which know the names.
 HIDDEN = tuple(word for name in ("PSYNC", "SYNC", "CONFIG", "DEBUG") for word in ("--rename-command", name, "secret-" + name.lower()))

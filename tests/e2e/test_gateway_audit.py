@@ -29,8 +29,8 @@ class Audits(Gateway):
             return admin.execute_command("GATEWAY", "AUDIT", *words)
 
     def audit(self, *words, seconds=300):
+        self.turned()
         wait_until("the baseline has ended", lambda: self.lanes()["dirty_slots"] == 0, 300)
-        time.sleep(0.1)
         self.admin_call("START", *words)
         wait_until("the audit ends", lambda: self.show()["done"], seconds)
         return self.show()
