@@ -611,15 +611,24 @@ void grave_close(struct worker *w, struct grave *grave) {
     if (whole != NULL && --whole->parts == 0) grave_close(w, whole);
 }
 
+void grave_ask(const struct grave *grave, struct buf *out) {
+    char id[24];
+    (void)snprintf(id, sizeof id, "%lld", (long long)grave->server_id);
+    if (grave->server_id == 0)
+        resp_write_words(out, "PING", NULL);
+    else
+        resp_write_words(out, "CLIENT", "KILL", "ID", id, NULL);
+}
+
 void grave_told(struct worker *w, uint64_t address, struct slice reply) {
     LIST_EACH(&w->graves, at) {
         struct grave *grave = LIST_OWNER(at, struct grave, link);
         if ((uint64_t)(uintptr_t)grave != address) continue;
         grave->asking = false;
         uint64_t now_ms = loop_now_ms(w->loop);
-        if (reply.size > 0 && reply.data[0] == '-' && grave->answered_ms == 0)
-            grave->answered_ms = now_ms;
-        bool gone = slice_starts(reply, SLICE(":0"));
+        bool unproven = grave->server_id == 0 || (reply.size > 0 && reply.data[0] == '-');
+        if (unproven && reply.size > 0 && grave->answered_ms == 0) grave->answered_ms = now_ms;
+        bool gone = !unproven && slice_starts(reply, SLICE(":0"));
         /* CLIENT KILL is refused there: time from an answer on is the weaker proof. (C21) */
         bool old = grave->answered_ms != 0 && now_ms - grave->answered_ms > 10000;
         if (!gone && !old) return;
@@ -639,10 +648,8 @@ static void dig(struct grave *grave, struct backend *b) {
         grave_close(b->worker, grave);
         return;
     }
-    char id[24];
-    (void)snprintf(id, sizeof id, "%lld", (long long)grave->server_id);
     struct buf out = {0};
-    resp_write_words(&out, "CLIENT", "KILL", "ID", id, NULL);
+    grave_ask(grave, &out);
     backend_write(b, buf_slice(&out));
     buf_close(&out);
     struct req *req = backend_expect(b, NULL, REQ_WHOLE, 1);

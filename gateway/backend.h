@@ -115,6 +115,7 @@ struct backend {
     struct buf in; /* bytes of a line that is not whole yet, or of a greeting */
     struct resp_reply_reader greeting;
     unsigned greeted; /* replies of the greeting that came */
+    bool id_by_list;  /* CLIENT ID is refused, and CLIENT LIST was asked */
 };
 
 /* A connection that was lost with requests unanswered: they may still execute there (C21). */
@@ -165,7 +166,10 @@ void backend_on_epoch(struct backend *backend, bool fine);
 /* Give it the new epoch's name (after a release). */
 void backend_rename(struct backend *backend);
 
-/* The answer to CLIENT KILL ID of the grave at ADDRESS, if that is still one; empty: there was none. */
+/* Append what its server is asked: CLIENT KILL ID; of a connection whose id was never told, something
+ * that it answers: a KILL of the id 0 ends every client of Redis before 7.0. */
+void grave_ask(const struct grave *grave, struct buf *out);
+/* The answer to that of the grave at ADDRESS, if that is still one; empty: there was none. */
 void grave_told(struct worker *worker, uint64_t address, struct slice reply);
 /* It is known to be gone. */
 void grave_close(struct worker *worker, struct grave *grave);

@@ -9,6 +9,7 @@
 #include "gateway/dual.h"
 #include "gateway/shards/shards.h"
 #include "gateway/dual_witness.h"
+#include "gateway/others.h"
 
 #include "lib/base/log.h"
 
@@ -28,6 +29,8 @@ static const struct sm_rule rules[BACKEND_STATES] = {
 
 static const struct resp_reply_limits greeting_limits = {
     .bytes_max = 1u << 20, .items_max = 1000, .depth_max = 8};
+static const struct resp_reply_limits list_limits = {
+    .bytes_max = 64u << 20, .items_max = 1, .depth_max = 1}; /* a line for each client */
 
 struct sm greet_machine(void) {
     return (struct sm){rules, BACKEND_DIALLING};
@@ -51,12 +54,14 @@ enum greeting {
     GREET_ID,
     GREET_SERVER,
     GREET_ROLE,
+    GREET_LIST,
     GREETINGS
 };
 
 static bool greeting_is_wanted(const struct backend *b, unsigned which) {
     if (which == GREET_AUTH) return secret_is_set(&side_config(b)->auth.password);
     if (which == GREET_HELLO) return b->proto == 3;
+    if (which == GREET_LIST) return b->id_by_list;
     return true;
 }
 
@@ -141,6 +146,19 @@ static void on_server_info(struct backend *b, struct slice info) {
     b->is_bundled = resp_info_field(info, "drawbridge_version", &value);
 }
 
+/* Before 5.0 there is no CLIENT ID. Lanes need to name their connections (C21). */
+static void ask_for_list(struct backend *b) {
+    b->id_by_list = true;
+    backend_write(b, SLICE("*2\r\n$6\r\nCLIENT\r\n$4\r\nLIST\r\n"));
+}
+
+static void on_list(struct backend *b, struct slice list) {
+    char name[192];
+    make_name(b, name, sizeof name);
+    b->server_id = others_id_of(list, slice_text(name));
+    if (b->server_id != 0) dual_note_id(b->worker, b->side, b->server_id);
+}
+
 /* One reply of the greeting; NULL, or why the connection cannot be used. */
 static const char *on_greeting(struct backend *b, unsigned which, const struct resp_reply *reply) {
     struct slice role;
@@ -156,6 +174,11 @@ static const char *on_greeting(struct backend *b, unsigned which, const struct r
     case GREET_ID:
         if (!refused && resp_reply_to_int(reply, &b->server_id))
             dual_note_id(b->worker, b->side, b->server_id);
+        else if (b->worker->lanes)
+            ask_for_list(b);
+        break;
+    case GREET_LIST:
+        if (!refused) on_list(b, reply->text);
         break;
     case GREET_SERVER:
         if (!refused) on_server_info(b, reply->text);
@@ -199,6 +222,7 @@ static void take_reply(struct backend *b, const struct resp_reply *reply) {
         fail(b, why, reply);
         return;
     }
+    while (b->greeted < GREETINGS && !greeting_is_wanted(b, b->greeted)) b->greeted++;
     if (b->greeted < GREETINGS) return;
     if (b->is_bundled)
         join(b);
@@ -212,8 +236,9 @@ size_t greet_take(struct backend *b, struct slice bytes) {
         struct resp_reply *reply = NULL;
         struct why why;
         size_t used = 0;
-        enum step step = resp_reply_next(&b->greeting, &greeting_limits, slice_drop(bytes, at),
-                                         &reply, &used, &why);
+        bool list = b->greeted == GREET_LIST;
+        enum step step = resp_reply_next(&b->greeting, list ? &list_limits : &greeting_limits,
+                                         slice_drop(bytes, at), &reply, &used, &why);
         if (step == STEP_MORE) break;
         if (step == STEP_FAIL) {
             greet_failed(b, ERR_PROTO, why.text);

@@ -27,4 +27,7 @@ enum others {
  * the smallest id that a connection of this process has had there. */
 enum others others_in(struct slice list, int64_t own, int64_t first);
 
+/* The id of the connection with this NAME, which is not empty; 0: it is not told. */
+int64_t others_id_of(struct slice list, struct slice name);
+
 #endif

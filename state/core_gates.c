@@ -118,6 +118,8 @@ void core_judge_gates(struct core *core) {
             snprintf(in.side[s].error, sizeof in.side[s].error, "silent for 3 s");
         }
     }
+    long legacy = strtol(side_facts(core->side[SIDE_LEGACY])->version, NULL, 10);
+    in.legacy_too_old = legacy > 0 && legacy < 5;
     core_lanes_sum(core, &in.lanes);
     core_lanes_as_links(core, &in.lanes);
     for (unsigned l = 0; l < LINKS; l++) {

@@ -370,6 +370,12 @@ static void judge_way_back(const struct gates_input *in, struct gate *gate) {
     wanted(gate, "the other link stands by, and saw no foreign write");
     const struct gates_link *link = active(in);
     bool guarded = in->primary == SIDE_TARGET, lanes = guarded ? in->lanes.used : in->next_by_lanes;
+    if (!guarded && !lanes && in->legacy_too_old) {
+        observed(gate, "legacy is older than 5.0");
+        verdict(gate, GATE_FAIL, "no link can write to it after a cutover: CLIENT ID and RESTORE ABSTTL came with 5.0",
+                "waive it when you will not want to go back");
+        return;
+    }
     if (lanes) {
         if (no_link(gate, in, active(in))) return;
         judge_lanes_back(in, gate);

@@ -88,6 +88,7 @@ struct gates_input {
     struct gates_link link[LINKS];
     struct gates_lanes lanes;
     bool syncer_here;
+    bool legacy_too_old; /* before 5.0: neither lanes nor a link can write to it */
     bool next_by_lanes; /* the side that is primary after the next barrier is followed by lanes */
     struct audit_row audit; /* the last one that ended; id 0: none */
     bool audit_running;

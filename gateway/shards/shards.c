@@ -404,10 +404,8 @@ void shards_dig(struct shards *s, struct grave *grave) {
     for (unsigned i = 0; i < s->count; i++) {
         struct shards_host *h = &s->host[i];
         if (!shards_ctl_is_ready(h->ctl) || strcmp(h->run_id, grave->run_id) != 0) continue;
-        char id[24];
         struct buf out = {0};
-        (void)snprintf(id, sizeof id, "%" PRId64, grave->server_id);
-        resp_write_words(&out, "CLIENT", "KILL", "ID", id, NULL);
+        grave_ask(grave, &out);
         grave->asking = true;
         shards_ctl_ask(h->ctl, buf_slice(&out), on_killed, (uint64_t)(uintptr_t)grave);
         buf_close(&out);

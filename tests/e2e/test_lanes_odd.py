@@ -1,5 +1,7 @@
 #!/usr/bin/python3
 """test_lanes_odd.py -- requests and data that lanes must get right though they are rare: each was wrong once."""
+import signal
+import socket
 import sys
 import time
 
@@ -118,6 +120,56 @@ def test_what_legacy_refuses_makes_nothing_dirty():
         gateway.wait_level(180)
         assert target.client().dbsize() == 101
         assert not differences(walk(legacy.port), walk(target.port))
+
+
+class WithoutIds(Relay):
+    """In front of a server that has no CLIENT ID, as Redis before 5.0; HIDES_LIST: nor CLIENT LIST. Keeps what is killed."""
+
+    def __init__(self, to_port, hides_list):
+        super().__init__(to_port)
+        self.hides_list, self.hidden, self.killed = hides_list, 0, []
+
+    def copy(self, x, y):
+        try:
+            while data := x.recv(65536):
+                self.hidden += data.count(b"CLIENT\r\n$2\r\nID\r\n")
+                data = data.replace(b"CLIENT\r\n$2\r\nID\r\n", b"CLIENT\r\n$2\r\nXX\r\n")
+                if self.hides_list:
+                    data = data.replace(b"CLIENT\r\n$4\r\nLIST\r\n", b"CLIENT\r\n$4\r\nXXXX\r\n")
+                self.killed += [int(part.split(b"\r\n")[1]) for part in data.split(b"KILL\r\n$2\r\nID\r\n")[1:]]
+                y.sendall(data)
+        except OSError:
+            pass
+        for s in (x, y):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+def test_where_there_is_no_client_id_nobody_else_is_killed():
+    """CLIENT KILL ID 0 ends every connection of Redis before 7.0. Ours are found by their names, or the grace time has to do."""
+    for hides_list in (False, True):
+        with Folder("lanes-ids") as folder:
+            legacy, target = RedisServer(folder, "legacy", *HIDDEN), Ours(folder, "target")
+            relay = WithoutIds(legacy.port, hides_list)
+            gateway = Gateway(folder, relay, target)
+            gateway.client().set("a", 1)
+            gateway.wait_level(60)
+            assert relay.hidden > 0
+            lost = gateway.lanes()["lost_total"]
+            legacy.process.send_signal(signal.SIGSTOP)
+            with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+                client.sendall(b"SET a 2\r\nINCR a\r\n")
+                wait_until("they are on their way", lambda: gateway.lanes()["commands_total"] >= 2)
+                relay.cut()
+                wait_until("the lane is lost", lambda: gateway.lanes()["lost_total"] > lost)
+            legacy.process.send_signal(signal.SIGCONT)
+            relay.open()
+            gateway.wait_level(60)
+            assert 0 not in relay.killed, relay.killed
+            assert bool(relay.killed) != hides_list, relay.killed
+            assert not differences(walk(legacy.port), walk(target.port))
 
 
 if __name__ == "__main__":

@@ -40,10 +40,23 @@ static void test_a_server_that_does_not_show_our_own_name_does_not_tell(void **s
     assert_int_equal(in("id=7x name=drawbridge-gw:g:0:0-1", 7, 7), OTHERS_UNTOLD);
 }
 
+static void test_a_connection_is_found_by_its_name(void **state) {
+    (void)state;
+    const char *list = LINE("3", "") LINE("4", "drawbridge-gw:g:0:0-11") LINE("x", "bad") LINE("0", "zero") LINE("7", "drawbridge-gw:g:0:0-1");
+    assert_int_equal(others_id_of(slice_text(list), SLICE("drawbridge-gw:g:0:0-1")), 7);
+    assert_int_equal(others_id_of(slice_text(list), SLICE("drawbridge-gw:g:0:0-11")), 4);
+    assert_int_equal(others_id_of(slice_text(list), SLICE("drawbridge-gw:g:0:0-2")), 0);
+    assert_int_equal(others_id_of(slice_text(list), SLICE("bad")), 0);
+    assert_int_equal(others_id_of(slice_text(list), SLICE("zero")), 0);
+    assert_int_equal(others_id_of(SLICE("addr=x name=a id=7\n"), SLICE("a")), 0);
+    assert_int_equal(others_id_of((struct slice){0}, SLICE("a")), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ours_and_clients_of_others_are_none),
         cmocka_unit_test(test_an_older_one_is_seen_wherever_it_stands),
+        cmocka_unit_test(test_a_connection_is_found_by_its_name),
         cmocka_unit_test(test_a_server_that_does_not_show_our_own_name_does_not_tell),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

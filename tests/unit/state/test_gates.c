@@ -105,6 +105,17 @@ static void test_each_gate_closes_for_its_own_reason(void **state) {
 }
 
 /* Capture lane: the gateways are the link, and no syncer is needed. */
+static void test_a_legacy_before_5_0_has_no_way_back(void **state) {
+    (void)state;
+    struct gates_input in = good();
+    in.legacy_too_old = true;
+    assert_int_equal(closed_by(&in), GATE_WAY_BACK);
+    in.primary = SIDE_TARGET; /* then the link itself says what is wrong */
+    in.link[0].standby = in.link[1].following = true;
+    in.link[0].following = in.link[1].standby = false;
+    assert_int_equal(closed_by(&in), GATES);
+}
+
 static void test_with_lanes_each_gate_closes_for_its_own_reason(void **state) {
     (void)state;
 #define CLOSES(gate, change)                                                                       \
@@ -189,6 +200,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_good_is_open),
         cmocka_unit_test(test_each_gate_closes_for_its_own_reason),
+        cmocka_unit_test(test_a_legacy_before_5_0_has_no_way_back),
         cmocka_unit_test(test_with_lanes_each_gate_closes_for_its_own_reason),
         cmocka_unit_test(test_a_rollback_is_closed_only_by_what_it_needs),
         cmocka_unit_test(test_a_waiver_opens_its_gate_until_it_expires),
