@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""run.py [NAME ...] -- run the end-to-end tests, test_*.py beside this file, one process each, $E2E_JOBS (3) at a time.
+"""run.py [NAME ...] -- run the end-to-end tests, test_*.py beside this file, one process each, $E2E_JOBS (4) at a time.
 
 Ends with a line "N passed, M failed". A test file is a program: exit code 0 is passed.
 """
@@ -33,7 +33,7 @@ def main():
     files = [f for f in files if not wanted or any(w in f for w in wanted)]
     files.sort(key=lambda f: "bridge" not in f)  # the long ones first
     passed = 0
-    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("E2E_JOBS", "3"))) as pool:
+    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("E2E_JOBS", "4"))) as pool:
         for name, good, printed, seconds in pool.map(run, files):
             passed += good
             if not good:
