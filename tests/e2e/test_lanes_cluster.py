@@ -16,7 +16,7 @@ import redis
 from cluster_nodes import Cluster, slot_of
 from servers import Folder, Ours, RedisServer, run_tests, wait_until
 from test_gateway_lanes import Gateway
-from walk import differences, walk
+from walk import Walk, differences, walk
 
 LONG = os.environ.get("LONG") == "1"
 TAGS = [f"{{t{n}}}" for n in range(24)]
@@ -130,7 +130,7 @@ def end(writers):
 
 def compare(cluster, target):
     time.sleep(0.5)  # what was about to expire has
-    have = {}
+    have = Walk()
     for node in cluster.masters():
         have.update(walk(node.port))
     wrong = differences(have, walk(target.port))

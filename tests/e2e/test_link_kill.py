@@ -38,7 +38,7 @@ class Load(threading.Thread):
                     if pick.random() < 0.1:
                         p.delete(f"list:{pick.randrange(7)}")
                     if pick.random() < 0.05:
-                        p.set(f"lives:{self.count}", "x", px=100000)
+                        p.set(f"lives:{self.count}", "x", px=10 ** 8)
                     p.execute()
             time.sleep(0.002)
 

@@ -7,10 +7,20 @@ It shares no code with the program: python3-redis reads, this file compares. Val
 bits: scores come as the server's own text; streams come by XINFO STREAM FULL without the times
 that are not part of the data (delivery, seen and active time).
 """
+import time
+
 import redis
 
 OURS = (b"drawbridge:checkpoint:", b"drawbridge:marker:")
 DATABASES = 16
+
+
+class Walk(dict):
+    """What was found, and when the walk began."""
+
+    def __init__(self, began_ms=None):
+        super().__init__()
+        self.began_ms = int(time.time() * 1000) if began_ms is None else began_ms
 
 
 def connect(port, db=0, **options):
@@ -79,7 +89,7 @@ def walk_db(port, db, into):
                 answers = p.execute()
             for at, key in enumerate(part):
                 kind, expire = answers[2 * at: 2 * at + 2]
-                if kind == b"none":
+                if kind == b"none" or expire == -2:
                     continue
                 value = read_value(r, kind, key)
                 if expire < 0 or r.exists(key):  # else its time came while it was read
@@ -88,7 +98,7 @@ def walk_db(port, db, into):
 
 def walk(port):
     """Every key of every database that INFO names."""
-    everything = {}
+    everything = Walk()
     with connect(port) as r:
         databases = [int(name[2:]) for name in r.info("keyspace") if name.startswith("db")]
     for db in databases:
@@ -98,7 +108,7 @@ def walk(port):
 
 def told(everything):
     """A walk without what Redis 7.0 tells no replica: how much a group has read, and consumers that own nothing."""
-    known = {}
+    known = Walk(getattr(everything, "began_ms", None))
     for name, value in everything.items():
         if isinstance(value, tuple) and value[0] == b"stream" and isinstance(value[1], tuple):
             (head, entries, groups), rest = value[1], value[2:]
@@ -108,11 +118,17 @@ def told(everything):
     return known
 
 
+def came_due(value, began_ms):
+    """Its deadline passed since then."""
+    return isinstance(value, tuple) and len(value) > 2 and isinstance(value[2], int) and began_ms <= value[2] <= time.time() * 1000
+
+
 def differences(a, b, most=20):
-    """What differs between two walks, as sentences; keys that expired between the walks are not told apart from lost ones."""
-    found = []
+    """What differs between two walks, as sentences. A key whose time came since the first of them began may be in one and not in the
+    other, and is left out: on a busy machine they take their time."""
+    found, began_ms = [], min((w.began_ms for w in (a, b) if isinstance(w, Walk)), default=1 << 62)
     for name in sorted(set(a) | set(b)):
-        if a.get(name) != b.get(name):
+        if a.get(name) != b.get(name) and not came_due(a.get(name), began_ms) and not came_due(b.get(name), began_ms):
             x, y = str(a.get(name)), str(b.get(name))
             same = next((at for at in range(min(len(x), len(y))) if x[at] != y[at]), 0)  # from just before the difference on
             from_ = max(0, same - 80)
