@@ -4,7 +4,6 @@
 #include "lib/redis/resp.h"
 #include "server/aof_internal.h"
 #include "server/drawbridge.h"
-#include "server/resume.h"
 
 #include <unistd.h>
 
@@ -92,7 +91,7 @@ static void tick(struct engine *engine) {
 
 /* ---- on and off ---- */
 
-static void drop_unwritten(struct aof *aof) {
+void aof_drop_unwritten(struct aof *aof) {
     buf_close(&aof->buffer);
     buf_close(&aof->write.bytes);
     aof->written = aof->appended;
@@ -101,24 +100,6 @@ static void drop_unwritten(struct aof *aof) {
     aof_end_choke(aof);
     aof->fault[0] = aof->sync_fault[0] = '\0';
     aof->doubted_until = 0;
-}
-
-void aof_stop(struct aof *aof) {
-    if (aof->state == AOF_OFF) return;
-    if (!aof->is_last_stop) resume_void(aof->engine);
-    struct why why;
-    aof_rewrite_abort(aof);
-    aof_write_all(aof);
-    if (fs_sync(aof->fd, "AOF", &why))
-        engine_log(aof->engine, '#', "Fail to fsync the AOF file: %s", why.text);
-    else if (aof->state == AOF_ON && aof->written == aof->appended && !aof->doubted_until)
-        aof->synced = aof->written;
-    close(aof->fd);
-    aof->fd = -1;
-    drop_unwritten(aof);
-    aof->state = AOF_OFF;
-    propagate_detach(aof->engine, aof);
-    aof_let_go(aof);
 }
 
 static bool at_shutdown(struct engine *engine, unsigned flags, struct why *why) {
@@ -131,8 +112,8 @@ static bool at_shutdown(struct engine *engine, unsigned flags, struct why *why) 
     if (aof->state != AOF_OFF) {
         engine_log(engine, '*', "Calling fsync() on the AOF file.");
         aof->is_last_stop = true;
-        aof_stop(aof);
     }
+    aof_stop(aof); /* or it was turned off a moment ago, and is being written */
     return false;
 }
 
@@ -173,6 +154,7 @@ struct aof *aof_open(struct engine *engine) {
     aof->last_rewrite_ok = true;
     aof->last_rewrite_took_ms = -1;
     aof_write_open(aof);
+    aof_switch_open(aof);
     engine_hook_add(engine, HOOK_BEFORE_REPLY, before_reply);
     engine_hook_add(engine, HOOK_TICK, tick);
     engine_shutdown_add(engine, at_shutdown);

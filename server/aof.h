@@ -23,7 +23,8 @@
  *             all is written. After two seconds of it, or with aof-buffer-memory (256 MB)
  *             unwritten, commands that write wait until all is written (INFO aof_delayed_fsync);
  *             reads go on. Nothing is read from our own master meanwhile.
- * CONFIG SET appendonly, SHUTDOWN, DEBUG LOADAOF, and the end of a full copy wait for the disk.
+ * SHUTDOWN, DEBUG LOADAOF, the end of a full copy, and CONFIG SET appendonly inside of EXEC or a
+ * script wait for the disk.
  *
  * A disk that is full or broken: what could not be written stays in the buffer and is tried again
  * each second; meanwhile writes are refused (aof_fault). With appendfsync always the process ends,
@@ -36,6 +37,7 @@
 #include "lib/base/why.h"
 
 struct aof;
+struct client;
 struct engine;
 
 /* Makes it and plugs it in; OFF. */
@@ -48,8 +50,15 @@ MUST_CHECK enum err aof_start_with_data(struct aof *aof, struct why *why);
 /* The data was made anew (full sync, DEBUG RELOAD, CONFIG SET appendonly yes): from OFF or ON to
  * WAITING. */
 MUST_CHECK enum err aof_restart(struct aof *aof, struct why *why);
-/* CONFIG SET appendonly no: everything written and synced first. */
+/* OFF, with everything written and synced. Waits for the disk. */
 void aof_stop(struct aof *aof);
+/* OFF, and the disk's thread writes and syncs. */
+void aof_stop_begin(struct aof *aof);
+/* For CONFIG SET, of a client that may block. C, who turned it off, is answered when that is done;
+ * false: it is, answer now. */
+bool aof_answers_later(struct aof *aof, struct client *c);
+/* C turns it on: its command is executed again when the file is open, or cannot be. False: now. */
+bool aof_waits_to_open(struct aof *aof, struct client *c);
 /* A new base in the background; of an AOF that is OFF all that there is. */
 MUST_CHECK enum err aof_rewrite(struct aof *aof, struct why *why);
 void aof_rewrite_later(struct aof *aof); /* soon */

@@ -43,6 +43,36 @@ struct aof_change {
     struct why why, sync_why;
 };
 
+/* aof_switch.c: what is left to be done with the file of an AOF that is OFF, on the thread. */
+struct aof_stop {
+    struct disk_job job;
+    struct aof *aof;
+    bool is_running;
+    bool has_write, has_change; /* the thread has one of these before; it ends with this */
+    bool was_whole;             /* it was ON, so what is synced counts */
+    bool is_always, must_cut;
+    int fd;        /* closed there */
+    uint64_t size; /* of whole writes */
+    struct buf rest;
+    enum err err, sync_err;
+    struct why why, sync_why;
+};
+
+/* The same: the file of an AOF that is going to be turned on. */
+enum aof_opening_state { OPENING_NONE, OPENING_GIVEN, OPENING_DONE };
+struct aof_opening {
+    struct disk_job job;
+    struct aof *aof;
+    enum aof_opening_state state;
+    bool is_stale;       /* it is in another folder than it would be now */
+    bool needs_manifest; /* none was read yet */
+    struct aof_manifest manifest;        /* owned, as the paths */
+    char *folder, *path, *manifest_path; /* NULL in NONE */
+    int fd; /* -1: none, or it was taken */
+    enum err err;
+    struct why why;
+};
+
 struct aof {
     struct engine *engine;
     struct disk_thread *thread;
@@ -82,7 +112,13 @@ struct aof {
     unsigned doubted_until; /* a sync has failed: the number of the first rewrite that began after
                              * it. 0: none has, or that rewrite is done */
 
+    /* aof_switch.c */
+    struct aof_stop stop;
+    struct aof_opening opening;
+    uv_async_t opened;
+
     /* aof_rewrite.c */
+    bool installing; /* names and manifest are with the thread; it is rewriting, too */
     bool rewriting;                /* from the start to the manifest that has the new base */
     struct snapshot *rewrite;      /* NULL: none is being taken */
     struct aof_base_job *base_job; /* NULL: none; after the snapshot, of a base in commands */
@@ -139,6 +175,16 @@ void aof_write_tick(struct aof *aof);
 void aof_let_go(struct aof *aof);
 void aof_end_choke(struct aof *aof);
 size_t aof_unwritten(const struct aof *aof); /* bytes */
+/* The write, or the change, that the thread had before it was told to stop is done. */
+void aof_end_given(struct aof *aof, bool write, bool change);
+/* What was left when it was to stop could not be written. */
+void aof_last_write_failed(struct aof *aof, bool is_always, const struct why *why);
+
+/* ---- aof_switch.c ---- */
+void aof_switch_open(struct aof *aof);
+/* The file was opened already, or could not be. False: neither. */
+bool aof_take_opened(struct aof *aof, enum err *err, struct why *why);
+void aof_drop_unwritten(struct aof *aof); /* in aof.c */
 
 /* ---- aof_sync.c ---- */
 void aof_sync_tick(struct aof *aof);
@@ -177,7 +223,9 @@ void aof_base_is_ready(struct aof *aof, const char *path, enum err err, const ch
 void aof_rewrite_tick(struct aof *aof);
 /* The change that a rewrite began with is done, or has failed. */
 void aof_rewrite_changed(struct aof *aof, enum err err, const struct why *why);
-void aof_rewrite_abort(struct aof *aof);
+/* Drop it; what has begun to change files ends by itself. */
+void aof_rewrite_drop(struct aof *aof);
+void aof_rewrite_abort(struct aof *aof); /* and wait for that */
 
 #define AOF_FOLLOWS                                                                                \
     "#FOLLOWS:" /* an annotation: how long the file before was when this one began */

@@ -77,6 +77,7 @@ static void install_done(struct disk_job *job) {
     struct install *in = (struct install *)job;
     struct aof *aof = in->aof;
     engine_read_clock(aof->engine);
+    aof->installing = false;
     if (in->err) {
         rewrite_failed(aof, &in->why);
         free_install(in);
@@ -122,6 +123,7 @@ static void install(struct aof *aof) {
         name_incr(aof, in);
     else
         aof_manifest_retire_incr(&in->manifest, aof->state == AOF_ON ? 1 : 0);
+    aof->installing = true;
     disk_thread_give(aof->thread, &in->job);
 }
 
@@ -224,15 +226,19 @@ static enum err open_temp_incr(struct aof *aof, struct why *why) {
     return err;
 }
 
+/* With the manifest that is there already. */
+static enum err open_first(struct aof *aof, struct why *why) {
+    bool found;
+    enum err err = OK;
+    if (aof_take_opened(aof, &err, why)) return err;
+    if (aof->manifest.count == 0) err = aof_read_manifest(aof, &found, why);
+    return err ? err : open_temp_incr(aof, why);
+}
+
 enum err aof_restart(struct aof *aof, struct why *why) {
     aof_stop(aof);
     aof_rewrite_abort(aof);
-    bool found;
-    if (aof->manifest.count == 0) {
-        enum err err = aof_read_manifest(aof, &found, why);
-        if (err) return err;
-    }
-    enum err err = open_temp_incr(aof, why);
+    enum err err = open_first(aof, why);
     if (err) return err;
     aof_attach(aof, AOF_WAITING);
     /* Inside EXEC what it did will be appended when it ends, so not now; and snapshots that were
@@ -251,7 +257,12 @@ void aof_rewrite_abort(struct aof *aof) {
     aof->rewrite_scheduled = false;
     aof_change_cancel(aof);
     disk_thread_drain(aof->thread); /* what has begun of it ends */
-    if (aof_is_rewriting(aof)) {
+    aof_rewrite_drop(aof);
+}
+
+void aof_rewrite_drop(struct aof *aof) {
+    aof_change_cancel(aof);
+    if (aof_is_rewriting(aof) && !aof->installing) {
         engine_log(aof->engine, '*', "Killing running AOF rewrite child");
         if (aof->rewrite) snapshot_abort(aof->rewrite);
         aof_base_drop(aof);

@@ -36,6 +36,11 @@ static bool is_always(const struct aof *aof) {
     return aof->engine->settings.appendfsync == APPENDFSYNC_ALWAYS;
 }
 
+/* What was appended is not in the file, and goes there. */
+static bool is_behind(const struct aof *aof) {
+    return (aof->state != AOF_OFF || aof->stop.is_running) && aof->written != aof->appended;
+}
+
 /* Nobody waits: the disk is slow or broken, and everysec and no promise less. */
 static bool is_leaking(const struct aof *aof) {
     bool in_sync = aof->job_given && aof->write.syncs && !aof->change.given;
@@ -70,9 +75,7 @@ static uint64_t stream_end(const struct aof *aof) {
 }
 
 uint64_t aof_stream_limit(const struct aof *aof) {
-    if (aof->state == AOF_OFF || aof->written == aof->appended || is_leaking(aof))
-        return UINT64_MAX;
-    return aof->stream_free;
+    return is_behind(aof) && !is_leaking(aof) ? aof->stream_free : UINT64_MAX;
 }
 
 /* Replicas may have more, and our master may be told of more. */
@@ -136,8 +139,7 @@ static void on_patience(uv_timer_t *timer) {
     struct aof *aof = timer->data;
     int64_t patience_ms = aof->engine->settings.aof_patience_ms;
     engine_read_clock(aof->engine);
-    if (aof->written == aof->appended || aof->is_late || is_always(aof) || aof->state == AOF_OFF)
-        return;
+    if (!is_behind(aof) || aof->is_late || is_always(aof)) return;
     int64_t age_ms = aof_now_ms(aof) - aof->behind_since_ms;
     if (age_ms >= patience_ms)
         go_late(aof);
@@ -156,11 +158,11 @@ static void watch_patience(struct aof *aof) {
 }
 
 void aof_hold_replies(struct aof *aof) {
-    bool is_behind = aof->state != AOF_OFF && aof->written != aof->appended;
-    if (is_behind && !aof->behind_since_ms) aof->behind_since_ms = aof_now_ms(aof);
-    if (is_behind) check_choke(aof);
-    if (is_behind && !is_leaking(aof)) watch_patience(aof);
-    output_hold(aof->engine, is_behind && !is_leaking(aof) ? aof->appended : 0);
+    bool behind = is_behind(aof);
+    if (behind && !aof->behind_since_ms) aof->behind_since_ms = aof_now_ms(aof);
+    if (behind && aof->state != AOF_OFF) check_choke(aof);
+    if (behind && !is_leaking(aof)) watch_patience(aof);
+    output_hold(aof->engine, behind && !is_leaking(aof) ? aof->appended : 0);
 }
 
 /* ---- writing ---- */
@@ -268,10 +270,8 @@ static void go_on_after(struct aof *aof) {
     aof_sync_go_on(aof);
 }
 
-static void write_done(struct disk_job *job) {
-    struct aof_write *w = (struct aof_write *)job;
-    struct aof *aof = w->aof;
-    engine_read_clock(aof->engine);
+static void end_write(struct aof *aof) {
+    struct aof_write *w = &aof->write;
     if (w->sync_err) { /* the page cache may serve what the disk never got */
         char *path = aof_doubt_path(aof);
         aof_doubt_mark(path);
@@ -286,6 +286,12 @@ static void write_done(struct disk_job *job) {
     }
     count_written(aof);
     go_on_after(aof);
+}
+
+static void write_done(struct disk_job *job) {
+    struct aof *aof = ((struct aof_write *)job)->aof;
+    engine_read_clock(aof->engine);
+    if (!aof->stop.is_running) end_write(aof);
 }
 
 /* ---- another file ---- */
@@ -350,10 +356,8 @@ static void take_change(struct aof *aof) {
     aof->must_cut = false;
 }
 
-static void change_done(struct disk_job *job) {
-    struct aof_change *change = (struct aof_change *)job;
-    struct aof *aof = change->aof;
-    engine_read_clock(aof->engine);
+static void end_change(struct aof *aof) {
+    struct aof_change *change = &aof->change;
     aof->job_given = false;
     if (change->sync_err) aof_sync_failed(aof, &change->sync_why);
     if (change->sync_err && is_always(aof))
@@ -366,6 +370,25 @@ static void change_done(struct disk_job *job) {
     close_change(change);
     aof_rewrite_changed(aof, err, &why);
     go_on_after(aof);
+}
+
+static void change_done(struct disk_job *job) {
+    struct aof *aof = ((struct aof_change *)job)->aof;
+    engine_read_clock(aof->engine);
+    if (!aof->stop.is_running) end_change(aof);
+}
+
+void aof_end_given(struct aof *aof, bool write, bool change) {
+    if (write) end_write(aof);
+    if (change) end_change(aof);
+    aof->fd = -1; /* closed with the stop */
+}
+
+void aof_last_write_failed(struct aof *aof, bool is_always_on, const struct why *why) {
+    if (is_always_on)
+        end_process(aof,
+                    "Can't recover from AOF write error when the AOF fsync policy is 'always'", why);
+    engine_log(aof->engine, '#', "Error writing to the AOF file: %s", why->text);
 }
 
 void aof_change_file(struct aof *aof, enum aof_change_kind kind) {

@@ -253,6 +253,19 @@ void block_scan_db(struct db *db) {
         block_key_ready(db, key_of_waited(key));
 }
 
+/* Its command, which began to run at BEGAN_US, has written its reply. */
+static void end_run(struct client *c, uint64_t began_us) {
+    struct engine *engine = c->engine;
+    struct command_use *use = &engine->uses[c->command->index];
+    uint64_t took_us = clock_mono_us(engine->clock) - began_us;
+    use->micros += took_us;
+    latency_record(engine, c->command, took_us);
+    slowlog_note(c, took_us);
+    if (c->flags & CLIENT_FAILED) use->failed++;
+    c->flags &= ~(uint64_t)(CLIENT_PREVENT_PROP | CLIENT_FORCE_REPL | CLIENT_FAILED);
+    block_end(c);
+}
+
 /* Serve one client as if it ran its command now. */
 static bool serve(struct client *c, struct slice key, struct entry *e) {
     struct engine *engine = c->engine;
@@ -266,16 +279,22 @@ static bool serve(struct client *c, struct slice key, struct entry *e) {
     engine->nesting--;
     propagate_unit_end(engine);
     engine->current = before;
-    if (!served) return false;
-    struct command_use *use = &engine->uses[c->command->index];
-    uint64_t took_us = clock_mono_us(engine->clock) - began_us;
-    use->micros += took_us;
-    latency_record(engine, c->command, took_us);
-    slowlog_note(c, took_us);
-    if (c->flags & CLIENT_FAILED) use->failed++;
-    c->flags &= ~(uint64_t)(CLIENT_PREVENT_PROP | CLIENT_FORCE_REPL | CLIENT_FAILED);
-    block_end(c);
-    return true;
+    if (served) end_run(c, began_us);
+    return served;
+}
+
+void block_run(struct client *c, void (*run)(struct client *c)) {
+    struct engine *engine = c->engine;
+    struct client *before = engine->current;
+    uint64_t began_us = clock_mono_us(engine->clock);
+    engine->current = c;
+    propagate_unit_begin(engine);
+    engine->nesting++;
+    run(c);
+    engine->nesting--;
+    propagate_unit_end(engine);
+    engine->current = before;
+    end_run(c, began_us);
 }
 
 static void serve_key(struct db *db, struct slice key) {

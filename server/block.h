@@ -41,6 +41,8 @@ void block_on_keys(struct client *c, const struct slice *keys, int count, int64_
 void block_until(struct client *c, int64_t deadline_ms, const struct block_how *how);
 /* The client's reply was written (by someone else than serve()): let it go on. */
 void block_end(struct client *c);
+/* RUN as if its command ran now, which writes the reply; then it goes on. */
+void block_run(struct client *c, void (*run)(struct client *c));
 
 /* Something was added under KEY. key_add() and friends call it; streams call it after XADD. */
 void block_key_ready(struct db *db, struct slice key);

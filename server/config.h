@@ -44,7 +44,15 @@ struct config_option {
     enum err (*apply)(struct engine *engine, struct why *why);
     enum err (*read)(struct engine *engine, int argc, const struct slice *argv, struct why *why);
     void (*write)(struct engine *engine, struct buf *out);
+    /* Before CONFIG SET touches anything: something is to be waited for first. True: C is blocked, and
+     * whoever ends that calls config_set_now() by block_run(). NULL: never. */
+    bool (*prepare)(struct client *c, struct slice value);
+    /* After CONFIG SET: true: C is blocked, and is answered +OK by whoever ends that. NULL: never. */
+    bool (*settle)(struct client *c);
 };
+
+/* Execute the client's CONFIG SET, without what options would wait for first. */
+void config_set_now(struct client *c);
 
 /* Another part wants to know when CONFIG SET changed the option NAME (at start nobody is told). If
  * it fails, the old value is put back and the error is the client's. */

@@ -165,7 +165,30 @@ static enum err apply(struct engine *engine, const struct change *change, struct
     return OK;
 }
 
-static void run_set(struct client *c) {
+static bool has_dir(const struct change *changes, int count) {
+    for (int i = 0; i < count; i++)
+        if (slice_equal_nocase(changes[i].name, SLICE("dir"))) return true;
+    return false;
+}
+
+/* In another folder than the one of now nothing can be prepared. */
+static bool is_prepared_first(struct client *c, const struct change *changes, int count) {
+    if (has_dir(changes, count)) return false;
+    for (int i = 0; i < count; i++)
+        if (changes[i].option && changes[i].option->prepare &&
+            changes[i].option->prepare(c, changes[i].value))
+            return true;
+    return false;
+}
+
+static bool is_settled_later(struct client *c, const struct change *changes, int count) {
+    for (int i = 0; i < count; i++)
+        if (changes[i].option && changes[i].option->settle && changes[i].option->settle(c))
+            return true;
+    return false;
+}
+
+static void set_options(struct client *c, bool may_wait) {
     struct change changes[SET_MAX];
     int count = (c->argc - 2) / 2;
     struct why why = {{0}}, ignored;
@@ -174,6 +197,7 @@ static void run_set(struct client *c) {
         return;
     }
     if (!find_changes(c, changes, count)) return;
+    if (may_wait && is_prepared_first(c, changes, count)) return;
     enum err err = OK;
     int done = 0, at = 0;
     for (; err == OK && done < count; done++) {
@@ -195,11 +219,20 @@ static void run_set(struct client *c) {
         for (int i = 0; i < done; i++) (void)apply(c->engine, &changes[i], &ignored);
         reply_error(c, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
                     (int)changes[at].name.size, (const char *)changes[at].name.data, why.text);
-    } else
-        reply_ok(c);
+    }
     for (int i = 0; i < done; i++) buf_close(&changes[i].before);
     for (int i = 0; i < count; i++)
         if (changes[i].option && changes[i].option->flags & CONFIG_SECRET) acl_redact(c, 3 + i * 2);
+    bool is_later = err == OK && may_wait && is_settled_later(c, changes, count);
+    if (err == OK && !is_later) reply_ok(c);
+}
+
+static void run_set(struct client *c) {
+    set_options(c, true);
+}
+
+void config_set_now(struct client *c) {
+    set_options(c, false);
 }
 
 static void run_resetstat(struct client *c) {

@@ -4,6 +4,8 @@
 #include "lib/base/fs.h"
 #include "lib/base/mem.h"
 #include "server/aof.h"
+#include "server/block.h"
+#include "server/client.h"
 #include "server/disk_thread.h"
 #include "server/loading.h"
 #include "server/replication.h"
@@ -47,8 +49,20 @@ enum err persistence_apply_appendonly(struct engine *engine, struct why *why) {
     bool wanted = engine->settings.appendonly;
     if (wanted == aof_is_on(aof)) return OK;
     if (wanted) return aof_restart(aof, why);
-    aof_stop(aof);
+    if (engine->current && !block_is_denied(engine->current))
+        aof_stop_begin(aof); /* persistence_answers_later() */
+    else
+        aof_stop(aof);
     return OK;
+}
+
+bool persistence_waits_to_open(struct client *c, struct slice value) {
+    if (!slice_equal_nocase(value, SLICE("yes")) || block_is_denied(c)) return false;
+    return aof_waits_to_open(persistence_of(c->engine)->aof, c);
+}
+
+bool persistence_answers_later(struct client *c) {
+    return !block_is_denied(c) && aof_answers_later(persistence_of(c->engine)->aof, c);
 }
 
 enum err persistence_apply_auto_gc(struct engine *engine, struct why *why) {

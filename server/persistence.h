@@ -152,6 +152,9 @@ void debug_data_open(struct engine *engine);
 
 /* CONFIG SET appendonly, aof-disable-auto-gc and dbfilename. */
 MUST_CHECK enum err persistence_apply_appendonly(struct engine *engine, struct why *why);
+/* Hooks of CONFIG SET appendonly: see config.h. */
+bool persistence_waits_to_open(struct client *c, struct slice value);
+bool persistence_answers_later(struct client *c);
 MUST_CHECK enum err persistence_apply_auto_gc(struct engine *engine, struct why *why);
 MUST_CHECK enum err persistence_apply_dbfilename(struct engine *engine, struct why *why);
 

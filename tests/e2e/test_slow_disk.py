@@ -7,6 +7,7 @@ clients go on. None of the calls is made by the engine's thread.
 - `always`: nobody is answered before the sync, nor are those who only read: it might be what is not on the disk yet.
 - A rewrite begins and ends while the disk stands, and is whole when it goes on; so does a BGSAVE, and what is dropped is
   removed; FLUSHALL's own save comes after a BGSAVE that was about to end.
+- CONFIG SET appendonly is answered when the disk goes on; everybody else goes on meanwhile.
 - A replica has nothing that a killed master would not have; a replica of a master, too, when its own disk stands.
 """
 import os
@@ -333,6 +334,121 @@ def test_the_save_of_a_flush_comes_last():
         server.kill()
         server.begin()
         assert server.client().dbsize() == 0
+
+
+def is_on(r):
+    info = r.info("persistence")
+    return info["aof_enabled"] == 1 and info["aof_rewrite_in_progress"] == 0 and info["aof_rewrite_scheduled"] == 0
+
+
+def test_appendonly_yes_with_each_call_held():
+    with Folder("slow-yes") as folder:
+        server = Slow(folder, "a", "--save", "", "--aof-patience-ms", "1")
+        r, reader = server.client(), server.client()
+        for held in ("open .incr", "open temp-rewriteaof", "write temp-rewriteaof", "rename base.rdb", "fsync manifest", "rename manifest",
+                     "unlink appendonlydir"):
+            r.set("held", held)
+            server.hold(held)
+            setting = asks(server, "CONFIG", "SET", "appendonly", "yes")
+            server.stands()
+            goes_round(reader)
+            if held == "open .incr":
+                assert is_silent(setting) and reader.config_get("appendonly")["appendonly"] == "no"
+                assert reader.info("persistence")["aof_enabled"] == 0
+                server.release()
+            assert setting.recv(100) == b"+OK\r\n", held
+            assert reader.info("persistence")["aof_enabled"] == 1, held
+            if held != "open .incr":
+                server.release()
+            wait_until("the AOF is on", lambda: is_on(reader))
+            r.incr("n")
+            assert r.execute_command("WAITAOF", 1, 0, 60000) == [1, 0]
+            assert r.config_set("appendonly", "no")
+        server.kill()
+        server.options = [*server.options, "--appendonly", "yes"]
+        server.begin()
+        assert server.client().get("held") == b"unlink appendonlydir" and server.client().get("n") == b"7"
+
+
+def test_appendonly_no_with_each_call_held():
+    for policy in ("everysec", "no"):
+        for call in ("write", "fsync"):
+            with Folder(f"slow-no-{policy}-{call}") as folder:
+                server = Slow(folder, "a", "--save", "", "--appendonly", "yes", "--appendfsync", policy, "--aof-patience-ms", "1")
+                r, reader = server.client(), server.client()
+                r.set("k", "1")
+                server.hold(f"{call} incr.aof")
+                r.set("k", "2")
+                setting = asks(server, "CONFIG", "SET", "appendonly", "no")
+                server.stands()
+                wait_until("it is off", lambda: reader.info("persistence")["aof_enabled"] == 0)
+                goes_round(reader)
+                again = asks(server, "CONFIG", "SET", "appendonly", "no")
+                back = asks(server, "CONFIG", "SET", "appendonly", "yes")
+                goes_round(reader)
+                assert is_silent(setting) and is_silent(again) and is_silent(back)
+                server.release()
+                assert setting.recv(100) == b"+OK\r\n" and again.recv(100) == b"+OK\r\n" and back.recv(100) == b"+OK\r\n"
+                wait_until("the AOF is on", lambda: is_on(reader))
+                r.set("k", "3")
+                r.config_set("appendonly", "no")
+                r.set("k", "4")
+                server.kill()
+                server.begin()
+                assert server.client().get("k") == b"3"
+
+
+def test_appendonly_no_under_always():
+    """What came before it is on the disk before anybody is answered, it included."""
+    with Folder("slow-no-always") as folder:
+        server = Slow(folder, "a", "--save", "", "--appendonly", "yes", "--appendfsync", "always")
+        r = server.client()
+        r.set("k", "1")
+        server.hold("fsync incr.aof")
+        first = asks(server, "SET", "k", "2")
+        server.stands()
+        second, setting = asks(server, "APPEND", "k", "3"), asks(server, "CONFIG", "SET", "appendonly", "no")
+        time.sleep(0.3)  # to be answered, if they were
+        assert is_silent(first) and is_silent(second) and is_silent(setting)
+        server.release()
+        assert first.recv(10) == b"+OK\r\n" and second.recv(10) == b":2\r\n" and setting.recv(10) == b"+OK\r\n"
+        assert r.info("persistence")["aof_enabled"] == 0
+        server.kill()
+        server.begin()
+        assert server.client().get("k") == b"23"
+
+
+def test_who_wanted_an_aof_is_gone():
+    with Folder("slow-gone") as folder:
+        server = Slow(folder, "a", "--save", "")
+        reader = server.client()
+        server.hold("open .incr")
+        setting = asks(server, "CONFIG", "SET", "appendonly", "yes")
+        server.stands()
+        clients = reader.info("clients")["connected_clients"]
+        setting.close()
+        wait_until("it is gone", lambda: reader.info("clients")["connected_clients"] < clients)
+        server.release()
+        wait_until("the file is there", lambda: os.listdir(os.path.join(server.dir, "appendonlydir")))
+        goes_round(reader)
+        assert reader.info("persistence")["aof_enabled"] == 0
+        assert reader.config_set("appendonly", "yes")
+        wait_until("the AOF is on", lambda: is_on(reader))
+
+
+def test_appendonly_inside_of_a_transaction():
+    """There it waits for the disk, and has done what it says when EXEC answers."""
+    with Folder("slow-exec") as folder:
+        server = Slow(folder, "a", "--save", "")
+        pipe = server.client().pipeline(transaction=True)
+        pipe.config_set("appendonly", "yes").set("k", 1).config_set("appendonly", "no").config_set("appendonly", "yes").incr("k")
+        assert pipe.execute() == [True, True, True, True, 2]
+        wait_until("the AOF is on", lambda: is_on(server.client()))
+        assert server.client().execute_command("WAITAOF", 1, 0, 60000) == [1, 0]
+        server.kill()
+        server.options = [*server.options, "--appendonly", "yes"]
+        server.begin()
+        assert server.client().get("k") == b"2"
 
 
 def linked(replica):
