@@ -126,6 +126,8 @@ def run(target):
             client.join(150)
             assert not client.is_alive(), "a client waits for ever"
             assert client.wrong is None, client.wrong
+        for gate in gates:
+            gate.turned()
         wait("all lanes are level", lambda: all_level(gates), 900)
         time.sleep(1.6)  # what was about to expire has
         sides = [plain_zeros(walk(b.ports[side])) for side in ("legacy", "target")]

@@ -13,7 +13,7 @@ import redis
 
 from bridge import HIDDEN, Bridge
 from gwtest import Raw
-from test_gateway_lanes import Writer
+from test_gateway_lanes import Gateway, Writer
 from walk import differences, walk
 
 
@@ -22,6 +22,12 @@ class Gate:
 
     def __init__(self, b, role):
         self.b, self.role, self.port = b, role, b.ports[role]
+
+    turned = Gateway.turned
+
+    @property
+    def process(self):
+        return self.b.processes[self.role]
 
     def client(self, db=0, **options):
         return redis.Redis(port=self.port, db=db, socket_timeout=60, **options)
@@ -75,6 +81,8 @@ def with_writers(b, gates, disturb):
 
 
 def equal(b, gates):
+    for gate in gates:
+        gate.turned()
     try:
         wait("all lanes are level", lambda: all_level(gates), 180)
     except AssertionError:
