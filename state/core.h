@@ -224,6 +224,7 @@ void core_slots_lost(struct core *core, const char *name);
 /* There are lanes again, or for the first time: nobody owns anything (TABLE, from core_slots_cleared()). */
 void core_slots_begin(struct core *core, const struct slot_table *table);
 void core_slots_cleared(const struct core *core, struct slot_table *table);
+void core_slots_joined(struct core *core, struct member *gateway); /* before it is told anything else */
 void core_slots_route(struct core *core, struct member *gateway); /* it may hold for a hand-over */
 void core_slots_tick(struct core *core);
 /* May a connection be used that NAME opened while it obeyed VERSION? (C25) */

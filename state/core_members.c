@@ -181,6 +181,7 @@ static void greet(void *self, struct buf *out) {
 static void admit(struct core *core, struct member *gateway) {
     bool open = barrier_is_open(&core->barrier);
     const char *name = member_row(gateway)->name;
+    core_slots_joined(core, gateway);
     core_barrier_event(core,
                        &(struct barrier_event){.kind = BARRIER_EV_GATEWAY_JOINED, .gateway = name});
     /* While a barrier runs it says what a gateway does; before the hold, that is to go on. */

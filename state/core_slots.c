@@ -67,8 +67,16 @@ static void end_move(struct core *core, bool done) {
         release(core, m);
 }
 
+/* It may still hold for a hand-over of a state that died, and the table that this one wrote may be a fact:
+ * it comes before any word that lets it go on, or the owner before would write to what others have (C22b). */
+void core_slots_joined(struct core *core, struct member *gateway) {
+    if (core_has_lanes(core) && core->slots_published.version > 0) send_table(core, gateway);
+}
+
+/* With capture `stream`, too: it may have been away since it held for a hand-over of the lanes before. */
 void core_slots_route(struct core *core, struct member *gateway) {
-    if (core_has_lanes(core) && core->slots_move.state == SLOTS_MOVE_IDLE) release(core, gateway);
+    bool ever = core_has_lanes(core) || core->slots_published.version > 0;
+    if (ever && core->slots_move.state == SLOTS_MOVE_IDLE) release(core, gateway);
 }
 
 /* ---- the ledger ---- */
