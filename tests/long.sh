@@ -57,6 +57,7 @@ for round in $(seq 1 "${SIM_ROUNDS:-30}"); do
 done
 part "lanes, 10000 seeds" build/san-address/tests/sim/sim_lane 10000
 part "owners, 10000 seeds" build/san-address/tests/sim/sim_owners 10000
+part "changes of capture, 10000 seeds" build/san-address/tests/sim/sim_capture 10000
 part "fuzzers" env SECONDS_EACH="${FUZZ_SECONDS:-60}" sh tests/fuzz/fuzz.sh
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
