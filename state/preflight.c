@@ -104,11 +104,15 @@ static void judge_lanes(struct preflight *p, const struct preflight_side *legacy
     if (strtol(target->version, NULL, 10) < 5)
         add(p, FINDING_FAIL, "target.lanes", "take a target of version 5.0 or later",
             "target has version %s, and lanes need 5.0", target->version);
-    if (strtol(legacy->version, NULL, 10) < 5)
+    long major = strtol(legacy->version, NULL, 10);
+    if (major == 1 || major == 2)
+        add(p, FINDING_FAIL, "legacy.lanes", "move legacy to 3.2 or later first",
+            "legacy has version %s, and lanes need 3.2", legacy->version);
+    else if (major < 5)
         add(p, FINDING_WARN, "legacy.lanes", "cut over only when you will not want to go back",
             "legacy has version %s: lanes cannot bring writes back to it after a cutover",
             legacy->version);
-    else if (strtol(legacy->version, NULL, 10) < 7 && strtol(target->version, NULL, 10) >= 7)
+    else if (major < 7 && strtol(target->version, NULL, 10) >= 7)
         add(p, FINDING_NOTE, "legacy.lanes", "load no functions before you are sure of the target",
             "legacy has version %s: after a cutover, what it has no command for is brought back as copies "
             "of whole keys; functions cannot be, and close the way back until they are deleted",

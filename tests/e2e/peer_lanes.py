@@ -113,6 +113,10 @@ def no_way_back(b, said):
 def migrate(peer, seconds):
     with Folder("peer-third") as folder, Bridge("peer-lanes", programs={"legacy": peer.path}, legacy_options=HIDDEN, capture="lane", lanes=2, max_hold="5s") as b:
         said = {f["id"]: f for f in b.verb("check", wanted=tuple(range(9)))["findings"]}
+        if peer.version < (3, 0, 0):
+            assert said["legacy.lanes"]["level"] == "fail", said
+            print(f"    {peer.name} as legacy of lanes: refused by check", flush=True)
+            return
         b.fill(2000)
         t = Turns(b, peer, RedisServer(folder, "third"), seconds)
         b.verb("start", "--yes")
