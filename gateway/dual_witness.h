@@ -52,8 +52,8 @@ void dual_witness_freeze(struct dual_witness *all, bool freeze);
 void dual_witness_swapped(struct dual_witness *all, enum side next);
 
 /* Clients are not held any more / the lanes own other slots (C22b). */
-void dual_witness_released(struct dual_witness *witness);
-void dual_witness_owned(struct dual_witness *witness);
+void dual_witness_released(struct dual_witness *all);
+void dual_witness_owned(struct dual_witness *all);
 
 /* It is about to say whether everything is dirty: a pass that began now would be for nothing. */
 bool dual_witness_is_awaited(const struct dual_witness *all);

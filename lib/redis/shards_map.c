@@ -186,14 +186,14 @@ static bool read_place(struct slice text, struct shards_redirect *to) {
     return true;
 }
 
-void shards_redirect_read(struct slice line, struct shards_redirect *to) {
-    *to = (struct shards_redirect){.kind = SHARDS_FINE};
+void shards_redirect_read(struct slice line, struct shards_redirect *redirect) {
+    *redirect = (struct shards_redirect){.kind = SHARDS_FINE};
     while (line.size > 0 && (line.data[line.size - 1] == '\n' || line.data[line.size - 1] == '\r'))
         line.size--;
     if (slice_starts(line, SLICE("-TRYAGAIN ")) || slice_starts(line, SLICE("-CLUSTERDOWN ")))
-        to->kind = SHARDS_LATER;
+        redirect->kind = SHARDS_LATER;
     else if (slice_starts(line, SLICE("-MOVED ")))
-        to->kind = read_place(slice_drop(line, 7), to) ? SHARDS_MOVED : SHARDS_FINE;
+        redirect->kind = read_place(slice_drop(line, 7), redirect) ? SHARDS_MOVED : SHARDS_FINE;
     else if (slice_starts(line, SLICE("-ASK ")))
-        to->kind = read_place(slice_drop(line, 5), to) ? SHARDS_ASK : SHARDS_FINE;
+        redirect->kind = read_place(slice_drop(line, 5), redirect) ? SHARDS_ASK : SHARDS_FINE;
 }

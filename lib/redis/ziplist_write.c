@@ -84,10 +84,10 @@ static void end(struct building *b) {
     bytes_put_le(p + 8, b->count <= COUNT_MAX_KNOWN ? b->count : COUNT_UNKNOWN, 2);
 }
 
-void ziplist_put(struct buf *out, const uint8_t *lp) {
+void ziplist_put(struct buf *out, const uint8_t *listpack) {
     struct building b = begin(out);
-    for (uint32_t at = lp_first(lp); at != LP_NONE; at = lp_next(lp, at)) {
-        struct lp_item item = lp_get(lp, at);
+    for (uint32_t at = lp_first(listpack); at != LP_NONE; at = lp_next(listpack, at)) {
+        struct lp_item item = lp_get(listpack, at);
         put_item(&b, &item);
     }
     end(&b);
