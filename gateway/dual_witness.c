@@ -276,7 +276,7 @@ void dual_witness_tick(struct dual_witness *all) {
 void dual_witness_sent(struct dual_witness *all, const struct lane_item *item) {
     struct witness *w = &of_side(all, LANE_P)->witness;
     if (item->kind == LANE_BURST)
-        witness_sent_name(w, item->keys[item->key_count - 1].name);
+        witness_sent_name(w, item->db, item->keys[item->key_count - 1].name);
     else if (item->kind == LANE_COMMAND && item->effect->writes)
         witness_sent(w, item->effect);
 }

@@ -183,6 +183,7 @@ void lane_marks_sent(struct lane_marks *m, const struct effect_key *keys, size_t
 void lane_marks_sent_all(struct lane_marks *m) {
     buf_clear(&m->log);
     m->count = m->since = 0;
+    memset(m->seen, 0, SEEN * sizeof *m->seen); /* places in what was cleared */
     m->oldest = m->number + 1;
     m->any = true;
 }

@@ -84,8 +84,10 @@ void witness_sent(struct witness *w, const struct effect *effect) {
     if (w->watching && w->on) add_effect(w, effect);
 }
 
-void witness_sent_name(struct witness *w, struct slice name) {
-    if (w->watching && w->on) add(&w->sets[w->now], hash_of(name));
+void witness_sent_name(struct witness *w, int32_t db, struct slice name) {
+    if (!w->watching || !w->on) return;
+    use_database(w, db);
+    add(&w->sets[w->now], hash_of(name));
 }
 
 static void add_item(struct witness *w, const struct lane_item *item) {

@@ -112,9 +112,9 @@ void witness_watch(struct witness *witness, bool watching);
 void witness_begin(struct witness *witness, const char *run_id);
 void witness_end(struct witness *witness);
 
-/* EFFECT leaves for P down a lane. / Something simple, that writes the key NAME. */
+/* EFFECT leaves for P down a lane. / Something simple, that writes the key NAME in DB. */
 void witness_sent(struct witness *witness, const struct effect *effect);
-void witness_sent_name(struct witness *witness, struct slice name);
+void witness_sent_name(struct witness *witness, int32_t db, struct slice name);
 /* A command that may have written was answered, or will not be: only a fence that is sent from now on
  * covers it. */
 static inline void witness_owe(struct witness *witness) {

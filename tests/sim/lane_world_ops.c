@@ -82,7 +82,7 @@ static void to_primary(void *self, unsigned lane, struct lane_item *item, struct
         m->seq = w->clients[m->client].queue[0].seq; /* it is being sent just now */
     }
     if (item->kind == LANE_COMMAND) witness_sent(&w->witness.of[LANE_P], item->effect);
-    if (item->kind == LANE_BURST) witness_sent_name(&w->witness.of[LANE_P], item->keys[item->key_count - 1].name);
+    if (item->kind == LANE_BURST) witness_sent_name(&w->witness.of[LANE_P], item->db, item->keys[item->key_count - 1].name);
 }
 
 /* Without the rule nobody waits until F has done it: it comes some time later. */

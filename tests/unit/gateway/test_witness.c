@@ -144,6 +144,19 @@ static void test_what_nobody_here_wrote_is_dirty_in_every_database_in_use(void *
     tear_down(&b);
 }
 
+/* F may have keys there when P has none any more. */
+static void test_a_database_is_in_use_once_something_simple_was_sent_there(void **state) {
+    (void)state;
+    struct bench b;
+    set_up(&b);
+    witness_sent_name(&b.w, 3, SLICE("b"));
+    is_named(&b, "a");
+    fence(&b);
+    assert_true(is_dirty(&b, 3, "a"));
+    assert_false(is_dirty(&b, 1, "a"));
+    tear_down(&b);
+}
+
 static void test_a_command_that_was_answered_before_the_last_fence_explains_nothing(void **state) {
     (void)state;
     struct bench b;
@@ -467,6 +480,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_a_lane_wrote_is_explained),
         cmocka_unit_test(test_what_nobody_here_wrote_is_dirty_in_every_database_in_use),
+        cmocka_unit_test(test_a_database_is_in_use_once_something_simple_was_sent_there),
         cmocka_unit_test(test_a_command_that_was_answered_before_the_last_fence_explains_nothing),
         cmocka_unit_test(test_a_command_that_is_unanswered_over_many_fences_explains_its_name),
         cmocka_unit_test(test_while_scripts_run_nothing_is_explained),
