@@ -83,10 +83,11 @@ static void before_reply(struct engine *engine) {
 
 static void tick(struct engine *engine) {
     struct aof *aof = persistence_of(engine)->aof;
-    if (aof->state == AOF_OFF) return;
-    aof_write_tick(aof);
-    aof_sync_tick(aof);
-    aof_rewrite_tick(aof);
+    if (aof->state != AOF_OFF) {
+        aof_write_tick(aof);
+        aof_sync_tick(aof);
+    }
+    aof_rewrite_tick(aof); /* BGREWRITEAOF of a MULTI waits for it, also while there is no AOF */
 }
 
 /* ---- on and off ---- */

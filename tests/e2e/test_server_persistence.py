@@ -168,6 +168,19 @@ def test_aof_goes_both_ways():
         assert digest  # of the first server; the second has other data
 
 
+def test_a_rewrite_that_a_transaction_asks_for_is_made_without_an_aof_too():
+    with Folder("persistence-multi") as folder:
+        ours = Ours(folder, "ours")
+        with ours.client().pipeline(transaction=True) as p:
+            p.set("a", 1)
+            p.execute_command("BGREWRITEAOF")
+            p.execute()
+        wait_until("it was made", lambda: ours.info("persistence")["aof_rewrites"] == 1 and ours.info("persistence")["aof_rewrite_in_progress"] == 0)
+        said = ours.info("persistence")
+        assert (said["aof_enabled"], said["aof_rewrite_scheduled"]) == (0, 0), said
+        assert sorted(os.listdir(os.path.join(ours.dir, "appendonlydir"))) == ["appendonly.aof.1.base.rdb", "appendonly.aof.manifest"]
+
+
 def test_an_aof_can_be_switched_on_rewritten_and_loaded():
     with Folder("persistence-switch") as folder:
         ours = Ours(folder, "ours", "--aof-patience-ms", "1000000")
