@@ -8,7 +8,7 @@ passed=0 failed=0
 summary=$(mktemp)
 trap 'rm -f "$summary"' EXIT
 
-# step NAME COMMAND... -- run it; its last line "N passed, M failed" counts, else its exit code does.
+# step NAME COMMAND... -- run it; its last line "N passed, M failed" counts, and its exit code.
 step() {
     name=$1; shift
     echo "== $name"
@@ -17,7 +17,9 @@ step() {
     line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$summary.out" | tail -n 1)
     if [ -n "$line" ]; then
         passed=$((passed + $(echo "$line" | cut -d' ' -f1)))
-        failed=$((failed + $(echo "$line" | cut -d' ' -f3)))
+        bad=$(echo "$line" | cut -d' ' -f3)
+        [ "$code" = 0 ] || [ "$bad" != 0 ] || { bad=1; echo "FAILED: $name ended with $code"; }
+        failed=$((failed + bad))
     elif [ "$code" = 0 ]; then passed=$((passed + 1))
     else failed=$((failed + 1)); echo "FAILED: $name"
     fi
