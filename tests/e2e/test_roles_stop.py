@@ -20,10 +20,11 @@ run_dir: .
 
 
 def catches(pid, number):
-    """It has a handler for the signal, or has blocked it, to wait for it."""
+    """It has a handler for the signal; or, as `up`, it blocked it before it started anybody (that mask is not seen while it waits)."""
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         masks = [int(line.split()[1], 16) for line in status if line.startswith(("SigCgt:", "SigBlk:"))]
-    return any(mask >> (number - 1) & 1 for mask in masks)
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
+        return any(mask >> (number - 1) & 1 for mask in masks) or children.read() != ""
 
 
 with tempfile.TemporaryDirectory(prefix="drawbridge-stop-") as folder:
